@@ -139,7 +139,7 @@ def _limb_width(extent_px: float, image_hw: tuple[int, ...]) -> float:
 
 
 def _outline(limb_width: float) -> float:
-    return max(0.7, 0.2 * limb_width)
+    return max(0.85, 0.2 * limb_width)
 
 
 def _strokes(poses: Poses, n: int, shown: NDArray[np.bool_], width: float) -> list[_Stroke]:
@@ -318,7 +318,7 @@ def _draw_label(
     from PIL import Image, ImageDraw
 
     height, width = canvas.shape[:2]
-    size = round(min(max(11, 3.6 * limb_width), max(11, min(height, width) / 16)))
+    size = round(min(max(11, 2.9 * limb_width), max(11, min(height, width) / 16)))
     font: Any = _font(size)
     left, top, right, bottom = font.getbbox(text)
     pad = max(2, size // 4)

@@ -59,6 +59,11 @@ def write_poses(
     data: Any
     if format == "coco":
         pictures = {image_id: poses} if isinstance(poses, Poses) else poses
+        if not isinstance(pictures, Mapping):
+            raise ValueError(
+                "poses: expected Poses, or a dictionary from image ids to Poses, "
+                f"got {type(poses).__name__}"
+            )
         data = [
             entry
             for key, people in pictures.items()
@@ -152,7 +157,14 @@ def poses_to_coco(
         every joint in px; 0, 0, 0 where missing), ``score``, ``bbox`` (x, y, width, height in px
         around the joints), ``track_id`` where the poses have ids, and ``skeleton`` where it is not
         COCO's.
+
+    Raises:
+        ValueError: If the image id is neither a whole number nor text.
     """
+    if isinstance(image_id, np.integer):
+        image_id = int(image_id)
+    if not isinstance(image_id, (int, str)):
+        raise ValueError(f"image_id: expected a whole number or text, got {image_id!r}")
     if skeleton is None:
         whole = set(Skeleton.COCO17.joints) <= set(poses.skeleton.joints)
         skeleton = Skeleton.COCO17 if whole else poses.skeleton
@@ -240,7 +252,8 @@ def _poses_from_openpose(data: Mapping[str, Any], skeleton: Skeleton | None) -> 
     for n, person in enumerate(people):
         if not isinstance(person, Mapping) or "pose_keypoints_2d" not in person:
             raise ValueError(f"person {n}: 'pose_keypoints_2d' missing")
-    ids = [(person.get("person_id") or [-1])[0] for person in people]
+    ids = [person.get("person_id") for person in people]
+    ids = [i[0] if isinstance(i, list) and len(i) == 1 else i for i in ids]
     return _poses_from_people(
         people,
         rows=[person["pose_keypoints_2d"] for person in people],
@@ -270,10 +283,10 @@ def _poses_from_people(
         return Poses.empty(skeleton)
     for n, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != 3 * skeleton.n_joints:
-            count = len(row) if isinstance(row, list) else "no"
+            found = len(row) if isinstance(row, list) else 0
             raise ValueError(
                 f"person {n}: expected {3 * skeleton.n_joints} values, 3 for each of the "
-                f"{skeleton.n_joints} joints of {skeleton.name!r}, got {count}"
+                f"{skeleton.n_joints} joints of {skeleton.name!r}, got {found}"
             )
         if not all(_is_number(value) for value in row):
             raise ValueError(f"person {n}: expected finite numbers")

@@ -1,0 +1,352 @@
+"""What is written to JSON is read back the same, and what is not JSON of ours is named."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import openpaf
+from openpaf import Poses, Skeleton
+from openpaf.formats import (
+    poses_from_coco,
+    poses_to_coco,
+    poses_to_openpose,
+    read_poses,
+    read_poses_by_image,
+    write_poses,
+)
+
+
+def some_poses(skeleton: Skeleton = Skeleton.COCO17, n: int = 3, seed: int = 0) -> Poses:
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(0, 1, (n, skeleton.n_joints)) * (rng.random((n, skeleton.n_joints)) < 0.7)
+    xy = rng.uniform(-20, 2000, (n, skeleton.n_joints, 2))
+    return Poses(
+        xy=np.where(scores[..., None] > 0, xy, np.nan),
+        scores=scores,
+        person_scores=rng.uniform(0, 1, n),
+        skeleton=skeleton,
+    )
+
+
+def assert_same(a: Poses, b: Poses) -> None:
+    assert a.skeleton == b.skeleton
+    np.testing.assert_array_equal(a.scores > 0, b.scores > 0)
+    np.testing.assert_allclose(a.xy, b.xy, atol=6e-4)
+    np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
+    np.testing.assert_allclose(a.person_scores, b.person_scores, rtol=1e-5)
+    assert (a.ids is None) == (b.ids is None)
+    if a.ids is not None:
+        np.testing.assert_array_equal(a.ids, b.ids)
+
+
+CUSTOM = Skeleton(name="hand", joints=("a", "b", "c"), limbs=((0, 1),), oks_sigmas=(0.1,) * 3)
+BUILT_IN = [Skeleton.COCO17, Skeleton.COCO18, Skeleton.BODY25, Skeleton.MPI15]
+
+
+@pytest.mark.parametrize("format", ["coco", "openpose"])
+@pytest.mark.parametrize("skeleton", BUILT_IN, ids=lambda s: s.name)
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_round_trip(tmp_path: Path, format: str, skeleton: Skeleton, with_ids: bool) -> None:
+    poses = some_poses(skeleton)
+    if with_ids:
+        poses = poses.replace(ids=np.array([5, 0, 9]))
+    path = tmp_path / "people.json"
+    write_poses(poses, path, format, skeleton=skeleton)
+    assert_same(read_poses(path), poses)
+    assert_same(read_poses(path, format=format), poses)
+
+
+@pytest.mark.parametrize("format", ["coco", "openpose"])
+def test_round_trip_of_another_skeleton(tmp_path: Path, format: str) -> None:
+    poses = some_poses(CUSTOM)
+    write_poses(poses, tmp_path / "a.json", format, skeleton=CUSTOM)
+    assert_same(read_poses(tmp_path / "a.json", skeleton=CUSTOM), poses)
+    with pytest.raises(ValueError, match=r"a\.json: person 0: expected .*; or give skeleton="):
+        read_poses(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("format", ["coco", "openpose"])
+def test_nobody(tmp_path: Path, format: str) -> None:
+    write_poses(Poses.empty(Skeleton.COCO17), tmp_path / "a.json", format=format)
+    json.loads((tmp_path / "a.json").read_text())
+    assert len(read_poses(tmp_path / "a.json")) == 0
+    if format == "coco":
+        assert read_poses_by_image(tmp_path / "a.json") == {}
+
+
+def test_public_names(tmp_path: Path) -> None:
+    openpaf.write_poses(some_poses(), tmp_path / "a.json", format="coco")
+    assert_same(openpaf.read_poses(tmp_path / "a.json"), some_poses())
+
+
+def test_coco_layout() -> None:
+    poses = some_poses(n=2)
+    entries = poses_to_coco(poses, 42)
+    assert [set(e) for e in entries] == [
+        {"image_id", "category_id", "keypoints", "score", "bbox"}
+    ] * 2
+    for n, entry in enumerate(entries):
+        assert entry["image_id"] == 42
+        assert entry["category_id"] == 1
+        rows = np.array(entry["keypoints"]).reshape(17, 3)
+        missing = poses.scores[n] == 0
+        assert (rows[missing] == 0).all()
+        np.testing.assert_allclose(rows[~missing, :2], poses.xy[n, ~missing], atol=6e-4)
+        x, y, width, height = entry["bbox"]
+        np.testing.assert_allclose([x, y, x + width, y + height], poses.boxes()[n], atol=2e-3)
+    json.dumps(entries, allow_nan=False)
+
+
+def test_coco_of_a_person_without_joints() -> None:
+    poses = Poses.from_keypoints(np.zeros((1, 17, 3)), Skeleton.COCO17)
+    (entry,) = poses_to_coco(poses, 1)
+    assert entry["bbox"] == [0, 0, 0, 0]
+    assert_same(poses_from_coco([entry])[1], poses)
+
+
+def test_coco_is_what_pycocotools_takes(tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    poses = Poses.from_keypoints(
+        np.column_stack([np.random.default_rng(1).uniform(0, 200, (17, 2)), np.full(17, 2)])[None],
+        Skeleton.COCO17,
+    )
+    (entry,) = poses_to_coco(poses, 7)
+    keypoints = np.array(entry["keypoints"]).reshape(17, 3)
+    keypoints[:, 2] = 2
+    truth = COCO()
+    truth.dataset = {
+        "info": {},
+        "images": [{"id": 7, "width": 200, "height": 200}],
+        "categories": [{"id": 1, "name": "person", "keypoints": list(Skeleton.COCO17.joints)}],
+        "annotations": [
+            {
+                **entry,
+                "id": 1,
+                "iscrowd": 0,
+                "area": 20_000,
+                "num_keypoints": 17,
+                "keypoints": keypoints.ravel().tolist(),
+            }
+        ],
+    }
+    truth.createIndex()
+    write_poses(poses, tmp_path / "results.json", image_id=7)
+    evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("skeleton", [Skeleton.COCO18, Skeleton.BODY25], ids=lambda s: s.name)
+def test_coco_is_of_17_joints_where_the_poses_have_them(skeleton: Skeleton) -> None:
+    poses = some_poses(skeleton)
+    entries = poses_to_coco(poses, 1)
+    assert all(len(entry["keypoints"]) == 51 for entry in entries)
+    assert_same(poses_from_coco(entries)[1], poses.to(Skeleton.COCO17))
+
+
+def test_coco_of_other_joints_keeps_them() -> None:
+    entries = poses_to_coco(some_poses(Skeleton.MPI15), 1)
+    assert {len(entry["keypoints"]) for entry in entries} == {45}
+    assert {entry["skeleton"] for entry in entries} == {"mpi15"}
+
+
+def test_several_pictures_in_one_coco_file(tmp_path: Path) -> None:
+    pictures = {
+        3: some_poses(seed=1),
+        "a.jpg": some_poses(seed=2, n=1),
+        8: Poses.empty(Skeleton.COCO17),
+    }
+    write_poses(pictures, tmp_path / "all.json")
+    back = read_poses_by_image(tmp_path / "all.json")
+    assert list(back) == [3, "a.jpg"]  # nobody leaves no trace in a list of people
+    for key, poses in back.items():
+        assert_same(poses, pictures[key])
+    assert_same(read_poses(tmp_path / "all.json", image_id="a.jpg"), pictures["a.jpg"])
+    with pytest.raises(ValueError, match=r"all\.json: image_id: has 2 pictures"):
+        read_poses(tmp_path / "all.json")
+    with pytest.raises(ValueError, match=r"no people of 99; has 3, 'a\.jpg'"):
+        read_poses(tmp_path / "all.json", image_id=99)
+
+
+def test_openpose_layout() -> None:
+    poses = some_poses(n=2)
+    data = poses_to_openpose(poses)
+    assert data["version"] == 1.3
+    assert data["skeleton"] == "body25"
+    for n, person in enumerate(data["people"]):
+        assert person["person_id"] == [-1]
+        rows = np.array(person["pose_keypoints_2d"]).reshape(25, 3)
+        k, k17 = Skeleton.BODY25.index("left_wrist"), Skeleton.COCO17.index("left_wrist")
+        assert rows[k, 2] == pytest.approx(poses.scores[n, k17], rel=1e-5)
+        for key in ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d"):
+            assert person[key] == []
+
+
+def test_openpose_keeps_cocos_joints(tmp_path: Path) -> None:
+    poses = some_poses()
+    write_poses(poses, tmp_path / "a.json", format="openpose")
+    back = read_poses(tmp_path / "a.json")
+    assert back.skeleton == Skeleton.BODY25
+    assert_same(back.to(Skeleton.COCO17), poses)
+
+
+def test_a_file_of_openpose_itself(tmp_path: Path) -> None:
+    row = np.zeros((18, 3))
+    row[0] = 100.5, 50.25, 0.9
+    row[1] = 90, 80, 0.7
+    data = {"version": 1.1, "people": [{"pose_keypoints_2d": row.ravel().tolist()}]}
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    poses = read_poses(tmp_path / "a.json")
+    assert poses.skeleton == Skeleton.COCO18
+    assert poses.person_scores[0] == pytest.approx(0.8)
+    assert poses.ids is None
+    np.testing.assert_allclose(poses.joint("nose"), [[100.5, 50.25, 0.9]])
+
+
+def test_a_weak_joint_does_not_go_missing(tmp_path: Path) -> None:
+    scores = np.full((1, 17), 1e-9, np.float32)
+    poses = Poses(
+        xy=np.zeros((1, 17, 2)), scores=scores, person_scores=[1e-9], skeleton=Skeleton.COCO17
+    )
+    write_poses(poses, tmp_path / "a.json")
+    assert_same(read_poses(tmp_path / "a.json"), poses)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_poses(some_poses(), path)
+    write_poses(some_poses(n=1), path)
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert len(read_poses(path)) == 1
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.json"
+    write_poses(some_poses(), path)
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.json"):
+        write_poses(some_poses(n=1), path)
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert len(read_poses(path)) == 3
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.json").touch()
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    write_poses(some_poses(), tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert len(read_poses(tmp_path / "real.json")) == 3
+
+
+def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        write_poses(some_poses(), tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(FileNotFoundError, match=r"missing/a\.json"):
+        write_poses(some_poses(), tmp_path / "missing" / "a.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"file/a\.json"):
+        write_poses(some_poses(), tmp_path / "file" / "a.json")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_is_not_writable(tmp_path: Path, monkeypatch: Any) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)  # root may write everywhere, so this pretends
+    with pytest.raises(PermissionError, match=r"a\.json"):
+        write_poses(some_poses(), tmp_path / "a.json")
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(ValueError, match="format: expected one of coco, openpose, got 'yolo'"):
+        write_poses(some_poses(), path, format="yolo")
+    with pytest.raises(ValueError, match=r"one picture; expected Poses, got dict"):
+        write_poses({1: some_poses()}, path, format="openpose")
+    with pytest.raises(ValueError, match=r"poses: expected Poses, or a dictionary .*, got list"):
+        write_poses([some_poses()], path)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"image_id: expected .*, got 1\.5"):
+        write_poses(some_poses(), path, image_id=1.5)  # type: ignore[arg-type]
+    assert not path.exists()
+    write_poses(some_poses(), path, image_id=np.int64(4))  # type: ignore[arg-type]
+    assert list(read_poses_by_image(path)) == [4]
+    with pytest.raises(ValueError, match="format: expected one of"):
+        read_poses(path, format="yolo")
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+ROW = [1.0, 2.0, 0.5] * 17
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("\xff\xfe", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("3", "neither COCO's list of results nor OpenPose's 'people'"),
+        ('{"a": 1}', "neither"),
+        ('{"people": 3}', "neither"),
+        ('{"annotations": []}', "a file of COCO annotations"),
+        ("[3]", "entry 0: expected a COCO result"),
+        ('[{"image_id": 1}]', "entry 0: .*'keypoints'.* missing"),
+        (json.dumps([{"image_id": None, "keypoints": ROW}]), "entry 0: image_id"),
+        (json.dumps([{"image_id": 1, "keypoints": ROW[:-1]}]), "person 0: expected 51.*got 50"),
+        (
+            json.dumps([{"image_id": 1, "keypoints": r} for r in (ROW, ROW[3:])]),
+            "person 1: expected 51 values, 3 for each of the 17 joints of 'coco17', got 48",
+        ),
+        (json.dumps([{"image_id": 1, "keypoints": 7}]), "person 0: expected 51"),
+        (json.dumps([{"image_id": 1, "keypoints": ["x", *ROW[1:]]}]), "finite numbers"),
+        (json.dumps([{"image_id": 1, "keypoints": [float("nan"), *ROW[1:]]}]), "finite numbers"),
+        (json.dumps([{"image_id": 1, "keypoints": ROW, "score": "high"}]), "score"),
+        (json.dumps([{"image_id": 1, "keypoints": ROW, "score": -1}]), "person_scores"),
+        ('{"people": [{}]}', "person 0: 'pose_keypoints_2d' missing"),
+        ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', r"75 \(body25\) or 54 .*got 2"),
+    ],
+)
+def test_files_of_something_else(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "odd.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"odd\.json: (.*{message})"):
+        read_poses(path)
+
+
+def test_the_wrong_format(tmp_path: Path) -> None:
+    write_poses(some_poses(), tmp_path / "a.json")
+    with pytest.raises(ValueError, match=r"expected format 'openpose', but it looks like 'coco'"):
+        read_poses(tmp_path / "a.json", format="openpose")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.json"):
+        read_poses(tmp_path / "nothing.json")
+    with pytest.raises(IsADirectoryError):
+        read_poses(tmp_path)
+
+
+def test_the_wrong_skeleton(tmp_path: Path) -> None:
+    write_poses(some_poses(), tmp_path / "a.json")
+    with pytest.raises(ValueError, match="expected 9 values, 3 for each of the 3 joints of 'hand'"):
+        read_poses(tmp_path / "a.json", skeleton=CUSTOM)

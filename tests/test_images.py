@@ -1,0 +1,437 @@
+"""Pictures of every kind come in the same way; bad ones are refused by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, features
+
+from openpaf.errors import ImageError
+from openpaf.images import IMAGE_SUFFIXES, MAX_PIXELS, list_images, read_image
+
+PHOTOS = Path(__file__).parent.parent / "data" / "photos"
+
+
+def scene(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+    """A smooth picture without symmetry, so that every turn and swap shows."""
+    y, x = np.mgrid[:height, :width]
+    channels = [255 * x / max(width - 1, 1), 255 * y / max(height - 1, 1), 40 + x + y]
+    return np.stack(channels, axis=2).clip(0, 255).astype(np.uint8)
+
+
+def assert_near(a: NDArray[np.uint8], b: NDArray[np.uint8], tolerance: float) -> None:
+    assert a.shape == b.shape
+    assert np.abs(a.astype(int) - b.astype(int)).mean() <= tolerance
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga"])
+def test_lossless_files_come_back_exactly(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"scene.{suffix}"
+    Image.fromarray(scene()).save(path)
+    image = read_image(path)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, scene())
+    np.testing.assert_array_equal(read_image(str(path)), scene())
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "avif"])
+def test_lossy_files_come_back_nearly(tmp_path: Path, suffix: str) -> None:
+    if suffix != "jpg" and not features.check(suffix):
+        pytest.skip(f"this Pillow has no {suffix}")
+    path = tmp_path / f"scene.{suffix}"
+    Image.fromarray(scene()).save(path, quality=95)
+    assert_near(read_image(path), scene(), 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
+    path = tmp_path / f"turned.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if suffix in ("jpg", "webp") else {}
+    Image.fromarray(scene()).save(path, exif=exif, **options)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        np.testing.assert_array_equal(read_image(image), expected)  # a PIL image likewise
+    assert expected.shape == ((40, 24, 3) if orientation >= 5 else (24, 40, 3))
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 1000])
+def test_an_unknown_orientation_turns_nothing(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(scene()).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), scene())
+
+
+def test_a_damaged_exif_block_turns_nothing(tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff junk")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), scene())
+
+
+def test_grey(tmp_path: Path) -> None:
+    grey = scene()[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), expected)
+    np.testing.assert_array_equal(read_image(grey), expected)
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    Image.fromarray(scene()[..., 0] > 127).save(tmp_path / "bits.png")
+    image = read_image(tmp_path / "bits.png")
+    np.testing.assert_array_equal(image[..., 0], np.where(scene()[..., 0] > 127, 255, 0))
+
+
+def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
+    rgba = np.dstack([scene(), np.full((24, 40), 255, np.uint8)])
+    rgba[:10, :, 3] = 0
+    rgba[10:14, :, 3] = 128
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
+    assert (image[:10] == 255).all()
+    np.testing.assert_array_equal(image[14:], scene()[14:])
+    assert_near(image[10:14], (scene()[10:14] / 2 + 127.5).astype(np.uint8), 1.5)
+
+
+def test_grey_with_transparency(tmp_path: Path) -> None:
+    Image.merge("LA", [Image.new("L", (4, 3), 10), Image.new("L", (4, 3), 0)]).save(
+        tmp_path / "la.png"
+    )
+    assert (read_image(tmp_path / "la.png") == 255).all()
+
+
+def test_palette(tmp_path: Path) -> None:
+    palette = Image.fromarray(scene()).convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
+    palette.save(tmp_path / "palette.png")
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), expected)
+
+
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
+def test_palette_with_transparency(tmp_path: Path, transparency: int | bytes) -> None:
+    palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.save(tmp_path / "p.png", transparency=transparency)
+    assert read_image(tmp_path / "p.png").tolist() == [[[255, 255, 255], [0, 0, 255]]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+    values = np.linspace(0, 65535, 24 * 40).reshape(24, 40).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"deep.{suffix}"), values)
+    image = read_image(tmp_path / f"deep.{suffix}")
+    expected = np.rint(values / 257)
+    assert np.abs(image[..., 0] - expected).max() <= 1
+    assert (image.min(), image.max()) == (0, 255)
+    assert (image[..., 0] == image[..., 2]).all()
+
+
+def test_sixteen_bit_colour_is_scaled_not_clipped(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), scene()[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), scene())
+
+
+def test_big_endian_sixteen_bits() -> None:
+    values = np.array([[0, 256, 65535]], ">u2")
+    image = read_image(Image.frombytes("I;16B", (3, 1), values.tobytes()))
+    assert image[0, :, 0].tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("values", [[[0.0, 1.0]], [[-5, 70000]]])
+def test_values_of_unknown_range_are_refused(tmp_path: Path, values: list[list[float]]) -> None:
+    dtype = np.float32 if isinstance(values[0][0], float) else np.int32
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.array(values, dtype)).save(path)
+    with pytest.raises(ImageError, match=r"deep\.tif.*32-bit values"):
+        read_image(path)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    cmyk = Image.fromarray(scene()).convert("CMYK")
+    cmyk.save(tmp_path / "print.jpg", quality=95)
+    cmyk.save(tmp_path / "print.tif")
+    assert_near(read_image(tmp_path / "print.jpg"), scene(), 4)
+    assert_near(read_image(tmp_path / "print.tif"), scene(), 1)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, suffix: str) -> None:
+    first, second = Image.new("RGB", (8, 6), (200, 30, 40)), Image.new("RGB", (8, 6), (0, 0, 255))
+    path = tmp_path / f"moving.{suffix}"
+    first.save(path, save_all=True, append_images=[second])
+    assert_near(read_image(path), np.asarray(first), 6)
+
+
+@pytest.mark.parametrize("name", ["two words.png", "фото.png", "写真 🏃.png", "a#b%20c'd\".png"])
+def test_names_with_spaces_and_any_letters(tmp_path: Path, name: str) -> None:
+    Image.fromarray(scene()).save(tmp_path / name)
+    np.testing.assert_array_equal(read_image(tmp_path / name), scene())
+    assert list_images(tmp_path) == [tmp_path / name]
+
+
+def test_the_contents_count_not_the_suffix(tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a", format="PNG")
+    np.testing.assert_array_equal(read_image(tmp_path / "a"), scene())
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 5000), (5000, 1), (8, 20_000), (20_000, 3)])
+def test_sizes_far_from_a_photo(tmp_path: Path, size_hw: tuple[int, int]) -> None:
+    Image.fromarray(scene(*size_hw)).save(tmp_path / "odd.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "odd.png"), scene(*size_hw))
+
+
+def test_pillows_own_limit_is_lifted_and_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    path = tmp_path / "large.png"
+    path.write_bytes(_png_bytes(scene()))
+    np.testing.assert_array_equal(read_image(path), scene())
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_sample_photos_are_read() -> None:
+    paths = list_images(PHOTOS)
+    assert 4 <= len(paths) <= 8
+    for path in paths:
+        assert path.stat().st_size < 500_000
+        assert read_image(path).shape[2] == 3
+        assert f"`{path.name}`" in (PHOTOS / "README.md").read_text()
+
+
+# --- arrays and PIL images ----------------------------------------------------------------------
+
+
+def test_an_array_is_returned_as_it_is() -> None:
+    image = scene()
+    assert read_image(image) is image
+
+
+def test_a_view_is_made_contiguous() -> None:
+    image = read_image(scene()[::2, ::-1])
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, scene()[::2, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 5, 3), np.float32), r"got float32 \(4, 5, 3\); of values 0 to 1"),
+        (np.zeros((4, 5), np.float64), "float64"),
+        (np.zeros((4, 5, 3), np.uint16), "uint16"),
+        (np.zeros((4, 5), bool), "bool"),
+        (np.zeros((4, 5, 4), np.uint8), r"got uint8 \(4, 5, 4\); of RGBA"),
+        (np.zeros((4, 5, 1), np.uint8), r"\(4, 5, 1\)"),
+        (np.zeros((3, 4, 5), np.uint8), r"\(3, 4, 5\)"),
+        (np.zeros(7, np.uint8), r"\(7,\)"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"\(1, 4, 5, 3\)"),
+        (np.zeros((0, 5, 3), np.uint8), "at least one pixel"),
+        (np.zeros((5, 0), np.uint8), "at least one pixel"),
+    ],
+)
+def test_wrong_arrays(array: NDArray[np.generic], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^image: expected .*{message}"):
+        read_image(array)
+
+
+@pytest.mark.parametrize("source", [None, 3, [[0]], b"a.jpg"])
+def test_other_sources(source: object) -> None:
+    with pytest.raises(ValueError, match="expected a path, an array or a PIL image"):
+        read_image(source)  # type: ignore[arg-type]
+
+
+def test_a_pil_image_is_left_alone() -> None:
+    image = Image.fromarray(scene()).convert("P")
+    before = image.tobytes(), image.mode
+    read_image(image)
+    assert (image.tobytes(), image.mode) == before
+
+
+def test_a_pil_image_whose_file_is_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    path.write_bytes(_png_bytes(scene(200, 300))[:-200])
+    with Image.open(path) as image, pytest.raises(ImageError, match=r"cut\.png"):
+        read_image(image)
+
+
+# --- files that are no pictures -----------------------------------------------------------------
+
+
+def test_missing() -> None:
+    with pytest.raises(ImageError, match=r"^nowhere/a\.jpg: no such file$"):
+        read_image("nowhere/a.jpg")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="a folder, not a picture"):
+        read_image(tmp_path)
+
+
+def test_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(ImageError, match=r"a\.jpg: the file is empty"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("content", [b"This is not a photo.\n", b"\xff\xd8\xff", b"\0" * 1000])
+def test_no_picture_named_jpg(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.jpg: (not a picture|cannot be)"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "bmp", "tif"])
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.95])
+def test_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    path = tmp_path / f"cut.{suffix}"
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ImageError, match=rf"cut\.{suffix}: ") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(_png_bytes(scene()))
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # root may read everything
+
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(ImageError, match=r"secret\.png: no permission to read it"):
+        read_image(path)
+
+
+def test_vanished(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(_png_bytes(scene()))
+    listed = list_images(tmp_path)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"a\.png: no such file"):
+        read_image(listed[0])
+
+
+def test_a_dangling_link(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert list_images(tmp_path) == [tmp_path / "link.jpg"]
+    with pytest.raises(ImageError, match=r"link\.jpg: no such file"):
+        read_image(tmp_path / "link.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_image(tmp_path / "pipe.jpg")
+
+
+def test_impossible_names() -> None:
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image("a\0b.jpg")
+    with pytest.raises(ImageError, match=r"cannot be read|no such file"):
+        read_image("x" * 5000)
+    with pytest.raises(ImageError) as caught:
+        read_image(os.fsdecode(b"caf\xe9.jpg"))
+    str(caught.value).encode()  # the message can be printed
+
+
+def test_too_many_pixels(tmp_path: Path) -> None:
+    content = bytearray(_png_bytes(scene()))
+    content[16:24] = (20_001).to_bytes(4, "big") + (20_000).to_bytes(4, "big")
+    content[29:33] = _crc(bytes(content[12:29]))
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"bomb\.png: 20001 x 20000 px .*{MAX_PIXELS:,}"):
+        read_image(tmp_path / "bomb.png")
+
+
+def _png_bytes(image: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".png", image[..., ::-1])[1])
+
+
+def _crc(chunk: bytes) -> bytes:
+    import zlib
+
+    return zlib.crc32(chunk).to_bytes(4, "big")
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("10.jpg", "9.PNG", "b.webp", ".hidden.jpg", "notes.txt", "clip.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub.jpg").mkdir()
+    (tmp_path / "sub.jpg" / "deep.jpg").touch()
+    return tmp_path
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+def test_a_folder_lists_its_pictures_in_natural_order(folder: Path) -> None:
+    assert names(list_images(folder)) == ["9.PNG", "10.jpg", "b.webp"]
+    assert names(list_images([str(folder)])) == ["9.PNG", "10.jpg", "b.webp"]
+
+
+def test_a_glob_lists_its_pictures(folder: Path) -> None:
+    assert names(list_images(f"{folder}/*.jpg")) == ["10.jpg"]
+    assert names(list_images(folder / "*")) == ["9.PNG", "10.jpg", "b.webp"]
+    assert names(list_images(f"{folder}/**/*.jpg")) == ["10.jpg", "deep.jpg"]
+
+
+def test_a_file_is_taken_whatever_its_suffix(folder: Path) -> None:
+    assert list_images(folder / "notes.txt") == [folder / "notes.txt"]
+
+
+def test_a_name_that_looks_like_a_glob(folder: Path) -> None:
+    (folder / "[1]*.jpg").touch()
+    assert names(list_images(folder / "[1]*.jpg")) == ["[1]*.jpg"]
+
+
+def test_duplicates_come_once_in_the_order_given(folder: Path) -> None:
+    sources = [folder / "b.webp", folder, f"{folder}/*.jpg", folder / "sub.jpg" / ".." / "10.jpg"]
+    assert names(list_images(sources)) == ["b.webp", "9.PNG", "10.jpg"]
+
+
+def test_nothing_found(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(ImageError, match=r"missing\.jpg: no such file or folder"):
+        list_images(folder / "missing.jpg")
+    with pytest.raises(ImageError, match=r"\*\.bmp: matches no pictures"):
+        list_images(f"{folder}/*.bmp")
+    with pytest.raises(ImageError, match="empty: no pictures in this folder"):
+        list_images(folder / "empty")
+    with pytest.raises(ImageError, match=r"cannot be listed|no such"):
+        list_images("a\0b")
+    assert list_images([]) == []
+
+
+def test_errors_can_be_collected(folder: Path) -> None:
+    errors: list[ImageError] = []
+    found = list_images(["nowhere.jpg", folder / "10.jpg", "no*.jpg"], on_error=errors.append)
+    assert names(found) == ["10.jpg"]
+    assert [str(error).split(":")[0] for error in errors] == ["nowhere.jpg", "no*.jpg"]
+
+
+def test_suffixes_are_those_pillow_opens() -> None:
+    known = set(Image.registered_extensions())
+    assert known >= IMAGE_SUFFIXES - {".avif"}
