@@ -1,0 +1,109 @@
+"""The command ``openpaf``: one module a verb, and here what they share.
+
+A verb's module has ``add_parser``, which describes it, and ``run``, which does it and returns the
+exit status. Heavy imports are inside functions, so that ``openpaf --help`` is immediate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import openpaf
+from openpaf.cli import predict
+from openpaf.cli.common import described, one_line, report, traceback_wanted
+
+OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
+
+_EPILOG = """\
+examples:
+  openpaf predict photo.jpg --output out
+  openpaf predict photos/ more/*.png --output out --format coco
+  openpaf predict --help
+
+exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted.
+With OPENPAF_TRACEBACK=1 in the environment, an error comes with Python's traceback.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments after the command's name; those of the process where not given.
+
+    Returns:
+        The exit status: 0 done; 1 some input was skipped; 2 bad use, and one line on the standard
+        error stream says what; 130 interrupted. Nobody sees a traceback who did not ask for it.
+    """
+    _prepare_streams()
+    try:
+        status = _run(argv)
+        sys.stdout.flush()  # here and not at exit, where an error would be shown as Python's
+        return status
+    except KeyboardInterrupt:
+        _forget_output()
+        report("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        _forget_output()
+        return SOME_SKIPPED
+    except Exception as error:
+        if traceback_wanted():
+            raise
+        _forget_output()
+        report(described(error))
+        return BAD_USE
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # --help, --version, or a usage error that is already reported
+        return int(stop.code or 0)
+    status: int = arguments.run(arguments)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, where argparse prints the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        report(f"{one_line(message)} (see: {self.prog} --help)")
+        raise SystemExit(BAD_USE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="openpaf",
+        description="Finds every person in a picture and their joints.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"openpaf {openpaf.__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
+    predict.add_parser(verbs)
+    return parser
+
+
+def _prepare_streams() -> None:
+    """Make sure that there are streams, and that any name can be printed on them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Drop what cannot be written, so that Python does not complain about it when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

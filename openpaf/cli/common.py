@@ -1,0 +1,90 @@
+"""What the verbs of the command line share: messages, and types of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import sys
+from pathlib import Path
+
+from openpaf.errors import OpenpafError
+
+
+def report(message: str) -> None:
+    """One line on the standard error stream, above the progress bar if there is one."""
+    from tqdm import tqdm
+
+    with contextlib.suppress(OSError):  # nobody is there to be told
+        tqdm.write(f"openpaf: {message}", file=sys.stderr)
+
+
+def say(message: str) -> None:
+    """One line on the standard output stream, above the progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(message, file=sys.stdout)
+    sys.stdout.flush()  # a line is seen when it is made, also through a pipe
+
+
+def one_line(error: BaseException | str) -> str:
+    """What an error says, in one line of bounded length."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{shown(error.filename)}: {error.strerror}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 500 else text[:497] + "..."
+
+
+def described(error: BaseException) -> str:
+    """What an error says, with its type where that was not made to be read by users."""
+    readable = isinstance(error, (OpenpafError, ValueError, OSError, ImportError, MemoryError))
+    return one_line(error) if readable else f"{type(error).__name__}: {one_line(error)}"
+
+
+def traceback_wanted() -> bool:
+    """Whether the user asked to see where errors come from."""
+    return bool(os.environ.get("OPENPAF_TRACEBACK"))
+
+
+def shown(path: str | bytes | os.PathLike[str] | int) -> str:
+    """A path on one line: line breaks, control characters and stray bytes are written out."""
+    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(n: int, one: str, many: str) -> str:
+    """A number with its noun: ``1 person``, ``2 people``."""
+    return f"{n} {one if n == 1 else many}"
+
+
+def path_argument(text: str) -> Path:
+    """A path; an empty one, as an unset variable of the shell gives, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got nothing")
+    return Path(text)
+
+
+def source_argument(text: str) -> str:
+    """A file, folder or glob, as text; an empty one is refused."""
+    return text if text.strip() else str(path_argument(""))
+
+
+def positive_integer(text: str) -> int:
+    """A whole number above 0."""
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**9):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def score_argument(text: str) -> float:
+    """A finite number, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, got {text!r}")
+    return value

@@ -1,0 +1,134 @@
+"""The files that a verb writes: their folder, and names that never hit each other."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openpaf.cli.common import one_line, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMATS = ("image", "coco", "openpose")
+_JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"))
+_LONGEST_STEM = 200  # bytes; file systems take names of 255, and suffixes need room
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written for one photo: a path for each format, all with one stem."""
+
+    stem: str
+    files: dict[str, Path]
+
+
+def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -> Path:
+    """Make the output folder, and see that it can be written to.
+
+    Raises:
+        ValueError: If it is a file, cannot be made or written to, or is itself a source whose
+            next run would take the drawn pictures for photos.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output: {shown(folder)} is a file, not a folder")
+    if "image" in formats and any(os.path.realpath(s) == os.path.realpath(folder) for s in sources):
+        raise ValueError(f"--output: {shown(folder)} is a source too; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # the mode bits alone do not tell: read-only disks, root
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise ValueError(f"--output: {shown(folder)} cannot be written to: {reason}") from error
+    return folder
+
+
+def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -> list[Outputs]:
+    """Names for the results of every photo.
+
+    Args:
+        photos: The photos, which themselves may lie in the folder and are never written over.
+        folder: Where the results go.
+        formats: Some of :data:`FORMATS`.
+
+    Returns:
+        For each photo a stem of its own, the photo's where it is free, otherwise with ``_2``,
+        ``_3`` and so on, such that no two files of the run have one name. Names that differ only
+        in case or in how an accent is encoded count as one, as they do on some disks.
+    """
+    inside = os.path.realpath(folder)
+    taken = {
+        _key(os.path.basename(path))
+        for photo in photos
+        for path in (os.path.realpath(photo), os.path.abspath(photo))
+        if os.path.realpath(os.path.dirname(path)) == inside
+    }
+    last: dict[str, int] = {}
+    named = []
+    for photo in photos:
+        base = _shortened(photo.stem)
+        n = last.get(base, 0)
+        while True:
+            n += 1
+            stem = base if n == 1 else f"{base}_{n}"
+            names = {name: stem + _suffix(name, photo) for name in formats}
+            keys = {_key(name) for name in names.values()}
+            if not keys & taken:
+                break
+        taken |= keys
+        last[base] = n
+        named.append(Outputs(stem, {name: folder / file for name, file in names.items()}))
+    return named
+
+
+def _suffix(name: str, photo: Path) -> str:
+    if name == "image":
+        return ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
+    return {"coco": ".json", "openpose": "_keypoints.json"}[name]
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _shortened(stem: str) -> str:
+    return os.fsdecode(_cut(os.fsencode(stem)))
+
+
+def _cut(raw: bytes) -> bytes:
+    """At most ``_LONGEST_STEM`` bytes, without half a character at the end."""
+    if len(raw) <= _LONGEST_STEM:
+        return raw
+    return raw[:_LONGEST_STEM].decode("utf-8", "ignore").encode()
+
+
+def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write RGB uint8 (H, W, 3) as JPEG or PNG by the path's suffix, whole or not at all.
+
+    Raises:
+        OSError: If it cannot be encoded or written.
+    """
+    from PIL import Image
+
+    encoded = io.BytesIO()
+    if path.suffix == ".jpg":
+        Image.fromarray(picture).save(encoded, "JPEG", quality=92, subsampling=0)
+    else:
+        Image.fromarray(picture).save(encoded, "PNG")
+    temporary = path.with_name(f".openpaf-{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(encoded.getbuffer())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
