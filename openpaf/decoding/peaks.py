@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import NamedTuple
 
@@ -12,9 +13,13 @@ from openpaf.decoding.config import DecodeConfig
 from openpaf.fields import Fields
 from openpaf.kernels import kernel
 
+_LOG = logging.getLogger(__name__)
+_LARGEST = 1e30  # scores are kept below this, so that no sum of them is infinite
+_FIRST_CAPACITY = 512  # buffers grow by doubling
+
 
 class Peaks(NamedTuple):
-    """Peaks of the joints' heatmaps, joint after joint.
+    """Peaks of the joints' heatmaps, joint after joint and each in reading order.
 
     Attributes:
         xy: (P, 2) float32, px of the network's input.
@@ -28,113 +33,149 @@ class Peaks(NamedTuple):
 
 
 def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
-    """Local maxima of the joints' heatmaps, refined below the cell."""
+    """Local maxima of the joints' heatmaps, refined below the cell.
+
+    A peak is a cell that none of its eight neighbours exceeds and that its direct neighbours
+    support (see ``DecodeConfig.peak_support``). The logarithm of a Gaussian is a parabola, so its
+    middle and height follow from the logarithms around the cell, exactly for a true Gaussian.
+
+    Args:
+        fields: Heatmaps and their grid; the PAFs are not looked at.
+        config: Uses ``weak_peak_threshold``, ``peak_support``, ``sigma_px`` and ``max_peaks``.
+
+    Returns:
+        The peaks in px of the network's input. When a joint has more than ``max_peaks``, the
+        strongest are kept and a warning is logged.
+
+    Reference:
+        Cao et al., CVPR 2017, section 2.2 (confidence maps).
+    """
     config = config or DecodeConfig()
     grid = fields.heatmap_grid
-    xy, scores, starts = _find_peaks(
+    xy, scores, starts, n_dropped = _find_peaks(
         fields.heatmaps,
-        grid.stride,
+        float(grid.stride),
         grid.offset_px,
-        config.peak_threshold,
+        float(config.weak_peak_threshold),
+        float(config.peak_support),
         config.sigma_px / grid.stride,
-        config.max_peaks,
-        config.variant,
+        int(config.max_peaks),
     )
+    if n_dropped:
+        _LOG.warning(
+            "max_peaks: more than %d peaks of a joint; the weakest %d of the picture are dropped",
+            config.max_peaks,
+            n_dropped,
+        )
     return Peaks(xy, scores, starts)
 
 
 @kernel
-def _find_peaks(heatmaps, stride, offset, threshold, sigma, max_peaks, variant):  # type: ignore[no-untyped-def]
+def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):  # type: ignore[no-untyped-def]
+    """Arrays of :class:`Peaks`, and how many peaks were beyond the limit."""
     n_joints, h, w = heatmaps.shape[0] - 1, heatmaps.shape[1], heatmaps.shape[2]
     threshold = np.float32(threshold)
     starts = np.zeros(n_joints + 1, np.int32)
-    xy = np.empty((512, 2), np.float32)
-    scores = np.empty(512, np.float32)
-    n = 0
+    xy = np.empty((_FIRST_CAPACITY, 2), np.float32)
+    scores = np.empty(_FIRST_CAPACITY, np.float32)
+    n, n_dropped = 0, 0
     for k in range(n_joints):
         plane = heatmaps[k]
         for row in range(h):
+            # Most rows hold nothing; counting them is vectorised, unlike the search for peaks.
             line = plane[row]
-            above = np.int32(0)
+            n_above = np.int32(0)
             for column in range(w):
-                above += np.int32(line[column] > threshold)
-            if above == 0:
+                n_above += np.int32(line[column] > threshold)
+            if n_above == 0:
                 continue
             for column in range(w):
-                value = line[column]
-                if value <= threshold or not _is_peak(plane, row, column, value):
+                if line[column] <= threshold or not _is_peak(plane, row, column, support):
                     continue
                 if n == len(scores):
-                    xy, scores = _grown(xy, n), _grown(scores, n)
-                dx, gain_x = _vertex(
-                    line[column - 1] if column > 0 else np.float32(-1),
-                    value,
-                    line[column + 1] if column < w - 1 else np.float32(-1),
-                    sigma, variant,
-                )
-                dy, gain_y = _vertex(
-                    plane[row - 1, column] if row > 0 else np.float32(-1),
-                    value,
-                    plane[row + 1, column] if row < h - 1 else np.float32(-1),
-                    sigma, variant,
-                )
+                    xy, scores = _grown(xy), _grown(scores)
+                dx, rise_x = _vertex(plane, row, column, sigma)
+                dy, rise_y = _vertex(plane.T, column, row, sigma)
                 xy[n, 0] = (column + dx) * stride + offset
                 xy[n, 1] = (row + dy) * stride + offset
-                scores[n] = value * math.exp(gain_x + gain_y)
+                scores[n] = min(line[column] * math.exp(rise_x + rise_y), _LARGEST)
                 n += 1
+        if n - starts[k] > max_peaks:
+            kept = _keep_strongest(xy, scores, starts[k], n, max_peaks)
+            n_dropped += n - kept
+            n = kept
         starts[k + 1] = n
-    return xy[:n], scores[:n], starts
+    return xy[:n].copy(), scores[:n].copy(), starts, n_dropped
 
 
 @kernel
-def _grown(array, n):  # type: ignore[no-untyped-def]
-    bigger = np.empty((2 * array.shape[0],) + array.shape[1:], array.dtype)
-    bigger[:n] = array[:n]
+def _grown(array):  # type: ignore[no-untyped-def]
+    """The array, with room for twice as many."""
+    bigger = np.empty((2 * array.shape[0],) + array.shape[1:], array.dtype)  # noqa: RUF005
+    bigger[: array.shape[0]] = array
     return bigger
 
 
 @kernel
-def _is_peak(plane, row, column, value):  # type: ignore[no-untyped-def]
+def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
+    """Whether no neighbour is higher, and the four direct ones are high enough on average."""
     h, w = plane.shape
-    for dr in range(-1, 2):
-        for dc in range(-1, 2):
-            r, c = row + dr, column + dc
-            if (dr == 0 and dc == 0) or r < 0 or r >= h or c < 0 or c >= w:
-                continue
+    value = plane[row, column]
+    total, n_direct = 0.0, 0
+    for r in range(max(row - 1, 0), min(row + 2, h)):
+        for c in range(max(column - 1, 0), min(column + 2, w)):
             other = plane[r, c]
-            # Of a plateau, the first cell in reading order is the peak.
-            if other > value or (other == value and (dr < 0 or (dr == 0 and dc < 0))):
+            # Of equal cells side by side, the first in reading order is the peak.
+            earlier = r < row or (r == row and c < column)
+            if other > value or (other == value and earlier):
                 return False
-    return True
+            if (r == row) != (c == column):
+                total += other
+                n_direct += 1
+    return total >= support * value * n_direct
 
 
 @kernel
-def _vertex(before, value, after, sigma, variant):  # type: ignore[no-untyped-def]
-    """Vertex of the parabola through three logarithms: (offset in cells, log of the rise)."""
-    curvature = 1.0 / (sigma * sigma)
-    floor = 1e-3 * value
-    has_before, has_after = before > -1, after > -1
-    centre = math.log(value)
-    left = math.log(max(before, floor)) - centre
-    right = math.log(max(after, floor)) - centre
-    if has_before and has_after:
-        c = -(left + right)
-        slope = 0.5 * (right - left)
-        if variant & 1 and c < curvature * 0.9:
-            # one neighbour raised by another
-            if left < right:
-                slope = -left - 0.5 * curvature
-            else:
-                slope = right + 0.5 * curvature
-            c = curvature
-        if c < 1e-6:
+def _vertex(plane, row, column, sigma):  # type: ignore[no-untyped-def]
+    """Where the Gaussian's middle lies along a row: (offset in cells, log of its rise)."""
+    h, w = plane.shape
+    value = plane[row, column]
+    if column == 0 or column == w - 1:
+        if w == 1:
             return 0.0, 0.0
-        curvature = c
-    elif has_after:
-        slope = right + 0.5 * curvature
-    elif has_before:
-        slope = -left - 0.5 * curvature
+        inner = plane[row, 1 if column == 0 else w - 2]
+        slope = math.log(max(inner, 1e-3 * value) / value) + 0.5 / (sigma * sigma)
+        curvature = 1 / (sigma * sigma)
+        if column > 0:
+            slope = -slope
     else:
-        return 0.0, 0.0
-    d = min(max(slope / curvature, -0.75), 0.75)
-    return d, max(slope * d - 0.5 * curvature * d * d, 0.0)
+        # The rows beside help against noise; weighted by their height, as far as they can be
+        # trusted, and the peak's own double.
+        slope, curvature, total = 0.0, 0.0, 0.0
+        for r in range(max(row - 1, 0), min(row + 2, h)):
+            middle = plane[r, column]
+            if middle <= 1e-3 * value:
+                continue
+            weight = (middle / value) ** 2 * (2.0 if r == row else 1.0)
+            floor = 1e-3 * middle
+            left = math.log(max(plane[r, column - 1], floor) / middle)
+            right = math.log(max(plane[r, column + 1], floor) / middle)
+            slope += weight * 0.5 * (right - left)
+            curvature -= weight * (left + right)
+            total += weight
+        slope, curvature = slope / total, curvature / total
+    if curvature < 1e-6:
+        return 0.0, 0.0  # a plateau
+    shift = min(max(slope / curvature, -0.75), 0.75)
+    return shift, max(shift * (slope - 0.5 * curvature * shift), 0.0)
+
+
+@kernel
+def _keep_strongest(xy, scores, start, end, n_keep):  # type: ignore[no-untyped-def]
+    """Moves the strongest peaks of start to end to the front, in order; returns their end."""
+    order = np.argsort(-scores[start:end], kind="mergesort")[:n_keep]
+    order.sort()
+    for i in range(n_keep):
+        xy[start + i] = xy[start + order[i]]
+        scores[start + i] = scores[start + order[i]]
+    return start + n_keep

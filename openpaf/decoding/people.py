@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.config import DecodeConfig
-from openpaf.decoding.limbs import Limbs
+from openpaf.decoding.limbs import Limbs, _falling
 from openpaf.decoding.peaks import Peaks
 from openpaf.kernels import kernel
 from openpaf.poses import Poses
@@ -18,135 +20,359 @@ from openpaf.skeleton import Skeleton
 def assemble_people(
     peaks: Peaks, limbs: Limbs, skeleton: Skeleton, config: DecodeConfig | None = None
 ) -> Poses:
-    """People from matched limbs."""
+    """People from peaks and the limbs between them.
+
+    1. Every peak is a fragment; limbs, by falling weight, merge two fragments unless both have
+       the same joint. A limb that contradicts a better one is thus passed over, and redundant
+       limbs and runners-up are second chances.
+    2. Fragments without a joint in common that nearly touch, relative to size, are joined.
+    3. Joints missing still are filled in: weak peaks along a limb, peaks near a joint that they
+       could have a limb with, and peaks of another person to which a strong limb points.
+    4. People are ranked by what predicts their object keypoint similarity, and of two that are
+       nearly the same the weaker is dropped.
+
+    Args:
+        peaks: From :func:`find_peaks`.
+        limbs: From :func:`match_limbs`; believed in this order.
+        skeleton: The joints of the peaks.
+        config: Uses ``peak_threshold`` and all thresholds from ``join_distance`` on.
+
+    Returns:
+        People by falling score, in px of the network's input. A joint's score is the height of
+        its peak. A person's is ``mean(s) * sqrt(n / K) * size / (size + score_size_px)`` of its n
+        joints' scores s (at most 1 each), size being the diagonal of their box.
+
+    Reference:
+        Cao et al., CVPR 2017, section 2.4.
+    """
     config = config or DecodeConfig()
+    sigmas, neighbours = _tables(skeleton)
     xy, scores, person_scores = _assemble(
-        peaks.xy,
-        peaks.scores,
-        peaks.starts,
+        *peaks,
         limbs.peaks,
         limbs.scores,
-        np.array(skeleton.oks_sigmas, np.float32),
-        config.join_distance,
-        config.duplicate_oks,
-        config.min_joints,
-        config.min_person_score,
-        config.variant,
+        sigmas,
+        neighbours,
+        float(config.peak_threshold),
+        float(config.join_distance),
+        float(config.share_threshold),
+        float(config.complete_distance),
+        float(config.single_threshold),
+        float(config.duplicate_oks),
+        float(config.score_size_px),
+        int(config.min_joints),
+        float(config.min_person_score),
     )
-    return Poses(xy=xy, scores=scores, person_scores=person_scores, skeleton=skeleton)
+    # Made without the checks of Poses, which take as long as the parsing of nine people: every
+    # score above is clipped, and a joint has coordinates exactly where it has a peak.
+    poses = object.__new__(Poses)
+    poses.__dict__.update(
+        xy=xy, scores=scores, person_scores=person_scores, skeleton=skeleton, ids=None
+    )
+    return poses
+
+
+@lru_cache(maxsize=64)
+def _tables(skeleton: Skeleton) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """OKS sigmas, and (K, most) joints that each joint has a limb with, -1 where none."""
+    others: list[list[int]] = [[] for _ in skeleton.joints]
+    for a, b in skeleton.limbs:
+        others[a].append(b)
+        others[b].append(a)
+    neighbours = np.full((skeleton.n_joints, max(map(len, others)) or 1), -1, np.int32)
+    for k, joints in enumerate(others):
+        neighbours[k, : len(joints)] = joints
+    return np.array(skeleton.oks_sigmas, np.float32), neighbours
+
+
+class _Fragments(NamedTuple):
+    """Which peaks belong together. A fragment is named by one of its peaks."""
+
+    name: NDArray[np.int32]  # (P,) the fragment of each peak
+    next: NDArray[np.int32]  # (P,) the peaks of a fragment form a ring
+    joint: NDArray[np.int32]  # (P,) the joint of each peak
+    size: NDArray[np.int32]  # (P,) peaks of the fragment of this name; 0: there is none
+    has: NDArray[np.uint64]  # (P, K / 64) its joints, a bit each
+    box: NDArray[np.float32]  # (P, 4) x0, y0, x1, y1 in px
 
 
 @kernel
 def _assemble(
-    xy, peak_scores, starts, pairs, limb_scores, sigmas, join_distance, duplicate_oks,
-    min_joints, min_person_score, variant,
-):  # type: ignore[no-untyped-def]
-    n_peaks, n_joints = len(peak_scores), len(starts) - 1
-    joint = np.empty(n_peaks, np.int32)
-    for k in range(n_joints):
-        joint[starts[k] : starts[k + 1]] = k
-    # Every peak begins as a person of its own; people are merged along limbs.
-    owner = np.arange(n_peaks)
-    members = np.full((n_peaks, n_joints), -1, np.int32)
-    size = np.ones(n_peaks, np.int32)
-    support = np.zeros(n_peaks, np.float32)
+    xy, scores, starts, pairs, limb_scores, sigmas, neighbours, strong, join_distance,
+    share_threshold, complete_distance, single_threshold, duplicate_oks, score_size, min_joints,
+    min_person_score,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Arrays of :class:`Poses`."""
+    f = _alone(xy, starts)
+    n_peaks, n_joints = len(scores), len(starts) - 1
+    for i in range(len(pairs)):
+        a, b = pairs[i, 0], pairs[i, 1]
+        if scores[a] >= strong and scores[b] >= strong:
+            _merge_if_disjoint(f, f.name[a], f.name[b])
+    # Whoever is weak and alone waits, so that the fragments are whole before they are completed.
     for p in range(n_peaks):
-        members[p, joint[p]] = p
-    order = np.argsort(-limb_scores, kind="mergesort")
-    for i in order:
-        p, q = owner[pairs[i, 0]], owner[pairs[i, 1]]
-        if p == q:
-            support[p] += limb_scores[i]
-        elif _disjoint(members, p, q):
-            p = _merge(members, owner, size, support, p, q)
-            support[p] += limb_scores[i]
+        if f.size[p] == 1 and scores[p] < strong:
+            f.size[p] = 0
     if join_distance > 0:
-        _join(xy, members, owner, size, support, join_distance)
-    people = np.flatnonzero(size >= min_joints)
-    person_scores = np.empty(len(people), np.float32)
-    for i, p in enumerate(people):
-        total = 0.0
-        for k in range(n_joints):
-            if members[p, k] >= 0:
-                total += min(peak_scores[members[p, k]], 1.0)
-        person_scores[i] = total / math.sqrt(size[p]) / math.sqrt(n_joints)
-    rank = np.argsort(-person_scores, kind="mergesort")
+        _join(f, xy, join_distance)
+    _complete_along_limbs(f, pairs, scores, strong)
+    if complete_distance > 0:
+        _complete_nearby(f, xy, scores, neighbours, complete_distance)
+    for p in range(n_peaks):
+        if f.size[p] < min_joints or (f.size[p] == 1 and scores[p] < single_threshold):
+            f.size[p] = 0
+    people = np.flatnonzero(f.size)
+    shared = _share(f, pairs, limb_scores, share_threshold)
     out_xy = np.full((len(people), n_joints, 2), np.nan, np.float32)
     out_scores = np.zeros((len(people), n_joints), np.float32)
-    out_person = np.empty(len(people), np.float32)
+    ranks = np.full(n_peaks, -1, np.int32)
+    for i, person in enumerate(people):
+        ranks[person] = i
+        p = person
+        for _ in range(f.size[person]):
+            out_xy[i, f.joint[p]] = xy[p]
+            out_scores[i, f.joint[p]] = scores[p]
+            p = f.next[p]
+    for i in range(len(shared)):
+        person, p = ranks[shared[i, 0]], shared[i, 1]
+        out_xy[person, f.joint[p]] = xy[p]
+        out_scores[person, f.joint[p]] = scores[p]
+    person_scores = _person_scores(out_xy, out_scores, score_size)
+    order = _falling(person_scores)
     n = 0
-    for r in rank:
-        if person_scores[r] < min_person_score:
-            break
-        p = people[r]
-        for k in range(n_joints):
-            m = members[p, k]
-            if m >= 0:
-                out_xy[n, k] = xy[m]
-                out_scores[n, k] = peak_scores[m]
-            else:
-                out_xy[n, k] = np.nan
-                out_scores[n, k] = 0
-        out_person[n] = person_scores[r]
-        n += 1
-    return out_xy[:n], out_scores[:n], out_person[:n]
+    for i in order:
+        if person_scores[i] >= min_person_score and not _is_duplicate(
+            out_xy, out_scores, sigmas, order[:n], i, duplicate_oks
+        ):
+            order[n] = i
+            n += 1
+    return out_xy[order[:n]], out_scores[order[:n]], person_scores[order[:n]]
 
 
 @kernel
-def _disjoint(members, p, q):  # type: ignore[no-untyped-def]
-    for k in range(members.shape[1]):
-        if members[p, k] >= 0 and members[q, k] >= 0:
+def _alone(xy, starts):  # type: ignore[no-untyped-def]
+    """Every peak a fragment of its own."""
+    n_peaks, n_joints = len(xy), len(starts) - 1
+    joint = np.empty(n_peaks, np.int32)
+    has = np.zeros((n_peaks, (n_joints + 63) // 64), np.uint64)
+    box = np.empty((n_peaks, 4), np.float32)
+    for k in range(n_joints):
+        for p in range(starts[k], starts[k + 1]):
+            joint[p] = k
+            has[p, k // 64] = np.uint64(1) << np.uint64(k % 64)
+            box[p, 0] = box[p, 2] = xy[p, 0]
+            box[p, 1] = box[p, 3] = xy[p, 1]
+    names = np.arange(n_peaks).astype(np.int32)
+    return _Fragments(names, names.copy(), joint, np.ones(n_peaks, np.int32), has, box)
+
+
+@kernel
+def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
+    for word in range(f.has.shape[1]):
+        if f.has[p, word] & f.has[q, word]:
             return False
     return True
 
 
 @kernel
-def _merge(members, owner, size, support, p, q):  # type: ignore[no-untyped-def]
-    if size[p] < size[q]:
+def _merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
+    """Makes fragments p and q one, unless they are, or both have some joint."""
+    if p == q or not _disjoint(f, p, q):
+        return False
+    if f.size[p] < f.size[q]:
         p, q = q, p
-    for k in range(members.shape[1]):
-        m = members[q, k]
-        if m >= 0:
-            members[p, k] = m
-            owner[m] = p
-    size[p] += size[q]
-    size[q] = 0
-    support[p] += support[q]
-    return p
+    peak = q
+    for _ in range(f.size[q]):
+        f.name[peak] = p
+        peak = f.next[peak]
+    f.next[p], f.next[q] = f.next[q], f.next[p]  # two rings become one
+    f.size[p] += f.size[q]
+    f.size[q] = 0
+    for word in range(f.has.shape[1]):
+        f.has[p, word] |= f.has[q, word]
+    f.box[p, 0], f.box[p, 1] = min(f.box[p, 0], f.box[q, 0]), min(f.box[p, 1], f.box[q, 1])
+    f.box[p, 2], f.box[p, 3] = max(f.box[p, 2], f.box[q, 2]), max(f.box[p, 3], f.box[q, 3])
+    return True
 
 
 @kernel
-def _join(xy, members, owner, size, support, distance):  # type: ignore[no-untyped-def]
-    people = np.flatnonzero(size)
-    n_joints = members.shape[1]
-    extent = np.zeros(len(size))
-    for p in people:
-        x0, y0, x1, y1 = 1e9, 1e9, -1e9, -1e9
-        for k in range(n_joints):
-            m = members[p, k]
-            if m >= 0:
-                x0, x1 = min(x0, xy[m, 0]), max(x1, xy[m, 0])
-                y0, y1 = min(y0, xy[m, 1]), max(y1, xy[m, 1])
-        extent[p] = math.sqrt((x1 - x0) ** 2 + (y1 - y0) ** 2)
-    order = people[np.argsort(-extent[people], kind="mergesort")]
+def _diagonal(f, p):  # type: ignore[no-untyped-def]
+    dx, dy = f.box[p, 2] - f.box[p, 0], f.box[p, 3] - f.box[p, 1]
+    return math.sqrt(np.float64(dx) * dx + np.float64(dy) * dy)
+
+
+@kernel
+def _join(f, xy, distance):  # type: ignore[no-untyped-def]
+    """Joins fragments that nearly touch, the smaller to the nearest larger one."""
+    order = np.flatnonzero(f.size)
+    sizes = np.empty(len(order), np.float32)
+    for i, p in enumerate(order):
+        sizes[i] = _diagonal(f, p)
+    order = order[_falling(sizes)]
     for i in range(len(order) - 1, 0, -1):
         q = order[i]
-        best, best_d = -1, distance
-        for j in range(i):
-            p = order[j]
-            if size[p] == 0 or extent[p] <= 0 or not _disjoint(members, p, q):
+        best, best_gap = -1, np.float64(distance)
+        for p in order[:i]:
+            if f.size[p] == 0 or not _disjoint(f, p, q):
                 continue
-            nearest = 1e9
-            for k in range(n_joints):
-                a = members[q, k]
-                if a < 0:
-                    continue
-                for m in range(n_joints):
-                    b = members[p, m]
-                    if b >= 0:
-                        d = math.sqrt((xy[a, 0] - xy[b, 0]) ** 2 + (xy[a, 1] - xy[b, 1]) ** 2)
-                        nearest = min(nearest, d)
-            if nearest / extent[p] < best_d:
-                best, best_d = p, nearest / extent[p]
+            size = _diagonal(f, p)
+            # Boxes first: nearly all pairs are far apart.
+            gap_x = max(f.box[q, 0] - f.box[p, 2], f.box[p, 0] - f.box[q, 2])
+            gap_y = max(f.box[q, 1] - f.box[p, 3], f.box[p, 1] - f.box[q, 3])
+            if size <= 0 or max(gap_x, gap_y) > best_gap * size:
+                continue
+            gap = _nearest(f, xy, p, q) / size
+            if gap < best_gap:
+                best, best_gap = p, gap
         if best >= 0:
-            _merge(members, owner, size, support, best, q)
+            _merge_if_disjoint(f, best, q)
+
+
+@kernel
+def _nearest(f, xy, p, q):  # type: ignore[no-untyped-def]
+    """Distance in px of the nearest joints of two fragments."""
+    best = np.inf
+    a = p
+    for _ in range(f.size[p]):
+        b = q
+        for _ in range(f.size[q]):
+            best = min(best, _distance(xy, a, b))
+            b = f.next[b]
+        a = f.next[a]
+    return best
+
+
+@kernel
+def _distance(xy, a, b):  # type: ignore[no-untyped-def]
+    dx, dy = np.float64(xy[a, 0]) - xy[b, 0], np.float64(xy[a, 1]) - xy[b, 1]
+    return math.sqrt(dx * dx + dy * dy)
+
+
+@kernel
+def _complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-def]
+    """Weak peaks that wait are merged into people along limbs; each may bring the next."""
+    for _ in range(3):
+        changed = False
+        for i in range(len(pairs)):
+            p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
+            if (f.size[p] == 0) == (f.size[q] == 0):
+                continue
+            if f.size[p] == 0:
+                p, q = q, p
+            f.size[q] = 1
+            if _merge_if_disjoint(f, p, q):
+                changed = True
+            else:
+                f.size[q] = 0
+        if not changed:
+            return
+
+
+@kernel
+def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-untyped-def]
+    """Peaks left over, the highest first, are given to who lacks them nearby."""
+    people = np.flatnonzero(f.size > 1)
+    left_over = np.flatnonzero((f.size == 1) | ((f.size == 0) & (f.name == np.arange(len(scores)))))
+    for q in left_over[_falling(scores[left_over])]:
+        k = f.joint[q]
+        best, best_gap = -1, np.float64(distance)
+        for p in people:
+            if not _disjoint(f, p, q):
+                continue
+            size = _diagonal(f, p)
+            gap_x = max(xy[q, 0] - f.box[p, 2], f.box[p, 0] - xy[q, 0])
+            gap_y = max(xy[q, 1] - f.box[p, 3], f.box[p, 1] - xy[q, 1])
+            if max(gap_x, gap_y) > best_gap * size:
+                continue
+            peak = p
+            for _ in range(f.size[p]):
+                if _contains(neighbours[k], f.joint[peak]):
+                    gap = _distance(xy, peak, q) / max(size, 1e-6)
+                    if gap < best_gap:
+                        best, best_gap = p, gap
+                peak = f.next[peak]
+        if best >= 0:
+            f.size[q] = 1
+            _merge_if_disjoint(f, best, q)
+
+
+@kernel
+def _contains(values, value):  # type: ignore[no-untyped-def]
+    for other in values:
+        if other == value:
+            return True
+    return False
+
+
+@kernel
+def _share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
+    """(n, 2) people and the peaks of others that they are given as well."""
+    shared = np.empty((len(pairs), 2), np.int32)
+    n = 0
+    for i in range(len(pairs)):
+        if limb_scores[i] < threshold:
+            continue
+        for side in range(2):
+            mine, other = pairs[i, side], pairs[i, 1 - side]
+            person = f.name[mine]
+            # Only what both people have from limbs: one joint alone has no say in it.
+            if f.size[person] < 2 or f.name[other] == person or f.size[f.name[other]] == 0:
+                continue
+            k = f.joint[other]
+            bit = np.uint64(1) << np.uint64(k % 64)
+            if not f.has[person, k // 64] & bit and n < len(shared):
+                f.has[person, k // 64] |= bit
+                shared[n, 0], shared[n, 1] = person, other
+                n += 1
+    return shared[:n]
+
+
+@kernel
+def _person_scores(xy, scores, score_size):  # type: ignore[no-untyped-def]
+    """Mean score times root of completeness, less for the small: what predicts a person's OKS."""
+    n_people, n_joints = scores.shape
+    out = np.empty(n_people, np.float32)
+    for i in range(n_people):
+        total, n = 0.0, 0
+        x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+        for k in range(n_joints):
+            if scores[i, k] > 0:
+                total += min(scores[i, k], 1.0)
+                n += 1
+                x0, x1 = min(x0, xy[i, k, 0]), max(x1, xy[i, k, 0])
+                y0, y1 = min(y0, xy[i, k, 1]), max(y1, xy[i, k, 1])
+        # A px more, so that single joints have a size and a rank.
+        size = math.sqrt((x1 - x0) ** 2 + (y1 - y0) ** 2) + 1
+        out[i] = total / math.sqrt(n * n_joints) * size / (size + score_size)
+    return out
+
+
+@kernel
+def _is_duplicate(xy, scores, sigmas, better, i, threshold):  # type: ignore[no-untyped-def]
+    """Whether one of the better people has all joints of person i nearly where it has them."""
+    n_joints = scores.shape[1]
+    if threshold > 1:
+        return False
+    for j in better:
+        total, n, area = 0.0, 0, _box_area(xy[j], scores[j])
+        for k in range(n_joints):
+            if scores[i, k] <= 0:
+                continue
+            n += 1
+            if scores[j, k] > 0:
+                dx, dy = xy[i, k, 0] - xy[j, k, 0], xy[i, k, 1] - xy[j, k, 1]
+                variance = 4 * sigmas[k] * sigmas[k] * area
+                total += math.exp(-(dx * dx + dy * dy) / (2 * variance + 1e-6))
+        if total > threshold * n:
+            return True
+    return False
+
+
+@kernel
+def _box_area(xy, scores):  # type: ignore[no-untyped-def]
+    x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+    for k in range(len(scores)):
+        if scores[k] > 0:
+            x0, x1 = min(x0, xy[k, 0]), max(x1, xy[k, 0])
+            y0, y1 = min(y0, xy[k, 1]), max(y1, xy[k, 1])
+    return (x1 - x0) * (y1 - y0)
