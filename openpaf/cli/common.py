@@ -41,7 +41,9 @@ def one_line(error: BaseException | str) -> str:
 def described(error: BaseException) -> str:
     """What an error says, with its type where that was not made to be read by users."""
     readable = isinstance(error, (OpenpafError, ValueError, OSError, ImportError, MemoryError))
-    return one_line(error) if readable else f"{type(error).__name__}: {one_line(error)}"
+    if readable:
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)} (OPENPAF_TRACEBACK=1 shows where)"
 
 
 def traceback_wanted() -> bool:
