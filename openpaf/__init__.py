@@ -1,0 +1,64 @@
+"""openpaf: finds every person in a picture and their joints, with Part Affinity Fields.
+
+The names below are imported when they are first used, so that ``import openpaf`` is quick and
+brings neither torch nor OpenCV with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openpaf.decoding import DecodeConfig as DecodeConfig
+    from openpaf.decoding import decode as decode
+    from openpaf.draw import draw_poses as draw_poses
+    from openpaf.errors import ImageError as ImageError
+    from openpaf.errors import WeightsError as WeightsError
+    from openpaf.estimator import PoseEstimator as PoseEstimator
+    from openpaf.fields import Fields as Fields
+    from openpaf.fields import encode_fields as encode_fields
+    from openpaf.fields import encode_mask as encode_mask
+    from openpaf.formats import read_poses as read_poses
+    from openpaf.formats import write_poses as write_poses
+    from openpaf.geometry import Grid as Grid
+    from openpaf.geometry import Letterbox as Letterbox
+    from openpaf.images import read_image as read_image
+    from openpaf.poses import Poses as Poses
+    from openpaf.skeleton import Skeleton as Skeleton
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DecodeConfig": "decoding",
+    "Fields": "fields",
+    "Grid": "geometry",
+    "ImageError": "errors",
+    "Letterbox": "geometry",
+    "PoseEstimator": "estimator",
+    "Poses": "poses",
+    "Skeleton": "skeleton",
+    "WeightsError": "errors",
+    "decode": "decoding",
+    "draw_poses": "draw",
+    "encode_fields": "fields",
+    "encode_mask": "fields",
+    "read_image": "images",
+    "read_poses": "formats",
+    "write_poses": "formats",
+}
+_MODULES = ("networks", "weights")
+
+__all__ = [*_HOME, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"openpaf.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"openpaf.{name}")
+    raise AttributeError(f"module 'openpaf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

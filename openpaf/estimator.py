@@ -1,0 +1,123 @@
+"""From a picture to its people, in eight steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.decoding import (
+    DecodeConfig,
+    assemble_people,
+    decode,
+    find_peaks,
+    match_limbs,
+    score_limbs,
+)
+from openpaf.fields import Fields
+from openpaf.geometry import Letterbox
+from openpaf.images import read_image
+from openpaf.poses import Poses
+from openpaf.runtime import load_engine
+from openpaf.skeleton import Skeleton
+
+
+class PoseEstimator:
+    """Finds every person in a picture and their joints.
+
+    Args:
+        model: Name of a shipped model, or path of a safetensors file; the default model if None.
+        runtime: The engine: ``"auto"``, ``"torch"`` or ``"openvino"``.
+        device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
+        config: Thresholds of the parser.
+        size: Short side of the network's input in px; the long side follows. More finds smaller
+            people and takes longer.
+
+    Raises:
+        ValueError: If an argument is not as it should be.
+        WeightsError: If the model is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        runtime: str = "auto",
+        device: str | None = None,
+        config: DecodeConfig | None = None,
+        size: int = 368,
+    ) -> None:
+        if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
+            raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
+        self.config = config or DecodeConfig()
+        self.size = int(size)
+        self.run, self.weights = load_engine(str(model) if model else None, runtime, device)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints that this model finds."""
+        return self.weights.skeleton
+
+    def __call__(self, image: Any) -> Poses:
+        """The people of one picture.
+
+        Args:
+            image: Path of a file, RGB uint8 array (H, W, 3), or PIL image.
+
+        Returns:
+            Poses in px of the picture, best first; of length 0 where there is nobody.
+
+        Raises:
+            ImageError: If the file cannot be read as a picture.
+            ValueError: If the array is not a picture.
+        """
+        picture = read_image(image)
+        letterbox = Letterbox.fit(picture.shape[:2], self.size)
+        fields = self._fields(letterbox.apply(picture))
+        peaks = find_peaks(fields, self.config)
+        candidates = score_limbs(fields, peaks, self.config)
+        limbs = match_limbs(candidates, self.config)
+        poses = assemble_people(peaks, limbs, fields.skeleton, self.config)
+        return letterbox.undo(poses)
+
+    def batch(self, images: Sequence[Any]) -> list[Poses]:
+        """The people of several pictures, with one call of the network per shape.
+
+        Args:
+            images: As ``__call__`` takes them.
+
+        Returns:
+            One result a picture, in their order.
+        """
+        pictures = [read_image(image) for image in images]
+        letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
+        results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
+        for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
+            chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.size_hw == shape]
+            inputs = np.stack([letterboxes[i].apply(pictures[i]) for i in chosen])
+            heatmaps, pafs = self.run(inputs)  # (B, K+1, h, w), (B, 2L, h, w)
+            for i, one_heatmaps, one_pafs in zip(chosen, heatmaps, pafs, strict=True):
+                fields = self._as_fields(one_heatmaps, one_pafs)
+                results[i] = letterboxes[i].undo(decode(fields, config=self.config))
+        return results
+
+    def fields(self, image: Any) -> Fields:
+        """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
+        picture = read_image(image)
+        return self._fields(Letterbox.fit(picture.shape[:2], self.size).apply(picture))
+
+    def _fields(self, network_input: NDArray[np.float32]) -> Fields:
+        heatmaps, pafs = self.run(network_input[None])
+        return self._as_fields(heatmaps[0], pafs[0])
+
+    def _as_fields(self, heatmaps: NDArray[np.float32], pafs: NDArray[np.float32]) -> Fields:
+        return Fields(
+            heatmaps=heatmaps,
+            pafs=pafs,
+            heatmap_grid=self.weights.heatmap_grid,
+            paf_grid=self.weights.paf_grid,
+            skeleton=self.skeleton,
+        )

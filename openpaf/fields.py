@@ -1,0 +1,279 @@
+"""Joint heatmaps and part affinity fields of a picture, and how labelled people make them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.geometry import Grid
+from openpaf.kernels import kernel
+from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
+
+SIGMA_PX = 7.0  # the trainers of the 2017 network: a Gaussian of sigma 7 px at stride 8,
+PAF_HALF_WIDTH_PX = 8.0  # limbs one cell wide on either side,
+_CUT = math.log(100.0)  # and nothing below 0.01
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fields:
+    """What a network says of a picture: joint heatmaps and part affinity fields (PAFs).
+
+    Args:
+        heatmaps: (K+1, h, w), about 0 to 1; one a joint, the last is background.
+        pafs: (L, 2, h, w), about -1 to 1; x and y of the unit vector along each limb. (2L, h, w),
+            as networks give it, is taken too.
+        heatmap_grid: Where the cells of the heatmaps lie in the network's input.
+        paf_grid: Where the cells of the PAFs lie in it; published checkpoints disagree with
+            themselves by up to half a cell.
+        skeleton: The joints and limbs, in channel order.
+
+    NumPy and torch arrays of any float dtype and strides are taken, and kept as float32.
+
+    Raises:
+        ValueError: If a shape does not fit the skeleton or the other array, or a value is NaN or
+            infinite.
+
+    Reference:
+        Cao et al., CVPR 2017, section 2.
+    """
+
+    heatmaps: NDArray[np.float32]
+    pafs: NDArray[np.float32]
+    heatmap_grid: Grid
+    paf_grid: Grid
+    skeleton: Skeleton
+
+    def __post_init__(self) -> None:
+        k, n_limbs = self.skeleton.n_joints, self.skeleton.n_limbs
+        heatmaps = _as_float32("heatmaps", self.heatmaps)
+        pafs = _as_float32("pafs", self.pafs)
+        if heatmaps.ndim != 3 or heatmaps.shape[0] != k + 1 or min(heatmaps.shape[1:]) < 1:
+            raise ValueError(
+                f"heatmaps: expected shape ({k + 1}, h, w), {k} joints of {self.skeleton.name!r} "
+                f"and background, got {heatmaps.shape}"
+            )
+        if pafs.ndim == 3 and pafs.shape[0] == 2 * n_limbs:
+            pafs = pafs.reshape(n_limbs, 2, *pafs.shape[1:])
+        if pafs.shape != (n_limbs, 2, *heatmaps.shape[1:]):
+            raise ValueError(
+                f"pafs: expected shape {(n_limbs, 2, *heatmaps.shape[1:])}, {n_limbs} limbs of "
+                f"{self.skeleton.name!r} on the cells of the heatmaps, got {pafs.shape}"
+            )
+        object.__setattr__(self, "heatmaps", heatmaps)
+        object.__setattr__(self, "pafs", pafs)
+
+    @property
+    def size_cells(self) -> tuple[int, int]:
+        """Rows and columns of the fields."""
+        return self.heatmaps.shape[1], self.heatmaps.shape[2]
+
+
+def _as_float32(name: str, array: Any) -> NDArray[np.float32]:
+    if hasattr(array, "detach"):  # a torch tensor, wherever it is and whatever it tracks
+        array = array.detach().cpu()
+        array = (array.float() if array.dtype.is_floating_point else array).numpy()
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, refused below
+        array = np.ascontiguousarray(array, np.float32)
+    # A sum is finite only if every term is; it is several times faster than looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(array.sum(dtype=np.float64))
+    if not finite:
+        bad = np.count_nonzero(~np.isfinite(array))
+        raise ValueError(f"{name}: expected finite numbers, {bad} of {array.size} are not")
+    return array
+
+
+def encode_fields(
+    poses: Poses,
+    size_hw: tuple[int, int],
+    stride: int = 8,
+    *,
+    sigma_px: float = SIGMA_PX,
+    paf_half_width_px: float = PAF_HALF_WIDTH_PX,
+    heatmap_grid: Grid | None = None,
+    paf_grid: Grid | None = None,
+) -> Fields:
+    """The fields that a perfect network would give for these people: the training targets.
+
+    Args:
+        poses: Labelled people in px of the picture; a joint counts where its score is above 0.
+        size_hw: Height and width of the picture in px.
+        stride: Px per cell, where no grids are given.
+        sigma_px: Standard deviation of a joint's Gaussian in px.
+        paf_half_width_px: A limb's field reaches this far to either side of it, and beyond both
+            of its ends, in px. (The paper's strip ends at the joints, but so wide a limb shorter
+            than a cell would fall between cells; the published trainers extend it too.)
+        heatmap_grid: Grid of the heatmaps; ``Grid(stride)`` where not given.
+        paf_grid: Grid of the PAFs; as the heatmaps' where not given. Its stride must be theirs.
+
+    Returns:
+        Fields with heatmaps combined over people by maximum, PAFs averaged over the people whose
+        limb covers a cell, and background ``1 - max`` of the heatmaps.
+
+    Raises:
+        ValueError: If a size or width is not positive, or the strides of the grids differ.
+
+    Reference:
+        Cao et al., CVPR 2017, equations 6 to 9.
+    """
+    heatmap_grid = heatmap_grid or Grid(stride)
+    paf_grid = paf_grid or heatmap_grid
+    if heatmap_grid.stride != paf_grid.stride:
+        raise ValueError(
+            f"paf_grid: expected stride {heatmap_grid.stride} as heatmap_grid has, "
+            f"got {paf_grid.stride}"
+        )
+    if min(size_hw) < 1:
+        raise ValueError(f"size_hw: expected height and width >= 1 px, got {size_hw}")
+    for name, value in (("sigma_px", sigma_px), ("paf_half_width_px", paf_half_width_px)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name}: expected a positive number of px, got {value!r}")
+    skeleton = poses.skeleton
+    h, w = heatmap_grid.size_cells(size_hw)
+    heatmaps = np.zeros((skeleton.n_joints + 1, h, w), np.float32)
+    pafs = np.zeros((skeleton.n_limbs, 2, h, w), np.float32)
+    _encode_heatmaps(
+        heatmaps,
+        heatmap_grid.to_cells(poses.xy),
+        poses.scores,
+        sigma_px / heatmap_grid.stride,
+    )
+    _encode_pafs(
+        pafs,
+        paf_grid.to_cells(poses.xy),
+        poses.scores,
+        np.array(skeleton.limbs, np.int64).reshape(-1, 2),
+        paf_half_width_px / paf_grid.stride,
+    )
+    return Fields(
+        heatmaps=heatmaps,
+        pafs=pafs,
+        heatmap_grid=heatmap_grid,
+        paf_grid=paf_grid,
+        skeleton=skeleton,
+    )
+
+
+def encode_mask(
+    size_hw: tuple[int, int],
+    grid: Grid,
+    *,
+    boxes: Sequence[Sequence[float]] | NDArray[Any] = (),
+    region: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Where a loss may count: 0 in the cells of unlabelled people and crowds, 1 elsewhere.
+
+    Args:
+        size_hw: Height and width of the picture in px.
+        grid: The grid of the fields.
+        boxes: (M, 4) boxes x0, y0, x1, y1 in px to leave out.
+        region: (H, W) True in the pixels to leave out, e.g. a crowd's segmentation.
+
+    Returns:
+        (h, w) float32 of 0 and 1.
+
+    Raises:
+        ValueError: If ``region`` is not of ``size_hw``.
+
+    Reference:
+        Cao et al., CVPR 2017, equation 5 (the mask W).
+    """
+    h, w = grid.size_cells(size_hw)
+    mask = np.ones((h, w), np.float32)
+    rows, columns = grid.to_px(np.arange(h)), grid.to_px(np.arange(w))
+    for x0, y0, x1, y1 in np.asarray(boxes, np.float64).reshape(-1, 4):
+        inside_y = (rows >= y0) & (rows <= y1)
+        inside_x = (columns >= x0) & (columns <= x1)
+        mask[np.ix_(inside_y, inside_x)] = 0
+    if region is not None:
+        if region.shape != tuple(size_hw):
+            raise ValueError(f"region: expected shape {tuple(size_hw)}, got {region.shape}")
+        y = np.clip(np.rint(rows).astype(np.int64), 0, size_hw[0] - 1)
+        x = np.clip(np.rint(columns).astype(np.int64), 0, size_hw[1] - 1)
+        mask[region[np.ix_(y, x)]] = 0
+    return mask
+
+
+@kernel
+def _encode_heatmaps(heatmaps, xy, scores, sigma):  # type: ignore[no-untyped-def]
+    """Gaussians combined by maximum, then the background; all lengths in cells."""
+    n_people, n_joints = scores.shape
+    h, w = heatmaps.shape[1], heatmaps.shape[2]
+    reach = sigma * math.sqrt(2 * _CUT)
+    for person in range(n_people):
+        for k in range(n_joints):
+            if scores[person, k] <= 0:
+                continue
+            x, y = xy[person, k, 0], xy[person, k, 1]
+            # Clipped before they become integers: a label may lie far outside the picture.
+            y0 = int(min(max(math.ceil(y - reach), 0.0), float(h)))
+            y1 = int(min(max(math.floor(y + reach), -1.0), float(h - 1)))
+            x0 = int(min(max(math.ceil(x - reach), 0.0), float(w)))
+            x1 = int(min(max(math.floor(x + reach), -1.0), float(w - 1)))
+            for row in range(y0, y1 + 1):
+                for column in range(x0, x1 + 1):
+                    exponent = ((row - y) ** 2 + (column - x) ** 2) / (2 * sigma * sigma)
+                    if exponent <= _CUT:
+                        value = math.exp(-exponent)
+                        if value > heatmaps[k, row, column]:
+                            heatmaps[k, row, column] = value
+    background = heatmaps[n_joints]
+    background[:] = 1
+    for k in range(n_joints):
+        for row in range(h):
+            for column in range(w):
+                rest = 1 - heatmaps[k, row, column]
+                if rest < background[row, column]:
+                    background[row, column] = rest
+
+
+@kernel
+def _encode_pafs(pafs, xy, scores, limbs, half_width):  # type: ignore[no-untyped-def]
+    """Unit vectors along each limb, averaged where people overlap; all lengths in cells."""
+    n_people = scores.shape[0]
+    h, w = pafs.shape[2], pafs.shape[3]
+    count = np.zeros((h, w), np.int32)
+    for limb in range(limbs.shape[0]):
+        a, b = limbs[limb, 0], limbs[limb, 1]
+        covered = 0
+        for person in range(n_people):
+            if scores[person, a] <= 0 or scores[person, b] <= 0:
+                continue
+            ax, ay = xy[person, a, 0], xy[person, a, 1]
+            bx, by = xy[person, b, 0], xy[person, b, 1]
+            length = math.sqrt((bx - ax) ** 2 + (by - ay) ** 2)
+            if length < 1e-6:
+                continue  # no direction
+            ux, uy = (bx - ax) / length, (by - ay) / length
+            # The corners of a slanting strip stick out further than its half-width.
+            reach = half_width * (abs(ux) + abs(uy))
+            y0 = int(min(max(math.ceil(min(ay, by) - reach), 0.0), float(h)))
+            y1 = int(min(max(math.floor(max(ay, by) + reach), -1.0), float(h - 1)))
+            x0 = int(min(max(math.ceil(min(ax, bx) - reach), 0.0), float(w)))
+            x1 = int(min(max(math.floor(max(ax, bx) + reach), -1.0), float(w - 1)))
+            for row in range(y0, y1 + 1):
+                for column in range(x0, x1 + 1):
+                    across = abs(ux * (row - ay) - uy * (column - ax))
+                    along = ux * (column - ax) + uy * (row - ay)
+                    if across <= half_width and -half_width <= along <= length + half_width:
+                        pafs[limb, 0, row, column] += ux
+                        pafs[limb, 1, row, column] += uy
+                        count[row, column] += 1
+                        covered += 1
+        if covered == 0:
+            continue
+        for row in range(h):
+            for column in range(w):
+                if count[row, column] > 1:
+                    pafs[limb, 0, row, column] /= count[row, column]
+                    pafs[limb, 1, row, column] /= count[row, column]
+                count[row, column] = 0

@@ -1,0 +1,224 @@
+"""Where a cell, a pixel and a resized pixel lie. Every half pixel of the library is here.
+
+Coordinates are pixel indices: integers are pixel centres, the centre of the top-left pixel is
+(0, 0), and the last axis is (x, y). A picture resized by ``r`` keeps its borders in place, so a
+point moves to ``(x + 0.5) * r - 0.5``; mirrored, to ``width - 1 - x``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from openpaf.poses import Poses
+
+Number = TypeVar("Number", float, NDArray[Any])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a field lie in the picture: cell ``i`` at ``stride * i + offset`` px.
+
+    Args:
+        stride: Distance of two cells in px; at least 1.
+        offset: Position of cell 0 in px. The default, ``(stride - 1) / 2``, is the middle of the
+            ``stride`` pixels that the cell covers. Published networks disagree with it, and even
+            with themselves, by up to half a cell.
+
+    Raises:
+        ValueError: If the stride is below 1 or the offset is not finite.
+    """
+
+    stride: int
+    offset: float | None = None
+
+    def __post_init__(self) -> None:
+        if int(self.stride) != self.stride or self.stride < 1:
+            raise ValueError(f"stride: expected a whole number of px >= 1, got {self.stride!r}")
+        object.__setattr__(self, "stride", int(self.stride))
+        offset = (self.stride - 1) / 2 if self.offset is None else float(self.offset)
+        if not math.isfinite(offset):
+            raise ValueError(f"offset: expected a finite number of px, got {offset!r}")
+        object.__setattr__(self, "offset", offset)
+
+    @property
+    def offset_px(self) -> float:
+        """Position of cell 0 in px, always a number."""
+        assert self.offset is not None  # set by __post_init__
+        return self.offset
+
+    def to_px(self, cells: Number) -> Number:
+        """Cell coordinates, whole or not, to pixel coordinates."""
+        return cells * self.stride + self.offset_px
+
+    def to_cells(self, px: Number) -> Number:
+        """Pixel coordinates to cell coordinates (not rounded)."""
+        return (px - self.offset_px) / self.stride
+
+    def size_cells(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Size in cells of the field of a picture of ``size_hw`` px: (rows, columns)."""
+        return -(-size_hw[0] // self.stride), -(-size_hw[1] // self.stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letterbox:
+    """A picture resized into a network's input, padded on the right and the bottom.
+
+    Args:
+        image_hw: Height and width of the picture in px.
+        resized_hw: Height and width of the picture inside the network's input in px.
+        size_hw: Height and width of the network's input in px, at least ``resized_hw``.
+
+    Raises:
+        ValueError: If a size is below 1 px or the resized picture does not fit.
+    """
+
+    image_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+    size_hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name in ("image_hw", "resized_hw", "size_hw"):
+            size = tuple(int(side) for side in getattr(self, name))
+            object.__setattr__(self, name, size)
+            if len(size) != 2 or min(size) < 1:
+                raise ValueError(f"{name}: expected height and width >= 1 px, got {size}")
+        if self.resized_hw[0] > self.size_hw[0] or self.resized_hw[1] > self.size_hw[1]:
+            raise ValueError(
+                f"resized_hw: expected at most size_hw {self.size_hw}, got {self.resized_hw}"
+            )
+
+    @classmethod
+    def fit(
+        cls,
+        image_hw: tuple[int, int],
+        short_side: int = 368,
+        *,
+        multiple: int = 8,
+        max_aspect: float = 8.0,
+    ) -> Letterbox:
+        """The letterbox that brings the short side of a picture to ``short_side`` px.
+
+        Args:
+            image_hw: Height and width of the picture in px.
+            short_side: Short side of the resized picture in px.
+            multiple: The network's input is padded to a multiple of this many px.
+            max_aspect: The long side is at most this many times ``short_side``; a longer picture
+                is made smaller, so that a strip of 1 x 5000 px does not ask for gigabytes.
+
+        Raises:
+            ValueError: If a size is below 1 px.
+        """
+        if int(short_side) != short_side or short_side < multiple:
+            raise ValueError(
+                f"short_side: expected a whole number of px >= {multiple}, got {short_side!r}"
+            )
+        height, width = (int(side) for side in image_hw)
+        if min(height, width) < 1:
+            raise ValueError(f"image_hw: expected height and width >= 1 px, got {image_hw}")
+        ratio = min(
+            short_side / min(height, width), short_side * max_aspect / max(height, width)
+        )
+        resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        padded = (-(-resized[0] // multiple) * multiple, -(-resized[1] // multiple) * multiple)
+        return cls(image_hw=(height, width), resized_hw=resized, size_hw=padded)
+
+    @property
+    def scale_xy(self) -> tuple[float, float]:
+        """Network px per picture px along x and y; they differ by the rounding of the size."""
+        return (
+            self.resized_hw[1] / self.image_hw[1],
+            self.resized_hw[0] / self.image_hw[0],
+        )
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Resize and pad a picture.
+
+        Args:
+            image: RGB, uint8 (H, W, 3), of ``image_hw``.
+
+        Returns:
+            RGB, float32 (3, h, w), values 0 to 255, padded with grey (128).
+
+        Raises:
+            ValueError: If the picture is not uint8 (H, W, 3) of ``image_hw``.
+        """
+        import cv2
+
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape != (*self.image_hw, 3):
+            raise ValueError(
+                f"image: expected uint8 {(*self.image_hw, 3)}, got {image.dtype} {image.shape}"
+            )
+        height, width = self.resized_hw
+        padded = np.full((*self.size_hw, 3), 128, np.uint8)
+        # Averaging over the area keeps thin limbs from aliasing when a large photo shrinks.
+        shrinks = self.resized_hw[0] * self.resized_hw[1] < self.image_hw[0] * self.image_hw[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        padded[:height, :width] = cv2.resize(image, (width, height), interpolation=method)
+        return np.ascontiguousarray(padded.transpose(2, 0, 1), dtype=np.float32)  # (3, h, w)
+
+    def points_to_network(self, xy: NDArray[Any]) -> NDArray[np.float32]:
+        """Points (..., 2) of the picture, in px, to px of the network's input."""
+        scale = np.asarray(self.scale_xy, np.float64)
+        return ((np.asarray(xy, np.float64) + 0.5) * scale - 0.5).astype(np.float32)
+
+    def points_to_image(self, xy: NDArray[Any]) -> NDArray[np.float32]:
+        """Points (..., 2) of the network's input, in px, to px of the picture."""
+        scale = np.asarray(self.scale_xy, np.float64)
+        return ((np.asarray(xy, np.float64) + 0.5) / scale - 0.5).astype(np.float32)
+
+    def undo(self, poses: Poses) -> Poses:
+        """Poses in px of the network's input to poses in px of the picture."""
+        return poses.replace(xy=self.points_to_image(poses.xy))
+
+
+def flip_x(x: Number, width: int) -> Number:
+    """The x coordinate in px of a point of a picture of ``width`` px after it is mirrored."""
+    return width - 1 - x
+
+
+def crop_affine(
+    center_xy: tuple[float, float],
+    scale: float,
+    rotation_deg: float,
+    flip: bool,
+    size_hw: tuple[int, int],
+) -> NDArray[np.float64]:
+    """The affine map of a training crop: scale, rotation, mirror and shift in one.
+
+    Args:
+        center_xy: The point of the picture, in px, that comes to the middle of the crop.
+        scale: Crop px per picture px; positive.
+        rotation_deg: Counter-clockwise on the screen, in degrees.
+        flip: Whether the crop is mirrored left to right.
+        size_hw: Height and width of the crop in px.
+
+    Returns:
+        (2, 3) matrix from pixel coordinates of the picture to those of the crop, as
+        ``cv2.warpAffine`` takes it.
+
+    Raises:
+        ValueError: If the scale is not positive.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale: expected a positive number, got {scale!r}")
+    cos = math.cos(math.radians(rotation_deg)) * scale
+    sin = math.sin(math.radians(rotation_deg)) * scale
+    # The y axis points down, so a counter-clockwise turn has +sin in its first row.
+    matrix = np.array([[cos, sin], [-sin, cos]])
+    if flip:
+        matrix[0] = -matrix[0]
+    middle = np.array([(size_hw[1] - 1) / 2, (size_hw[0] - 1) / 2])
+    shift = middle - matrix @ np.asarray(center_xy, np.float64)
+    return np.column_stack([matrix, shift])
+
+
+def transform_points(xy: NDArray[Any], affine: NDArray[Any]) -> NDArray[np.float32]:
+    """Points (..., 2) in px moved by a (2, 3) affine map."""
+    points = np.asarray(xy, np.float64) @ affine[:, :2].T + affine[:, 2]
+    return points.astype(np.float32)

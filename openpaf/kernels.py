@@ -1,0 +1,24 @@
+"""How the library compiles its inner loops: one decorator around ``numba.njit``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function with numba: cached on disk, and without the interpreter's lock.
+
+    Where no folder for the cache is writable (a read-only installation and home), numba refuses
+    to cache at all; then the function is compiled anew in every process instead.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled: Function = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # "no locator available": nowhere to write the cache
+        compiled = numba.njit(**options)(function)
+    return compiled

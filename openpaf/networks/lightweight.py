@@ -1,0 +1,168 @@
+"""The lightweight family: a dilated MobileNet, an initial stage, and refinement stages.
+
+Reference:
+    Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
+    The member without batch norm and with a reduced context block is the layout of
+    ``human-pose-estimation-0001`` of the Open Model Zoo, whose batch norms are folded away.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from openpaf.skeleton import Skeleton
+
+STRIDE = 8
+
+# Channels out, stride and dilation of the depthwise-separable blocks of the trunk. MobileNet's
+# last stride is dropped and its block dilated instead, so that the field stays at stride 8.
+_TRUNK = (
+    (64, 1, 1), (128, 2, 1), (128, 1, 1), (256, 2, 1), (256, 1, 1), (512, 1, 1),
+    (512, 1, 2), (512, 1, 1), (512, 1, 1), (512, 1, 1), (512, 1, 1),
+)  # fmt: skip
+
+
+def _conv(n_in: int, n_out: int, size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, size, padding=dilation * (size // 2), dilation=dilation)
+
+
+class SeparableConv(nn.Module):
+    """A depthwise 3x3 and a pointwise 1x1 convolution, each with its activation."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(
+            n_in, n_in, 3, stride=stride, padding=dilation, dilation=dilation, groups=n_in
+        )
+        self.pointwise = nn.Conv2d(n_in, n_out, 1)
+        self.activation = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.pointwise(self.activation(self.depthwise(x))))
+
+
+class Context(nn.Module):
+    """Narrows the trunk's 512 channels, and widens their view (figure 3 of the reference)."""
+
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.align = _conv(n_in, width, 1)
+        self.reduce = _conv(width, width, 1)
+        self.separable = nn.Sequential(
+            *(SeparableConv(width, width, activation=nn.ELU) for _ in range(3))
+        )
+        self.out = _conv(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        aligned = nn.functional.elu(self.align(x))
+        context = self.separable(nn.functional.elu(self.reduce(aligned)))
+        return nn.functional.relu(self.out(aligned + context))
+
+
+class Head(nn.Module):
+    """Two 1x1 convolutions to the channels of one kind of field; the last has no activation."""
+
+    def __init__(self, n_in: int, hidden: int, n_out: int) -> None:
+        super().__init__()
+        self.hidden = _conv(n_in, hidden, 1)
+        self.out = _conv(hidden, n_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(nn.functional.relu(self.hidden(x)))
+
+
+class RefinementBlock(nn.Module):
+    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
+
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.squeeze = _conv(n_in, width, 1)
+        self.conv = _conv(width, width)
+        self.dilated = _conv(width, width, dilation=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = nn.functional.relu(self.squeeze(x))
+        wide = nn.functional.relu(self.dilated(nn.functional.relu(self.conv(squeezed))))
+        return squeezed + wide
+
+
+class Stage(nn.Module):
+    """A body shared by both branches, and a head for heatmaps and one for PAFs."""
+
+    def __init__(self, body: nn.Module, width: int, hidden: int, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.body = body
+        self.heatmaps = Head(width, hidden, skeleton.n_joints + 1)
+        self.pafs = Head(width, hidden, 2 * skeleton.n_limbs)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(x)
+        return self.heatmaps(features), self.pafs(features)
+
+
+class LightweightNetwork(nn.Module):
+    """A dilated MobileNet trunk, an initial stage, and any number of refinement stages.
+
+    Args:
+        skeleton: Its joints and limbs give the channels of the heads.
+        n_refinement_stages: Stages after the initial one; at least 0.
+        width: Channels of the features that the stages share.
+
+    Input: (B, 3, H, W) float, RGB, normalised as the weights' row says; H and W multiples of 8.
+    Output: one ``(heatmaps (B, K+1, H/8, W/8), pafs (B, 2L, H/8, W/8))`` a stage, the last one
+    being the result, all of them for supervision.
+
+    Raises:
+        ValueError: If the number of stages is negative or the width below 1.
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, *, n_refinement_stages: int = 1, width: int = 128
+    ) -> None:
+        super().__init__()
+        if n_refinement_stages < 0 or width < 1:
+            raise ValueError(
+                "n_refinement_stages, width: expected >= 0 and >= 1, got "
+                f"{n_refinement_stages} and {width}"
+            )
+        trunk: list[nn.Module] = [nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU()]
+        n_in = 32
+        for n_out, stride, dilation in _TRUNK:
+            trunk.append(SeparableConv(n_in, n_out, stride=stride, dilation=dilation))
+            n_in = n_out
+        self.trunk = nn.Sequential(*trunk)
+        self.context = Context(n_in, width)
+        initial: list[nn.Module] = []
+        for _ in range(3):
+            initial += [_conv(width, width), nn.ReLU()]
+        self.initial_stage = Stage(nn.Sequential(*initial), width, 4 * width, skeleton)
+        n_fields = skeleton.n_joints + 1 + 2 * skeleton.n_limbs
+        self.refinement_stages = nn.ModuleList(
+            Stage(
+                nn.Sequential(
+                    RefinementBlock(width + n_fields, width),
+                    *(RefinementBlock(width, width) for _ in range(4)),
+                ),
+                width,
+                width,
+                skeleton,
+            )
+            for _ in range(n_refinement_stages)
+        )
+
+    def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+        features = self.context(self.trunk(image))
+        stages = [self.initial_stage(features)]
+        for stage in self.refinement_stages:
+            heatmaps, pafs = stages[-1]
+            stages.append(stage(torch.cat([features, heatmaps, pafs], dim=1)))
+        return stages

@@ -1,0 +1,213 @@
+"""The people of a picture: where their joints are, and how sure we are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from openpaf.skeleton import Skeleton
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Poses:
+    """The people of one picture.
+
+    Args:
+        xy: (N, K, 2) float32, pixel coordinates (x, y); NaN where a joint is missing.
+        scores: (N, K) float32, at least 0; 0 exactly where a joint is missing.
+        person_scores: (N,) float32, at least 0; the order in which to trust the people.
+        skeleton: The K joints.
+        ids: (N,) int64 identities over time, or None for a single picture.
+
+    Raises:
+        ValueError: If a shape does not fit, a score is negative or not finite, or a missing joint
+            has a coordinate (or the other way round), so that none can pass as a coordinate.
+    """
+
+    xy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    person_scores: NDArray[np.float32]
+    skeleton: Skeleton
+    ids: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "xy", np.asarray(self.xy, np.float32))
+        object.__setattr__(self, "scores", np.asarray(self.scores, np.float32))
+        object.__setattr__(self, "person_scores", np.asarray(self.person_scores, np.float32))
+        n, k = len(self.xy) if self.xy.ndim else 0, self.skeleton.n_joints
+        self._check_shape("xy", self.xy, (n, k, 2))
+        self._check_shape("scores", self.scores, (n, k))
+        self._check_shape("person_scores", self.person_scores, (n,))
+        if self.ids is not None:
+            object.__setattr__(self, "ids", np.asarray(self.ids, np.int64))
+            self._check_shape("ids", self.ids, (n,))
+        for name in ("scores", "person_scores"):
+            values = getattr(self, name)
+            if not (np.isfinite(values) & (values >= 0)).all():
+                raise ValueError(f"{name}: expected finite numbers >= 0")
+        present = self.scores > 0
+        if (np.isfinite(self.xy).all(axis=2) != present).any() or (
+            np.isnan(self.xy).all(axis=2) == present
+        ).any():
+            raise ValueError(
+                "xy: expected finite coordinates where scores > 0 and NaN where scores == 0"
+            )
+
+    @staticmethod
+    def _check_shape(name: str, array: NDArray[Any], expected: tuple[int, ...]) -> None:
+        if array.shape != expected:
+            raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton) -> Poses:
+        """Nobody: a result of length 0."""
+        k = skeleton.n_joints
+        return cls(
+            xy=np.empty((0, k, 2), np.float32),
+            scores=np.empty((0, k), np.float32),
+            person_scores=np.empty(0, np.float32),
+            skeleton=skeleton,
+        )
+
+    @classmethod
+    def from_keypoints(
+        cls,
+        keypoints: ArrayLike,
+        skeleton: Skeleton,
+        *,
+        person_scores: ArrayLike | None = None,
+    ) -> Poses:
+        """Poses from (N, K, 3) rows of x, y and score, or COCO's visibility; 0 means missing.
+
+        Args:
+            keypoints: (N, K, 3); the third number is a score or COCO's v (0, 1, 2; kept as 1
+                where positive and whole, since labels are sure).
+            skeleton: The K joints.
+            person_scores: (N,); 1 each where not given.
+
+        Raises:
+            ValueError: If the shape is not (N, K, 3).
+        """
+        array = np.asarray(keypoints, np.float32)
+        if array.shape[1:] != (skeleton.n_joints, 3) and array.size > 0:
+            raise ValueError(
+                f"keypoints: expected shape (N, {skeleton.n_joints}, 3), got {array.shape}"
+            )
+        array = array.reshape(-1, skeleton.n_joints, 3)  # an empty list is nobody
+        scores = np.minimum(array[..., 2], 1)
+        xy = np.where(scores[..., None] > 0, array[..., :2], np.nan)
+        if person_scores is None:
+            person_scores = np.ones(len(array), np.float32)
+        return cls(
+            xy=xy.astype(np.float32),
+            scores=scores,
+            person_scores=np.asarray(person_scores, np.float32),
+            skeleton=skeleton,
+        )
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    def __iter__(self) -> Iterator[Poses]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Poses:
+        """The chosen people, by integer, slice, integer array or boolean array; always Poses."""
+        if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"person {index} of {len(self)}")
+            chosen: Any = [int(index)]
+        elif isinstance(index, slice):
+            chosen = index
+        else:
+            chosen = np.asarray(index)
+            if chosen.size == 0 and chosen.dtype != bool:
+                chosen = chosen.astype(np.int64)
+        return Poses(
+            xy=self.xy[chosen],
+            scores=self.scores[chosen],
+            person_scores=self.person_scores[chosen],
+            skeleton=self.skeleton,
+            ids=None if self.ids is None else self.ids[chosen],
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Poses):
+            return NotImplemented
+        same_ids = (
+            self.ids is other.ids
+            if self.ids is None or other.ids is None
+            else np.array_equal(self.ids, other.ids)
+        )
+        return (
+            self.skeleton == other.skeleton
+            and same_ids
+            and np.array_equal(self.xy, other.xy, equal_nan=True)
+            and np.array_equal(self.scores, other.scores)
+            and np.array_equal(self.person_scores, other.person_scores)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Poses({len(self)} people, {self.skeleton.name})"
+
+    def replace(self, **changes: Any) -> Poses:
+        """A copy with some of its arguments changed, e.g. ``poses.replace(xy=moved)``."""
+        values: dict[str, Any] = {
+            "xy": self.xy,
+            "scores": self.scores,
+            "person_scores": self.person_scores,
+            "skeleton": self.skeleton,
+            "ids": self.ids,
+        }
+        unknown = set(changes) - set(values)
+        if unknown:
+            raise ValueError(f"replace: unknown arguments {sorted(unknown)}")
+        return Poses(**{**values, **changes})
+
+    def joint(self, name: str) -> NDArray[np.float32]:
+        """(N, 3) rows of x, y and score of one joint of each person, e.g. ``"left_wrist"``.
+
+        Raises:
+            ValueError: If the skeleton has no such joint.
+        """
+        k = self.skeleton.index(name)
+        return np.concatenate([self.xy[:, k], self.scores[:, k, None]], axis=1)
+
+    def to(self, skeleton: Skeleton) -> Poses:
+        """The same people with the joints of another skeleton, matched by name.
+
+        A neck that is asked for and not there is put in the middle of the shoulders, and a
+        ``mid_hip`` in the middle of the hips, as OpenPose's annotations do. Joints that cannot be
+        had are missing.
+        """
+        xy = np.full((len(self), skeleton.n_joints, 2), np.nan, np.float32)
+        scores = np.zeros((len(self), skeleton.n_joints), np.float32)
+        middles = {
+            "neck": ("left_shoulder", "right_shoulder"),
+            "mid_hip": ("left_hip", "right_hip"),
+        }
+        for k, name in enumerate(skeleton.joints):
+            pair = middles.get(name, ())
+            if name in self.skeleton.joints:
+                source = self.skeleton.index(name)
+                xy[:, k], scores[:, k] = self.xy[:, source], self.scores[:, source]
+            elif pair and all(side in self.skeleton.joints for side in pair):
+                a, b = (self.skeleton.index(side) for side in pair)
+                xy[:, k] = (self.xy[:, a] + self.xy[:, b]) / 2  # NaN where either is missing
+                scores[:, k] = np.minimum(self.scores[:, a], self.scores[:, b])
+        return self.replace(xy=xy, scores=scores, skeleton=skeleton)
+
+    def boxes(self) -> NDArray[np.float32]:
+        """(N, 4) boxes x0, y0, x1, y1 in px around the joints; NaN for a person without any."""
+        boxes = np.full((len(self), 4), np.nan, np.float32)
+        some = (self.scores > 0).any(axis=1)
+        if some.any():
+            boxes[some, :2] = np.nanmin(self.xy[some], axis=1)
+            boxes[some, 2:] = np.nanmax(self.xy[some], axis=1)
+        return boxes

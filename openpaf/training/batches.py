@@ -1,0 +1,168 @@
+"""Batches of crops and targets, each a pure function of the seed and the step.
+
+Nothing is kept between steps, so a run that is killed and resumed sees the same crops.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openpaf.errors import ImageError
+from openpaf.fields import encode_fields, encode_mask
+from openpaf.geometry import Grid
+from openpaf.images import read_image
+from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
+from openpaf.training.augmentation import AugmentConfig, Crop, random_crop
+from openpaf.training.dataset import DatasetError, PhotoSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Crops and what the network should say of them.
+
+    Args:
+        images: (B, 3, S, S) float32, RGB, 0 to 255.
+        heatmaps: (B, K+1, h, w) float32 targets.
+        pafs: (B, 2L, h, w) float32 targets.
+        heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
+        paf_weights: (B, 2L, h, w) float32, likewise.
+        trusted: (B,) bool, whether what is not labelled is background.
+    """
+
+    images: Tensor
+    heatmaps: Tensor
+    pafs: Tensor
+    heatmap_weights: Tensor
+    paf_weights: Tensor
+    trusted: Tensor
+
+
+class BatchMaker:
+    """Draws batches from photo sets.
+
+    Args:
+        sets: The photo sets, mixed by their weights.
+        batch_size: Crops a batch.
+        augment: How crops are drawn.
+        skeleton: Its joints and limbs give the channels.
+        heatmap_grid: Where the cells of the heatmaps lie.
+        paf_grid: Where the cells of the PAFs lie.
+        seed: With the step, fixes every batch.
+
+    Raises:
+        ValueError: If there is no set, or no set has a positive weight.
+    """
+
+    #: More than this share of unreadable photos stops a run.
+    max_bad_share = 0.01
+
+    def __init__(
+        self,
+        sets: Sequence[PhotoSet],
+        *,
+        batch_size: int,
+        augment: AugmentConfig,
+        skeleton: Skeleton,
+        heatmap_grid: Grid,
+        paf_grid: Grid,
+        seed: int = 0,
+    ) -> None:
+        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
+        if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
+            raise ValueError("sets: expected at least one with a positive weight")
+        self.sets = sets
+        self.shares = weights / weights.sum()
+        self.batch_size = batch_size
+        self.augment = augment
+        self.skeleton = skeleton
+        self.heatmap_grid = heatmap_grid
+        self.paf_grid = paf_grid
+        self.seed = seed
+        self.bad_files: dict[str, str] = {}  # by name, with the reason
+        self._lock = threading.Lock()
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Raises:
+            DatasetError: If more than one photo in a hundred cannot be read.
+        """
+        rows = [self._sample(step, i) for i in range(self.batch_size)]
+        return Batch(
+            images=torch.from_numpy(np.stack([row[0].image for row in rows]))
+            .permute(0, 3, 1, 2)
+            .float(),
+            heatmaps=torch.from_numpy(np.stack([row[1] for row in rows])),
+            pafs=torch.from_numpy(np.stack([row[2] for row in rows])),
+            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in rows])),
+            paf_weights=torch.from_numpy(np.stack([row[4] for row in rows])),
+            trusted=torch.tensor([row[5] for row in rows]),
+        )
+
+    def stream(self, start: int, stop: int, workers: int = 2) -> Iterator[Batch]:
+        """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: list[Future[Batch]] = []
+            for step in range(start, stop):
+                while len(ahead) <= workers and step + len(ahead) < stop:
+                    ahead.append(pool.submit(self.batch, step + len(ahead)))
+                yield ahead.pop(0).result()
+
+    def _sample(
+        self, step: int, i: int
+    ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+        rng = np.random.default_rng((self.seed, step, i))
+        while True:
+            photo_set = self.sets[rng.choice(len(self.sets), p=self.shares)]
+            photo = photo_set.photos[rng.integers(len(photo_set.photos))]
+            try:
+                image = read_image(photo.path)
+            except ImageError as error:
+                self._report(str(photo.path), str(error))
+                continue  # another photo takes its place
+            crop = random_crop(image, photo, self.augment, self.skeleton, rng)
+            return (crop, *self._targets(crop), photo_set.trusted)
+
+    def _report(self, path: str, reason: str) -> None:
+        with self._lock:
+            self.bad_files[path] = reason
+            n_photos = sum(len(photo_set.photos) for photo_set in self.sets)
+            if len(self.bad_files) > max(1.0, self.max_bad_share * n_photos):
+                raise DatasetError(
+                    f"{len(self.bad_files)} of {n_photos} photos cannot be read, the last: {reason}"
+                )
+
+    def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        size_hw = crop.image.shape[0], crop.image.shape[1]
+        fields = encode_fields(
+            Poses.from_keypoints(crop.keypoints, self.skeleton),
+            size_hw,
+            heatmap_grid=self.heatmap_grid,
+            paf_grid=self.paf_grid,
+        )
+        heatmap_mask = encode_mask(size_hw, self.heatmap_grid, region=crop.ignore)
+        paf_mask = encode_mask(size_hw, self.paf_grid, region=crop.ignore)
+        heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
+        pafs = fields.pafs.reshape(-1, *fields.size_cells)
+        if len(crop.maybe):
+            unsure = np.zeros((len(crop.maybe), self.skeleton.n_joints, 3), np.float32)
+            rows, joints = np.arange(len(crop.maybe)), crop.maybe[:, 0].astype(np.int64)
+            unsure[rows, joints, :2] = crop.maybe[:, 1:]
+            unsure[rows, joints, 2] = 1
+            blobs = encode_fields(
+                Poses.from_keypoints(unsure, self.skeleton),
+                size_hw,
+                heatmap_grid=self.heatmap_grid,
+            ).heatmaps
+            silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)
+            heatmap_weights[:-1][silent] = 0
+            heatmap_weights[-1][silent.any(axis=0)] = 0
+        return fields.heatmaps, pafs, heatmap_weights, np.repeat(paf_mask[None], len(pafs), axis=0)

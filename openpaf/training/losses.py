@@ -1,0 +1,94 @@
+"""The loss of a staged network, and how another network's fields fill gaps in the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from openpaf.skeleton import Skeleton
+from openpaf.training.batches import Batch
+from openpaf.training.open_model_zoo import shared_channels
+
+
+def fields_loss(
+    stages: Sequence[tuple[Tensor, Tensor]], batch: Batch
+) -> tuple[Tensor, dict[str, float]]:
+    """Squared error of heatmaps and PAFs, summed over channels and stages, mean over cells.
+
+    Args:
+        stages: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of every stage.
+        batch: Targets and weights.
+
+    Returns:
+        The loss, and its parts by name (``heatmaps_1``, ``pafs_1``, ...) for the log.
+
+    Reference:
+        Cao et al., CVPR 2017, equations 3 to 5.
+    """
+    parts: dict[str, Tensor] = {}
+    for number, (heatmaps, pafs) in enumerate(stages, 1):
+        cells = heatmaps.shape[0] * heatmaps.shape[2] * heatmaps.shape[3]
+        error = (heatmaps.float() - batch.heatmaps).square() * batch.heatmap_weights
+        parts[f"heatmaps_{number}"] = error.sum() / cells
+        error = (pafs.float() - batch.pafs).square() * batch.paf_weights
+        parts[f"pafs_{number}"] = error.sum() / cells
+    total = torch.stack(list(parts.values())).sum()
+    return total, {name: float(part.detach()) for name, part in parts.items()}
+
+
+class OpenModelZooTeacher:
+    """Mixes the Open Model Zoo network's fields into labels that miss people.
+
+    Where a photo's background is not to be trusted, the teacher's own fields stand in for every
+    cell that no label reaches: a person whom the labels miss stays as visible as the teacher
+    finds him, instead of being taught away. Limbs that the teacher does not know are left out
+    there wherever it sees anybody.
+
+    Args:
+        network: The teacher: COCO18, heatmaps and PAFs on our grids.
+        skeleton: Ours.
+        unsure: The teacher sees somebody where its background is below ``1 - unsure``.
+    """
+
+    def __init__(self, network: nn.Module, skeleton: Skeleton, *, unsure: float = 0.1) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.unsure = unsure
+        shared = shared_channels(skeleton)
+        self._heatmaps = torch.tensor([row[:2] for row in shared["heatmaps"][:-1]])
+        self._pafs = torch.tensor([row[:2] for row in shared["pafs"]])
+        self._signs = torch.tensor([row[2] for row in shared["pafs"]])
+
+    @torch.no_grad()
+    def fill(self, batch: Batch) -> Batch:
+        """The batch with the teacher's fields where labels are silent and not to be trusted."""
+        heatmaps, pafs = self.network((batch.images - 128) / 255)[-1]
+        open_ = ~batch.trusted[:, None, None, None]
+
+        target_heatmaps = batch.heatmaps.clone()
+        ours, theirs = self._heatmaps.T
+        taught = heatmaps[:, theirs].clamp(0, 1)
+        labelled = batch.heatmaps[:, ours]
+        target_heatmaps[:, ours] = torch.where(open_ & (labelled == 0), taught, labelled)
+        target_heatmaps[:, -1] = 1 - target_heatmaps[:, :-1].amax(dim=1)
+
+        # A limb's label reaches a cell where either of its two channels is not zero.
+        b, channels, h, w = batch.pafs.shape
+        pairs = batch.pafs.view(b, channels // 2, 2, h, w)
+        covered = (pairs != 0).any(dim=2).repeat_interleave(2, dim=1)  # (B, 2L, h, w)
+        silent = open_ & ~covered
+        target_pafs = batch.pafs.clone()
+        ours, theirs = self._pafs.T
+        taught = pafs[:, theirs] * self._signs[:, None, None]
+        target_pafs[:, ours] = torch.where(silent[:, ours], taught, batch.pafs[:, ours])
+        new = torch.ones(channels, dtype=torch.bool)
+        new[ours] = False
+        seen = (1 - heatmaps[:, -1:]) > self.unsure  # (B, 1, h, w)
+        seen = nn.functional.max_pool2d(seen.float(), 5, 1, 2) > 0
+        paf_weights = batch.paf_weights.clone()
+        paf_weights[:, new] *= (~(silent & seen))[:, new]
+        return replace(
+            batch, heatmaps=target_heatmaps, pafs=target_pafs, paf_weights=paf_weights
+        )

@@ -1,0 +1,41 @@
+"""AP of the weights in training, on photos that are kept out of the training."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from torch import Tensor
+
+from openpaf import weights
+from openpaf.estimator import PoseEstimator
+from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.training.config import SetConfig
+
+
+def validate(
+    state: dict[str, Tensor], row: weights.Weights, photos: SetConfig, size: int
+) -> dict[str, float]:
+    """The COCO figures of a state of the network.
+
+    With ``holdout = (r, n)`` the photos are those that training with the same entry leaves out;
+    without it, all of the file.
+
+    Args:
+        state: Weights of the network.
+        row: How it is run.
+        photos: The validation photos.
+        size: Short side of the network's input in px.
+    """
+    annotations = load_annotations(photos.annotations)
+    # In the file's order, as load_photo_set counts positions.
+    ids = [image["id"] for image in annotations.dataset["images"]]
+    if photos.holdout is not None:
+        remainder, n = photos.holdout
+        ids = ids[remainder::n]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "validation.safetensors"
+        weights.save(state, path, row)
+        estimator = PoseEstimator(path, size=size)
+        detections = detect(annotations, photos.images, estimator, ids, progress=False)
+    return evaluate(annotations, detections, ids)
