@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 
 import numpy as np
 import pytest
@@ -238,10 +238,10 @@ def test_ten_people_are_drawn_in_the_time_of_a_frame() -> None:
     image = grey(480, 640)
     draw_poses(image, ten)
     best = min(_timed(image, ten) for _ in range(10))
-    assert best < 0.06  # 12 ms where it was measured; four times that may be another's load
+    assert best < 0.05  # 12 ms of wall time where it was measured, on an idle machine
 
 
 def _timed(image: NDArray[np.uint8], poses: Poses) -> float:
-    start = perf_counter()
+    start = thread_time()  # not the wall clock: others may load the machine
     draw_poses(image, poses)
-    return perf_counter() - start
+    return thread_time() - start
