@@ -1,0 +1,56 @@
+"""AP of the shipped models on COCO photos: the accuracy figures of the README.
+
+    python benchmarks/accuracy.py --data ../shared/data/coco_val_dev
+
+Any folder with ``person_keypoints.json`` and ``images/`` will do. Photos whose entry says
+``"ann_complete": true`` are measured by themselves as well, since on the others people whom
+nobody labelled count as mistakes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from datetime import date
+from pathlib import Path
+
+from openpaf import PoseEstimator, weights
+from openpaf.evaluation.coco import METRICS, detect, evaluate, load_annotations, precision_at
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "coco_val_dev"
+    )
+    parser.add_argument("--model", action="append", help="default: every shipped model")
+    parser.add_argument("--size", type=int, action="append", help="default: 368 and 256")
+    parser.add_argument("--runtime", default="auto")
+    arguments = parser.parse_args()
+    annotations = load_annotations(arguments.data / "person_keypoints.json")
+    everything = sorted(annotations.imgs)
+    complete = [i for i in everything if annotations.imgs[i].get("ann_complete")]
+    subsets = {"all": everything}
+    if 0 < len(complete) < len(everything):
+        subsets = {"completely labelled": complete, **subsets}
+    print(f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, {arguments.data.name}")
+    print(f"{'model':24} {'size':>4} {'photos':>22} " + " ".join(f"{m:>5}" for m in METRICS)
+          + "  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
+    for model in arguments.model or [row["name"] for row in weights.table()]:
+        for size in arguments.size or [368, 256]:
+            estimator = PoseEstimator(model, size=size, runtime=arguments.runtime)
+            detections = detect(annotations, arguments.data / "images", estimator)
+            for name, ids in subsets.items():
+                figures = evaluate(annotations, detections, ids)
+                precision, recall = precision_at(annotations, detections, ids, min_score=0.3)
+                print(
+                    f"{Path(model).stem:24} {size:4} {len(ids):4} {name:>17} "
+                    + " ".join(f"{figures[m]:.3f}" for m in METRICS)
+                    + f"  {precision:.3f} / {recall:.3f}"
+                )
+
+
+if __name__ == "__main__":
+    main()

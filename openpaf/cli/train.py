@@ -1,0 +1,42 @@
+"""``openpaf train``: train a network from a configuration file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+_EPILOG = """\
+examples:
+  openpaf train models/lightweight-coco17.toml
+  openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call goes on
+
+The output folder of the configuration gets checkpoint.pt (everything needed to go on), log.jsonl,
+and the weights as NAME.safetensors, which `openpaf predict --model` takes.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "train",
+        help="train a network",
+        description="Trains a network from a TOML file; goes on where an earlier run stopped.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("config", metavar="CONFIG.toml", help="what to train, on what, and how")
+    parser.add_argument(
+        "--max-minutes", type=float, metavar="M", help="stop after this time, with a checkpoint"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it, and return the exit status."""
+    from openpaf.training.config import read_config
+    from openpaf.training.loop import train
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(f"weights: {train(read_config(arguments.config), max_minutes=arguments.max_minutes)}")
+    return 0

@@ -1,0 +1,109 @@
+"""From photos to people with the shipped model: golden results, batches, and odd pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import openpaf
+from openpaf.images import read_image
+
+GOLDEN = Path(__file__).parent / "golden" / "photos.json"
+
+
+@pytest.fixture(scope="module")
+def estimator() -> openpaf.PoseEstimator:
+    return openpaf.PoseEstimator()
+
+
+def sure(poses: openpaf.Poses) -> openpaf.Poses:
+    """The people of whom nobody doubts: with a good score and at least half of the joints."""
+    return poses[(poses.person_scores >= 0.4) & ((poses.scores > 0).sum(axis=1) >= 8)]
+
+
+@pytest.mark.parametrize("photo", json.loads(GOLDEN.read_text()), ids=lambda row: row["photo"])
+def test_people_that_were_checked_by_eye(
+    photo: dict, estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    """Each golden joint, looked at by eye on the drawn photo, lies within 3 % of the person."""
+    poses = estimator(repo_root / "data" / "photos" / photo["photo"])
+    assert len(sure(poses)) >= len(photo["people"])
+    for person in photo["people"]:
+        names, points = zip(*person.items(), strict=True)
+        wanted = np.array(points, np.float32)
+        joints = [poses.skeleton.index(name) for name in names]
+        size = max(np.ptp(wanted, axis=0).max(), 60)
+        errors = np.linalg.norm(poses.xy[:, joints] - wanted, axis=2) / size  # (N, joints)
+        hits = (errors < 0.05).mean(axis=1)
+        assert hits.max() >= 0.9, f"{photo['photo']}: {names}, errors {errors[hits.argmax()]}"
+
+
+def test_a_batch_gives_what_single_calls_give(
+    estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    folder = repo_root / "data" / "photos"
+    names = ["pedestrians_468.jpg", "astronaut.jpg", "pedestrians_576.jpg"]
+    for one, name in zip(estimator.batch([folder / n for n in names]), names, strict=True):
+        single = estimator(folder / name)
+        assert len(one) == len(single)
+        np.testing.assert_allclose(one.xy, single.xy, atol=0.05)
+        np.testing.assert_allclose(one.person_scores, single.person_scores, atol=1e-3)
+    assert estimator.batch([]) == []
+
+
+def test_the_eight_steps_are_decode_in_between(
+    estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    image = read_image(repo_root / "data" / "photos" / "astronaut.jpg")
+    letterbox = openpaf.Letterbox.fit(image.shape[:2], estimator.size)
+    by_hand = letterbox.undo(openpaf.decode(estimator.fields(image), config=estimator.config))
+    assert estimator(image) == by_hand
+
+
+def test_two_calls_are_identical(estimator: openpaf.PoseEstimator, repo_root: Path) -> None:
+    photo = repo_root / "data" / "photos" / "basketball.png"
+    assert estimator(photo) == estimator(photo)
+
+
+def test_paths_arrays_and_pil_images_are_the_same(
+    estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    path = repo_root / "data" / "photos" / "astronaut.jpg"
+    with Image.open(path) as picture:
+        assert estimator(path) == estimator(picture) == estimator(np.asarray(picture))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (37, 20000), (3, 2)])
+def test_odd_sizes_are_ordinary(estimator: openpaf.PoseEstimator, shape: tuple[int, int]) -> None:
+    poses = estimator(np.full((*shape, 3), 90, np.uint8))
+    assert isinstance(poses, openpaf.Poses)
+    assert len(sure(poses)) == 0
+
+
+def test_an_empty_photo_has_nobody_in_it(estimator: openpaf.PoseEstimator) -> None:
+    poses = estimator(np.full((480, 640, 3), 128, np.uint8))
+    assert len(poses) == 0
+    assert poses.xy.shape == (0, 17, 2)
+
+
+def test_a_mirrored_photo_mirrors_its_people(
+    estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    image = read_image(repo_root / "data" / "photos" / "astronaut.jpg")
+    here, there = estimator(image)[0], estimator(image[:, ::-1].copy())[0]
+    swap = list(here.skeleton.flip_permutation)
+    back = there.xy[0, swap].copy()
+    back[:, 0] = openpaf.geometry.flip_x(back[:, 0], image.shape[1])
+    face = [here.skeleton.index(name) for name in ("nose", "left_eye", "right_eye")]
+    # The network is not symmetric, but a half-pixel error would shift every joint one way.
+    assert np.abs((back - here.xy[0])[face]).max() < 6
+
+
+@pytest.mark.parametrize("size", [0, -5, 16, 100_000, 3.5, "big"])
+def test_bad_sizes(size: object) -> None:
+    with pytest.raises(ValueError, match="size: expected a whole number of px"):
+        openpaf.PoseEstimator(size=size)  # type: ignore[arg-type]

@@ -1,0 +1,424 @@
+"""Training: data, crops, targets, losses, least squares, and runs that go on where they stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openpaf import Grid, Poses, Skeleton, encode_fields
+from openpaf.geometry import transform_points
+from openpaf.networks import LightweightNetwork
+from openpaf.training.augmentation import AugmentConfig, _random_affine, random_crop
+from openpaf.training.batches import BatchMaker
+from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from openpaf.training.config import SetConfig, TrainConfig, read_config
+from openpaf.training.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
+from openpaf.training.loop import learning_rate, train
+from openpaf.training.losses import OpenModelZooTeacher, fields_loss
+from openpaf.training.open_model_zoo import load_open_model_zoo
+from openpaf.weights import load_model
+
+S = Skeleton.COCO17
+SMALL = AugmentConfig(crop_px=64, person_px=(40, 60))
+
+
+def annotation(image_id: int, keypoints: Any, **more: Any) -> dict[str, Any]:
+    values = np.asarray(keypoints, float).reshape(17, 3)
+    seen = values[values[:, 2] > 0, :2]
+    low, high = (seen.min(0), seen.max(0)) if len(seen) else (np.zeros(2), np.ones(2))
+    return {
+        "image_id": image_id, "category_id": 1, "iscrowd": 0, "area": 1000.0,
+        "bbox": [*low.tolist(), *(high - low).tolist()], "num_keypoints": len(seen),
+        "keypoints": values.ravel().tolist(), **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Eight small photos of noise, each with one labelled person and one crowd."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for i in range(8):
+        pixels = rng.integers(0, 255, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 120, "height": 90})
+        person = np.column_stack([rng.uniform(20, 100, 17), rng.uniform(20, 80, 17), np.full(17, 2)])
+        annotations.append({"id": 2 * i + 1, **annotation(i, person)})
+        crowd = {"iscrowd": 1, "bbox": [0, 0, 10, 10], "num_keypoints": 0}
+        annotations.append({"id": 2 * i + 2, **annotation(i, np.zeros((17, 3)), **crowd)})
+    data = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    (tmp_path / "people.json").write_text(json.dumps(data))
+    return tmp_path
+
+
+def config_for(folder: Path, **changes: Any) -> TrainConfig:
+    row = SetConfig(annotations=str(folder / "people.json"), images=str(folder / "images"))
+    values: dict[str, Any] = {
+        "output": str(folder / "run"), "sets": (row,), "name": "tiny", "steps": 4, "batch_size": 2,
+        "warmup": 2, "workers": 1, "n_refinement_stages": 0, "precision": "float32",
+        "checkpoint_every": 2, "validate_every": 100, "augment": SMALL,
+    }  # fmt: skip
+    return TrainConfig(**{**values, **changes})
+
+
+def maker_for(folder: Path, **changes: Any) -> BatchMaker:
+    photos = load_photo_set(folder / "people.json", folder / "images")
+    values: dict[str, Any] = {
+        "batch_size": 3, "augment": SMALL, "skeleton": S, "heatmap_grid": Grid(8),
+        "paf_grid": Grid(8, 0.0), "seed": 5,
+    }  # fmt: skip
+    return BatchMaker([photos], **{**values, **changes})
+
+
+# --- data
+
+
+def test_a_set_is_read_with_its_crowds_left_out(photo_folder: Path) -> None:
+    photos = load_photo_set(photo_folder / "people.json", photo_folder / "images")
+    assert len(photos.photos) == photos.n_people == 8
+    assert photos.photos[0].ignore_boxes.tolist() == [[0, 0, 10, 10]]
+
+
+def test_a_holdout_is_every_nth_photo(photo_folder: Path) -> None:
+    kept = load_photo_set(photo_folder / "people.json", photo_folder / "images", holdout=(1, 2))
+    assert [photo.path.stem for photo in kept.photos] == ["0", "2", "4", "6"]
+
+
+def test_disagreeing_labels_and_doubtful_people(photo_folder: Path) -> None:
+    file = photo_folder / "people.json"
+    data = json.loads(file.read_text())
+    data["annotations"][0]["agree"] = 0.2
+    data["annotations"][2]["ignore"] = 1
+    data["annotations"][4]["maybe"] = [[9, 30.0, 40.0]]
+    file.write_text(json.dumps(data))
+    photos = load_photo_set(file, photo_folder / "images", min_agreement=0.3)
+    assert [photo.path.stem for photo in photos.photos] == ["2", "3", "4", "5", "6", "7"]
+    assert photos.photos[0].maybe.tolist() == [[9, 30, 40]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("{", "not JSON"),
+        ("[]", "expected COCO format"),
+        ('{"images": [], "annotations": []}', "no people"),
+    ],
+)
+def test_bad_annotation_files(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "people.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(DatasetError, match=rf"people\.json.*{message}"):
+        load_photo_set(file, tmp_path)
+
+
+def test_a_missing_folder_and_a_wrong_skeleton(photo_folder: Path) -> None:
+    file = photo_folder / "people.json"
+    with pytest.raises(DatasetError, match="expected a folder"):
+        load_photo_set(file, photo_folder / "nowhere")
+    with pytest.raises(DatasetError, match="51 numbers in 'keypoints', expected 54"):
+        load_photo_set(file, photo_folder / "images", skeleton=Skeleton.COCO18)
+
+
+# --- crops
+
+
+def test_joints_move_with_the_pixels() -> None:
+    """A bright square at each of three joints is found again where the crop's label says."""
+    image = np.zeros((200, 240, 3), np.uint8)
+    points = np.array([[60, 60], [150, 80], [100, 150]])
+    for channel, (x, y) in enumerate(points):
+        image[y - 3 : y + 4, x - 3 : x + 4, channel] = 255
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    keypoints[0, [0, 5, 6], :2], keypoints[0, [0, 5, 6], 2] = points, 2
+    photo = Photo(
+        path=Path("none"), keypoints=keypoints, boxes=np.zeros((1, 4), np.float32),
+        ignore_boxes=np.zeros((0, 4), np.float32), maybe=np.zeros((0, 3), np.float32),
+    )  # fmt: skip
+    plain = AugmentConfig(crop_px=256, person_px=(90, 200), colour=0, grey=0, blur=0, shift=0.05)
+    flipped = 0
+    for seed in range(20):
+        crop = random_crop(image, photo, plain, S, np.random.default_rng(seed))
+        swapped = crop.keypoints[0, 5, 2] > 0 and (
+            np.linalg.norm(_centre(crop.image, 1) - crop.keypoints[0, 6, :2]) < 1
+        )
+        flipped += swapped
+        for channel, joint in enumerate((0, 6, 5) if swapped else (0, 5, 6)):
+            error = _centre(crop.image, channel) - crop.keypoints[0, joint, :2]
+            assert np.abs(error).max() < 0.35, (seed, joint, error)
+    assert 0 < flipped < 20
+
+
+def _centre(image: np.ndarray, channel: int) -> np.ndarray:
+    others = np.delete(image, channel, axis=2).max(axis=2)  # the grey border has all three
+    weight = np.clip(image[..., channel].astype(float) - others, 0, None)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+
+
+def test_scale_stays_in_its_range(photo_folder: Path) -> None:
+    photo = load_photo_set(photo_folder / "people.json", photo_folder / "images").photos[0]
+    config = AugmentConfig(crop_px=64, person_px=(40, 60), rotation_deg=30)
+    for seed in range(50):
+        affine, _ = _random_affine(photo, config, np.random.default_rng(seed))
+        scale = math.sqrt(abs(np.linalg.det(affine[:, :2])))
+        joints = photo.keypoints[0, :, :2]
+        extent = np.ptp(joints, axis=0).max() * 1.15
+        assert 40 / extent - 1e-6 <= scale <= 60 / extent + 1e-6
+        middle = transform_points((joints.min(0) + joints.max(0)) / 2, affine)
+        assert np.abs(middle - 31.5).max() <= config.shift * 64 * math.sqrt(2) + 1e-3
+
+
+def test_ignored_and_unsure_places_do_not_count(photo_folder: Path) -> None:
+    file = photo_folder / "people.json"
+    data = json.loads(file.read_text())
+    for row in data["annotations"]:
+        if row["iscrowd"]:
+            row["bbox"] = [0, 0, 120, 90]
+    file.write_text(json.dumps(data))
+    batch = maker_for(photo_folder).batch(0)
+    assert (batch.heatmap_weights == 0).any()
+    assert (batch.paf_weights == 0).any()
+    inside = batch.heatmap_weights[0, 0] == 0
+    assert (batch.heatmap_weights[0, :, inside] == 0).all()
+
+
+def test_batches_are_a_function_of_seed_and_step(photo_folder: Path) -> None:
+    first, second = maker_for(photo_folder), maker_for(photo_folder)
+    straight = [first.batch(step) for step in range(3)]
+    for batch, again in zip(straight, second.stream(0, 3, workers=3), strict=True):
+        assert torch.equal(batch.images, again.images)
+        assert torch.equal(batch.pafs, again.pafs)
+    assert not torch.equal(straight[0].images, straight[1].images)
+    other = maker_for(photo_folder, seed=6).batch(0)
+    assert not torch.equal(straight[0].images, other.images)
+
+
+def test_a_corrupt_photo_is_replaced_and_named_and_many_stop_the_run(photo_folder: Path) -> None:
+    (photo_folder / "images" / "3.png").write_bytes(b"not a picture")
+    maker = maker_for(photo_folder, batch_size=16)
+    maker.batch(0)
+    assert [Path(name).name for name in maker.bad_files] == ["3.png"]
+    for i in range(8):
+        (photo_folder / "images" / f"{i}.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match="of 8 photos cannot be read"):
+        maker.batch(1)
+
+
+# --- loss and distillation
+
+
+def test_the_loss_counts_what_it_is_told_to(photo_folder: Path) -> None:
+    batch = maker_for(photo_folder).batch(0)
+    loss, _ = fields_loss([(batch.heatmaps, batch.pafs)], batch)
+    assert float(loss) == 0
+    loss, parts = fields_loss([(batch.heatmaps + 1, batch.pafs)] * 2, batch)
+    share = float(batch.heatmap_weights.mean()) * 18
+    assert parts["heatmaps_1"] == parts["heatmaps_2"] == pytest.approx(share, rel=1e-5)
+    nothing = replace(batch, heatmap_weights=torch.zeros_like(batch.heatmap_weights))
+    assert float(fields_loss([(batch.heatmaps + 1, batch.pafs)], nothing)[0]) == 0
+
+
+class _Everywhere(torch.nn.Module):
+    """A teacher that sees every joint everywhere, and limbs of (0.5, 0.25)."""
+
+    def forward(self, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        b, _, height, width = images.shape
+        heatmaps = torch.full((b, 19, height // 8, width // 8), 0.6)
+        heatmaps[:, -1] = 0.4
+        pafs = torch.tensor([0.5, 0.25]).repeat(19)[None, :, None, None]
+        return [(heatmaps, pafs.expand(b, 38, height // 8, width // 8))]
+
+
+def test_a_teacher_speaks_only_where_labels_are_silent_and_not_trusted(photo_folder: Path) -> None:
+    batch = maker_for(photo_folder).batch(0)
+    teacher = OpenModelZooTeacher(_Everywhere(), S)
+    assert torch.equal(teacher.fill(batch).pafs, batch.pafs)  # labels that are to be trusted
+    doubtful = replace(batch, trusted=torch.zeros(3, dtype=torch.bool))
+    filled = teacher.fill(doubtful)
+    joints = batch.heatmaps[:, :-1]
+    assert torch.equal(filled.heatmaps[:, :-1][joints > 0], joints[joints > 0])
+    assert (filled.heatmaps[:, :-1][joints == 0] == 0.6).all()
+    torch.testing.assert_close(filled.heatmaps[:, -1], 1 - filled.heatmaps[:, :-1].amax(1))
+    new = new_paf_channels(S)
+    silent = (batch.pafs.view(3, -1, 2, 8, 8) == 0).all(dim=2).repeat_interleave(2, 1)
+    assert (filled.paf_weights[:, new][silent[:, new]] == 0).all()
+    ear = S.limbs.index((S.index("left_ear"), S.index("left_shoulder")))  # the teacher's reversed
+    taught = filled.pafs[:, 2 * ear][silent[:, 2 * ear]]
+    assert len(taught)
+    assert (taught == -0.5).all()
+
+
+# --- least squares and the start from another skeleton
+
+
+def test_least_squares_is_numpys(photo_folder: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 5, 6, 7, generator=generator)
+    outputs = torch.randn(2, 4, 6, 7, generator=generator)
+    weights = (torch.rand(2, 2, 6, 7, generator=generator) > 0.3).float().repeat_interleave(2, 1)
+    fit = LeastSquares(5, 4)
+    fit.add(inputs[:1], outputs[:1], weights[:1])
+    fit.add(inputs[1:], outputs[1:], weights[1:])
+    matrix, bias = fit.solve(ridge=1e-9)
+    rows = inputs.permute(0, 2, 3, 1).reshape(-1, 5).numpy()
+    for channel in range(4):
+        kept = weights[:, channel].flatten().numpy() > 0
+        design = np.column_stack([rows, np.ones(len(rows))])[kept]
+        wanted = outputs[:, channel].flatten().numpy()[kept]
+        solution = np.linalg.lstsq(design, wanted, rcond=None)[0]
+        np.testing.assert_allclose(np.append(matrix[channel], bias[channel]), solution, atol=1e-4)
+
+
+def test_the_start_keeps_what_both_skeletons_have(shared_dir: Path, photo_folder: Path) -> None:
+    path = shared_dir / "weights" / "teacher" / "hpe0001_fp16.npz"
+    ours, zoo = LightweightNetwork(S), LightweightNetwork(Skeleton.COCO18)
+    load_open_model_zoo(ours, path, S)
+    load_open_model_zoo(zoo, path, Skeleton.COCO18)
+    batches = [maker_for(photo_folder).batch(step) for step in range(4)]
+    fit_new_limbs(ours, zoo, S, lambda: batches)
+    images = (batches[0].images - 128) / 255
+    with torch.no_grad():
+        mine, theirs = ours(images), zoo(images)
+    elbow = S.limbs.index((S.index("left_shoulder"), S.index("left_elbow")))
+    other = Skeleton.COCO18.limbs.index((5, 6))
+    for stage, tolerance in ((0, 1e-4), (1, 0.05)):  # the second reads what was fitted
+        torch.testing.assert_close(
+            mine[stage][0][:, 0], theirs[stage][0][:, 0], atol=tolerance, rtol=0
+        )
+        torch.testing.assert_close(
+            mine[stage][1][:, 2 * elbow], theirs[stage][1][:, 2 * other], atol=tolerance, rtol=0
+        )
+    assert mine[1][1][:, new_paf_channels(S)].abs().max() > 0
+
+
+# --- runs
+
+
+def test_a_run_that_stops_goes_on_to_the_same_bits(photo_folder: Path) -> None:
+    whole = config_for(photo_folder, output=str(photo_folder / "whole"))
+    train(whole)
+    halves = config_for(photo_folder, output=str(photo_folder / "halves"))
+    for _ in range(4):  # no time at all: each call makes one step and a checkpoint
+        train(halves, max_minutes=0)
+    one, two = (load_checkpoint(Path(c.output) / "checkpoint.pt") for c in (whole, halves))
+    assert one["step"] == two["step"] == 4
+    for part in ("network", "average"):
+        for key in one[part]:
+            assert torch.equal(one[part][key], two[part][key]), key
+
+
+def test_a_run_learns_and_leaves_weights_and_a_log(photo_folder: Path) -> None:
+    config = config_for(photo_folder, steps=40, learning_rate=2e-3, average=0.9)
+    file = train(config)
+    rows = [json.loads(line) for line in (file.parent / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [20, 40]
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    trained, row = load_model(file)
+    assert row.metrics["step"] == 40
+    torch.manual_seed(config.seed)
+    fresh = LightweightNetwork(S, n_refinement_stages=0)
+    batch = maker_for(photo_folder).batch(0)
+    images = (batch.images - row.mean) / row.scale
+    with torch.no_grad():
+        before, after = (float(fields_loss(net(images), batch)[0]) for net in (fresh, trained))
+    assert after < 0.95 * before
+
+
+def test_a_run_with_another_configuration_is_refused(photo_folder: Path) -> None:
+    train(config_for(photo_folder), max_minutes=0)
+    with pytest.raises(CheckpointError, match=r"learning_rate: 0.0001 -> 0.5"):
+        train(config_for(photo_folder, learning_rate=0.5))
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 1}, path)
+
+    def full(state: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint({"step": 2}, path)
+    monkeypatch.undo()
+    assert load_checkpoint(path) == {"step": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK nothing")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: not a checkpoint"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_the_rate_rises_and_falls() -> None:
+    row = SetConfig(annotations="a", images="b")
+    config = TrainConfig(output="x", sets=(row,), steps=100, warmup=10, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[-1] == pytest.approx(0.05, abs=0.01)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+# --- configuration files
+
+
+def test_the_configuration_of_the_shipped_model_is_valid(repo_root: Path) -> None:
+    config = read_config(repo_root / "models" / "lightweight-coco17.toml")
+    assert config.name == "lightweight-coco17"
+    assert config.augment.crop_px % 8 == 0
+    assert all("coco_val_dev" not in row.annotations for row in config.sets)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps =", "not TOML"),
+        ("output = 'x'\nstep = 3", "unknown key 'step'"),
+        ("output = 'x'", "sets: expected at least one"),
+        ("output = 'x'\n[[sets]]\nannotation = 'a'", "unknown key 'annotation' in sets"),
+        ("output = 'x'\nsteps = 0\n[[sets]]\nannotations = 'a'\nimages = 'b'", "steps"),
+        (
+            "output = 'x'\n[[sets]]\nannotations = 'a'\nimages = 'b'\n[augment]\ncrop_px = 100",
+            "crop_px: expected a positive multiple of 8, got 100",
+        ),
+    ],
+)
+def test_bad_configurations(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(ValueError, match=rf"run\.toml.*{message}"):
+        read_config(tmp_path / "run.toml")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_config(tmp_path / "missing.toml")
+
+
+def test_targets_decode_to_the_labels() -> None:
+    """The training targets with a PAF grid of their own still are the decoder's fields."""
+    from openpaf import decode
+
+    rng = np.random.default_rng(2)
+    keypoints = np.ones((1, 17, 3), np.float32)
+    keypoints[0, :, :2] = rng.uniform(20, 200, (17, 2))
+    poses = Poses.from_keypoints(keypoints, S)
+    found = decode(encode_fields(poses, (224, 224), paf_grid=Grid(8, 0.0)))
+    best = np.nanmax(
+        [(np.linalg.norm(person.xy[0] - keypoints[0, :, :2], axis=1) < 1).mean() for person in found]
+    )
+    assert best > 0.7

@@ -1,0 +1,98 @@
+"""Checkpoints: what is written is read back, and what does not fit is refused with its keys."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from openpaf import weights
+from openpaf.errors import WeightsError
+from openpaf.geometry import Grid
+from openpaf.networks import LightweightNetwork
+from openpaf.skeleton import Skeleton
+
+ROW = weights.Weights(
+    name="tiny",
+    builder="lightweight",
+    options={"n_refinement_stages": 0, "width": 8},
+    skeleton=Skeleton.COCO17,
+    heatmap_grid=Grid(8),
+    paf_grid=Grid(8, 0.0),
+    mean=128.0,
+    scale=255.0,
+    licence="Apache-2.0",
+    metrics={"AP": 0.1},
+)
+
+
+def tiny() -> LightweightNetwork:
+    return LightweightNetwork(Skeleton.COCO17, n_refinement_stages=0, width=8)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network, path = tiny(), tmp_path / "tiny.safetensors"
+    weights.save(network.state_dict(), path, ROW)
+    loaded, row = weights.load_model(path)
+    assert row == ROW
+    assert not loaded.training
+    for key, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value.half().float()), key
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.safetensors"]  # no partial file stays
+
+
+def test_keys_that_do_not_fit_are_listed(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    state["left_over"] = torch.zeros(1)
+    del state["trunk.0.bias"]
+    state["trunk.0.weight"] = torch.zeros(32, 3, 5, 5)
+    save_file(state, tmp_path / "odd.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        weights.load(tiny(), tmp_path / "odd.safetensors")
+    for word in ("odd.safetensors", "left_over", "trunk.0.bias", "(32, 3, 5, 5)"):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not tensors", b"\xff" * 64])
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"bad\.safetensors"):
+        weights.load_model(path)
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    weights.save(tiny().state_dict(), path, ROW)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match=r"cut\.safetensors"):
+        weights.load_model(path)
+
+
+def test_a_file_that_does_not_say_how_to_run_it(tmp_path: Path) -> None:
+    save_file(tiny().state_dict(), tmp_path / "plain.safetensors")
+    with pytest.raises(WeightsError, match="no description"):
+        weights.load_model(tmp_path / "plain.safetensors")
+
+
+def test_unknown_models_name_the_known() -> None:
+    with pytest.raises(WeightsError, match=weights.DEFAULT_MODEL):
+        weights.find("no-such-model")
+
+
+def test_the_shipped_model_is_what_the_table_and_its_card_say() -> None:
+    rows = {row["name"]: row for row in weights.table()}
+    row = rows[weights.DEFAULT_MODEL]
+    path = weights.find(None)
+    assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert row["size"] == path.stat().st_size < 20_000_000
+    assert row["skeleton"] == "coco17"
+    assert row["licence"] == "Apache-2.0"
+    assert all(tensor.dtype == torch.float16 for tensor in load_file(path).values())
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert row["sha256"] in card
+    assert f"{row['AP']:.3f}" in card
