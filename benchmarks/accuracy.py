@@ -35,7 +35,9 @@ def main() -> None:
     subsets = {"all": everything}
     if 0 < len(complete) < len(everything):
         subsets = {"completely labelled": complete, **subsets}
-    print(f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, {arguments.data.name}")
+    print(
+        f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, {arguments.data.name}"
+    )
     print(f"{'model':24} {'size':>4} {'photos':>22} " + " ".join(f"{m:>5}" for m in METRICS)
           + "  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
     for model in arguments.model or [row["name"] for row in weights.table()]:

@@ -46,32 +46,31 @@ def main() -> None:
         times.setdefault(step, []).append(time.perf_counter() - start)
         return result
 
-    n_people = 0
+    def one_photo(path: Path) -> int:
+        image = timed("1 read_image", lambda: read_image(path))
+        letterbox = openpaf.Letterbox.fit(image.shape[:2], arguments.size)
+        network_input = timed("2 Letterbox.apply", lambda: letterbox.apply(image))
+        heatmaps, pafs = timed("3 network", lambda: estimator.run(network_input[None]))
+        fields = openpaf.Fields(
+            heatmaps=heatmaps[0],
+            pafs=pafs[0],
+            heatmap_grid=estimator.weights.heatmap_grid,
+            paf_grid=estimator.weights.paf_grid,
+            skeleton=estimator.skeleton,
+        )
+        peaks = timed("4 find_peaks", lambda: find_peaks(fields, config))
+        candidates = timed("5 score_limbs", lambda: score_limbs(fields, peaks, config))
+        limbs = timed("6 match_limbs", lambda: match_limbs(candidates, config))
+        people = timed(
+            "7 assemble_people", lambda: assemble_people(peaks, limbs, fields.skeleton, config)
+        )
+        timed("8 Letterbox.undo", lambda: letterbox.undo(people))
+        return len(people)
+
     for repeat in range(arguments.repeat + 1):
         if repeat == 1:
             times.clear()  # the first round compiles and fills caches
-        for path in paths:
-            image = timed("1 read_image", lambda path=path: read_image(path))
-            letterbox = openpaf.Letterbox.fit(image.shape[:2], arguments.size)
-            network_input = timed("2 Letterbox.apply", lambda: letterbox.apply(image))
-            heatmaps, pafs = timed("3 network", lambda: estimator.run(network_input[None]))
-            fields = openpaf.Fields(
-                heatmaps=heatmaps[0],
-                pafs=pafs[0],
-                heatmap_grid=estimator.weights.heatmap_grid,
-                paf_grid=estimator.weights.paf_grid,
-                skeleton=estimator.skeleton,
-            )
-            peaks = timed("4 find_peaks", lambda: find_peaks(fields, config))
-            candidates = timed("5 score_limbs", lambda: score_limbs(fields, peaks, config))
-            limbs = timed("6 match_limbs", lambda: match_limbs(candidates, config))
-            poses = timed(
-                "7 assemble_people",
-                lambda: assemble_people(peaks, limbs, fields.skeleton, config),
-            )
-            poses = timed("8 Letterbox.undo", lambda: letterbox.undo(poses))
-            n_people += len(poses)
-    n_people //= arguments.repeat + 1
+        n_people = sum(one_photo(path) for path in paths)
     print(
         f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, short side "
         f"{arguments.size} px, {len(paths)} photos, {n_people} people, median of "

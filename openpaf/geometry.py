@@ -121,9 +121,7 @@ class Letterbox:
         height, width = (int(side) for side in image_hw)
         if min(height, width) < 1:
             raise ValueError(f"image_hw: expected height and width >= 1 px, got {image_hw}")
-        ratio = min(
-            short_side / min(height, width), short_side * max_aspect / max(height, width)
-        )
+        ratio = min(short_side / min(height, width), short_side * max_aspect / max(height, width))
         resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
         padded = (-(-resized[0] // multiple) * multiple, -(-resized[1] // multiple) * multiple)
         return cls(image_hw=(height, width), resized_hw=resized, size_hw=padded)

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from openpaf.weights import Weights, load_model
 
 #: (B, 3, h, w) float32 RGB 0..255 -> heatmaps (B, K+1, h/8, w/8), pafs (B, 2L, h/8, w/8), float32
-Engine = Callable[
-    [NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]
-]
+Engine = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 RUNTIMES = ("auto", "torch", "openvino")
 
@@ -56,7 +54,7 @@ def _torch_engine(model: str | None, device: str | None) -> tuple[Engine, Weight
         raise ValueError(f"device: {device!r} cannot be used here ({reason})") from error
     network, weights = load_model(model)
     # Channels last is a fifth faster on CPUs and what tensor cores want.
-    network = network.to(place, memory_format=torch.channels_last)
+    network.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -96,7 +94,7 @@ def _openvino_engine(model: str | None, device: str | None) -> tuple[Engine, Wei
     return run, weights
 
 
-def _LastStage(network, weights):  # type: ignore[no-untyped-def]  # noqa: N802
+def _LastStage(network, weights):  # type: ignore[no-untyped-def]
     """The network with its normalisation before it and only its last stage after it."""
     from torch import nn
 

@@ -103,7 +103,10 @@ def table() -> list[dict[str, Any]]:
 
 
 def _shipped() -> list[Path]:
-    folder = Path(str(resources.files("openpaf.models")))
+    try:
+        folder = Path(str(resources.files("openpaf.models")))
+    except ModuleNotFoundError:  # a checkout that is not installed: the models lie beside it
+        folder = Path(__file__).resolve().parent.parent / "models"
     return sorted(folder.glob("*.safetensors"))
 
 

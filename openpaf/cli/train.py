@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import Any
 
 _EPILOG = """\
 examples:
@@ -15,7 +16,7 @@ and the weights as NAME.safetensors, which `openpaf predict --model` takes.
 """
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
     parser = verbs.add_parser(
         "train",

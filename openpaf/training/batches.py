@@ -6,7 +6,7 @@ Nothing is kept between steps, so a run that is killed and resumed sees the same
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -107,7 +107,7 @@ class BatchMaker:
             trusted=torch.tensor([row[5] for row in rows]),
         )
 
-    def stream(self, start: int, stop: int, workers: int = 2) -> Iterator[Batch]:
+    def stream(self, start: int, stop: int, workers: int = 2) -> Generator[Batch]:
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
         with ThreadPoolExecutor(workers) as pool:
             ahead: list[Future[Batch]] = []

@@ -139,7 +139,7 @@ def read_config(path: str | Path) -> TrainConfig:
         config: TrainConfig = _as(TrainConfig, data, "the file")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    paths = {
+    paths: dict[str, Any] = {
         name: str(path.parent / getattr(config, name))
         for name in ("output", "init", "open_model_zoo", "teacher")
         if getattr(config, name)
@@ -152,7 +152,7 @@ def _resolve(row: SetConfig, folder: Path) -> SetConfig:
         row,
         annotations=str(folder / row.annotations),
         images=str(folder / row.images),
-        holdout=tuple(row.holdout) if row.holdout else None,
+        holdout=(row.holdout[0], row.holdout[1]) if row.holdout else None,
     )
 
 
@@ -162,5 +162,7 @@ def _as(cls: Any, values: Mapping[str, Any], where: str) -> Any:
     known = {entry.name for entry in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}"
+        )
     return cls(**values)

@@ -8,13 +8,14 @@ weights do not know.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import numpy as np
 import scipy.linalg
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from openpaf.networks.lightweight import Head, LightweightNetwork
+from openpaf.networks.lightweight import Head, LightweightNetwork, RefinementBlock, Stage
 from openpaf.skeleton import Skeleton
 from openpaf.training.batches import Batch
 from openpaf.training.open_model_zoo import shared_channels
@@ -54,7 +55,9 @@ class LeastSquares:
         for pair, gram in enumerate(self.gram.numpy()):
             gram = gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
             moments = self.moment[2 * pair : 2 * pair + 2].numpy()
-            solution[2 * pair : 2 * pair + 2] = scipy.linalg.solve(gram, moments.T, assume_a="pos").T
+            solution[2 * pair : 2 * pair + 2] = scipy.linalg.solve(
+                gram, moments.T, assume_a="pos"
+            ).T
         return torch.from_numpy(solution[:, :-1]), torch.from_numpy(solution[:, -1])
 
 
@@ -84,7 +87,7 @@ def fit_new_limbs(
     new = new_paf_channels(skeleton)
     stages = (
         (network.initial_stage.pafs, teacher.initial_stage.pafs),
-        (network.refinement_stages[0].pafs, teacher.refinement_stages[0].pafs),
+        (_refinement(network).pafs, _refinement(teacher).pafs),
     )
     fits = [LeastSquares(theirs.out.in_channels, len(new)) for _, theirs in stages]
     hidden = [_Recorder(theirs) for _, theirs in stages]
@@ -97,6 +100,7 @@ def fit_new_limbs(
     for fit, (ours, _) in zip(fits, stages, strict=True):
         weight, bias = fit.solve()
         ours.out.weight[new] = weight[:, :, None, None]
+        assert ours.out.bias is not None  # every convolution of this network has one
         ours.out.bias[new] = bias
     _fold_dropped_channels(network, teacher, skeleton, batches)
 
@@ -113,8 +117,8 @@ def _fold_dropped_channels(
     kept_pafs = {row[1] for row in shared["pafs"]}
     gone_heatmaps = [k for k in range(Skeleton.COCO18.n_joints + 1) if k not in kept_heatmaps]
     gone_pafs = [k for k in range(2 * Skeleton.COCO18.n_limbs) if k not in kept_pafs]
-    squeeze = network.refinement_stages[0].body[0].squeeze
-    theirs = teacher.refinement_stages[0].body[0].squeeze.weight[:, :, 0, 0]
+    squeeze = _squeeze(network)
+    theirs = _squeeze(teacher).weight[:, :, 0, 0]
     width = theirs.shape[1] - 19 - 38
     columns = [width + k for k in gone_heatmaps] + [width + 19 + k for k in gone_pafs]
     columns += columns[-1:] * (len(columns) % 2)  # pairs
@@ -128,7 +132,18 @@ def _fold_dropped_channels(
     n_dropped = len(gone_heatmaps) + len(gone_pafs)
     read = theirs[:, columns[:n_dropped]]
     squeeze.weight += (read @ weight[:n_dropped])[:, :, None, None]
+    assert squeeze.bias is not None
     squeeze.bias += read @ bias[:n_dropped]
+
+
+def _refinement(network: LightweightNetwork) -> Stage:
+    return cast(Stage, network.refinement_stages[0])
+
+
+def _squeeze(network: LightweightNetwork) -> nn.Conv2d:
+    """The layer by which the refinement stage reads the initial stage's fields."""
+    body = cast(nn.Sequential, _refinement(network).body)
+    return cast(RefinementBlock, body[0]).squeeze
 
 
 class _Recorder:

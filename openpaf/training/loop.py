@@ -75,9 +75,7 @@ class _Run:
             paf_grid=Grid(8, config.paf_offset),
             seed=config.seed,
         )
-        self.network = LightweightNetwork(
-            _SKELETON, n_refinement_stages=config.n_refinement_stages
-        )
+        self.network = LightweightNetwork(_SKELETON, n_refinement_stages=config.n_refinement_stages)
         self.teacher: OpenModelZooTeacher | None = None
         if config.teacher:
             network = _zoo_network(config.teacher)
@@ -126,7 +124,8 @@ class _Run:
             )
 
     def _prepare(self) -> None:
-        self.network.to(self.device, memory_format=torch.channels_last)
+        self.network.to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         trunk = list(self.network.trunk.parameters())
         in_trunk = {id(parameter) for parameter in trunk}
         rest = [p for p in self.network.parameters() if id(p) not in in_trunk]
@@ -164,8 +163,8 @@ class _Run:
                 spent = time.monotonic() - since
                 late = deadline is not None and time.monotonic() > deadline
                 if self.step % 20 == 0:
-                    rate = (self.step - first) * self.config.batch_size
-                    rate /= time.monotonic() - started
+                    images = (self.step - first) * self.config.batch_size
+                    rate = images / (time.monotonic() - started)
                     bar.set_postfix_str(f"{rate:.1f} images/s, {waited / spent:.0%} waiting")
                     self._write_log(step=self.step, images_per_s=rate, waiting=waited / spent,
                                     **parts)  # fmt: skip
@@ -271,7 +270,8 @@ def _load(row: SetConfig) -> PhotoSet:
 def _zoo_network(path: str) -> LightweightNetwork:
     network = LightweightNetwork(Skeleton.COCO18)
     load_open_model_zoo(network, path, Skeleton.COCO18)
-    return network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def _comparable(config: TrainConfig) -> dict[str, Any]:

@@ -89,6 +89,4 @@ class OpenModelZooTeacher:
         seen = nn.functional.max_pool2d(seen.float(), 5, 1, 2) > 0
         paf_weights = batch.paf_weights.clone()
         paf_weights[:, new] *= (~(silent & seen))[:, new]
-        return replace(
-            batch, heatmaps=target_heatmaps, pafs=target_pafs, paf_weights=paf_weights
-        )
+        return replace(batch, heatmaps=target_heatmaps, pafs=target_pafs, paf_weights=paf_weights)
