@@ -96,8 +96,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "--threshold",
         type=score_argument,
         metavar="S",
-        default=0.0,
-        help="leave out people whose score is below this (default: 0)",
+        default=0.1,
+        help="leave out people whose score is below this; 0 keeps all (default: 0.1)",
     )
     add(
         "--batch-size",
