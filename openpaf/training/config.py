@@ -11,11 +11,6 @@ from typing import Any
 
 from openpaf.training.augmentation import AugmentConfig
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 @dataclass(frozen=True, kw_only=True)
 class SetConfig:
@@ -123,10 +118,10 @@ def read_config(path: str | Path) -> TrainConfig:
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = _toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # what TOML and UTF-8 raise
         raise ValueError(f"{path}: not TOML ({error})") from error
     try:
         sets = tuple(_as(SetConfig, row, "sets") for row in data.pop("sets", ()))
@@ -145,6 +140,17 @@ def read_config(path: str | Path) -> TrainConfig:
         if getattr(config, name)
     }
     return dataclasses.replace(config, **paths)
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ModuleNotFoundError as error:
+            raise ImportError("training on Python 3.10: pip install 'openpaf[train]'") from error
+    return tomllib.loads(text)
 
 
 def _resolve(row: SetConfig, folder: Path) -> SetConfig:
