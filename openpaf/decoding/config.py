@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 ASSOCIATIONS = ("paf", "one_midpoint", "two_midpoints")
-MATCHINGS = ("greedy", "optimal", "exact")
+MATCHINGS = ("greedy", "optimal")
 GRAPHS = ("tree", "redundant", "full")
 
 
@@ -36,12 +36,11 @@ class DecodeConfig:
             are as good at stride 8.
         limb_point_threshold: A point speaks for a limb where the field along it is above this;
             0.05: the published code.
-        limb_fraction: Share of the points that must speak for it, 0 to 1; 0.8: the published
+        limb_fraction: Share of the points that must speak for it, 0 to 1; 0.8 in the published
             code.
         limb_threshold: Smallest mean of the field along a limb.
-        matching: How each limb's candidates become one-to-one: ``"greedy"``; ``"optimal"``, the
-            assignment of largest total score; or ``"exact"``, the largest total over all limbs
-            at once such that every person has each joint once (small scenes only).
+        matching: How each limb's candidates become one-to-one: ``"greedy"``; or ``"optimal"``,
+            the assignment of largest total weight.
         runners_up: So many more candidates of each peak and limb are kept by greedy matching, to
             be used where the better ones contradict a whole person; 0 is the paper's rule.
         graph: Which limbs are used: ``"tree"``, the first that join all joints without a circle;
@@ -49,6 +48,7 @@ class DecodeConfig:
             must then be a limb.
         join_distance: Two fragments without a joint in common become one person where their
             nearest joints are at most this many times the larger one's size apart; 0 never.
+        join_size_px: Added to that size in px, so that two single joints can be joined too.
         share_threshold: A joint already used is given to a second person who lacks it where the
             limb to it has at least this score (two people's joints in one peak); 1 never, on
             fields of at most 1.
@@ -75,17 +75,18 @@ class DecodeConfig:
     association: str = "paf"
     limb_samples: int = 8
     limb_point_threshold: float = 0.05
-    limb_fraction: float = 0.8
+    limb_fraction: float = 0.9
     limb_threshold: float = 0.1
     matching: str = "greedy"
     runners_up: int = 3
     graph: str = "redundant"
     join_distance: float = 0.5
+    join_size_px: float = 40.0
     share_threshold: float = 0.5
-    complete_distance: float = 0.7
+    complete_distance: float = 0.5
     single_threshold: float = 0.3
     duplicate_oks: float = 0.9
-    score_size_px: float = 100.0
+    score_size_px: float = 60.0
     min_joints: int = 1
     min_person_score: float = 0.0
 
@@ -98,7 +99,7 @@ class DecodeConfig:
         for name in ("peak_support", "limb_fraction", "min_person_score"):
             value = getattr(self, name)
             self._check(name, self._is_number(name) and 0 <= value <= 1, "a number from 0 to 1")
-        for name in ("limb_point_threshold", "limb_threshold", "join_distance",
+        for name in ("limb_point_threshold", "limb_threshold", "join_distance", "join_size_px",
                      "share_threshold", "complete_distance", "single_threshold",
                      "duplicate_oks"):  # fmt: skip
             self._check(name, self._is_number(name) and getattr(self, name) >= 0, "a number >= 0")

@@ -83,9 +83,6 @@ def match_limbs(candidates: Limbs, config: DecodeConfig | None = None) -> Limbs:
     Returns:
         Some of the candidates, by falling weight.
 
-    Raises:
-        ValueError: If ``matching`` is ``"exact"`` and the scene is too large for it.
-
     Reference:
         Cao et al., CVPR 2017, equations 12 to 15.
     """
@@ -93,10 +90,9 @@ def match_limbs(candidates: Limbs, config: DecodeConfig | None = None) -> Limbs:
     if config.matching == "greedy":
         chosen = _match_greedy(*candidates, int(config.runners_up) + 1)
     else:
-        from openpaf.decoding.optimal import match_exact, match_optimal
+        from openpaf.decoding.optimal import match_optimal  # it needs Limbs from here
 
-        match = match_optimal if config.matching == "optimal" else match_exact
-        chosen = match(candidates)
+        chosen = match_optimal(candidates)
     return Limbs(*_taken(*candidates, chosen))
 
 
@@ -120,29 +116,38 @@ def _limb_table(skeleton: Skeleton, graph: str) -> NDArray[np.int32]:
 
 
 @kernel
-def _score_limbs(
+def _score_limbs(  # type: ignore[no-untyped-def]
     pafs, limbs, xy, peak_scores, starts, stride, offset, association, n_samples,
     point_threshold, fraction, threshold,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Arrays of :class:`Limbs`."""
     h, w = pafs.shape[2], pafs.shape[3]
     cells = _clamped_cells(xy, stride, offset, h, w)
     types = np.empty(_FIRST_CAPACITY, np.int32)
     pairs = np.empty((_FIRST_CAPACITY, 2), np.int32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
-    likely = np.empty(max(len(xy), 1), np.int32)
+    n_may_fail = int(n_samples * (1 - fraction) + 1e-6)
+    point_threshold = np.float32(point_threshold)
+    likely = np.empty(len(xy) + 1, np.int32)  # one more: it is written before it is counted
     n = 0
     for i in range(len(limbs)):
-        field, ja, jb = pafs[limbs[i, 0]], limbs[i, 1], limbs[i, 2]
-        for a in range(starts[ja], starts[ja + 1]):
-            if association == 0:
-                n_likely = _screen(field, cells, a, starts[jb], starts[jb + 1], likely)
-            else:
-                n_likely = starts[jb + 1] - starts[jb]
-                likely[:n_likely] = np.arange(starts[jb], starts[jb + 1])
-            for b in likely[:n_likely]:
+        field, start_a, end_a = pafs[limbs[i, 0]], starts[limbs[i, 1]], starts[limbs[i, 1] + 1]
+        start_b, end_b = starts[limbs[i, 2]], starts[limbs[i, 2] + 1]
+        field_x, field_y = field[0].ravel(), field[1].ravel()
+        cells_x, cells_y = cells[0, start_b:end_b], cells[1, start_b:end_b]
+        for a in range(start_a, end_a):
+            n_likely = _screen(
+                field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a],
+                association != 0, likely,
+            )  # fmt: skip
+            for i_likely in range(n_likely):
+                b = start_b + likely[i_likely]
                 if association == 0:
-                    score = _integral(field, xy, cells, a, b, n_samples, point_threshold, fraction)
+                    score = _integral(
+                        field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
+                        cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
+                        point_threshold, n_may_fail,
+                    )  # fmt: skip
                 else:
                     score = _presence(field, cells, a, b, association)
                 if score >= threshold and score > 0:
@@ -169,54 +174,64 @@ def _clamped_cells(xy, stride, offset, h, w):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _screen(field, cells, a, start, end, likely):  # type: ignore[no-untyped-def]
-    """Peaks b to which the field at the limb's middle points from a; most pairs end here."""
-    n = 0
+def _screen(  # type: ignore[no-untyped-def]
+    field_x, field_y, width, cells_x, cells_y, ax, ay, is_all, likely
+):
+    """Which of the cells the field at the limb's middle points to from a; few pairs pass.
+
+    Without branches, and with unsigned indices, which numba need not check for being negative.
+    """
     half = np.float32(0.5)
-    ax, ay = cells[0, a], cells[1, a]
-    for b in range(start, end):
-        bx, by = cells[0, b], cells[1, b]
+    width = np.uint32(width)
+    n = np.uint64(0)
+    for b in range(len(cells_x)):
+        bx, by = cells_x[b], cells_y[b]
         # Truncation rounds, as the half is added and nothing is negative.
-        column, row = np.int32((ax + bx) * half + half), np.int32((ay + by) * half + half)
-        along = field[0, row, column] * (bx - ax) + field[1, row, column] * (by - ay)
+        row, column = np.uint32((ay + by) * half + half), np.uint32((ax + bx) * half + half)
+        cell = np.uint64(row * width + column)
         likely[n] = b
-        n += along > 0
-    return n
+        along = field_x[cell] * (bx - ax) + field_y[cell] * (by - ay)
+        n += np.uint64(is_all | (along > np.float32(0)))
+    return np.int64(n)
 
 
 @kernel
-def _integral(field, xy, cells, a, b, n_samples, point_threshold, fraction):  # type: ignore[no-untyped-def]
+def _integral(  # type: ignore[no-untyped-def]
+    field_x, field_y, h, w, ax_px, ay_px, bx_px, by_px, ax, ay, bx, by, n_samples,
+    point_threshold, n_may_fail,
+):  # fmt: skip
     """Mean of the field along the limb, or -1 where too few points speak for it."""
-    h, w = field.shape[1], field.shape[2]
-    dx, dy = np.float64(xy[b, 0]) - xy[a, 0], np.float64(xy[b, 1]) - xy[a, 1]
+    one = np.float32(1)
+    dx, dy = np.float64(bx_px) - ax_px, np.float64(by_px) - ay_px
     length = math.sqrt(dx * dx + dy * dy)
     if length < 1e-6:
-        return -1.0  # no direction
-    ux, uy = dx / length, dy / length
-    n_may_fail = int(n_samples * (1 - fraction) + 1e-6)
-    x, y = np.float64(cells[0, a]), np.float64(cells[1, a])
-    step_x = (cells[0, b] - x) / n_samples
-    step_y = (cells[1, b] - y) / n_samples
-    x += 0.5 * step_x
-    y += 0.5 * step_y
-    total = 0.0
+        return -one  # no direction
+    ux, uy = np.float32(dx / length), np.float32(dy / length)
+    share = one / np.float32(n_samples)
+    step_x, step_y = (bx - ax) * share, (by - ay) * share
+    # The first point lies half a step from the first joint.
+    x, y = ax + np.float32(0.5) * step_x, ay + np.float32(0.5) * step_y
+    total = np.float32(0)
     for _ in range(n_samples):
-        column, row = int(x), int(y)
-        right, below = min(column + 1, w - 1), min(row + 1, h - 1)
-        fx, fy = x - column, y - row
-        top_x = field[0, row, column] * (1 - fx) + field[0, row, right] * fx
-        top_y = field[1, row, column] * (1 - fx) + field[1, row, right] * fx
-        low_x = field[0, below, column] * (1 - fx) + field[0, below, right] * fx
-        low_y = field[1, below, column] * (1 - fx) + field[1, below, right] * fx
-        along = (top_x * (1 - fy) + low_x * fy) * ux + (top_y * (1 - fy) + low_y * fy) * uy
-        if along <= point_threshold:
+        column, row = np.int32(x), np.int32(y)
+        fx, fy = x - np.float32(column), y - np.float32(row)
+        top = np.uint64(np.uint32(row)) * np.uint64(w) + np.uint64(np.uint32(column))
+        right = np.uint64(column < w - 1)
+        low = top + (np.uint64(w) if row < h - 1 else np.uint64(0))
+        top_along = field_x[top] * ux + field_y[top] * uy
+        low_along = field_x[low] * ux + field_y[low] * uy
+        top_along += fx * (field_x[top + right] * ux + field_y[top + right] * uy - top_along)
+        low_along += fx * (field_x[low + right] * ux + field_y[low + right] * uy - low_along)
+        along = top_along + fy * (low_along - top_along)
+        # Turned round, so that what overflows does not speak for the limb either.
+        if not along > point_threshold:
             n_may_fail -= 1
             if n_may_fail < 0:
-                return -1.0
+                return -one
         total += along
         x += step_x
         y += step_y
-    return total / n_samples
+    return total * share
 
 
 @kernel
@@ -230,7 +245,7 @@ def _presence(field, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
         total += math.sqrt(
             np.float64(field[0, row, column]) ** 2 + np.float64(field[1, row, column]) ** 2
         )
-    return total / n_midpoints
+    return np.float32(total / n_midpoints)
 
 
 @kernel
@@ -275,7 +290,7 @@ def _falling(values):  # type: ignore[no-untyped-def]
             starts[2048 - ((keys[i] >> np.uint32(shift)) & np.uint32(2047))] += 1
         for digit in range(1, 2049):
             starts[digit] += starts[digit - 1]
-        for i in order:
+        for i in order:  # type: ignore[assignment]
             digit = 2047 - ((keys[i] >> np.uint32(shift)) & np.uint32(2047))
             other[starts[digit]] = i
             starts[digit] += 1

@@ -14,6 +14,8 @@ from openpaf.fields import Fields
 from openpaf.kernels import kernel
 
 _LOG = logging.getLogger(__name__)
+
+_OWN_ROW = 2.0  # weight of a peak's own row, against 1 of those beside it
 _LARGEST = 1e30  # scores are kept below this, so that no sum of them is infinite
 _FIRST_CAPACITY = 512  # buffers grow by doubling
 
@@ -79,27 +81,36 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     xy = np.empty((_FIRST_CAPACITY, 2), np.float32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
     n, n_dropped = 0, 0
+    lowest = np.full(w, -np.inf, np.float32)
+    marks = np.zeros(8 * ((w + 7) // 8), np.bool_)
+    eights = marks.view(np.uint64)
+    logs = np.empty((3, 3), np.float32)
     for k in range(n_joints):
         plane = heatmaps[k]
         for row in range(h):
-            # Most rows hold nothing; counting them is vectorised, unlike the search for peaks.
+            # Most rows hold nothing; this test and the marks are vectorised.
             line = plane[row]
-            n_above = np.int32(0)
+            is_any = False
             for column in range(w):
-                n_above += np.int32(line[column] > threshold)
-            if n_above == 0:
+                is_any = is_any | (line[column] > threshold)
+            if not is_any:
                 continue
-            for column in range(w):
-                if line[column] <= threshold or not _is_peak(plane, row, column, support):
+            above = plane[row - 1] if row > 0 else lowest
+            below = plane[row + 1] if row < h - 1 else lowest
+            _mark(marks, line, above, below, threshold)
+            for eight in range(len(eights)):
+                if eights[eight] == 0:
                     continue
-                if n == len(scores):
-                    xy, scores = _grown(xy), _grown(scores)
-                dx, rise_x = _vertex(plane, row, column, sigma)
-                dy, rise_y = _vertex(plane.T, column, row, sigma)
-                xy[n, 0] = (column + dx) * stride + offset
-                xy[n, 1] = (row + dy) * stride + offset
-                scores[n] = min(line[column] * math.exp(rise_x + rise_y), _LARGEST)
-                n += 1
+                for column in range(8 * eight, min(8 * eight + 8, w)):
+                    if not marks[column] or not _is_peak(plane, row, column, support):
+                        continue
+                    if n == len(scores):
+                        xy, scores = _grown(xy), _grown(scores)
+                    dx, dy, rise = _vertex(plane, row, column, sigma, logs)
+                    xy[n, 0] = (column + dx) * stride + offset
+                    xy[n, 1] = (row + dy) * stride + offset
+                    scores[n] = min(line[column] * math.exp(rise), _LARGEST)
+                    n += 1
         if n - starts[k] > max_peaks:
             kept = _keep_strongest(xy, scores, starts[k], n, max_peaks)
             n_dropped += n - kept
@@ -136,34 +147,70 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _vertex(plane, row, column, sigma):  # type: ignore[no-untyped-def]
-    """Where the Gaussian's middle lies along a row: (offset in cells, log of its rise)."""
+def _mark(marks, line, above, below, threshold):  # type: ignore[no-untyped-def]
+    """Marks the cells of a row that may be peaks: no lower than those beside, above and below."""
+    w = len(line)
+    marks[0], marks[w - 1] = line[0] > threshold, line[w - 1] > threshold
+    for c in range(1, w - 1):
+        value = line[c]
+        marks[c] = (
+            (value > threshold)
+            & (value > line[c - 1])
+            & (value >= line[c + 1])
+            & (value > above[c])
+            & (value >= below[c])
+        )
+
+
+@kernel
+def _vertex(plane, row, column, sigma, logs):  # type: ignore[no-untyped-def]
+    """The Gaussian's middle: (offset in x, offset in y, both in cells, log of its rise).
+
+    ``logs`` is room for 3 x 3 logarithms relative to the peak's; NaN outside the field.
+    """
     h, w = plane.shape
     value = plane[row, column]
-    if column == 0 or column == w - 1:
-        if w == 1:
-            return 0.0, 0.0
-        inner = plane[row, 1 if column == 0 else w - 2]
-        slope = math.log(max(inner, 1e-3 * value) / value) + 0.5 / (sigma * sigma)
+    for i in range(3):
+        for j in range(3):
+            r, c = row + i - 1, column + j - 1
+            if 0 <= r < h and 0 <= c < w:
+                logs[i, j] = math.log(max(plane[r, c] / value, np.float32(1e-4)))
+            else:
+                logs[i, j] = np.nan
+    dx, rise_x = _parabola(
+        logs[1, 0], logs[1, 2], logs[0, 0], logs[0, 1], logs[0, 2], logs[2, 0], logs[2, 1],
+        logs[2, 2], sigma,
+    )  # fmt: skip
+    dy, rise_y = _parabola(
+        logs[0, 1], logs[2, 1], logs[0, 0], logs[1, 0], logs[2, 0], logs[0, 2], logs[1, 2],
+        logs[2, 2], sigma,
+    )  # fmt: skip
+    return dx, dy, rise_x + rise_y
+
+
+@kernel
+def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-untyped-def]
+    """Vertex along a row (before, 0, after) between two others, a and b: (offset, log of rise)."""
+    if math.isnan(before) and math.isnan(after):
+        return 0.0, 0.0
+    if math.isnan(before) or math.isnan(after):  # at the border: the curvature is not seen
         curvature = 1 / (sigma * sigma)
-        if column > 0:
-            slope = -slope
+        slope = -before - 0.5 * curvature if math.isnan(after) else after + 0.5 * curvature
     else:
-        # The rows beside help against noise; weighted by their height, as far as they can be
-        # trusted, and the peak's own double.
-        slope, curvature, total = 0.0, 0.0, 0.0
-        for r in range(max(row - 1, 0), min(row + 2, h)):
-            middle = plane[r, column]
-            if middle <= 1e-3 * value:
-                continue
-            weight = (middle / value) ** 2 * (2.0 if r == row else 1.0)
-            floor = 1e-3 * middle
-            left = math.log(max(plane[r, column - 1], floor) / middle)
-            right = math.log(max(plane[r, column + 1], floor) / middle)
-            slope += weight * 0.5 * (right - left)
-            curvature -= weight * (left + right)
-            total += weight
-        slope, curvature = slope / total, curvature / total
+        # The rows beside help against noise; weighted by the square of their height, as far as
+        # they can be trusted, and the peak's own double.
+        weight_a = 0.0 if math.isnan(a1) else math.exp(2 * a1)
+        weight_b = 0.0 if math.isnan(b1) else math.exp(2 * b1)
+        slope = _OWN_ROW * (after - before)
+        curvature = -_OWN_ROW * (before + after)
+        if weight_a > 0:
+            slope += weight_a * (a2 - a0)
+            curvature += weight_a * (2 * a1 - a0 - a2)
+        if weight_b > 0:
+            slope += weight_b * (b2 - b0)
+            curvature += weight_b * (2 * b1 - b0 - b2)
+        total = _OWN_ROW + weight_a + weight_b
+        slope, curvature = 0.5 * slope / total, curvature / total
     if curvature < 1e-6:
         return 0.0, 0.0  # a plateau
     shift = min(max(slope / curvature, -0.75), 0.75)

@@ -39,8 +39,8 @@ def assemble_people(
 
     Returns:
         People by falling score, in px of the network's input. A joint's score is the height of
-        its peak. A person's is ``mean(s) * sqrt(n / K) * size / (size + score_size_px)`` of its n
-        joints' scores s (at most 1 each), size being the diagonal of their box.
+        its peak. A person's is ``sqrt(sum(s ** 2) / K) * size / (size + score_size_px)`` of its
+        joints' scores s (at most 1 each), size being the diagonal of their box in px.
 
     Reference:
         Cao et al., CVPR 2017, section 2.4.
@@ -55,6 +55,7 @@ def assemble_people(
         neighbours,
         float(config.peak_threshold),
         float(config.join_distance),
+        float(config.join_size_px),
         float(config.share_threshold),
         float(config.complete_distance),
         float(config.single_threshold),
@@ -97,11 +98,11 @@ class _Fragments(NamedTuple):
 
 
 @kernel
-def _assemble(
+def _assemble(  # type: ignore[no-untyped-def]
     xy, scores, starts, pairs, limb_scores, sigmas, neighbours, strong, join_distance,
-    share_threshold, complete_distance, single_threshold, duplicate_oks, score_size, min_joints,
-    min_person_score,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    join_size, share_threshold, complete_distance, single_threshold, duplicate_oks,
+    score_size, min_joints, min_person_score,
+):  # fmt: skip
     """Arrays of :class:`Poses`."""
     f = _alone(xy, starts)
     n_peaks, n_joints = len(scores), len(starts) - 1
@@ -114,7 +115,7 @@ def _assemble(
         if f.size[p] == 1 and scores[p] < strong:
             f.size[p] = 0
     if join_distance > 0:
-        _join(f, xy, join_distance)
+        _join(f, xy, join_distance, join_size)
     _complete_along_limbs(f, pairs, scores, strong)
     if complete_distance > 0:
         _complete_nearby(f, xy, scores, neighbours, complete_distance)
@@ -128,7 +129,7 @@ def _assemble(
     ranks = np.full(n_peaks, -1, np.int32)
     for i, person in enumerate(people):
         ranks[person] = i
-        p = person
+        p = person  # type: ignore[assignment]
         for _ in range(f.size[person]):
             out_xy[i, f.joint[p]] = xy[p]
             out_scores[i, f.joint[p]] = scores[p]
@@ -137,12 +138,13 @@ def _assemble(
         person, p = ranks[shared[i, 0]], shared[i, 1]
         out_xy[person, f.joint[p]] = xy[p]
         out_scores[person, f.joint[p]] = scores[p]
-    person_scores = _person_scores(out_xy, out_scores, score_size)
+    boxes = _boxes(out_xy, out_scores)
+    person_scores = _person_scores(boxes, out_scores, score_size)
     order = _falling(person_scores)
     n = 0
     for i in order:
         if person_scores[i] >= min_person_score and not _is_duplicate(
-            out_xy, out_scores, sigmas, order[:n], i, duplicate_oks
+            out_xy, out_scores, sigmas, boxes, order[:n], i, duplicate_oks
         ):
             order[n] = i
             n += 1
@@ -202,7 +204,7 @@ def _diagonal(f, p):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _join(f, xy, distance):  # type: ignore[no-untyped-def]
+def _join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
     """Joins fragments that nearly touch, the smaller to the nearest larger one."""
     order = np.flatnonzero(f.size)
     sizes = np.empty(len(order), np.float32)
@@ -215,11 +217,11 @@ def _join(f, xy, distance):  # type: ignore[no-untyped-def]
         for p in order[:i]:
             if f.size[p] == 0 or not _disjoint(f, p, q):
                 continue
-            size = _diagonal(f, p)
+            size = _diagonal(f, p) + join_size
             # Boxes first: nearly all pairs are far apart.
             gap_x = max(f.box[q, 0] - f.box[p, 2], f.box[p, 0] - f.box[q, 2])
             gap_y = max(f.box[q, 1] - f.box[p, 3], f.box[p, 1] - f.box[q, 3])
-            if size <= 0 or max(gap_x, gap_y) > best_gap * size:
+            if max(gap_x, gap_y) > best_gap * size:
                 continue
             gap = _nearest(f, xy, p, q) / size
             if gap < best_gap:
@@ -289,7 +291,7 @@ def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-un
                 if _contains(neighbours[k], f.joint[peak]):
                     gap = _distance(xy, peak, q) / max(size, 1e-6)
                     if gap < best_gap:
-                        best, best_gap = p, gap
+                        best, best_gap = p, gap  # type: ignore[assignment]
                 peak = f.next[peak]
         if best >= 0:
             f.size[q] = 1
@@ -328,51 +330,64 @@ def _share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _person_scores(xy, scores, score_size):  # type: ignore[no-untyped-def]
-    """Mean score times root of completeness, less for the small: what predicts a person's OKS."""
+def _boxes(xy, scores):  # type: ignore[no-untyped-def]
+    """(N, 4) float64 x0, y0, x1, y1 around each person's joints, in px."""
+    boxes = np.empty((len(scores), 4))
+    for i in range(len(scores)):
+        x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+        for k in range(scores.shape[1]):
+            if scores[i, k] > 0:
+                x0, x1 = min(x0, xy[i, k, 0]), max(x1, xy[i, k, 0])
+                y0, y1 = min(y0, xy[i, k, 1]), max(y1, xy[i, k, 1])
+        boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = x0, y0, x1, y1
+    return boxes
+
+
+@kernel
+def _person_scores(boxes, scores, score_size):  # type: ignore[no-untyped-def]
+    """Quadratic mean over all joints, less for the small: what predicts a person's OKS."""
     n_people, n_joints = scores.shape
     out = np.empty(n_people, np.float32)
     for i in range(n_people):
-        total, n = 0.0, 0
-        x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+        total = 0.0
         for k in range(n_joints):
-            if scores[i, k] > 0:
-                total += min(scores[i, k], 1.0)
-                n += 1
-                x0, x1 = min(x0, xy[i, k, 0]), max(x1, xy[i, k, 0])
-                y0, y1 = min(y0, xy[i, k, 1]), max(y1, xy[i, k, 1])
+            total += min(scores[i, k], 1.0) ** 2
         # A px more, so that single joints have a size and a rank.
-        size = math.sqrt((x1 - x0) ** 2 + (y1 - y0) ** 2) + 1
-        out[i] = total / math.sqrt(n * n_joints) * size / (size + score_size)
+        size = math.sqrt((boxes[i, 2] - boxes[i, 0]) ** 2 + (boxes[i, 3] - boxes[i, 1]) ** 2) + 1
+        out[i] = math.sqrt(total / n_joints) * size / (size + score_size)
     return out
 
 
 @kernel
-def _is_duplicate(xy, scores, sigmas, better, i, threshold):  # type: ignore[no-untyped-def]
+def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ignore[no-untyped-def]
     """Whether one of the better people has all joints of person i nearly where it has them."""
     n_joints = scores.shape[1]
     if threshold > 1:
         return False
+    n = 0
+    for k in range(n_joints):
+        n += scores[i, k] > 0
     for j in better:
-        total, n, area = 0.0, 0, _box_area(xy[j], scores[j])
+        if (
+            boxes[i, 0] > boxes[j, 2]
+            or boxes[j, 0] > boxes[i, 2]
+            or boxes[i, 1] > boxes[j, 3]
+            or boxes[j, 1] > boxes[i, 3]
+        ):
+            continue
+        area = (boxes[j, 2] - boxes[j, 0]) * (boxes[j, 3] - boxes[j, 1])
+        may_lose = (1 - threshold) * n
         for k in range(n_joints):
             if scores[i, k] <= 0:
                 continue
-            n += 1
+            loss = 1.0
             if scores[j, k] > 0:
                 dx, dy = xy[i, k, 0] - xy[j, k, 0], xy[i, k, 1] - xy[j, k, 1]
                 variance = 4 * sigmas[k] * sigmas[k] * area
-                total += math.exp(-(dx * dx + dy * dy) / (2 * variance + 1e-6))
-        if total > threshold * n:
+                loss = 1 - math.exp(-(dx * dx + dy * dy) / (2 * variance + 1e-6))
+            may_lose -= loss
+            if may_lose < 0:
+                break
+        if may_lose >= 0:
             return True
     return False
-
-
-@kernel
-def _box_area(xy, scores):  # type: ignore[no-untyped-def]
-    x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
-    for k in range(len(scores)):
-        if scores[k] > 0:
-            x0, x1 = min(x0, xy[k, 0]), max(x1, xy[k, 0])
-            y0, y1 = min(y0, xy[k, 1]), max(y1, xy[k, 1])
-    return (x1 - x0) * (y1 - y0)

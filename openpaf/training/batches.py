@@ -121,8 +121,8 @@ class BatchMaker:
     ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
         rng = np.random.default_rng((self.seed, step, i))
         while True:
-            photo_set = self.sets[rng.choice(len(self.sets), p=self.shares)]
-            photo = photo_set.photos[rng.integers(len(photo_set.photos))]
+            photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+            photo = photo_set.photos[int(rng.integers(len(photo_set.photos)))]
             try:
                 image = read_image(photo.path)
             except ImageError as error:

@@ -1,0 +1,278 @@
+"""The parser once more, in plain Python and NumPy, to compare the compiled kernels with.
+
+Written for reading, not for speed: one function a step, people as sets of peaks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from openpaf import DecodeConfig, Fields, Poses
+from openpaf.decoding import Limbs, Peaks
+
+
+def decode(fields: Fields, config: DecodeConfig | None = None) -> Poses:
+    """What :func:`openpaf.decode` should give."""
+    config = config or DecodeConfig()
+    peaks = find_peaks(fields, config)
+    limbs = match_limbs(score_limbs(fields, peaks, config), config)
+    return assemble_people(peaks, limbs, fields.skeleton, config)
+
+
+def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
+    xy, scores, starts = [], [], [0]
+    for plane in fields.heatmaps[:-1].astype(np.float64):
+        for row, column in np.argwhere(plane > np.float32(config.weak_peak_threshold)):
+            if _is_peak(plane, row, column, config.peak_support):
+                sigma = config.sigma_px / fields.heatmap_grid.stride
+                dx, rise_x = _vertex(plane, row, column, sigma)
+                dy, rise_y = _vertex(plane.T, column, row, sigma)
+                xy.append(fields.heatmap_grid.to_px(np.array([column + dx, row + dy])))
+                scores.append(plane[row, column] * math.exp(rise_x + rise_y))
+        starts.append(len(xy))
+    return Peaks(
+        np.array(xy, np.float32).reshape(-1, 2),
+        np.array(scores, np.float32),
+        np.array(starts, np.int32),
+    )
+
+
+def _is_peak(plane, row, column, support):
+    value, direct = plane[row, column], []
+    for r, c in itertools.product((row - 1, row, row + 1), (column - 1, column, column + 1)):
+        if (r, c) == (row, column) or not (0 <= r < plane.shape[0] and 0 <= c < plane.shape[1]):
+            continue
+        if plane[r, c] > value or (plane[r, c] == value and (r, c) < (row, column)):
+            return False
+        if r == row or c == column:
+            direct.append(plane[r, c])
+    return not direct or np.mean(direct) >= support * value
+
+
+def _vertex(plane, row, column, sigma):
+    h, w = plane.shape
+    if w == 1:
+        return 0.0, 0.0
+
+    def log(r, c):
+        return math.log(max(plane[r, c] / plane[row, column], 1e-4))
+
+    if column in (0, w - 1):
+        curvature = 1 / sigma**2
+        slope = log(row, 1) + curvature / 2 if column == 0 else -log(row, w - 2) - curvature / 2
+    else:
+        rows = [r for r in (row - 1, row, row + 1) if 0 <= r < h]
+        weights = [2.0 if r == row else math.exp(2 * log(r, column)) for r in rows]
+        slope = np.average([(log(r, column + 1) - log(r, column - 1)) / 2 for r in rows],
+                           weights=weights)  # fmt: skip
+        curvature = np.average(
+            [2 * log(r, column) - log(r, column - 1) - log(r, column + 1) for r in rows],
+            weights=weights,
+        )
+    if curvature < 1e-6:
+        return 0.0, 0.0
+    shift = float(np.clip(slope / curvature, -0.75, 0.75))
+    return shift, max(shift * (slope - curvature * shift / 2), 0.0)
+
+
+def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig) -> Limbs:
+    h, w = fields.size_cells
+    cells = np.clip(fields.paf_grid.to_cells(peaks.xy), 0, [w - 1, h - 1])
+    rows = []
+    for limb, (ja, jb) in enumerate(fields.skeleton.limbs):
+        field = fields.pafs[limb].astype(np.float64)
+        for a in range(peaks.starts[ja], peaks.starts[ja + 1]):
+            for b in range(peaks.starts[jb], peaks.starts[jb + 1]):
+                score = _integral(field, peaks.xy[[a, b]], cells[[a, b]], config)
+                if score >= config.limb_threshold and score > 0:
+                    rows.append((limb, a, b, score))
+    types, pairs = [r[0] for r in rows], [r[1:3] for r in rows]
+    scores = np.array([r[3] for r in rows], np.float32)
+    pairs = np.array(pairs, np.int32).reshape(-1, 2)
+    weights = scores * np.sqrt(peaks.scores[pairs].min(axis=1)) if len(rows) else scores
+    return Limbs(np.array(types, np.int32), pairs, scores, weights.astype(np.float32))
+
+
+def _integral(field, xy, cells, config):
+    middle = np.floor(cells.mean(axis=0) + 0.5).astype(int)
+    if field[:, middle[1], middle[0]] @ (cells[1] - cells[0]) <= 0:
+        return -1.0
+    direction = xy[1].astype(np.float64) - xy[0]
+    length = np.linalg.norm(direction)
+    if length < 1e-6:
+        return -1.0
+    t = (np.arange(config.limb_samples) + 0.5) / config.limb_samples
+    along = [
+        _bilinear(field, *(cells[0] + at * (cells[1] - cells[0]))) @ direction / length for at in t
+    ]
+    n_good = sum(value > config.limb_point_threshold for value in along)
+    n_may_fail = int(config.limb_samples * (1 - config.limb_fraction) + 1e-6)
+    return np.mean(along) if n_good >= config.limb_samples - n_may_fail else -1.0
+
+
+def _bilinear(field, x, y):
+    h, w = field.shape[1:]
+    column, row = int(x), int(y)
+    right, below = min(column + 1, w - 1), min(row + 1, h - 1)
+    fx, fy = x - column, y - row
+    top = field[:, row, column] * (1 - fx) + field[:, row, right] * fx
+    low = field[:, below, column] * (1 - fx) + field[:, below, right] * fx
+    return top * (1 - fy) + low * fy
+
+
+def match_limbs(candidates: Limbs, config: DecodeConfig) -> Limbs:
+    taken: dict[tuple[int, ...], int] = {}
+    chosen = []
+    for i in np.argsort(-candidates.weights, kind="stable"):
+        limb, (a, b) = int(candidates.types[i]), candidates.peaks[i].tolist()
+        ends = ((limb, 0, a), (limb, 1, b))
+        if all(taken.get(end, 0) <= config.runners_up for end in ends):
+            chosen.append(i)
+            for end in ends:
+                taken[end] = taken.get(end, 0) + 1
+    return Limbs(*(column[np.array(chosen, np.int64)] for column in candidates))
+
+
+class _People:
+    """Peaks in fragments; a fragment is named by one of its peaks."""
+
+    def __init__(self, peaks: Peaks) -> None:
+        self.xy = peaks.xy.astype(np.float64)
+        self.joint = np.repeat(np.arange(len(peaks.starts) - 1), np.diff(peaks.starts))
+        self.name = list(range(len(self.xy)))
+        self.members = {p: [p] for p in self.name}
+        self.waiting: set[int] = set()
+
+    def joints(self, name):
+        return {self.joint[p] for p in self.members[name]}
+
+    def is_disjoint(self, p, q):
+        return not self.joints(p) & self.joints(q)
+
+    def merge(self, p, q):
+        if p == q or not self.is_disjoint(p, q):
+            return False
+        if len(self.members[p]) < len(self.members[q]):
+            p, q = q, p
+        for peak in self.members[q]:
+            self.name[peak] = p
+        self.members[p] += self.members.pop(q)
+        return True
+
+    def diagonal(self, name):
+        return float(np.linalg.norm(np.ptp(self.xy[self.members[name]], axis=0)))
+
+    def gap(self, p, q):
+        return min(
+            float(np.linalg.norm(self.xy[a] - self.xy[b]))
+            for a in self.members[p]
+            for b in self.members[q]
+        )
+
+
+def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) -> Poses:
+    people, scores = _People(peaks), peaks.scores
+    for a, b in limbs.peaks:
+        if min(scores[a], scores[b]) >= config.peak_threshold:
+            people.merge(people.name[a], people.name[b])
+    people.waiting = {
+        p for p in people.members
+        if len(people.members[p]) == 1 and scores[p] < config.peak_threshold
+    }  # fmt: skip
+    _join(people, config)
+    _complete(people, limbs, skeleton, scores, config)
+    kept = [
+        p for p in sorted(people.members)
+        if p not in people.waiting and len(people.members[p]) >= config.min_joints
+        and (len(people.members[p]) > 1 or scores[p] >= config.single_threshold)
+    ]  # fmt: skip
+    has = {p: dict(zip(people.joint[people.members[p]], people.members[p], strict=True))
+           for p in kept}  # fmt: skip
+    for (a, b), score in zip(limbs.peaks, limbs.scores, strict=True):
+        for mine, other in ((a, b), (b, a)):
+            p, q = people.name[mine], people.name[other]
+            if score < config.share_threshold or p == q or p not in has or q not in has:
+                continue
+            if len(people.members[p]) > 1:
+                has[p].setdefault(people.joint[other], other)
+    return _to_poses([has[p] for p in kept], peaks, skeleton, config)
+
+
+def _join(people, config):
+    names = [p for p in sorted(people.members) if p not in people.waiting]
+    names.sort(key=lambda p: -np.float32(people.diagonal(p)))
+    for i in range(len(names) - 1, 0, -1):
+        q, best = names[i], (config.join_distance, None)
+        for p in names[:i]:
+            if p in people.members and people.is_disjoint(p, q):
+                gap = people.gap(p, q) / (people.diagonal(p) + config.join_size_px)
+                if gap < best[0]:
+                    best = (gap, p)
+        if best[1] is not None:
+            people.merge(best[1], q)
+
+
+def _complete(people, limbs, skeleton, scores, config):
+    changed = True
+    for _ in range(3):
+        if not changed:
+            break
+        changed = False
+        for a, b in limbs.peaks:
+            p, q = people.name[a], people.name[b]
+            if (p in people.waiting) == (q in people.waiting):
+                continue
+            if p in people.waiting:
+                p, q = q, p
+            if people.merge(p, q):
+                people.waiting.discard(q)
+                changed = True
+    singles = [p for p in sorted(people.members) if len(people.members[p]) == 1]
+    several = [p for p in sorted(people.members) if len(people.members[p]) > 1]
+    linked = {frozenset(limb) for limb in skeleton.limbs}
+    for q in sorted(singles, key=lambda p: -scores[p]):
+        best = (config.complete_distance, None)
+        for p in several:
+            near = [
+                float(np.linalg.norm(people.xy[peak] - people.xy[q]))
+                for peak in people.members[p]
+                if frozenset((people.joint[peak], people.joint[q])) in linked
+            ]
+            if near and people.is_disjoint(p, q):
+                gap = min(near) / max(people.diagonal(p), 1e-6)
+                if gap < best[0]:
+                    best = (gap, p)
+        if best[1] is not None:
+            people.merge(best[1], q)
+            people.waiting.discard(q)
+
+
+def _to_poses(rows, peaks, skeleton, config):
+    n, k = len(rows), skeleton.n_joints
+    xy, scores = np.full((n, k, 2), np.nan), np.zeros((n, k))
+    for i, row in enumerate(rows):
+        for joint, peak in row.items():
+            xy[i, joint], scores[i, joint] = peaks.xy[peak], peaks.scores[peak]
+    poses = Poses(xy=xy, scores=scores, person_scores=np.zeros(n), skeleton=skeleton)
+    boxes = poses.boxes().astype(np.float64).reshape(-1, 4)
+    size = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) + 1
+    ranks = np.sqrt((np.minimum(scores, 1) ** 2).sum(axis=1) / k)
+    ranks = (ranks * size / (size + config.score_size_px)).astype(np.float32)
+    kept: list[int] = []
+    for i in np.argsort(-ranks, kind="stable"):
+        oks = [_oks(poses[int(i)], poses[j], boxes[j]) for j in kept]
+        if ranks[i] >= config.min_person_score and max(oks, default=0.0) < config.duplicate_oks:
+            kept.append(int(i))
+    return poses.replace(person_scores=ranks)[kept]
+
+
+def _oks(weaker, better, box):
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    variance = 4 * np.square(weaker.skeleton.oks_sigmas) * area
+    has = weaker.scores[0] > 0
+    d2 = np.square(weaker.xy[0] - better.xy[0]).sum(axis=1)
+    similar = np.exp(-d2 / (2 * variance + 1e-6))
+    return np.where(np.isnan(d2), 0, similar)[has].mean()
