@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -80,9 +81,12 @@ def _openvino_engine(model: str | None, device: str | None) -> tuple[Engine, Wei
     if device not in (None, "cpu"):
         raise ValueError(f"device: runtime 'openvino' runs on 'cpu' only, got {device!r}")
     network, weights = load_model(model)
-    converted = openvino.convert_model(
-        _LastStage(network, weights), example_input=torch.zeros(1, 3, 64, 64)
-    )
+    with warnings.catch_warnings():
+        # OpenVINO reads torch modules by torch.jit.trace, which torch calls deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        converted = openvino.convert_model(
+            _LastStage(network, weights), example_input=torch.zeros(1, 3, 64, 64)
+        )
     compiled = openvino.Core().compile_model(
         converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     )

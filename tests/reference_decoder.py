@@ -49,7 +49,8 @@ def _is_peak(plane, row, column, support):
             return False
         if r == row or c == column:
             direct.append(plane[r, c])
-    return not direct or np.mean(direct) >= support * value
+    direct += [value] * (4 - len(direct))
+    return np.mean(direct) >= support * value
 
 
 def _vertex(plane, row, column, sigma):

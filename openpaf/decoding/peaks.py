@@ -143,7 +143,9 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
             if (r == row) != (c == column):
                 total += other
                 n_direct += 1
-    return total >= support * value * n_direct
+    # Beyond the border the field is taken to go on as it is: a joint in a corner has only half
+    # of its neighbours, and those on its falling side.
+    return total + (4 - n_direct) * value >= 4 * support * value
 
 
 @kernel

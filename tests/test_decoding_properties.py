@@ -1,0 +1,145 @@
+"""Whatever the fields hold, the parser gives valid people, soon, and the same ones again."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openpaf import DecodeConfig, Fields, Grid, Poses, Skeleton, decode, encode_fields
+
+PAIR = Skeleton(
+    name="pair",
+    joints=("a", "b", "c"),
+    limbs=((0, 1), (1, 2), (0, 2)),
+    oks_sigmas=(0.05, 0.1, 0.05),
+)
+KINDS = ("noise", "constant", "zeros", "negative", "huge", "tiny", "peaks", "steps", "edge")
+
+
+def strange_fields(kind: str, seed: int, h: int, w: int, skeleton: Skeleton = PAIR) -> Fields:
+    rng = np.random.default_rng(seed)
+    shapes = ((skeleton.n_joints + 1, h, w), (skeleton.n_limbs, 2, h, w))
+    heatmaps, pafs = (rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes)
+    if kind == "constant":
+        heatmaps[:], pafs[:] = rng.uniform(0.1, 1), rng.uniform(-1, 1)
+    elif kind == "zeros":
+        heatmaps[:], pafs[:] = 0, 0
+    elif kind == "negative":
+        heatmaps = -abs(heatmaps)
+    elif kind == "huge":
+        heatmaps, pafs = heatmaps * np.float32(3e38), pafs * np.float32(3e38)
+    elif kind == "tiny":
+        heatmaps, pafs = heatmaps * np.float32(1e-38), pafs * np.float32(1e-38)
+    elif kind == "peaks":
+        heatmaps[:] = 0.5
+        heatmaps[:, ::2, ::2] = 1
+        pafs[:] = 1
+    elif kind == "steps":
+        heatmaps, pafs = np.round(heatmaps * 2) / 2, np.round(pafs)
+    elif kind == "edge":
+        heatmaps[:, 1:-1, 1:-1] = 0
+        heatmaps = abs(heatmaps)
+    return Fields(
+        heatmaps=heatmaps,
+        pafs=pafs,
+        heatmap_grid=Grid(8, rng.uniform(-8, 8)),
+        paf_grid=Grid(8, rng.uniform(-8, 8)),
+        skeleton=skeleton,
+    )
+
+
+def check_valid(poses: Poses, fields: Fields) -> None:
+    checked = Poses(  # with all its checks, which decode leaves out
+        xy=poses.xy,
+        scores=poses.scores,
+        person_scores=poses.person_scores,
+        skeleton=poses.skeleton,
+    )
+    assert checked == poses
+    assert (np.diff(poses.person_scores) <= 0).all()
+    h, w = fields.size_cells
+    inside = fields.heatmap_grid.to_px(np.array([[-0.75, -0.75], [w - 0.25, h - 0.25]]))
+    xy = poses.xy[poses.scores > 0]
+    assert ((xy >= inside[0] - 1e-3) & (xy <= inside[1] + 1e-3)).all()
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from([0.0, 0.4]),
+)
+@settings(max_examples=400)
+def test_any_field_gives_valid_people_and_the_same_again(kind, seed, h, w, support):
+    fields = strange_fields(kind, seed, h, w)
+    config = DecodeConfig(peak_support=support, single_threshold=0)
+    poses = decode(fields, config)
+    check_valid(poses, fields)
+    assert decode(fields, config) == poses
+
+
+@given(
+    st.sampled_from(["one_midpoint", "two_midpoints", "paf"]),
+    st.sampled_from(["greedy", "optimal"]),
+    st.sampled_from(["tree", "redundant", "full"]),
+    st.sampled_from(KINDS),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=100)
+def test_any_option_gives_valid_people(association, matching, graph, kind, seed):
+    fields = strange_fields(kind, seed, 9, 7)
+    config = DecodeConfig(association=association, matching=matching, graph=graph)
+    check_valid(decode(fields, config), fields)
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 6), min_size=1, max_size=4), st.integers(3, 9))
+@settings(max_examples=100)
+def test_no_person_has_a_joint_that_no_peak_explains(rows, n_cells):
+    size = (8 * n_cells, 8 * n_cells)
+    xy = np.array(rows).reshape(-1, 3, 2) * (size[0] - 1)
+    keypoints = np.concatenate([xy, np.ones((*xy.shape[:2], 1))], axis=2)
+    truth = Poses.from_keypoints(keypoints, PAIR)
+    found = decode(encode_fields(truth, size))
+    assert len(found) <= 3 * len(truth)
+    for k in range(3):
+        for point in found.xy[found.scores[:, k] > 0, k]:
+            # Two Gaussians less than two cells apart are one peak, between them.
+            assert np.linalg.norm(truth.xy[:, k] - point, axis=1).min() < 10
+
+
+@given(st.floats(20, 180), st.floats(20, 180), st.floats(0, 2 * np.pi), st.floats(30, 120))
+@settings(max_examples=100)
+def test_a_person_alone_comes_back_within_a_quarter_px(x, y, angle, length):
+    step = length / 2 * np.array([np.cos(angle), np.sin(angle)])
+    xy = np.clip(np.array([x, y]) + np.array([-1, 0, 1])[:, None] * step, 4, 196)
+    if np.linalg.norm(np.diff(xy, axis=0), axis=1).min() < 4:
+        return  # pushed together by the border
+    truth = Poses.from_keypoints([[(*point, 1) for point in xy]], PAIR)
+    found = decode(encode_fields(truth, (200, 200)))
+    assert len(found) == 1
+    assert np.linalg.norm(found.xy[0] - truth.xy[0], axis=1).max() < 0.25
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_worst_fields_take_under_a_second(kind):
+    fields = strange_fields(kind, 7, 46, 82, Skeleton.COCO17)
+    config = DecodeConfig(peak_support=0)
+    decode(fields, config)  # compiled, and its pages touched
+    start = time.perf_counter()
+    check_valid(decode(fields, config), fields)
+    assert time.perf_counter() - start < 1
+
+
+def test_nan_and_infinity_are_refused():
+    fields = strange_fields("noise", 1, 5, 5)
+    for value in (np.nan, np.inf, -np.inf):
+        for name in ("heatmaps", "pafs"):
+            array = getattr(fields, name).copy()
+            array.flat[7] = value
+            with pytest.raises(ValueError, match=f"^{name}: expected finite"):
+                Fields(**{**vars(fields), name: array})
