@@ -49,8 +49,9 @@ def _is_peak(plane, row, column, support):
             return False
         if r == row or c == column:
             direct.append(plane[r, c])
-    direct += [value] * (4 - len(direct))
-    return np.mean(direct) >= support * value
+    if len(direct) == 2:
+        support *= 0.5
+    return not direct or np.mean(direct) >= support * value
 
 
 def _vertex(plane, row, column, sigma):
@@ -156,8 +157,6 @@ class _People:
     def merge(self, p, q):
         if p == q or not self.is_disjoint(p, q):
             return False
-        if len(self.members[p]) < len(self.members[q]):
-            p, q = q, p
         for peak in self.members[q]:
             self.name[peak] = p
         self.members[p] += self.members.pop(q)

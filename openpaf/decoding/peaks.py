@@ -143,9 +143,9 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
             if (r == row) != (c == column):
                 total += other
                 n_direct += 1
-    # Beyond the border the field is taken to go on as it is: a joint in a corner has only half
-    # of its neighbours, and those on its falling side.
-    return total + (4 - n_direct) * value >= 4 * support * value
+    if n_direct == 2:  # in a corner, only the neighbours on the falling side are left
+        support *= 0.5
+    return total >= support * value * n_direct
 
 
 @kernel

@@ -178,11 +178,9 @@ def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
 
 @kernel
 def _merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
-    """Makes fragments p and q one, unless they are, or both have some joint."""
+    """Makes fragments p and q one, named p, unless they are, or both have some joint."""
     if p == q or not _disjoint(f, p, q):
         return False
-    if f.size[p] < f.size[q]:
-        p, q = q, p
     peak = q
     for _ in range(f.size[q]):
         f.name[peak] = p
