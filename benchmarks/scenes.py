@@ -42,7 +42,8 @@ def coco_scenes(annotations: Path, skeleton: Skeleton, height_px: int = 368) -> 
         if row.get("num_keypoints", 0) > 0 and not row["iscrowd"]:
             people.setdefault(row["image_id"], []).append(row["keypoints"])
     scenes = []
-    for image in sorted(data["images"], key=lambda image: image["id"]):
+    images = {image["id"]: image for image in data["images"]}  # some files list a photo twice
+    for _, image in sorted(images.items()):
         if image["id"] not in people:
             continue
         image_hw = (image["height"], image["width"])

@@ -23,8 +23,8 @@ from openpaf.training.config import SetConfig, TrainConfig, read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
 from openpaf.training.loop import learning_rate, train
-from openpaf.training.losses import OpenModelZooTeacher, fields_loss
-from openpaf.training.open_model_zoo import load_open_model_zoo
+from openpaf.training.losses import Teacher, fields_loss, own_channels
+from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.weights import load_model
 
 S = Skeleton.COCO17
@@ -245,7 +245,7 @@ class _Everywhere(torch.nn.Module):
 
 def test_a_teacher_speaks_only_where_labels_are_silent_and_not_trusted(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
-    teacher = OpenModelZooTeacher(_Everywhere(), S)
+    teacher = Teacher(_Everywhere(), S, shared_channels(S))
     assert torch.equal(teacher.fill(batch).pafs, batch.pafs)  # labels that are to be trusted
     doubtful = replace(batch, trusted=torch.zeros(3, dtype=torch.bool))
     filled = teacher.fill(doubtful)

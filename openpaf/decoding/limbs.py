@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openpaf.decoding.config import ASSOCIATIONS, DecodeConfig
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _LARGEST, Peaks, _grown
 from openpaf.fields import Fields
-from openpaf.kernels import kernel
+from openpaf.kernels import inlined, kernel
 from openpaf.skeleton import Skeleton
 
 
@@ -51,21 +51,20 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
         Cao et al., CVPR 2017, equation 10.
     """
     config = config or DecodeConfig()
-    return Limbs(
-        *_score_limbs(
-            fields.pafs,
-            _limb_table(fields.skeleton, config.graph),
-            peaks.xy,
-            peaks.scores,
-            peaks.starts,
-            float(fields.paf_grid.stride),
-            fields.paf_grid.offset_px,
-            ASSOCIATIONS.index(config.association),
-            int(config.limb_samples),
-            float(config.limb_point_threshold),
-            float(config.limb_fraction),
-            float(config.limb_threshold),
-        )
+    table = _limb_table(fields.skeleton, config.graph)
+    return Limbs(*_score_limbs(fields.pafs, table, *peaks, *_limb_numbers(fields, config)))
+
+
+def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
+    """What :func:`_score_limbs` needs beside arrays."""
+    return (
+        float(fields.paf_grid.stride),
+        fields.paf_grid.offset_px,
+        ASSOCIATIONS.index(config.association),
+        int(config.limb_samples),
+        float(config.limb_point_threshold),
+        float(config.limb_fraction),
+        float(config.limb_threshold),
     )
 
 
@@ -129,6 +128,7 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     n_may_fail = int(n_samples * (1 - fraction) + 1e-6)
     point_threshold = np.float32(point_threshold)
     likely = np.empty(len(xy) + 1, np.int32)  # one more: it is written before it is counted
+    along = np.empty(n_samples, np.float32)
     n = 0
     for i in range(len(limbs)):
         field, start_a, end_a = pafs[limbs[i, 0]], starts[limbs[i, 1]], starts[limbs[i, 1] + 1]
@@ -146,7 +146,7 @@ def _score_limbs(  # type: ignore[no-untyped-def]
                     score = _integral(
                         field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
                         cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
-                        point_threshold, n_may_fail,
+                        point_threshold, n_may_fail, along,
                     )  # fmt: skip
                 else:
                     score = _presence(field, cells, a, b, association)
@@ -173,34 +173,56 @@ def _clamped_cells(xy, stride, offset, h, w):  # type: ignore[no-untyped-def]
     return cells
 
 
-@kernel
+@inlined
+def _nearest_cell(x, y, width):  # type: ignore[no-untyped-def]
+    """Index, in the flat field, of the cell nearest to a point inside it."""
+    half = np.float32(0.5)
+    # Truncation rounds, as the half is added and nothing is negative.
+    return np.uint64(np.uint32(y + half) * np.uint32(width) + np.uint32(x + half))
+
+
+@inlined
 def _screen(  # type: ignore[no-untyped-def]
     field_x, field_y, width, cells_x, cells_y, ax, ay, is_all, likely
 ):
-    """Which of the cells the field at the limb's middle points to from a; few pairs pass.
+    """Which of the cells the field points to from a, at the limb's middle and its quarters.
 
-    Without branches, and with unsigned indices, which numba need not check for being negative.
+    Few pairs pass. Without branches: they would be a coin's throw each.
     """
-    half = np.float32(0.5)
-    width = np.uint32(width)
+    zero = np.float32(0)
     n = np.uint64(0)
     for b in range(len(cells_x)):
-        bx, by = cells_x[b], cells_y[b]
-        # Truncation rounds, as the half is added and nothing is negative.
-        row, column = np.uint32((ay + by) * half + half), np.uint32((ax + bx) * half + half)
-        cell = np.uint64(row * width + column)
+        dx, dy = cells_x[b] - ax, cells_y[b] - ay
         likely[n] = b
-        along = field_x[cell] * (bx - ax) + field_y[cell] * (by - ay)
-        n += np.uint64(is_all | (along > np.float32(0)))
+        middle = _along(field_x, field_y, width, ax, ay, dx, dy, np.float32(0.5))
+        n += np.uint64(is_all | (middle > zero))
+    n_middle, n = n, np.uint64(0)
+    for i in range(n_middle):
+        b = likely[i]
+        dx, dy = cells_x[b] - ax, cells_y[b] - ay
+        first = _along(field_x, field_y, width, ax, ay, dx, dy, np.float32(0.25))
+        last = _along(field_x, field_y, width, ax, ay, dx, dy, np.float32(0.75))
+        likely[n] = b
+        n += np.uint64(is_all | ((first > zero) & (last > zero)))
     return np.int64(n)
 
 
-@kernel
+@inlined
+def _along(field_x, field_y, width, x, y, dx, dy, t):  # type: ignore[no-untyped-def]
+    """The nearest cell's field times (dx, dy), at the share t of the way along it."""
+    cell = _nearest_cell(x + t * dx, y + t * dy, width)
+    return field_x[cell] * dx + field_y[cell] * dy
+
+
+@inlined
 def _integral(  # type: ignore[no-untyped-def]
     field_x, field_y, h, w, ax_px, ay_px, bx_px, by_px, ax, ay, bx, by, n_samples,
-    point_threshold, n_may_fail,
+    point_threshold, n_may_fail, along,
 ):  # fmt: skip
-    """Mean of the field along the limb, or -1 where too few points speak for it."""
+    """Mean of the field along the limb, or -1 where too few points speak for it.
+
+    ``along`` is room for ``n_samples`` numbers, so that the first loop is vectorised.
+    """
     one = np.float32(1)
     dx, dy = np.float64(bx_px) - ax_px, np.float64(by_px) - ay_px
     length = math.sqrt(dx * dx + dy * dy)
@@ -209,32 +231,30 @@ def _integral(  # type: ignore[no-untyped-def]
     ux, uy = np.float32(dx / length), np.float32(dy / length)
     share = one / np.float32(n_samples)
     step_x, step_y = (bx - ax) * share, (by - ay) * share
-    # The first point lies half a step from the first joint.
-    x, y = ax + np.float32(0.5) * step_x, ay + np.float32(0.5) * step_y
-    total = np.float32(0)
-    for _ in range(n_samples):
-        column, row = np.int32(x), np.int32(y)
+    last_x, last_y, width = np.uint32(w - 1), np.uint32(h - 1), np.uint32(w)
+    for i in range(n_samples):
+        # The first point lies half a step from the first joint.
+        at = np.float32(i) + np.float32(0.5)
+        x, y = ax + at * step_x, ay + at * step_y
+        column, row = np.uint32(x), np.uint32(y)
         fx, fy = x - np.float32(column), y - np.float32(row)
-        top = np.uint64(np.uint32(row)) * np.uint64(w) + np.uint64(np.uint32(column))
-        right = np.uint64(column < w - 1)
-        low = top + (np.uint64(w) if row < h - 1 else np.uint64(0))
-        top_along = field_x[top] * ux + field_y[top] * uy
-        low_along = field_x[low] * ux + field_y[low] * uy
-        top_along += fx * (field_x[top + right] * ux + field_y[top + right] * uy - top_along)
-        low_along += fx * (field_x[low + right] * ux + field_y[low + right] * uy - low_along)
-        along = top_along + fy * (low_along - top_along)
+        right, low_row = min(column + np.uint32(1), last_x), min(row + np.uint32(1), last_y)
+        nw, ne = np.uint64(row * width + column), np.uint64(row * width + right)
+        sw, se = np.uint64(low_row * width + column), np.uint64(low_row * width + right)
+        top = field_x[nw] * ux + field_y[nw] * uy
+        top += fx * (field_x[ne] * ux + field_y[ne] * uy - top)
+        low = field_x[sw] * ux + field_y[sw] * uy
+        low += fx * (field_x[se] * ux + field_y[se] * uy - low)
+        along[i] = top + fy * (low - top)
+    total = np.float32(0)
+    for i in range(n_samples):
         # Turned round, so that what overflows does not speak for the limb either.
-        if not along > point_threshold:
-            n_may_fail -= 1
-            if n_may_fail < 0:
-                return -one
-        total += along
-        x += step_x
-        y += step_y
-    return total * share
+        n_may_fail -= not along[i] > point_threshold
+        total += along[i]
+    return total * share if n_may_fail >= 0 else -one
 
 
-@kernel
+@inlined
 def _presence(field, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
     """Mean length of the field at the limb's midpoints, whatever its direction."""
     total = 0.0

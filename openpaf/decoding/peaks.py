@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from openpaf.decoding.config import DecodeConfig
 from openpaf.fields import Fields
-from openpaf.kernels import kernel
+from openpaf.kernels import inlined, kernel
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,9 +53,15 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
         Cao et al., CVPR 2017, section 2.2 (confidence maps).
     """
     config = config or DecodeConfig()
+    *peaks, n_dropped = _find_peaks(fields.heatmaps, *_peak_numbers(fields, config))
+    _warn_of_dropped(n_dropped, config)
+    return Peaks(*peaks)
+
+
+def _peak_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
+    """What :func:`_find_peaks` needs beside the heatmaps."""
     grid = fields.heatmap_grid
-    xy, scores, starts, n_dropped = _find_peaks(
-        fields.heatmaps,
+    return (
         float(grid.stride),
         grid.offset_px,
         float(config.weak_peak_threshold),
@@ -63,13 +69,15 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
         config.sigma_px / grid.stride,
         int(config.max_peaks),
     )
+
+
+def _warn_of_dropped(n_dropped: int, config: DecodeConfig) -> None:
     if n_dropped:
         _LOG.warning(
             "max_peaks: more than %d peaks of a joint; the weakest %d of the picture are dropped",
             config.max_peaks,
             n_dropped,
         )
-    return Peaks(xy, scores, starts)
 
 
 @kernel
@@ -81,36 +89,33 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     xy = np.empty((_FIRST_CAPACITY, 2), np.float32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
     n, n_dropped = 0, 0
-    lowest = np.full(w, -np.inf, np.float32)
-    marks = np.zeros(8 * ((w + 7) // 8), np.bool_)
+    marks = np.zeros((h * w + 7) // 8 * 8, np.bool_)
     eights = marks.view(np.uint64)
     logs = np.empty((3, 3), np.float32)
     for k in range(n_joints):
         plane = heatmaps[k]
-        for row in range(h):
-            # Most rows hold nothing; this test and the marks are vectorised.
-            line = plane[row]
-            is_any = False
-            for column in range(w):
-                is_any = is_any | (line[column] > threshold)
-            if not is_any:
+        _mark(marks, plane.ravel(), h, w, threshold)
+        for eight in range(len(eights)):
+            if eights[eight] == 0:
                 continue
-            above = plane[row - 1] if row > 0 else lowest
-            below = plane[row + 1] if row < h - 1 else lowest
-            _mark(marks, line, above, below, threshold)
-            for eight in range(len(eights)):
-                if eights[eight] == 0:
+            for cell in range(8 * eight, 8 * eight + 8):
+                if not marks[cell]:
                     continue
-                for column in range(8 * eight, min(8 * eight + 8, w)):
-                    if not marks[column] or not _is_peak(plane, row, column, support):
+                row, column = cell // w, cell % w
+                if 0 < row < h - 1 and 0 < column < w - 1:
+                    if not _is_peak_inside(plane, row, column, support):
                         continue
-                    if n == len(scores):
-                        xy, scores = _grown(xy), _grown(scores)
+                    dx, dy, rise = _vertex_inside(plane, row, column)
+                else:
+                    if not _is_peak(plane, row, column, support):
+                        continue
                     dx, dy, rise = _vertex(plane, row, column, sigma, logs)
-                    xy[n, 0] = (column + dx) * stride + offset
-                    xy[n, 1] = (row + dy) * stride + offset
-                    scores[n] = min(line[column] * math.exp(rise), _LARGEST)
-                    n += 1
+                if n == len(scores):
+                    xy, scores = _grown(xy), _grown(scores)
+                xy[n, 0] = (column + dx) * stride + offset
+                xy[n, 1] = (row + dy) * stride + offset
+                scores[n] = min(plane[row, column] * math.exp(rise), _LARGEST)
+                n += 1
         if n - starts[k] > max_peaks:
             kept = _keep_strongest(xy, scores, starts[k], n, max_peaks)
             n_dropped += n - kept
@@ -149,19 +154,66 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _mark(marks, line, above, below, threshold):  # type: ignore[no-untyped-def]
-    """Marks the cells of a row that may be peaks: no lower than those beside, above and below."""
-    w = len(line)
-    marks[0], marks[w - 1] = line[0] > threshold, line[w - 1] > threshold
-    for c in range(1, w - 1):
-        value = line[c]
-        marks[c] = (
-            (value > threshold)
-            & (value > line[c - 1])
-            & (value >= line[c + 1])
-            & (value > above[c])
-            & (value >= below[c])
-        )
+def _mark(marks, cells, h, w, threshold):  # type: ignore[no-untyped-def]
+    """Marks the cells of a heatmap, taken as one long row, that may be peaks.
+
+    Inside, those no lower than the cells beside, above and below, in a vectorised loop: it takes
+    most of the time of a picture with few people. At the border, by the threshold alone.
+    """
+    if h > 2 and w > 2:
+        first, end = w + 1, (h - 1) * w - 1
+        here, inside = cells[first:end], marks[first:end]
+        west, east = cells[first - 1 : end - 1], cells[first + 1 : end + 1]
+        north, south = cells[first - w : end - w], cells[first + w : end + w]
+        for i in range(len(inside)):
+            value = here[i]
+            inside[i] = (
+                (value > threshold)
+                & (value > west[i])
+                & (value >= east[i])
+                & (value > north[i])
+                & (value >= south[i])
+            )
+    for start in (0, (h - 1) * w):
+        for cell in range(start, start + w):
+            marks[cell] = cells[cell] > threshold
+    for row in range(h):
+        for cell in (row * w, row * w + w - 1):
+            marks[cell] = cells[cell] > threshold
+
+
+@inlined
+def _is_peak_inside(plane, row, column, support):  # type: ignore[no-untyped-def]
+    """:func:`_is_peak` of a marked cell with eight neighbours: only the corners are to be seen."""
+    value = plane[row, column]
+    if (
+        (plane[row - 1, column - 1] >= value)
+        | (plane[row - 1, column + 1] >= value)
+        | (plane[row + 1, column - 1] > value)
+        | (plane[row + 1, column + 1] > value)
+    ):
+        return False
+    total = np.float64(plane[row - 1, column]) + plane[row, column - 1]
+    total += np.float64(plane[row, column + 1]) + plane[row + 1, column]
+    return total >= support * value * 4
+
+
+@inlined
+def _vertex_inside(plane, row, column):  # type: ignore[no-untyped-def]
+    """:func:`_vertex` of a cell with eight neighbours, written out: most peaks are such."""
+    least, scale = np.float32(1e-4), np.float32(1) / plane[row, column]
+    # Named by the compass: north is the row above.
+    north, south = plane[row - 1, column] * scale, plane[row + 1, column] * scale
+    west, east = plane[row, column - 1] * scale, plane[row, column + 1] * scale
+    north, south, west, east = max(north, least), max(south, least), max(west, least), max(east, least)
+    ln, ls, lw, le = math.log(north), math.log(south), math.log(west), math.log(east)
+    nw = math.log(max(plane[row - 1, column - 1] * scale, least))
+    ne = math.log(max(plane[row - 1, column + 1] * scale, least))
+    sw = math.log(max(plane[row + 1, column - 1] * scale, least))
+    se = math.log(max(plane[row + 1, column + 1] * scale, least))
+    dx, rise_x = _weighted_parabola(lw, le, nw, ln, ne, sw, ls, se, north * north, south * south)
+    dy, rise_y = _weighted_parabola(ln, ls, nw, lw, sw, ne, le, se, west * west, east * east)
+    return dx, dy, rise_x + rise_y
 
 
 @kernel
@@ -199,20 +251,33 @@ def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-
         curvature = 1 / (sigma * sigma)
         slope = -before - 0.5 * curvature if math.isnan(after) else after + 0.5 * curvature
     else:
-        # The rows beside help against noise; weighted by the square of their height, as far as
-        # they can be trusted, and the peak's own double.
         weight_a = 0.0 if math.isnan(a1) else math.exp(2 * a1)
         weight_b = 0.0 if math.isnan(b1) else math.exp(2 * b1)
-        slope = _OWN_ROW * (after - before)
-        curvature = -_OWN_ROW * (before + after)
-        if weight_a > 0:
-            slope += weight_a * (a2 - a0)
-            curvature += weight_a * (2 * a1 - a0 - a2)
-        if weight_b > 0:
-            slope += weight_b * (b2 - b0)
-            curvature += weight_b * (2 * b1 - b0 - b2)
-        total = _OWN_ROW + weight_a + weight_b
-        slope, curvature = 0.5 * slope / total, curvature / total
+        if weight_a == 0:
+            a0 = a1 = a2 = np.float32(0)  # nothing times NaN would be NaN
+        if weight_b == 0:
+            b0 = b1 = b2 = np.float32(0)
+        return _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b)
+    return _peak_of_parabola(slope, curvature)
+
+
+@inlined
+def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b):  # type: ignore[no-untyped-def]
+    """Vertex along a row whose neighbours help against noise.
+
+    They are weighted by the square of their height, as far as they can be trusted, and the
+    peak's own row double.
+    """
+    slope = _OWN_ROW * (after - before) + weight_a * (a2 - a0) + weight_b * (b2 - b0)
+    curvature = (
+        weight_a * (2 * a1 - a0 - a2) + weight_b * (2 * b1 - b0 - b2) - _OWN_ROW * (before + after)
+    )
+    total = _OWN_ROW + weight_a + weight_b
+    return _peak_of_parabola(0.5 * slope / total, curvature / total)
+
+
+@inlined
+def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
     if curvature < 1e-6:
         return 0.0, 0.0  # a plateau
     shift = min(max(slope / curvature, -0.75), 0.75)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openpaf.decoding.config import DecodeConfig
 from openpaf.decoding.limbs import Limbs, _falling
 from openpaf.decoding.peaks import Peaks
-from openpaf.kernels import kernel
+from openpaf.kernels import inlined, kernel
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -46,13 +46,13 @@ def assemble_people(
         Cao et al., CVPR 2017, section 2.4.
     """
     config = config or DecodeConfig()
-    sigmas, neighbours = _tables(skeleton)
-    xy, scores, person_scores = _assemble(
-        *peaks,
-        limbs.peaks,
-        limbs.scores,
-        sigmas,
-        neighbours,
+    tables, numbers = _tables(skeleton), _people_numbers(config)
+    return _poses(*_assemble(*peaks, limbs.peaks, limbs.scores, *tables, *numbers), skeleton)
+
+
+def _people_numbers(config: DecodeConfig) -> tuple[float | int, ...]:
+    """What :func:`_assemble` needs beside arrays."""
+    return (
         float(config.peak_threshold),
         float(config.join_distance),
         float(config.join_size_px),
@@ -64,8 +64,19 @@ def assemble_people(
         int(config.min_joints),
         float(config.min_person_score),
     )
-    # Made without the checks of Poses, which take as long as the parsing of nine people: every
-    # score above is clipped, and a joint has coordinates exactly where it has a peak.
+
+
+def _poses(
+    xy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    person_scores: NDArray[np.float32],
+    skeleton: Skeleton,
+) -> Poses:
+    """Poses made without their checks, which take as long as the parsing of nine people.
+
+    Every score that comes from here is clipped, and a joint has coordinates exactly where it has
+    a peak.
+    """
     poses = object.__new__(Poses)
     poses.__dict__.update(
         xy=xy, scores=scores, person_scores=person_scores, skeleton=skeleton, ids=None
@@ -168,7 +179,7 @@ def _alone(xy, starts):  # type: ignore[no-untyped-def]
     return _Fragments(names, names.copy(), joint, np.ones(n_peaks, np.int32), has, box)
 
 
-@kernel
+@inlined
 def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
     for word in range(f.has.shape[1]):
         if f.has[p, word] & f.has[q, word]:
@@ -176,7 +187,7 @@ def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
     return True
 
 
-@kernel
+@inlined
 def _merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
     """Makes fragments p and q one, named p, unless they are, or both have some joint."""
     if p == q or not _disjoint(f, p, q):
@@ -195,7 +206,7 @@ def _merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
     return True
 
 
-@kernel
+@inlined
 def _diagonal(f, p):  # type: ignore[no-untyped-def]
     dx, dy = f.box[p, 2] - f.box[p, 0], f.box[p, 3] - f.box[p, 1]
     return math.sqrt(np.float64(dx) * dx + np.float64(dy) * dy)
@@ -242,7 +253,7 @@ def _nearest(f, xy, p, q):  # type: ignore[no-untyped-def]
     return best
 
 
-@kernel
+@inlined
 def _distance(xy, a, b):  # type: ignore[no-untyped-def]
     dx, dy = np.float64(xy[a, 0]) - xy[b, 0], np.float64(xy[a, 1]) - xy[b, 1]
     return math.sqrt(dx * dx + dy * dy)
@@ -296,7 +307,7 @@ def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-un
             _merge_if_disjoint(f, best, q)
 
 
-@kernel
+@inlined
 def _contains(values, value):  # type: ignore[no-untyped-def]
     for other in values:
         if other == value:

@@ -41,7 +41,8 @@ class TrainConfig:
         init: Weights to start from: a safetensors file of the same network, or None.
         open_model_zoo: ``hpe0001_fp16.npz`` to start from instead, with the channels that it
             lacks fitted by least squares.
-        teacher: ``hpe0001_fp16.npz`` as a teacher for photos whose background is not trusted.
+        teacher: A teacher for photos whose background is not trusted: ``hpe0001_fp16.npz``, or a
+            safetensors file of this library, with the grids and the skeleton of ours.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         heatmap_offset: Grid offset of the heatmaps in px.
@@ -52,6 +53,7 @@ class TrainConfig:
         trunk_rate: Factor on it for the trunk; 0 freezes the trunk.
         warmup: Steps over which the rate rises.
         weight_decay: Of AdamW.
+        heatmap_weight: Factor on the heatmaps' error in the loss.
         clip: Largest gradient norm.
         average: Decay of the running average of weights, which is what is saved.
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where it is faster here
@@ -81,6 +83,7 @@ class TrainConfig:
     trunk_rate: float = 1.0
     warmup: int = 100
     weight_decay: float = 1e-4
+    heatmap_weight: float = 1.0
     clip: float = 10.0
     average: float = 0.998
     precision: str = "auto"
@@ -99,6 +102,8 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0 or not 0 <= self.trunk_rate <= 1:
             raise ValueError("learning_rate, trunk_rate: expected > 0, and 0 to 1")
+        if not self.heatmap_weight > 0:
+            raise ValueError(f"heatmap_weight: expected > 0, got {self.heatmap_weight}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average: expected 0 to below 1, got {self.average}")
         if self.precision not in ("auto", "float32", "bfloat16"):

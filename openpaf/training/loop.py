@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from openpaf import weights
+from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
@@ -23,8 +24,8 @@ from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
-from openpaf.training.losses import OpenModelZooTeacher, fields_loss
-from openpaf.training.open_model_zoo import load_open_model_zoo
+from openpaf.training.losses import Teacher, fields_loss, own_channels
+from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.training.validation import validate
 
 _log = logging.getLogger(__name__)
@@ -76,10 +77,7 @@ class _Run:
             seed=config.seed,
         )
         self.network = LightweightNetwork(_SKELETON, n_refinement_stages=config.n_refinement_stages)
-        self.teacher: OpenModelZooTeacher | None = None
-        if config.teacher:
-            network = _zoo_network(config.teacher)
-            self.teacher = OpenModelZooTeacher(network.to(self.device), _SKELETON)
+        self.teacher = _load_teacher(config.teacher, self.device) if config.teacher else None
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
 
@@ -105,7 +103,7 @@ class _Run:
     def _start_from_open_model_zoo(self, path: str) -> None:
         load_open_model_zoo(self.network, path, _SKELETON)
         zoo = _zoo_network(path)
-        filler = OpenModelZooTeacher(zoo, _SKELETON)
+        filler = Teacher(zoo, _SKELETON, shared_channels(_SKELETON))
         # Steps below zero do not exist, so these crops are drawn far beyond the run's end.
         first = 10**9
         last = first + self.config.fit_batches
@@ -188,7 +186,7 @@ class _Run:
         half = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=half):
             stages = self.network(images)
-        loss, parts = fields_loss(stages, batch)
+        loss, parts = fields_loss(stages, batch, heatmap_weight=self.config.heatmap_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -265,6 +263,19 @@ def _load(row: SetConfig) -> PhotoSet:
         min_agreement=row.min_agreement,
         holdout=row.holdout,
     )
+
+
+def _load_teacher(path: str, device: torch.device) -> Teacher:
+    if path.endswith(".npz"):
+        return Teacher(_zoo_network(path).to(device), _SKELETON, shared_channels(_SKELETON))
+    network, row = weights.load_model(path)
+    if row.skeleton != _SKELETON:
+        raise WeightsError(
+            f"{path}: a teacher must know the skeleton {_SKELETON.name!r}, "
+            f"this one knows {row.skeleton.name!r}"
+        )
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Teacher(network, _SKELETON, own_channels(_SKELETON), mean=row.mean, scale=row.scale)
 
 
 def _zoo_network(path: str) -> LightweightNetwork:

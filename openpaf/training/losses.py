@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from openpaf.skeleton import Skeleton
 from openpaf.training.batches import Batch
-from openpaf.training.open_model_zoo import shared_channels
 
 
 def fields_loss(
-    stages: Sequence[tuple[Tensor, Tensor]], batch: Batch
+    stages: Sequence[tuple[Tensor, Tensor]], batch: Batch, *, heatmap_weight: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
     """Squared error of heatmaps and PAFs, summed over channels and stages, mean over cells.
 
     Args:
         stages: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of every stage.
         batch: Targets and weights.
+        heatmap_weight: Factor on the heatmaps' error, of which there is less than of the PAFs'.
 
     Returns:
         The loss, and its parts by name (``heatmaps_1``, ``pafs_1``, ...) for the log.
@@ -32,15 +32,26 @@ def fields_loss(
     for number, (heatmaps, pafs) in enumerate(stages, 1):
         cells = heatmaps.shape[0] * heatmaps.shape[2] * heatmaps.shape[3]
         error = (heatmaps.float() - batch.heatmaps).square() * batch.heatmap_weights
-        parts[f"heatmaps_{number}"] = error.sum() / cells
+        parts[f"heatmaps_{number}"] = heatmap_weight * error.sum() / cells
         error = (pafs.float() - batch.pafs).square() * batch.paf_weights
         parts[f"pafs_{number}"] = error.sum() / cells
     total = torch.stack(list(parts.values())).sum()
     return total, {name: float(part.detach()) for name, part in parts.items()}
 
 
-class OpenModelZooTeacher:
-    """Mixes the Open Model Zoo network's fields into labels that miss people.
+Channels = dict[str, list[tuple[int, int, float]]]
+
+
+def own_channels(skeleton: Skeleton) -> Channels:
+    """The channels that two networks of one skeleton share: all, as they are."""
+    return {
+        "heatmaps": [(channel, channel, 1.0) for channel in range(skeleton.n_joints + 1)],
+        "pafs": [(channel, channel, 1.0) for channel in range(2 * skeleton.n_limbs)],
+    }
+
+
+class Teacher:
+    """Mixes another network's fields into labels that miss people.
 
     Where a photo's background is not to be trusted, the teacher's own fields stand in for every
     cell that no label reaches: a person whom the labels miss stays as visible as the teacher
@@ -48,23 +59,38 @@ class OpenModelZooTeacher:
     there wherever it sees anybody.
 
     Args:
-        network: The teacher: COCO18, heatmaps and PAFs on our grids.
+        network: The teacher: its last stage gives heatmaps and PAFs on the grids of ours.
         skeleton: Ours.
+        channels: For ``"heatmaps"`` (the background among them) and ``"pafs"`` rows of our
+            channel, the teacher's, and the sign of the latter.
+        mean: Subtracted from the pixels (0 to 255) before the teacher sees them.
+        scale: Divides them then.
         unsure: The teacher sees somebody where its background is below ``1 - unsure``.
     """
 
-    def __init__(self, network: nn.Module, skeleton: Skeleton, *, unsure: float = 0.1) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        skeleton: Skeleton,
+        channels: Channels,
+        *,
+        mean: float = 128.0,
+        scale: float = 255.0,
+        unsure: float = 0.1,
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
-        self.unsure = unsure
-        shared = shared_channels(skeleton)
-        self._heatmaps = torch.tensor([row[:2] for row in shared["heatmaps"][:-1]])
-        self._pafs = torch.tensor([row[:2] for row in shared["pafs"]])
-        self._signs = torch.tensor([row[2] for row in shared["pafs"]])
+        self.mean, self.scale, self.unsure = mean, scale, unsure
+        self.background = next(
+            theirs for ours, theirs, _ in channels["heatmaps"] if ours == skeleton.n_joints
+        )
+        self._heatmaps = torch.tensor([row[:2] for row in channels["heatmaps"][:-1]])
+        self._pafs = torch.tensor([row[:2] for row in channels["pafs"]])
+        self._signs = torch.tensor([row[2] for row in channels["pafs"]])
 
     @torch.no_grad()
     def fill(self, batch: Batch) -> Batch:
         """The batch with the teacher's fields where labels are silent and not to be trusted."""
-        heatmaps, pafs = self.network((batch.images - 128) / 255)[-1]
+        heatmaps, pafs = self.network((batch.images - self.mean) / self.scale)[-1]
         open_ = ~batch.trusted[:, None, None, None]
 
         target_heatmaps = batch.heatmaps.clone()
@@ -81,11 +107,11 @@ class OpenModelZooTeacher:
         silent = open_ & ~covered
         target_pafs = batch.pafs.clone()
         ours, theirs = self._pafs.T
-        taught = pafs[:, theirs] * self._signs[:, None, None]
+        taught = pafs[:, theirs] * self._signs[:, None, None].to(pafs.device)
         target_pafs[:, ours] = torch.where(silent[:, ours], taught, batch.pafs[:, ours])
         new = torch.ones(channels, dtype=torch.bool)
         new[ours] = False
-        seen = (1 - heatmaps[:, -1:]) > self.unsure  # (B, 1, h, w)
+        seen = (1 - heatmaps[:, self.background, None]) > self.unsure  # (B, 1, h, w)
         seen = nn.functional.max_pool2d(seen.float(), 5, 1, 2) > 0
         paf_weights = batch.paf_weights.clone()
         paf_weights[:, new] *= (~(silent & seen))[:, new]

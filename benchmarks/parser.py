@@ -1,0 +1,194 @@
+"""Accuracy and time of the parser: fields in, people out, no network.
+
+    python benchmarks/parser.py [--annotations FILE] [--fields DIR] [--skip-times]
+
+Accuracy is COCO keypoint AP of decoding fields that were made from true people: those of a COCO
+annotation file, each photo fitted to 368 px height, clean and with white noise (standard
+deviations 0.02 of heatmaps and 0.05 of PAFs; "rough": 0.05 and 0.1), and seeded crowds of 20 to 50
+standing people. Times are of one thread, warm, the shortest mean of several runs, on 46 x 82 cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scenes import Scene, coco_scenes, crowds, fields_of, random_people
+
+from openpaf import DecodeConfig, Fields, Poses, Skeleton, decode, encode_fields
+from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
+
+ROOT = Path(__file__).resolve().parent.parent
+ANNOTATIONS = ROOT.parent / "shared" / "data" / "official_538_val2017_annotations.json"
+# AP on these scenes, clean / with noise, and ms for 9 / 30 / 50 people, as the issue gives them.
+RIVALS = """
+OpenPose               0.751 / 0.753   crowd 0.754   19.5 / 23.8 / 29.4 ms
+lightweight-openpose   0.747 / 0.737
+Open Model Zoo C++     0.726 / 0.733                  5.3 /  6.7 /  8.7 ms
+trt_pose               0.713 / 0.692   crowd 0.466   0.15 to 0.25 / 0.8 / 2.0 ms
+tf-pose                0.624 / 0.595
+openpifpaf                                            4.8 / 13.2 / 20.9 ms"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--annotations", type=Path, default=ANNOTATIONS)
+    parser.add_argument("--crowds", type=int, default=60, help="how many crowd scenes")
+    parser.add_argument("--skip-accuracy", action="store_true")
+    parser.add_argument("--skip-times", action="store_true")
+    arguments = parser.parse_args()
+    print(f"{date.today()}, {platform.machine()}, Python {platform.python_version()}")
+    if not arguments.skip_accuracy:
+        print_accuracy(arguments.annotations, arguments.crowds)
+    if not arguments.skip_times:
+        print_times()
+    print("\nOthers, as measured on the same scenes elsewhere:" + RIVALS)
+
+
+def print_accuracy(annotations: Path, n_crowds: int) -> None:
+    print(f"\n{'people':20} {'limbs':12} {'fields':6} {'AP':>6} {'AP50':>6} {'AP75':>6} {'AR':>6}")
+    for skeleton in (Skeleton.COCO17, Skeleton.COCO18):
+        people: dict[str, Iterable[Scene]] = {}
+        if annotations.is_file():
+            people["COCO val2017"] = coco_scenes(annotations, skeleton)
+        else:
+            print(f"no {annotations}: crowds only", file=sys.stderr)
+        crowd = crowds(n_crowds, seed=0)
+        people[f"{n_crowds} crowds"] = [s._replace(poses=s.poses.to(skeleton)) for s in crowd]
+        for name, scenes in people.items():
+            truth = _load(annotations) if name.startswith("COCO") else _coco_of(scenes)
+            for label, noise in (("clean", 0.0), ("noisy", 1.0), ("rough", 2.0)):
+                stats = average_precision(truth, scenes, noise)
+                limbs = f"{skeleton.name} {skeleton.n_limbs}"
+                print(f"{name:20} {limbs:12} {label:6} "
+                      + " ".join(f"{stats[i]:6.4f}" for i in (0, 1, 2, 5)))  # fmt: skip
+
+
+def average_precision(
+    truth: Any, scenes: Iterable[Scene], noise: float, config: DecodeConfig | None = None
+) -> Any:
+    """The ten COCO figures of decoding the scenes' fields."""
+    rows, ids = [], []
+    for scene in scenes:
+        ids.append(scene.image_id)
+        found = scene.letterbox.undo(decode(fields_of(scene, noise=noise), config))
+        rows += _rows(found.to(Skeleton.COCO17), scene.image_id)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(truth, truth.loadRes(rows), "keypoints")
+        evaluation.params.imgIds = ids
+        evaluation.params.maxDets = [20 if len(ids) == 481 else 60]  # COCO's own limit is 20
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return _figures(evaluation)
+
+
+def _figures(evaluation: Any) -> Any:
+    """AP, AP50, AP75, (medium, large,) AR; by hand, as summarize() insists on 20 people."""
+    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
+
+    def mean(values: Any) -> float:
+        return float(values[values > -1].mean()) if (values > -1).any() else -1.0
+
+    return [
+        mean(precision[:, :, :, 0]), mean(precision[0, :, :, 0]), mean(precision[5, :, :, 0]),
+        mean(precision[:, :, :, 1]), mean(precision[:, :, :, 2]), mean(recall[:, :, 0]),
+    ]  # fmt: skip
+
+
+def _rows(poses: Poses, image_id: int) -> list[dict[str, Any]]:
+    keypoints = np.concatenate([np.nan_to_num(poses.xy), poses.scores[..., None]], axis=2)
+    return [
+        {
+            "image_id": image_id,
+            "category_id": 1,
+            "keypoints": keypoints[i].ravel().astype(float).tolist(),
+            "score": float(poses.person_scores[i]),
+        }
+        for i in range(len(poses))
+    ]
+
+
+def _load(path: Path) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+def _coco_of(scenes: Iterable[Scene]) -> Any:
+    """The people of made-up scenes as a COCO ground truth; area half of a person's box."""
+    images, annotations = [], []
+    for scene in scenes:
+        images.append({"id": scene.image_id})
+        poses = scene.poses.to(Skeleton.COCO17)
+        for row, box in zip(_rows(poses, scene.image_id), poses.boxes().tolist(), strict=True):
+            width, height = box[2] - box[0], box[3] - box[1]
+            keypoints = np.array(row["keypoints"]).reshape(17, 3)
+            keypoints[:, 2] *= 2
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": scene.image_id, "category_id": 1,
+                "iscrowd": 0, "bbox": [box[0], box[1], width, height],
+                "area": 0.53 * width * height, "keypoints": keypoints.ravel().tolist(),
+                "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+            })  # fmt: skip
+    truth = COCO()
+    truth.dataset = {
+        "images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]
+    }  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    return truth
+
+
+def print_times() -> None:
+    print(f"\n{'people':>6} {'found':>6} {'decode ms':>10} {'peaks':>8} {'limbs':>8} {'match':>8} "
+          f"{'people':>8}   coco17, 28 limbs, 46 x 82 cells")  # fmt: skip
+    for n_people in (1, 9, 30, 50, 100, 200):
+        poses = random_people(n_people, (368, 656), np.random.default_rng(n_people))
+        fields = encode_fields(poses, (368, 656))
+        times = step_times(fields)
+        found = len(decode(fields))
+        print(f"{len(poses):6} {found:6} {times[0]:10.4f} "
+              + " ".join(f"{step:8.4f}" for step in times[1:]))  # fmt: skip
+
+
+def step_times(fields: Fields) -> list[float]:
+    """Ms of decode and of its four steps."""
+    config = DecodeConfig()
+    peaks = find_peaks(fields, config)
+    candidates = score_limbs(fields, peaks, config)
+    limbs = match_limbs(candidates, config)
+    return [
+        shortest_ms(lambda: decode(fields, config)),
+        shortest_ms(lambda: find_peaks(fields, config)),
+        shortest_ms(lambda: score_limbs(fields, peaks, config)),
+        shortest_ms(lambda: match_limbs(candidates, config)),
+        shortest_ms(lambda: assemble_people(peaks, limbs, fields.skeleton, config)),
+    ]
+
+
+def shortest_ms(call: Callable[[], Any], n_rounds: int = 15, round_s: float = 0.02) -> float:
+    """Shortest mean time of a call over several rounds: what it takes when nothing disturbs."""
+    start = time.perf_counter()
+    call()
+    n_calls = max(3, int(round_s / max(time.perf_counter() - start, 1e-6)))
+    rounds = []
+    for _ in range(n_rounds):
+        start = time.perf_counter()
+        for _ in range(n_calls):
+            call()
+        rounds.append((time.perf_counter() - start) / n_calls)
+    return min(rounds) * 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The four steps of the parser in one compiled call: the way that :func:`openpaf.decode` goes.
+
+Between the steps nothing becomes a Python object, which for one person takes as long as they do.
+"""
+
+from __future__ import annotations
+
+from openpaf.decoding.config import DecodeConfig
+from openpaf.decoding.limbs import _limb_numbers, _limb_table, _match_greedy, _score_limbs
+from openpaf.decoding.peaks import _find_peaks, _peak_numbers, _warn_of_dropped
+from openpaf.decoding.people import _assemble, _people_numbers, _poses, _tables
+from openpaf.fields import Fields
+from openpaf.kernels import kernel
+from openpaf.poses import Poses
+
+
+def decode_greedily(fields: Fields, config: DecodeConfig) -> Poses:
+    """What the steps give one after the other with greedy matching."""
+    xy, scores, person_scores, n_dropped = _decode(
+        fields.heatmaps,
+        fields.pafs,
+        _limb_table(fields.skeleton, config.graph),
+        _tables(fields.skeleton),
+        _peak_numbers(fields, config),
+        _limb_numbers(fields, config),
+        int(config.runners_up) + 1,
+        _people_numbers(config),
+    )
+    _warn_of_dropped(n_dropped, config)
+    return _poses(xy, scores, person_scores, fields.skeleton)
+
+
+@kernel
+def _decode(  # type: ignore[no-untyped-def]
+    heatmaps, pafs, limbs, tables, peak_numbers, limb_numbers, n_chances, people_numbers
+):
+    """Arrays of :class:`Poses`, and how many peaks were beyond the limit."""
+    xy, scores, starts, n_dropped = _find_peaks(heatmaps, *peak_numbers)
+    types, pairs, limb_scores, weights = _score_limbs(
+        pafs, limbs, xy, scores, starts, *limb_numbers
+    )
+    chosen = _match_greedy(types, pairs, limb_scores, weights, n_chances)
+    people_xy, people_scores, person_scores = _assemble(
+        xy, scores, starts, pairs[chosen], limb_scores[chosen], *tables, *people_numbers
+    )
+    return people_xy, people_scores, person_scores, n_dropped
