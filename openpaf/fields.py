@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.geometry import Grid
 from openpaf.kernels import kernel
 from openpaf.poses import Poses
@@ -68,10 +69,69 @@ class Fields:
         object.__setattr__(self, "heatmaps", heatmaps)
         object.__setattr__(self, "pafs", pafs)
 
+    @classmethod
+    def from_batch(
+        cls,
+        heatmaps: Any,
+        pafs: Any,
+        *,
+        heatmap_grid: Grid,
+        paf_grid: Grid,
+        skeleton: Skeleton | None = None,
+        channels: str | ChannelOrder | None = None,
+    ) -> list[Fields]:
+        """The fields of a batch of pictures, from arrays as a network gives them.
+
+        Args:
+            heatmaps: (B, K+1, h, w), NumPy or torch.
+            pafs: (B, 2L, h, w) or (B, L, 2, h, w), likewise.
+            heatmap_grid: As for :class:`Fields`.
+            paf_grid: As for :class:`Fields`.
+            skeleton: The joints and limbs, in channel order, where ``channels`` is not given.
+            channels: The network's own order of channels: a
+                :class:`~openpaf.channels.ChannelOrder`, or the name of one of
+                :data:`~openpaf.channels.CHANNEL_ORDERS`.
+
+        Returns:
+            One Fields a picture, for :func:`openpaf.decode` or ``decode_batch``.
+
+        Raises:
+            ValueError: If neither or both of skeleton and channels are given, the name is
+                unknown, the batches differ, or an array is not as :class:`Fields` expects.
+        """
+        if (skeleton is None) == (channels is None):
+            raise ValueError("skeleton, channels: expected one of them")
+        if channels is not None:
+            order = _channel_order(channels)
+            heatmaps, pafs = order.apply(heatmaps, pafs)
+            skeleton = order.skeleton
+        assert skeleton is not None
+        if len(heatmaps) != len(pafs):
+            raise ValueError(f"pafs: expected a batch of {len(heatmaps)}, got {len(pafs)}")
+        return [
+            cls(
+                heatmaps=one,
+                pafs=other,
+                heatmap_grid=heatmap_grid,
+                paf_grid=paf_grid,
+                skeleton=skeleton,
+            )
+            for one, other in zip(heatmaps, pafs, strict=True)
+        ]
+
     @property
     def size_cells(self) -> tuple[int, int]:
         """Rows and columns of the fields."""
         return self.heatmaps.shape[1], self.heatmaps.shape[2]
+
+
+def _channel_order(channels: str | ChannelOrder) -> ChannelOrder:
+    if isinstance(channels, ChannelOrder):
+        return channels
+    if channels not in CHANNEL_ORDERS:
+        known = ", ".join(sorted(CHANNEL_ORDERS))
+        raise ValueError(f"channels: expected one of {known}, got {channels!r}")
+    return CHANNEL_ORDERS[channels]
 
 
 def _as_float32(name: str, array: Any) -> NDArray[np.float32]:

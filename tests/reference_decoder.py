@@ -99,9 +99,10 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig) -> Limbs:
 
 
 def _integral(field, xy, cells, config):
-    middle = np.floor(cells.mean(axis=0) + 0.5).astype(int)
-    if field[:, middle[1], middle[0]] @ (cells[1] - cells[0]) <= 0:
-        return -1.0
+    for at in (0.25, 0.5, 0.75):
+        column, row = np.floor(cells[0] + at * (cells[1] - cells[0]) + 0.5).astype(int)
+        if field[:, row, column] @ (cells[1] - cells[0]) <= 0:
+            return -1.0
     direction = xy[1].astype(np.float64) - xy[0]
     length = np.linalg.norm(direction)
     if length < 1e-6:
@@ -147,9 +148,11 @@ class _People:
         self.name = list(range(len(self.xy)))
         self.members = {p: [p] for p in self.name}
         self.waiting: set[int] = set()
+        self.shared: dict[tuple[int, int], int] = {}
 
     def joints(self, name):
-        return {self.joint[p] for p in self.members[name]}
+        own = {self.joint[p] for p in self.members[name]}
+        return own | {joint for p, joint in self.shared if p == name}
 
     def is_disjoint(self, p, q):
         return not self.joints(p) & self.joints(q)
@@ -183,6 +186,7 @@ def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) 
         if len(people.members[p]) == 1 and scores[p] < config.peak_threshold
     }  # fmt: skip
     _join(people, config)
+    shared = _share(people, limbs, config)
     _complete(people, limbs, skeleton, scores, config)
     kept = [
         p for p in sorted(people.members)
@@ -191,13 +195,9 @@ def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) 
     ]  # fmt: skip
     has = {p: dict(zip(people.joint[people.members[p]], people.members[p], strict=True))
            for p in kept}  # fmt: skip
-    for (a, b), score in zip(limbs.peaks, limbs.scores, strict=True):
-        for mine, other in ((a, b), (b, a)):
-            p, q = people.name[mine], people.name[other]
-            if score < config.share_threshold or p == q or p not in has or q not in has:
-                continue
-            if len(people.members[p]) > 1:
-                has[p].setdefault(people.joint[other], other)
+    for (p, _), peak in shared.items():
+        if people.name[p] in has:
+            has[people.name[p]][people.joint[peak]] = peak
     return _to_poses([has[p] for p in kept], peaks, skeleton, config)
 
 
@@ -213,6 +213,21 @@ def _join(people, config):
                     best = (gap, p)
         if best[1] is not None:
             people.merge(best[1], q)
+
+
+def _share(people, limbs, config):
+    """Peaks that a second person is given as well, by that person and the joint."""
+    shared: dict[tuple[int, int], int] = {}
+    for (a, b), score in zip(limbs.peaks, limbs.scores, strict=True):
+        for mine, other in ((a, b), (b, a)):
+            p, q = people.name[mine], people.name[other]
+            joint = people.joint[other]
+            if score < config.share_threshold or p == q or {p, q} & people.waiting:
+                continue
+            if len(people.members[p]) > 1 and joint not in people.joints(p):
+                shared.setdefault((p, joint), other)
+    people.shared = shared
+    return shared
 
 
 def _complete(people, limbs, skeleton, scores, config):
@@ -258,7 +273,10 @@ def _to_poses(rows, peaks, skeleton, config):
             xy[i, joint], scores[i, joint] = peaks.xy[peak], peaks.scores[peak]
     poses = Poses(xy=xy, scores=scores, person_scores=np.zeros(n), skeleton=skeleton)
     boxes = poses.boxes().astype(np.float64).reshape(-1, 4)
-    size = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) + 1
+    strong = poses.scores >= np.float32(config.peak_threshold)
+    sizes = [np.linalg.norm(np.ptp(p[s], axis=0)) if s.any() else 0.0
+             for p, s in zip(poses.xy.astype(np.float64), strong, strict=True)]  # fmt: skip
+    size = np.array(sizes) + 1
     ranks = np.sqrt((np.minimum(scores, 1) ** 2).sum(axis=1) / k)
     ranks = (ranks * size / (size + config.score_size_px)).astype(np.float32)
     kept: list[int] = []

@@ -9,15 +9,12 @@ import pytest
 import torch
 
 from openpaf.errors import WeightsError
+from openpaf.channels import CHANNEL_ORDERS
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
 from openpaf.networks import LightweightNetwork, build
 from openpaf.skeleton import Skeleton
-from openpaf.training.open_model_zoo import (
-    CMU_PAF_CHANNELS,
-    load_open_model_zoo,
-    shared_channels,
-)
+from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 
 
 @pytest.mark.parametrize("n_refinement_stages", [0, 1, 3])
@@ -96,6 +93,6 @@ def test_parity_with_the_open_model_zoo(shared_dir: Path, repo_root: Path) -> No
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     result = compiled(np.ascontiguousarray(pixels[None, ::-1]))  # BGR
     theirs = {value.shape[1]: value for value in result.values()}
-    order = [channel for pair in CMU_PAF_CHANNELS for channel in pair]
-    assert np.corrcoef(heatmaps.numpy().ravel(), theirs[19].ravel())[0, 1] > 0.999
-    assert np.corrcoef(pafs.numpy().ravel(), theirs[38][:, order].ravel())[0, 1] > 0.99
+    in_order = CHANNEL_ORDERS["cmu_coco18"].apply(theirs[19], theirs[38])
+    assert np.corrcoef(heatmaps.numpy().ravel(), in_order[0].ravel())[0, 1] > 0.999
+    assert np.corrcoef(pafs.numpy().ravel(), in_order[1].ravel())[0, 1] > 0.99

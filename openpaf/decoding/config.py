@@ -32,10 +32,10 @@ class DecodeConfig:
         association: What ties two peaks together: ``"paf"``, the line integral of the part
             affinity field; or the paper's two simpler rivals, the limb's presence, without its
             direction, at ``"one_midpoint"`` or ``"two_midpoints"``.
-        limb_samples: Points of a limb at which its field is read; 10 in the published code, 8
+        limb_samples: Points of a limb at which its field is read; 10 in the published code, 7
             are as good at stride 8.
         limb_point_threshold: A point speaks for a limb where the field along it is above this;
-            0.05: the published code.
+            0.05 in the published code.
         limb_fraction: Share of the points that must speak for it, 0 to 1; 0.8 in the published
             code.
         limb_threshold: Smallest mean of the field along a limb.
@@ -73,16 +73,16 @@ class DecodeConfig:
     sigma_px: float = 7.0
     max_peaks: int = 512
     association: str = "paf"
-    limb_samples: int = 8
-    limb_point_threshold: float = 0.05
-    limb_fraction: float = 0.9
+    limb_samples: int = 7
+    limb_point_threshold: float = 0.0
+    limb_fraction: float = 0.8
     limb_threshold: float = 0.1
     matching: str = "greedy"
     runners_up: int = 3
     graph: str = "redundant"
-    join_distance: float = 0.5
-    join_size_px: float = 40.0
-    share_threshold: float = 0.5
+    join_distance: float = 0.4
+    join_size_px: float = 80.0
+    share_threshold: float = 0.7
     complete_distance: float = 0.5
     single_threshold: float = 0.3
     duplicate_oks: float = 0.9

@@ -40,7 +40,8 @@ def assemble_people(
     Returns:
         People by falling score, in px of the network's input. A joint's score is the height of
         its peak. A person's is ``sqrt(sum(s ** 2) / K) * size / (size + score_size_px)`` of its
-        joints' scores s (at most 1 each), size being the diagonal of their box in px.
+        joints' scores s (at most 1 each), size being the diagonal in px of the box around those
+        of at least ``peak_threshold``.
 
     Reference:
         Cao et al., CVPR 2017, section 2.4.
@@ -127,6 +128,8 @@ def _assemble(  # type: ignore[no-untyped-def]
             f.size[p] = 0
     if join_distance > 0:
         _join(f, xy, join_distance, join_size)
+    # Before weak peaks take the places of joints that two people share.
+    shared = _share(f, pairs, limb_scores, share_threshold)
     _complete_along_limbs(f, pairs, scores, strong)
     if complete_distance > 0:
         _complete_nearby(f, xy, scores, neighbours, complete_distance)
@@ -134,7 +137,6 @@ def _assemble(  # type: ignore[no-untyped-def]
         if f.size[p] < min_joints or (f.size[p] == 1 and scores[p] < single_threshold):
             f.size[p] = 0
     people = np.flatnonzero(f.size)
-    shared = _share(f, pairs, limb_scores, share_threshold)
     out_xy = np.full((len(people), n_joints, 2), np.nan, np.float32)
     out_scores = np.zeros((len(people), n_joints), np.float32)
     ranks = np.full(n_peaks, -1, np.int32)
@@ -146,11 +148,13 @@ def _assemble(  # type: ignore[no-untyped-def]
             out_scores[i, f.joint[p]] = scores[p]
             p = f.next[p]
     for i in range(len(shared)):
-        person, p = ranks[shared[i, 0]], shared[i, 1]
+        person, p = ranks[f.name[shared[i, 0]]], shared[i, 1]
+        if person < 0:
+            continue  # too few joints to be kept
         out_xy[person, f.joint[p]] = xy[p]
         out_scores[person, f.joint[p]] = scores[p]
     boxes = _boxes(out_xy, out_scores)
-    person_scores = _person_scores(boxes, out_scores, score_size)
+    person_scores = _person_scores(out_xy, out_scores, strong, score_size)
     order = _falling(person_scores)
     n = 0
     for i in order:
@@ -353,16 +357,19 @@ def _boxes(xy, scores):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _person_scores(boxes, scores, score_size):  # type: ignore[no-untyped-def]
+def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-def]
     """Quadratic mean over all joints, less for the small: what predicts a person's OKS."""
     n_people, n_joints = scores.shape
     out = np.empty(n_people, np.float32)
+    # A weak joint may be noise, and far away: it says nothing of a person's size.
+    boxes = _boxes(xy, np.where(scores >= strong, scores, np.float32(0)))
     for i in range(n_people):
         total = 0.0
         for k in range(n_joints):
             total += min(scores[i, k], 1.0) ** 2
         # A px more, so that single joints have a size and a rank.
-        size = math.sqrt((boxes[i, 2] - boxes[i, 0]) ** 2 + (boxes[i, 3] - boxes[i, 1]) ** 2) + 1
+        width, height = max(boxes[i, 2] - boxes[i, 0], 0.0), max(boxes[i, 3] - boxes[i, 1], 0.0)
+        size = math.sqrt(width**2 + height**2) + 1
         out[i] = math.sqrt(total / n_joints) * size / (size + score_size)
     return out
 

@@ -15,15 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from openpaf.channels import CHANNEL_ORDERS
 from openpaf.errors import WeightsError
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.skeleton import Skeleton
-
-#: PAF channels (x, y) of each limb of COCO18 in the networks trained after CMU's table.
-CMU_PAF_CHANNELS = (
-    (12, 13), (20, 21), (14, 15), (16, 17), (22, 23), (24, 25), (0, 1), (2, 3), (4, 5), (6, 7),
-    (8, 9), (10, 11), (28, 29), (30, 31), (34, 35), (32, 33), (36, 37), (18, 19), (26, 27),
-)  # fmt: skip
 
 _TRUNK = "2_1 2_2 3_1 3_2 4_1 4_2 5_1 5_2 5_3 5_4 5_5".split()
 
@@ -139,7 +134,7 @@ def _read(path: str | Path) -> dict[str, NDArray[np.float32]]:
 
 def _in_limb_order(source: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """The weights with PAF channels in the order of ``Skeleton.COCO18.limbs``."""
-    order = [channel for pair in CMU_PAF_CHANNELS for channel in pair]
+    order = [channel for pair in CHANNEL_ORDERS["cmu_coco18"].pafs for channel in pair]
     try:
         for theirs in ("conv5_5_CPM_L1", "Mconv7_stage2_L1"):
             for name in ("weight", "bias"):
