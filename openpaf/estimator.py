@@ -59,7 +59,7 @@ class PoseEstimator:
     @property
     def skeleton(self) -> Skeleton:
         """The joints that this model finds."""
-        return self.weights.skeleton
+        return self.weights.result or self.weights.skeleton
 
     def __call__(self, image: Any) -> Poses:
         """The people of one picture.
@@ -79,9 +79,9 @@ class PoseEstimator:
         fields = self._fields(letterbox.apply(picture))
         peaks = find_peaks(fields, self.config)
         candidates = score_limbs(fields, peaks, self.config)
-        limbs = match_limbs(candidates, self.config)
+        limbs = match_limbs(candidates, self.config, peaks)
         poses = assemble_people(peaks, limbs, fields.skeleton, self.config)
-        return letterbox.undo(poses)
+        return self._result(letterbox.undo(poses))
 
     def batch(self, images: Sequence[Any]) -> list[Poses]:
         """The people of several pictures, with one call of the network per shape.
@@ -101,7 +101,7 @@ class PoseEstimator:
             heatmaps, pafs = self.run(inputs)  # (B, K+1, h, w), (B, 2L, h, w)
             for i, one_heatmaps, one_pafs in zip(chosen, heatmaps, pafs, strict=True):
                 fields = self._as_fields(one_heatmaps, one_pafs)
-                results[i] = letterboxes[i].undo(decode(fields, config=self.config))
+                results[i] = self._result(letterboxes[i].undo(decode(fields, self.config)))
         return results
 
     def fields(self, image: Any) -> Fields:
@@ -119,5 +119,12 @@ class PoseEstimator:
             pafs=pafs,
             heatmap_grid=self.weights.heatmap_grid,
             paf_grid=self.weights.paf_grid,
-            skeleton=self.skeleton,
+            skeleton=self.weights.skeleton,
         )
+
+    def _result(self, poses: Poses) -> Poses:
+        """People with the joints that the model promises; its network may know more."""
+        if self.weights.result is None:
+            return poses
+        poses = poses.to(self.weights.result)
+        return poses[(poses.scores > 0).any(axis=1)]

@@ -1,4 +1,4 @@
-"""How the library compiles its inner loops: two decorators around ``numba.njit``."""
+"""How the library compiles its inner loops: three decorators around ``numba.njit``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def kernel(function: Function) -> Function:
         compiled: Function = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # "no locator available": nowhere to write the cache
         compiled = numba.njit(**options)(function)
+    return compiled
+
+
+def part(function: Function) -> Function:
+    """Compile a function that only kernels call.
+
+    It must not be called from Python: once two kernels that share it are loaded from the cache,
+    numba takes the one's constants for the other's, and fails.
+    """
+    compiled: Function = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled
 
 

@@ -41,6 +41,7 @@ class Skeleton:
 
     COCO17: ClassVar[Skeleton]
     COCO18: ClassVar[Skeleton]
+    COCO18_REDUNDANT: ClassVar[Skeleton]
     BODY25: ClassVar[Skeleton]
     MPI15: ClassVar[Skeleton]
 
@@ -286,6 +287,21 @@ Skeleton.COCO18 = Skeleton(
     flip_pairs=_flip_pairs_by_name(_COCO18_JOINTS),
     oks_sigmas=_sigmas(_COCO18_JOINTS),
 )  # fmt: skip
+# The same, and limbs that let a person hold together where a joint in the middle is hidden.
+Skeleton.COCO18_REDUNDANT = Skeleton(
+    name="coco18_redundant",
+    joints=tuple(_COCO18_JOINTS),
+    limbs=Skeleton.COCO18.limbs
+    + _named(
+        _COCO18_JOINTS,
+        "right_shoulder-left_shoulder right_hip-left_hip right_shoulder-right_hip "
+        "left_shoulder-left_hip right_eye-left_eye right_wrist-right_hip left_wrist-left_hip "
+        "right_knee-left_knee right_shoulder-right_wrist left_shoulder-left_wrist "
+        "right_hip-right_ankle left_hip-left_ankle",
+    ),
+    flip_pairs=_flip_pairs_by_name(_COCO18_JOINTS),
+    oks_sigmas=_sigmas(_COCO18_JOINTS),
+)
 Skeleton.BODY25 = Skeleton(
     name="body25",
     joints=tuple(_BODY25_JOINTS),

@@ -29,6 +29,8 @@ class Weights:
         builder: Name of the network for :func:`openpaf.networks.build`.
         options: Arguments of the builder, the skeleton apart.
         skeleton: The order of its channels.
+        result: The joints of the people that are found with it, taken from the skeleton's by
+            name; all of them where not given.
         heatmap_grid: Where the cells of the heatmaps lie.
         paf_grid: Where the cells of the PAFs lie.
         mean: Subtracted from RGB values of 0 to 255.
@@ -47,6 +49,7 @@ class Weights:
     scale: float
     licence: str
     metrics: dict[str, Any]
+    result: Skeleton | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """As strings, for the header of a safetensors file."""
@@ -57,6 +60,7 @@ class Weights:
                     "builder": self.builder,
                     "options": self.options,
                     "skeleton": self.skeleton.to_dict(),
+                    "result": self.result.to_dict() if self.result else None,
                     "heatmap_grid": [self.heatmap_grid.stride, self.heatmap_grid.offset],
                     "paf_grid": [self.paf_grid.stride, self.paf_grid.offset],
                     "mean": self.mean,
@@ -77,6 +81,8 @@ class Weights:
         try:
             values = json.loads((metadata or {})["openpaf"])
             values["skeleton"] = Skeleton.from_dict(values["skeleton"])
+            if values.get("result"):
+                values["result"] = Skeleton.from_dict(values["result"])
             for grid in ("heatmap_grid", "paf_grid"):
                 values[grid] = Grid(*values[grid])
             return cls(**values)
@@ -95,7 +101,7 @@ def table() -> list[dict[str, Any]]:
                 "licence": weights.licence,
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
                 "size": path.stat().st_size,
-                "skeleton": weights.skeleton.name,
+                "skeleton": (weights.result or weights.skeleton).name,
                 "AP": weights.metrics.get("AP"),
             }
         )

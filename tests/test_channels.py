@@ -16,7 +16,8 @@ GRIDS = {"heatmap_grid": Grid(8), "paf_grid": Grid(8)}
 def fields_of_somebody(skeleton: Skeleton) -> Fields:
     rng = np.random.default_rng(3)
     keypoints = np.concatenate(
-        [rng.uniform(20, 140, (2, skeleton.n_joints, 2)), np.ones((2, skeleton.n_joints, 1))], axis=2
+        [rng.uniform(20, 140, (2, skeleton.n_joints, 2)), np.ones((2, skeleton.n_joints, 1))],
+        axis=2,
     )
     return encode_fields(Poses.from_keypoints(keypoints, skeleton), (160, 168))
 
@@ -41,7 +42,9 @@ def test_fields_come_back_in_the_skeletons_order(name: str, dtype: str, kind: st
     if kind == "torch":
         heatmaps, pafs = torch.from_numpy(heatmaps), torch.from_numpy(pafs)
     elif kind == "strided":
-        heatmaps, pafs = (np.asfortranarray(array)[..., ::-1][..., ::-1] for array in (heatmaps, pafs))
+        heatmaps, pafs = (
+            np.asfortranarray(array)[..., ::-1][..., ::-1] for array in (heatmaps, pafs)
+        )
     (fields,) = Fields.from_batch(heatmaps, pafs, channels=name, **GRIDS)
     assert fields.skeleton == order.skeleton
     np.testing.assert_allclose(fields.heatmaps, truth.heatmaps, atol=1e-3)
@@ -66,9 +69,7 @@ def test_bad_batches_are_named() -> None:
     with pytest.raises(ValueError, match="skeleton, channels: expected one of them"):
         Fields.from_batch(heatmaps, pafs, **GRIDS)
     with pytest.raises(ValueError, match="pafs: expected a batch of 2, got 1"):
-        Fields.from_batch(
-            np.repeat(heatmaps, 2, axis=0), pafs, skeleton=Skeleton.COCO18, **GRIDS
-        )
+        Fields.from_batch(np.repeat(heatmaps, 2, axis=0), pafs, skeleton=Skeleton.COCO18, **GRIDS)
     with pytest.raises(ValueError, match=r"pafs: expected the 28 channels .* of 'mpi15'"):
         ChannelOrder(
             name="twice",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import sys
@@ -238,7 +239,7 @@ def test_graphs_from_tree_to_full():
 
 
 @pytest.mark.parametrize("association", ["paf", "one_midpoint", "two_midpoints"])
-@pytest.mark.parametrize("matching", ["greedy", "optimal"])
+@pytest.mark.parametrize("matching", ["greedy", "optimal", "exact"])
 def test_every_association_and_matching_finds_people_who_stand_apart(association, matching):
     truth = people(CHAIN, [(40, 40), (90, 50), (140, 40)], [(40, 220), (90, 230), (140, 220)])
     config = DecodeConfig(association=association, matching=matching, join_distance=0)
@@ -271,6 +272,78 @@ def test_optimal_matching_beats_greedy_where_the_best_pair_blocks_two_good_ones(
     assert greedy.peaks.tolist() == [[0, 2]]
     assert optimal.peaks.tolist() == [[0, 3], [1, 2]]
     assert len(match_limbs(candidates).peaks) == 3  # runners-up
+
+
+def test_optimal_matching_is_scipys_assignment():
+    from scipy.optimize import linear_sum_assignment
+
+    from openpaf.decoding import Limbs
+
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        n_a, n_b = rng.integers(1, 9, 2)
+        table = rng.uniform(0.1, 1, (2, n_a, n_b)) * (rng.random((2, n_a, n_b)) < rng.random())
+        if rng.random() < 0.3:
+            table = np.ceil(table * 3) / 3  # ties
+        types, a, b = np.nonzero(table)
+        weights = table[types, a, b].astype(np.float32)
+        pairs = np.stack([a, b + n_a], axis=1).astype(np.int32)
+        limbs = Limbs(types.astype(np.int32), pairs, weights, weights)
+        chosen = match_limbs(limbs, DecodeConfig(matching="optimal"))
+        best = sum(t[linear_sum_assignment(t, maximize=True)].sum() for t in table)
+        assert chosen.weights.sum() == pytest.approx(best, abs=1e-4)
+        assert (np.diff(chosen.weights) <= 0).all()
+        for limb in (0, 1):
+            ends = chosen.peaks[chosen.types == limb]
+            assert len(set(ends[:, 0])) == len(set(ends[:, 1])) == len(ends)
+
+
+def test_exact_matching_is_the_best_of_all_choices_that_make_whole_people():
+    """Against trying every subset of the candidates."""
+    from openpaf.decoding import Limbs, Peaks
+
+    rng = np.random.default_rng(0)
+    joint = np.array([0, 0, 1, 1, 2, 2])
+    peaks = Peaks(
+        np.zeros((6, 2), np.float32), np.ones(6, np.float32), np.array([0, 2, 4, 6], np.int32)
+    )
+    pairs = [(a, b) for a in range(6) for b in range(a + 1, 6) if joint[a] != joint[b]]
+    kind = {(0, 1): 0, (1, 2): 1, (0, 2): 2}
+    for _ in range(10):
+        weights = rng.uniform(0, 1, len(pairs)).astype(np.float32)
+        candidates = Limbs(
+            np.array([kind[joint[a], joint[b]] for a, b in pairs], np.int32),
+            np.array(pairs, np.int32), weights, weights,
+        )  # fmt: skip
+        best = max(
+            sum(float(weights[i]) for i in some)
+            for n in range(len(pairs) + 1)
+            for some in itertools.combinations(range(len(pairs)), n)
+            if _makes_whole_people([pairs[i] for i in some], joint)
+        )
+        chosen = match_limbs(candidates, DecodeConfig(matching="exact"), peaks)
+        assert _makes_whole_people(chosen.peaks.tolist(), joint)
+        assert chosen.weights.sum() == pytest.approx(best, abs=1e-5)
+    with pytest.raises(ValueError, match="peaks: matching 'exact' needs them"):
+        match_limbs(candidates, DecodeConfig(matching="exact"))
+
+
+def _makes_whole_people(pairs, joint):
+    person = list(range(len(joint)))
+    for a, b in pairs:
+        person = [person[a] if p == person[b] else p for p in person]
+    people = [(p, k) for p, k in zip(person, joint.tolist(), strict=True)]
+    return len(set(people)) == len(people)
+
+
+def test_exact_matching_refuses_a_crowd(monkeypatch):
+    from openpaf.decoding import exact
+
+    monkeypatch.setattr(exact, "MAX_EXACT", 50)
+    fields = encode_fields(standing(6), (368, 656))
+    with pytest.raises(ValueError, match=r"matching: 'exact' is for small scenes of at most 50"):
+        decode(fields, DecodeConfig(matching="exact"))
+    assert len(decode(encode_fields(standing(1), (368, 656)), DecodeConfig(matching="exact"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 ASSOCIATIONS = ("paf", "one_midpoint", "two_midpoints")
-MATCHINGS = ("greedy", "optimal")
+MATCHINGS = ("greedy", "optimal", "exact")
 GRAPHS = ("tree", "redundant", "full")
 
 
@@ -39,8 +39,9 @@ class DecodeConfig:
         limb_fraction: Share of the points that must speak for it, 0 to 1; 0.8 in the published
             code.
         limb_threshold: Smallest mean of the field along a limb.
-        matching: How each limb's candidates become one-to-one: ``"greedy"``; or ``"optimal"``,
-            the assignment of largest total weight.
+        matching: How each limb's candidates become one-to-one: ``"greedy"``; ``"optimal"``, the
+            assignment of largest total weight; or ``"exact"``, the choice of largest total weight
+            of all limbs together that makes whole people, for small scenes only: it takes seconds.
         runners_up: So many more candidates of each peak and limb are kept by greedy matching, to
             be used where the better ones contradict a whole person; 0 is the paper's rule.
         graph: Which limbs are used: ``"tree"``, the first that join all joints without a circle;

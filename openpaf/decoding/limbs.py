@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.config import ASSOCIATIONS, DecodeConfig
+from openpaf.decoding.assignment import match_optimal
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _LARGEST, Peaks, _grown
 from openpaf.fields import Fields
-from openpaf.kernels import inlined, kernel
+from openpaf.kernels import inlined, kernel, part
 from openpaf.skeleton import Skeleton
 
 
@@ -52,7 +53,7 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
     """
     config = config or DecodeConfig()
     table = _limb_table(fields.skeleton, config.graph)
-    return Limbs(*_score_limbs(fields.pafs, table, *peaks, *_limb_numbers(fields, config)))
+    return Limbs(*_score_limbs_alone(fields.pafs, table, *peaks, *_limb_numbers(fields, config)))
 
 
 def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
@@ -68,7 +69,9 @@ def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ..
     )
 
 
-def match_limbs(candidates: Limbs, config: DecodeConfig | None = None) -> Limbs:
+def match_limbs(
+    candidates: Limbs, config: DecodeConfig | None = None, peaks: Peaks | None = None
+) -> Limbs:
     """The limbs to believe, in the order in which to believe them.
 
     Greedy matching takes each limb's candidates by falling weight, as long as neither peak has a
@@ -78,20 +81,26 @@ def match_limbs(candidates: Limbs, config: DecodeConfig | None = None) -> Limbs:
     Args:
         candidates: From :func:`score_limbs`.
         config: Uses ``matching`` and ``runners_up``.
+        peaks: Those between which the candidates are; only for ``matching="exact"``.
 
     Returns:
         Some of the candidates, by falling weight.
+
+    Raises:
+        ValueError: If ``matching`` is ``"exact"`` and peaks are missing or the scene is too large.
 
     Reference:
         Cao et al., CVPR 2017, equations 12 to 15.
     """
     config = config or DecodeConfig()
-    if config.matching == "greedy":
-        chosen = _match_greedy(*candidates, int(config.runners_up) + 1)
-    else:
-        from openpaf.decoding.optimal import match_optimal  # it needs Limbs from here
+    if config.matching == "exact":
+        from openpaf.decoding.exact import match_exactly  # it needs Limbs from here
 
-        chosen = match_optimal(candidates)
+        if peaks is None:
+            raise ValueError("peaks: matching 'exact' needs them")
+        chosen = match_exactly(peaks, candidates)
+    else:
+        chosen = _match_alone(*candidates, *_match_numbers(config))
     return Limbs(*_taken(*candidates, chosen))
 
 
@@ -115,6 +124,11 @@ def _limb_table(skeleton: Skeleton, graph: str) -> NDArray[np.int32]:
 
 
 @kernel
+def _score_limbs_alone(*arguments):  # type: ignore[no-untyped-def]
+    return _score_limbs(*arguments)
+
+
+@part
 def _score_limbs(  # type: ignore[no-untyped-def]
     pafs, limbs, xy, peak_scores, starts, stride, offset, association, n_samples,
     point_threshold, fraction, threshold,
@@ -163,7 +177,7 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     return types[:n].copy(), pairs[:n].copy(), scores[:n].copy(), weights
 
 
-@kernel
+@part
 def _clamped_cells(xy, stride, offset, h, w):  # type: ignore[no-untyped-def]
     """Peaks in cells of the PAFs, inside the field: so is every point between two of them."""
     cells = np.empty((2, len(xy)), np.float32)
@@ -268,7 +282,25 @@ def _presence(field, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
     return np.float32(total / n_midpoints)
 
 
+def _match_numbers(config: DecodeConfig) -> tuple[bool, int]:
+    """What :func:`_match` needs beside arrays."""
+    return config.matching == "optimal", int(config.runners_up) + 1
+
+
 @kernel
+def _match_alone(*arguments):  # type: ignore[no-untyped-def]
+    return _match(*arguments)
+
+
+@part
+def _match(types, pairs, scores, weights, is_optimal, n_chances):  # type: ignore[no-untyped-def]
+    if is_optimal:
+        chosen = match_optimal(types, pairs, weights)
+        return chosen[_falling(weights[chosen])]
+    return _match_greedy(types, pairs, scores, weights, n_chances)
+
+
+@part
 def _match_greedy(types, pairs, scores, weights, n_chances):  # type: ignore[no-untyped-def]
     """Indices of the candidates to keep, by falling weight."""
     order = _falling(weights)
@@ -288,7 +320,7 @@ def _match_greedy(types, pairs, scores, weights, n_chances):  # type: ignore[no-
     return order[:n]
 
 
-@kernel
+@part
 def _falling(values):  # type: ignore[no-untyped-def]
     """Indices by falling value, equal ones in order: a radix sort of floats that are >= 0."""
     n = len(values)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from openpaf.decoding.config import DecodeConfig
 from openpaf.fields import Fields
-from openpaf.kernels import inlined, kernel
+from openpaf.kernels import inlined, kernel, part
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
         Cao et al., CVPR 2017, section 2.2 (confidence maps).
     """
     config = config or DecodeConfig()
-    *peaks, n_dropped = _find_peaks(fields.heatmaps, *_peak_numbers(fields, config))
+    *peaks, n_dropped = _find_peaks_alone(fields.heatmaps, *_peak_numbers(fields, config))
     _warn_of_dropped(n_dropped, config)
     return Peaks(*peaks)
 
@@ -81,6 +81,11 @@ def _warn_of_dropped(n_dropped: int, config: DecodeConfig) -> None:
 
 
 @kernel
+def _find_peaks_alone(heatmaps, *numbers):  # type: ignore[no-untyped-def]
+    return _find_peaks(heatmaps, *numbers)
+
+
+@part
 def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):  # type: ignore[no-untyped-def]
     """Arrays of :class:`Peaks`, and how many peaks were beyond the limit."""
     n_joints, h, w = heatmaps.shape[0] - 1, heatmaps.shape[1], heatmaps.shape[2]
@@ -124,7 +129,7 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     return xy[:n].copy(), scores[:n].copy(), starts, n_dropped
 
 
-@kernel
+@part
 def _grown(array):  # type: ignore[no-untyped-def]
     """The array, with room for twice as many."""
     bigger = np.empty((2 * array.shape[0],) + array.shape[1:], array.dtype)  # noqa: RUF005
@@ -132,7 +137,7 @@ def _grown(array):  # type: ignore[no-untyped-def]
     return bigger
 
 
-@kernel
+@part
 def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
     """Whether no neighbour is higher, and the four direct ones are high enough on average."""
     h, w = plane.shape
@@ -153,7 +158,7 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
     return total >= support * value * n_direct
 
 
-@kernel
+@part
 def _mark(marks, cells, h, w, threshold):  # type: ignore[no-untyped-def]
     """Marks the cells of a heatmap, taken as one long row, that may be peaks.
 
@@ -205,7 +210,12 @@ def _vertex_inside(plane, row, column):  # type: ignore[no-untyped-def]
     # Named by the compass: north is the row above.
     north, south = plane[row - 1, column] * scale, plane[row + 1, column] * scale
     west, east = plane[row, column - 1] * scale, plane[row, column + 1] * scale
-    north, south, west, east = max(north, least), max(south, least), max(west, least), max(east, least)
+    north, south, west, east = (
+        max(north, least),
+        max(south, least),
+        max(west, least),
+        max(east, least),
+    )
     ln, ls, lw, le = math.log(north), math.log(south), math.log(west), math.log(east)
     nw = math.log(max(plane[row - 1, column - 1] * scale, least))
     ne = math.log(max(plane[row - 1, column + 1] * scale, least))
@@ -216,7 +226,7 @@ def _vertex_inside(plane, row, column):  # type: ignore[no-untyped-def]
     return dx, dy, rise_x + rise_y
 
 
-@kernel
+@part
 def _vertex(plane, row, column, sigma, logs):  # type: ignore[no-untyped-def]
     """The Gaussian's middle: (offset in x, offset in y, both in cells, log of its rise).
 
@@ -242,7 +252,7 @@ def _vertex(plane, row, column, sigma, logs):  # type: ignore[no-untyped-def]
     return dx, dy, rise_x + rise_y
 
 
-@kernel
+@part
 def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-untyped-def]
     """Vertex along a row (before, 0, after) between two others, a and b: (offset, log of rise)."""
     if math.isnan(before) and math.isnan(after):
@@ -284,7 +294,7 @@ def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
     return shift, max(shift * (slope - 0.5 * curvature * shift), 0.0)
 
 
-@kernel
+@part
 def _keep_strongest(xy, scores, start, end, n_keep):  # type: ignore[no-untyped-def]
     """Moves the strongest peaks of start to end to the front, in order; returns their end."""
     order = np.argsort(-scores[start:end], kind="mergesort")[:n_keep]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openpaf.decoding.config import DecodeConfig
 from openpaf.decoding.limbs import Limbs, _falling
 from openpaf.decoding.peaks import Peaks
-from openpaf.kernels import inlined, kernel
+from openpaf.kernels import inlined, kernel, part
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -48,7 +48,7 @@ def assemble_people(
     """
     config = config or DecodeConfig()
     tables, numbers = _tables(skeleton), _people_numbers(config)
-    return _poses(*_assemble(*peaks, limbs.peaks, limbs.scores, *tables, *numbers), skeleton)
+    return _poses(*_assemble_alone(*peaks, limbs.peaks, limbs.scores, *tables, *numbers), skeleton)
 
 
 def _people_numbers(config: DecodeConfig) -> tuple[float | int, ...]:
@@ -110,6 +110,11 @@ class _Fragments(NamedTuple):
 
 
 @kernel
+def _assemble_alone(*arguments):  # type: ignore[no-untyped-def]
+    return _assemble(*arguments)
+
+
+@part
 def _assemble(  # type: ignore[no-untyped-def]
     xy, scores, starts, pairs, limb_scores, sigmas, neighbours, strong, join_distance,
     join_size, share_threshold, complete_distance, single_threshold, duplicate_oks,
@@ -166,7 +171,7 @@ def _assemble(  # type: ignore[no-untyped-def]
     return out_xy[order[:n]], out_scores[order[:n]], person_scores[order[:n]]
 
 
-@kernel
+@part
 def _alone(xy, starts):  # type: ignore[no-untyped-def]
     """Every peak a fragment of its own."""
     n_peaks, n_joints = len(xy), len(starts) - 1
@@ -216,7 +221,7 @@ def _diagonal(f, p):  # type: ignore[no-untyped-def]
     return math.sqrt(np.float64(dx) * dx + np.float64(dy) * dy)
 
 
-@kernel
+@part
 def _join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
     """Joins fragments that nearly touch, the smaller to the nearest larger one."""
     order = np.flatnonzero(f.size)
@@ -243,7 +248,7 @@ def _join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
             _merge_if_disjoint(f, best, q)
 
 
-@kernel
+@part
 def _nearest(f, xy, p, q):  # type: ignore[no-untyped-def]
     """Distance in px of the nearest joints of two fragments."""
     best = np.inf
@@ -263,7 +268,7 @@ def _distance(xy, a, b):  # type: ignore[no-untyped-def]
     return math.sqrt(dx * dx + dy * dy)
 
 
-@kernel
+@part
 def _complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-def]
     """Weak peaks that wait are merged into people along limbs; each may bring the next."""
     for _ in range(3):
@@ -283,7 +288,7 @@ def _complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-
             return
 
 
-@kernel
+@part
 def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-untyped-def]
     """Peaks left over, the highest first, are given to who lacks them nearby."""
     people = np.flatnonzero(f.size > 1)
@@ -319,7 +324,7 @@ def _contains(values, value):  # type: ignore[no-untyped-def]
     return False
 
 
-@kernel
+@part
 def _share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
     """(n, 2) people and the peaks of others that they are given as well."""
     shared = np.empty((len(pairs), 2), np.int32)
@@ -342,7 +347,7 @@ def _share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
     return shared[:n]
 
 
-@kernel
+@part
 def _boxes(xy, scores):  # type: ignore[no-untyped-def]
     """(N, 4) float64 x0, y0, x1, y1 around each person's joints, in px."""
     boxes = np.empty((len(scores), 4))
@@ -356,7 +361,7 @@ def _boxes(xy, scores):  # type: ignore[no-untyped-def]
     return boxes
 
 
-@kernel
+@part
 def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-def]
     """Quadratic mean over all joints, less for the small: what predicts a person's OKS."""
     n_people, n_joints = scores.shape
@@ -374,7 +379,7 @@ def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-d
     return out
 
 
-@kernel
+@part
 def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ignore[no-untyped-def]
     """Whether one of the better people has all joints of person i nearly where it has them."""
     n_joints = scores.shape[1]

@@ -23,6 +23,8 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig, Crop, random_crop
 from openpaf.training.dataset import DatasetError, PhotoSet
 
+LABELS = Skeleton.COCO17  # the joints that photos are labelled with
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -52,7 +54,7 @@ class BatchMaker:
         sets: The photo sets, mixed by their weights.
         batch_size: Crops a batch.
         augment: How crops are drawn.
-        skeleton: Its joints and limbs give the channels.
+        skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
         heatmap_grid: Where the cells of the heatmaps lie.
         paf_grid: Where the cells of the PAFs lie.
         seed: With the step, fixes every batch.
@@ -128,7 +130,7 @@ class BatchMaker:
             except ImageError as error:
                 self._report(str(photo.path), str(error))
                 continue  # another photo takes its place
-            crop = random_crop(image, photo, self.augment, self.skeleton, rng)
+            crop = random_crop(image, photo, self.augment, LABELS, rng)
             return (crop, *self._targets(crop), photo_set.trusted)
 
     def _report(self, path: str, reason: str) -> None:
@@ -143,7 +145,7 @@ class BatchMaker:
     def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         size_hw = crop.image.shape[0], crop.image.shape[1]
         fields = encode_fields(
-            Poses.from_keypoints(crop.keypoints, self.skeleton),
+            Poses.from_keypoints(crop.keypoints, LABELS).to(self.skeleton),
             size_hw,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
@@ -153,12 +155,12 @@ class BatchMaker:
         heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
         pafs = fields.pafs.reshape(-1, *fields.size_cells)
         if len(crop.maybe):
-            unsure = np.zeros((len(crop.maybe), self.skeleton.n_joints, 3), np.float32)
+            unsure = np.zeros((len(crop.maybe), LABELS.n_joints, 3), np.float32)
             rows, joints = np.arange(len(crop.maybe)), crop.maybe[:, 0].astype(np.int64)
             unsure[rows, joints, :2] = crop.maybe[:, 1:]
             unsure[rows, joints, 2] = 1
             blobs = encode_fields(
-                Poses.from_keypoints(unsure, self.skeleton),
+                Poses.from_keypoints(unsure, LABELS).to(self.skeleton),
                 size_hw,
                 heatmap_grid=self.heatmap_grid,
             ).heatmaps

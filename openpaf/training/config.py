@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
+
+SKELETONS = {
+    skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,8 @@ class TrainConfig:
         sets: The photos to train on.
         validation: The photos by whose AP the best weights are chosen, or None.
         name: Name of the trained model.
+        skeleton: Name of the network's skeleton, ``"coco17"`` or ``"coco18_redundant"``. Labels are
+            COCO's 17 joints always, and so are the people of the trained model.
         init: Weights to start from: a safetensors file of the same network, or None.
         open_model_zoo: ``hpe0001_fp16.npz`` to start from instead, with the channels that it
             lacks fitted by least squares.
@@ -70,6 +77,7 @@ class TrainConfig:
     sets: tuple[SetConfig, ...]
     validation: SetConfig | None = None
     name: str = "lightweight-coco17"
+    skeleton: str = "coco17"
     init: str | None = None
     open_model_zoo: str | None = None
     teacher: str | None = None
@@ -102,6 +110,9 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0 or not 0 <= self.trunk_rate <= 1:
             raise ValueError("learning_rate, trunk_rate: expected > 0, and 0 to 1")
+        if self.skeleton not in SKELETONS:
+            known = ", ".join(SKELETONS)
+            raise ValueError(f"skeleton: expected one of {known}, got {self.skeleton!r}")
         if not self.heatmap_weight > 0:
             raise ValueError(f"heatmap_weight: expected > 0, got {self.heatmap_weight}")
         if not 0 <= self.average < 1:

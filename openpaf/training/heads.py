@@ -117,6 +117,8 @@ def _fold_dropped_channels(
     kept_pafs = {row[1] for row in shared["pafs"]}
     gone_heatmaps = [k for k in range(Skeleton.COCO18.n_joints + 1) if k not in kept_heatmaps]
     gone_pafs = [k for k in range(2 * Skeleton.COCO18.n_limbs) if k not in kept_pafs]
+    if not gone_heatmaps and not gone_pafs:
+        return
     squeeze = _squeeze(network)
     theirs = _squeeze(teacher).weight[:, :, 0, 0]
     width = theirs.shape[1] - 19 - 38

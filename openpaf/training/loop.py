@@ -19,9 +19,9 @@ from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
-from openpaf.training.batches import Batch, BatchMaker
+from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from openpaf.training.config import SetConfig, TrainConfig
+from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
 from openpaf.training.losses import Teacher, fields_loss, own_channels
@@ -29,7 +29,6 @@ from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.training.validation import validate
 
 _log = logging.getLogger(__name__)
-_SKELETON = Skeleton.COCO17
 _MEAN, _SCALE = 128.0, 255.0
 
 
@@ -60,6 +59,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.skeleton = SKELETONS[config.skeleton]
         self.output = Path(config.output)
         self.output.mkdir(parents=True, exist_ok=True)
         self.checkpoint_file = self.output / "checkpoint.pt"
@@ -71,13 +71,13 @@ class _Run:
             [_load(row) for row in config.sets],
             batch_size=config.batch_size,
             augment=config.augment,
-            skeleton=_SKELETON,
+            skeleton=self.skeleton,
             heatmap_grid=Grid(8, config.heatmap_offset),
             paf_grid=Grid(8, config.paf_offset),
             seed=config.seed,
         )
-        self.network = LightweightNetwork(_SKELETON, n_refinement_stages=config.n_refinement_stages)
-        self.teacher = _load_teacher(config.teacher, self.device) if config.teacher else None
+        self.network = LightweightNetwork(self.skeleton, n_refinement_stages=config.n_refinement_stages)
+        self.teacher = _load_teacher(config.teacher, self.skeleton, self.device) if config.teacher else None
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
 
@@ -101,14 +101,14 @@ class _Run:
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
 
     def _start_from_open_model_zoo(self, path: str) -> None:
-        load_open_model_zoo(self.network, path, _SKELETON)
+        load_open_model_zoo(self.network, path, self.skeleton)
         zoo = _zoo_network(path)
-        filler = Teacher(zoo, _SKELETON, shared_channels(_SKELETON))
+        filler = Teacher(zoo, self.skeleton, shared_channels(self.skeleton))
         # Steps below zero do not exist, so these crops are drawn far beyond the run's end.
         first = 10**9
         last = first + self.config.fit_batches
         fit_new_limbs(
-            self.network, zoo, _SKELETON, lambda: map(filler.fill, self.maker.stream(first, last))
+            self.network, zoo, self.skeleton, lambda: map(filler.fill, self.maker.stream(first, last))
         )
 
     def _refuse_other_config(self, saved: dict[str, Any]) -> None:
@@ -218,13 +218,14 @@ class _Run:
             name=self.config.name,
             builder="lightweight",
             options={"n_refinement_stages": self.config.n_refinement_stages},
-            skeleton=_SKELETON,
+            skeleton=self.skeleton,
             heatmap_grid=self.maker.heatmap_grid,
             paf_grid=self.maker.paf_grid,
             mean=_MEAN,
             scale=_SCALE,
             licence="Apache-2.0",
             metrics={"step": self.step, **metrics},
+            result=None if self.skeleton == LABELS else LABELS,
         )
 
     def _save(self) -> None:
@@ -265,17 +266,17 @@ def _load(row: SetConfig) -> PhotoSet:
     )
 
 
-def _load_teacher(path: str, device: torch.device) -> Teacher:
+def _load_teacher(path: str, skeleton: Skeleton, device: torch.device) -> Teacher:
     if path.endswith(".npz"):
-        return Teacher(_zoo_network(path).to(device), _SKELETON, shared_channels(_SKELETON))
+        return Teacher(_zoo_network(path).to(device), skeleton, shared_channels(skeleton))
     network, row = weights.load_model(path)
-    if row.skeleton != _SKELETON:
+    if row.skeleton != skeleton:
         raise WeightsError(
-            f"{path}: a teacher must know the skeleton {_SKELETON.name!r}, "
+            f"{path}: a teacher must know the skeleton {skeleton.name!r}, "
             f"this one knows {row.skeleton.name!r}"
         )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Teacher(network, _SKELETON, own_channels(_SKELETON), mean=row.mean, scale=row.scale)
+    return Teacher(network, skeleton, own_channels(skeleton), mean=row.mean, scale=row.scale)
 
 
 def _zoo_network(path: str) -> LightweightNetwork:

@@ -6,7 +6,7 @@ Between the steps nothing becomes a Python object, which for one person takes as
 from __future__ import annotations
 
 from openpaf.decoding.config import DecodeConfig
-from openpaf.decoding.limbs import _limb_numbers, _limb_table, _match_greedy, _score_limbs
+from openpaf.decoding.limbs import _limb_numbers, _limb_table, _match, _match_numbers, _score_limbs
 from openpaf.decoding.peaks import _find_peaks, _peak_numbers, _warn_of_dropped
 from openpaf.decoding.people import _assemble, _people_numbers, _poses, _tables
 from openpaf.fields import Fields
@@ -14,8 +14,8 @@ from openpaf.kernels import kernel
 from openpaf.poses import Poses
 
 
-def decode_greedily(fields: Fields, config: DecodeConfig) -> Poses:
-    """What the steps give one after the other with greedy matching."""
+def decode_compiled(fields: Fields, config: DecodeConfig) -> Poses:
+    """What the steps give one after the other, for every matching but the exact one."""
     xy, scores, person_scores, n_dropped = _decode(
         fields.heatmaps,
         fields.pafs,
@@ -23,7 +23,7 @@ def decode_greedily(fields: Fields, config: DecodeConfig) -> Poses:
         _tables(fields.skeleton),
         _peak_numbers(fields, config),
         _limb_numbers(fields, config),
-        int(config.runners_up) + 1,
+        _match_numbers(config),
         _people_numbers(config),
     )
     _warn_of_dropped(n_dropped, config)
@@ -32,14 +32,14 @@ def decode_greedily(fields: Fields, config: DecodeConfig) -> Poses:
 
 @kernel
 def _decode(  # type: ignore[no-untyped-def]
-    heatmaps, pafs, limbs, tables, peak_numbers, limb_numbers, n_chances, people_numbers
+    heatmaps, pafs, limbs, tables, peak_numbers, limb_numbers, match_numbers, people_numbers
 ):
     """Arrays of :class:`Poses`, and how many peaks were beyond the limit."""
     xy, scores, starts, n_dropped = _find_peaks(heatmaps, *peak_numbers)
     types, pairs, limb_scores, weights = _score_limbs(
         pafs, limbs, xy, scores, starts, *limb_numbers
     )
-    chosen = _match_greedy(types, pairs, limb_scores, weights, n_chances)
+    chosen = _match(types, pairs, limb_scores, weights, *match_numbers)
     people_xy, people_scores, person_scores = _assemble(
         xy, scores, starts, pairs[chosen], limb_scores[chosen], *tables, *people_numbers
     )

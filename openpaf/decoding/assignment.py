@@ -1,0 +1,124 @@
+"""The assignment of largest total weight between the two ends of each limb."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openpaf.kernels import part
+
+
+@part
+def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
+    """Indices of the candidates in each limb's assignment of the largest total weight.
+
+    Most candidates have both their peaks to themselves and are taken at once; the Hungarian
+    algorithm solves what is left of a limb, nearly always two or three people side by side.
+
+    Args:
+        types: (M,) int32, rising.
+        pairs: (M, 2) int32 peaks.
+        weights: (M,) float32, above 0.
+
+    Reference:
+        Cao et al., CVPR 2017, equations 12 to 14; Kuhn, The Hungarian method, 1955.
+    """
+    n = len(types)
+    n_peaks = pairs.max() + 1 if n else 0
+    # How many candidates of the limb a peak has, and its row or column in the assignment.
+    count, place = np.zeros((2, n_peaks), np.int32), np.empty((2, n_peaks), np.int32)
+    chosen, n_chosen = np.empty(n, np.int32), 0
+    contested = np.empty(n, np.int32)
+    start = 0
+    while start < n:
+        end = start
+        while end < n and types[end] == types[start]:
+            count[0, pairs[end, 0]] += 1
+            count[1, pairs[end, 1]] += 1
+            end += 1
+        n_contested = 0
+        for i in range(start, end):
+            if count[0, pairs[i, 0]] == 1 and count[1, pairs[i, 1]] == 1:
+                chosen[n_chosen] = i
+                n_chosen += 1
+            else:
+                contested[n_contested] = i
+                n_contested += 1
+        if n_contested:
+            for i in _assign(contested[:n_contested], pairs, weights, count, place):
+                chosen[n_chosen] = i
+                n_chosen += 1
+        for i in range(start, end):
+            count[0, pairs[i, 0]] = count[1, pairs[i, 1]] = 0
+        start = end
+    return chosen[:n_chosen]
+
+
+@part
+def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untyped-def]
+    """Those of a limb's candidates whose total weight is largest, no peak twice."""
+    sizes = np.zeros(2, np.int64)
+    for i in candidates:
+        for side in range(2):
+            peak = pairs[i, side]
+            if count[side, peak] > 0:  # seen for the first time
+                count[side, peak] = 0
+                place[side, peak] = sizes[side]
+                sizes[side] += 1
+    # The algorithm wants no more rows than columns.
+    rows, columns = (0, 1) if sizes[0] <= sizes[1] else (1, 0)
+    cost = np.zeros((sizes[rows], sizes[columns]))  # what is no candidate adds nothing
+    index = np.full(cost.shape, -1, np.int32)
+    for i in candidates:
+        row, column = place[rows, pairs[i, rows]], place[columns, pairs[i, columns]]
+        cost[row, column], index[row, column] = -np.float64(weights[i]), i
+    taken = np.empty(len(cost), np.int32)
+    n = 0
+    for row, column in enumerate(_hungarian(cost)):
+        if index[row, column] >= 0:
+            taken[n] = index[row, column]
+            n += 1
+    return taken[:n]
+
+
+@part
+def _hungarian(cost):  # type: ignore[no-untyped-def]
+    """The column of each row in the assignment of least total cost; no more rows than columns.
+
+    Rows are added one by one, each along the cheapest path of reassignments (Dijkstra's
+    algorithm on reduced costs, which the potentials keep from being negative).
+    """
+    n_rows, n_columns = cost.shape
+    row_potential, column_potential = np.zeros(n_rows), np.zeros(n_columns + 1)
+    row_of = np.full(n_columns + 1, -1)  # the last column is where a new row stands first
+    came_from = np.empty(n_columns + 1, np.int64)
+    for new in range(n_rows):
+        row_of[n_columns] = new
+        column = n_columns
+        distance = np.full(n_columns + 1, np.inf)
+        done = np.zeros(n_columns + 1, np.bool_)
+        while row_of[column] >= 0:
+            done[column] = True
+            row, nearest, step = row_of[column], -1, np.inf
+            for other in range(n_columns):
+                if done[other]:
+                    continue
+                reduced = cost[row, other] - row_potential[row] - column_potential[other]
+                if reduced < distance[other]:
+                    distance[other], came_from[other] = reduced, column
+                if distance[other] < step:
+                    nearest, step = other, distance[other]
+            for other in range(n_columns + 1):
+                if done[other]:
+                    row_potential[row_of[other]] += step
+                    column_potential[other] -= step
+                else:
+                    distance[other] -= step
+            column = nearest
+        while column != n_columns:  # everyone on the path moves on
+            row_of[column] = row_of[came_from[column]]
+            column = came_from[column]
+    columns = np.empty(n_rows, np.int64)
+    for column in range(n_columns):
+        if row_of[column] >= 0:
+            columns[row_of[column]] = column
+    return columns

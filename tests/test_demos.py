@@ -1,0 +1,178 @@
+"""demos/fields.py draws what the parser did, where it did it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import openpaf
+from openpaf.decoding import find_peaks, match_limbs, score_limbs
+
+
+@pytest.fixture(scope="module")
+def demo(repo_root: Path) -> ModuleType:
+    """The script as a module: demos are not installed."""
+    spec = importlib.util.spec_from_file_location("demo_fields", repo_root / "demos" / "fields.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["demo_fields"] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def photo(repo_root: Path) -> Path:
+    return repo_root / "data" / "photos" / "astronaut.jpg"
+
+
+def blank(grid: openpaf.Grid, h: int, w: int) -> openpaf.Fields:
+    skeleton = openpaf.Skeleton.COCO17
+    return openpaf.Fields(
+        heatmaps=np.zeros((skeleton.n_joints + 1, h, w)),
+        pafs=np.zeros((skeleton.n_limbs, 2, h, w)),
+        heatmap_grid=grid,
+        paf_grid=grid,
+        skeleton=skeleton,
+    )
+
+
+def test_picture_and_json(demo: ModuleType, photo: Path, tmp_path: Path) -> None:
+    png, file = tmp_path / "fields.png", tmp_path / "fields.json"
+    options = ["--limb", "left_shoulder-left_elbow", "--output", str(png), "--json", str(file)]
+    assert demo.main([str(photo), *options]) == 0
+    with Image.open(png) as picture:
+        assert picture.format == "PNG"
+        # Four panels of 800 x 800 px, each with a header of 60 px and a margin of 4 px around.
+        assert picture.size == (2 * 808, 2 * 868)
+
+    estimator = openpaf.PoseEstimator()
+    fields = estimator.fields(photo)
+    peaks = find_peaks(fields, estimator.config)
+    limbs = score_limbs(fields, peaks, estimator.config)
+    told = json.loads(file.read_text())
+    letterbox = openpaf.Letterbox.fit((512, 512), estimator.size)
+    np.testing.assert_allclose([peak["score"] for peak in told["peaks"]], peaks.scores)
+    np.testing.assert_allclose(
+        [peak["xy"] for peak in told["peaks"]], letterbox.points_to_image(peaks.xy)
+    )
+    np.testing.assert_allclose([limb["score"] for limb in told["limbs"]], limbs.scores)
+    np.testing.assert_array_equal([limb["peaks"] for limb in told["limbs"]], limbs.peaks)
+    chosen = match_limbs(limbs, estimator.config)
+    assert sum(limb["chosen"] for limb in told["limbs"]) == len(chosen.types)
+    for limb in told["limbs"]:
+        assert limb["limb"] == "-".join(told["peaks"][p]["joint"] for p in limb["peaks"])
+
+
+def test_people_have_their_peaks(demo: ModuleType, photo: Path) -> None:
+    estimator = openpaf.PoseEstimator()
+    parse = demo.Parse.of(estimator.fields(photo), estimator.config)
+    poses = estimator(photo)
+    assert len(poses) == len(parse.people) > 0
+    np.testing.assert_array_equal(parse.owners.sum(axis=1), (poses.scores > 0).sum(axis=1))
+    assert (parse.limb_owners & parse.chosen).any(axis=1).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.5, 4.0])
+@pytest.mark.parametrize("cell", [(2, 3), (7, 5)])
+def test_overlay_lies_where_the_grid_says(
+    demo: ModuleType, offset: float, cell: tuple[int, int]
+) -> None:
+    grid = openpaf.Grid(8, offset)
+    fields = blank(grid, 9, 12)
+    column, row = cell
+    fields.heatmaps[0, row, column] = 1
+    same = openpaf.Letterbox(image_hw=(72, 96), resized_hw=(72, 96), size_hw=(72, 96))
+    values = demo.View(same, same).field(fields.heatmaps[0], grid)
+    assert values.shape == (72, 96)
+    y, x = np.indices(values.shape)
+    middle = [(axis * values).sum() / values.sum() for axis in (x, y)]
+    np.testing.assert_allclose(middle, grid.to_px(np.array(cell)), atol=0.05)
+    if offset == 4:  # then the cell is on a pixel, which has all of it
+        assert values[int(grid.to_px(row)), int(grid.to_px(column))] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("crop", [None, (50, 20, 170, 120)])
+def test_overlay_and_points_agree_in_a_scaled_and_cropped_view(
+    demo: ModuleType, crop: tuple[int, int, int, int] | None
+) -> None:
+    view = demo.View.of(openpaf.Letterbox.fit((150, 200), 96), crop)
+    grid = openpaf.Grid(8)
+    fields = blank(grid, 12, 16)
+    fields.heatmaps[0, 5, 7] = 1
+    values = view.field(fields.heatmaps[0], grid)
+    y, x = np.indices(values.shape)
+    middle = [(axis * values).sum() / values.sum() for axis in (x, y)]
+    np.testing.assert_allclose(middle, view.points(grid.to_px(np.array((7, 5)))), atol=0.3)
+    image = np.zeros((150, 200, 3), np.uint8)
+    assert view.photo(image).shape[:2] == values.shape
+
+
+def test_an_arrow_is_at_its_cell(demo: ModuleType) -> None:
+    grid = openpaf.Grid(8)
+    fields = blank(grid, 12, 16)
+    fields.pafs[0, 0, 5, 7] = 1
+    view = demo.View.of(openpaf.Letterbox.fit((96, 128), 96), None)
+    shown = demo.Shown.of(fields.skeleton, None, "left_elbow-left_shoulder")
+    canvas = demo.draw_pafs(np.full((*view.panel.size_hw, 3), 200, np.uint8), fields, view, shown)
+    black = np.argwhere(canvas.max(axis=2) < 40)[:, ::-1]
+    x, y = view.points(grid.to_px(np.array((7, 5))))
+    assert abs(np.median(black[:, 1]) - y) < 2
+    assert np.ptp(black[:, 0]) > 3 * np.ptp(black[:, 1]) / 2  # it lies along x
+    assert black[:, 0].min() < x < black[:, 0].max()
+
+
+def test_nobody_there(demo: ModuleType, tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60), (90, 90, 90)).save(tmp_path / "empty.png")
+    output = tmp_path / "out.png"
+    assert demo.main([str(tmp_path / "empty.png"), "--size", "64", "--output", str(output)]) == 0
+    assert output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--joint", "nose_tip"], "joint 'nose_tip' is not in skeleton"),
+        (["--limb", "nose-left_ankle"], "limb 'nose-left_ankle' is not in skeleton"),
+        (["--size", "7"], "size"),
+        (["--crop", "600", "0", "700", "9"], "--crop"),
+        (["--colour"], "--colour"),
+        (["--model", "missing.safetensors"], "missing.safetensors"),
+        (["--output", "no/such/folder/fields.png"], "no/such/folder"),
+    ],
+)
+def test_bad_use_is_one_line_and_2(
+    demo: ModuleType,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert demo.main([str(photo), *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_photo_is_missing_or_would_be_replaced(
+    demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "photo.png"
+    assert demo.main([str(picture)]) == 2
+    Image.new("RGB", (80, 60)).save(picture)
+    before = picture.read_bytes()
+    assert demo.main([str(picture), "--output", str(picture)]) == 2
+    assert picture.read_bytes() == before
+    assert capsys.readouterr().err.count("\n") == 2
