@@ -32,15 +32,21 @@ from openpaf.evaluation.coco import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
 # The paper's parser, without what this library adds after matching.
-PAPER = {"runners_up": 0, "join_distance": 0, "complete_distance": 0, "share_threshold": 2.0,
-         "weak_peak_threshold": 0.2}  # fmt: skip
+PAPER: dict[str, Any] = {
+    "matching": "greedy",
+    "runners_up": 0,
+    "join_distance": 0,
+    "complete_distance": 0,
+    "share_threshold": 2.0,
+    "weak_peak_threshold": 0.2,
+}
 CHOICES: list[tuple[str, dict[str, Any]]] = [
-    ("PAF, greedy, redundant: the default", {}),
-    ("PAF, optimal, redundant", {"matching": "optimal"}),
-    ("PAF, greedy, tree", {"graph": "tree"}),
-    ("PAF, optimal, tree", {"graph": "tree", "matching": "optimal"}),
-    ("one midpoint, greedy, redundant", {"association": "one_midpoint"}),
-    ("two midpoints, greedy, redundant", {"association": "two_midpoints"}),
+    ("PAF, optimal, redundant: the default", {}),
+    ("PAF, greedy, redundant", {"matching": "greedy"}),
+    ("PAF, optimal, tree", {"graph": "tree"}),
+    ("PAF, greedy, tree", {"graph": "tree", "matching": "greedy"}),
+    ("one midpoint, optimal, redundant", {"association": "one_midpoint"}),
+    ("two midpoints, optimal, redundant", {"association": "two_midpoints"}),
     ("as in the paper: PAF, greedy, tree", {"graph": "tree", **PAPER}),
     ("as in the paper, redundant", PAPER),
     ("as in the paper, one midpoint", {"association": "one_midpoint", **PAPER}),
@@ -92,7 +98,7 @@ def print_choices(truth: Any, scenes: list[Scene], data: Path) -> None:
         print(f"{name:36} " + " ".join(f"{value:7.4f}" for value in ap) + f" {ms / base:5.1f}x")
     full = [(s.image_id, s.letterbox, encode_fields(s.poses.to(FULL), s.size_hw)) for s in scenes]
     ap_full = _ap(truth, full, DecodeConfig(graph="full"))
-    print(f"{'PAF, greedy, full (136 limbs)':36} {ap_full:7.4f}")
+    print(f"{'PAF, optimal, full (136 limbs)':36} {ap_full:7.4f}")
 
 
 def _ap(truth: Any, photos: Sequence[tuple[int, Any, Fields]], config: DecodeConfig) -> float:
@@ -118,6 +124,9 @@ def print_optimum(truth: Any, scenes: list[Scene], most_people: int) -> None:
     print(f"{'matching':36} {'AP':>7} {'weight':>8} {'ms':>9}")
     config = DecodeConfig(**PAPER)
     fields = [fields_of(s, noise=1.0) for s in few]
+    for f in fields[:1]:  # compiled before anything is timed
+        for matching in ("optimal", "greedy"):
+            match_limbs(score_limbs(f, find_peaks(f)), DecodeConfig(matching=matching))
     steps = [(p := find_peaks(f, config), score_limbs(f, p, config)) for f in fields]
     optima: list[float] = []
     for matching in ("exact", "optimal", "greedy"):
@@ -157,9 +166,9 @@ def plot_times(file: Path) -> None:
 
     counts = (1, 2, 4, 9, 16, 30, 50, 100, 200)
     lines: list[tuple[str, DecodeConfig]] = [
-        ("greedy, 28 limbs (default)", DecodeConfig()),
-        ("greedy, tree of 16 limbs", DecodeConfig(graph="tree")),
-        ("Hungarian, 28 limbs", DecodeConfig(matching="optimal")),
+        ("optimal, 28 limbs (default)", DecodeConfig()),
+        ("optimal, tree of 16 limbs", DecodeConfig(graph="tree")),
+        ("greedy, 28 limbs", DecodeConfig(matching="greedy")),
     ]
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, config in lines:

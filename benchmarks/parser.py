@@ -193,7 +193,7 @@ def print_times() -> None:
     import reference_decoder
 
     print(f"\n{'people':>6} {'found':>6} {'decode ms':>10} {'peaks':>8} {'limbs':>8} {'match':>8} "
-          f"{'people':>8} {'19 limbs':>9} {'NumPy':>9}   coco17, 28 limbs, 46 x 82 cells")  # fmt: skip
+          f"{'people':>8} {'19 limbs':>9} {'NumPy':>9}  46 x 82 cells, 28 limbs")  # fmt: skip
     measured = {}
     for n_people in (1, 9, 30, 50, 100, 200):
         poses = random_people(n_people, (368, 656), np.random.default_rng(n_people))

@@ -127,4 +127,4 @@ class PoseEstimator:
         if self.weights.result is None:
             return poses
         poses = poses.to(self.weights.result)
-        return poses[(poses.scores > 0).any(axis=1)]
+        return poses[np.flatnonzero((poses.scores > 0).any(axis=1))]

@@ -142,7 +142,8 @@ def _as_float32(name: str, array: Any) -> NDArray[np.float32]:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, refused below
-        array = np.ascontiguousarray(array, np.float32)
+        # Writable too: the kernels are compiled for such arrays, and again for any others.
+        array = np.require(array, np.float32, ["C", "A", "W"])
     # A sum is finite only if every term is; it is several times faster than looking at each.
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.isfinite(array.sum(dtype=np.float64))

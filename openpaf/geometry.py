@@ -31,18 +31,19 @@ class Grid:
             with themselves, by up to half a cell.
 
     Raises:
-        ValueError: If the stride is below 1 or the offset is not finite.
+        ValueError: If the stride is not a whole number from 1 to a million, or the offset is not
+            finite or beyond a billion.
     """
 
     stride: int
     offset: float | None = None
 
     def __post_init__(self) -> None:
-        if int(self.stride) != self.stride or self.stride < 1:
+        if not 1 <= self.stride <= 1_000_000 or int(self.stride) != self.stride:
             raise ValueError(f"stride: expected a whole number of px >= 1, got {self.stride!r}")
         object.__setattr__(self, "stride", int(self.stride))
         offset = (self.stride - 1) / 2 if self.offset is None else float(self.offset)
-        if not math.isfinite(offset):
+        if not abs(offset) <= 1e9:
             raise ValueError(f"offset: expected a finite number of px, got {offset!r}")
         object.__setattr__(self, "offset", offset)
 

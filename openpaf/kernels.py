@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -30,8 +30,8 @@ def part(function: Function) -> Function:
     It must not be called from Python: once two kernels that share it are loaded from the cache,
     numba takes the one's constants for the other's, and fails.
     """
-    compiled: Function = numba.njit(nogil=True, error_model="numpy")(function)
-    return compiled
+    compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    return cast(Function, compiled)
 
 
 def inlined(function: Function) -> Function:
@@ -40,5 +40,5 @@ def inlined(function: Function) -> Function:
     For the small functions of inner loops: a call counts the references of every array that it
     passes, which took eight times as long as merging two fragments does.
     """
-    compiled: Function = numba.njit(inline="always", error_model="numpy")(function)
-    return compiled
+    compiled: Any = numba.njit(inline="always", error_model="numpy")(function)
+    return cast(Function, compiled)

@@ -9,6 +9,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from openpaf import DecodeConfig, Fields, Poses
 from openpaf.decoding import Limbs, Peaks
@@ -127,16 +128,40 @@ def _bilinear(field, x, y):
 
 
 def match_limbs(candidates: Limbs, config: DecodeConfig) -> Limbs:
+    first = _assigned(candidates) if config.matching == "optimal" else []
+    rest = [i for i in _greedy(candidates, config) if i not in set(first)]
+    if config.matching == "optimal" and config.runners_up == 0:
+        rest = []
+    chosen = np.array(first + rest, np.int64)
+    return Limbs(*(column[chosen] for column in candidates))
+
+
+def _assigned(candidates: Limbs) -> list[int]:
+    """Limb by limb the assignment of the largest total weight, by scipy."""
+    chosen = []
+    for limb in set(candidates.types.tolist()):
+        rows = np.flatnonzero(candidates.types == limb)
+        (first, a), (second, b) = (
+            np.unique(candidates.peaks[rows, side], return_inverse=True) for side in (0, 1)
+        )
+        total, index = np.zeros((len(first), len(second))), np.full((len(first), len(second)), -1)
+        total[a, b], index[a, b] = candidates.weights[rows], rows
+        taken = index[linear_sum_assignment(total, maximize=True)]
+        chosen += taken[taken >= 0].tolist()
+    return sorted(chosen, key=lambda i: -candidates.weights[i])
+
+
+def _greedy(candidates: Limbs, config: DecodeConfig) -> list[int]:
     taken: dict[tuple[int, ...], int] = {}
     chosen = []
     for i in np.argsort(-candidates.weights, kind="stable"):
         limb, (a, b) = int(candidates.types[i]), candidates.peaks[i].tolist()
         ends = ((limb, 0, a), (limb, 1, b))
         if all(taken.get(end, 0) <= config.runners_up for end in ends):
-            chosen.append(i)
+            chosen.append(int(i))
             for end in ends:
                 taken[end] = taken.get(end, 0) + 1
-    return Limbs(*(column[np.array(chosen, np.int64)] for column in candidates))
+    return chosen
 
 
 class _People:

@@ -267,8 +267,8 @@ def test_optimal_matching_beats_greedy_where_the_best_pair_blocks_two_good_ones(
         scores=np.array([0.9, 0.8, 0.8], np.float32),
         weights=np.array([0.9, 0.8, 0.8], np.float32),
     )
-    greedy = match_limbs(candidates, DecodeConfig(runners_up=0))
-    optimal = match_limbs(candidates, DecodeConfig(matching="optimal"))
+    greedy = match_limbs(candidates, DecodeConfig(matching="greedy", runners_up=0))
+    optimal = match_limbs(candidates, DecodeConfig(runners_up=0))
     assert greedy.peaks.tolist() == [[0, 2]]
     assert optimal.peaks.tolist() == [[0, 3], [1, 2]]
     assert len(match_limbs(candidates).peaks) == 3  # runners-up
@@ -289,7 +289,7 @@ def test_optimal_matching_is_scipys_assignment():
         weights = table[types, a, b].astype(np.float32)
         pairs = np.stack([a, b + n_a], axis=1).astype(np.int32)
         limbs = Limbs(types.astype(np.int32), pairs, weights, weights)
-        chosen = match_limbs(limbs, DecodeConfig(matching="optimal"))
+        chosen = match_limbs(limbs, DecodeConfig(runners_up=0))
         best = sum(t[linear_sum_assignment(t, maximize=True)].sum() for t in table)
         assert chosen.weights.sum() == pytest.approx(best, abs=1e-4)
         assert (np.diff(chosen.weights) <= 0).all()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from openpaf.errors import WeightsError
 from openpaf.channels import CHANNEL_ORDERS
+from openpaf.errors import WeightsError
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
 from openpaf.networks import LightweightNetwork, build

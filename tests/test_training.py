@@ -23,7 +23,7 @@ from openpaf.training.config import SetConfig, TrainConfig, read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
 from openpaf.training.loop import learning_rate, train
-from openpaf.training.losses import Teacher, fields_loss, own_channels
+from openpaf.training.losses import Teacher, fields_loss
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.weights import load_model
 

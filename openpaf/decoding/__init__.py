@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from openpaf.decoding.config import DecodeConfig
 from openpaf.decoding.compiled import decode_compiled
+from openpaf.decoding.config import DecodeConfig
 from openpaf.decoding.limbs import Limbs, match_limbs, score_limbs
 from openpaf.decoding.peaks import Peaks, find_peaks
 from openpaf.decoding.people import assemble_people

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from openpaf.decoding.sorting import falling
 from openpaf.kernels import part
+
+_MOST = 64  # contested peaks
 
 
 @part
@@ -13,6 +16,9 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
 
     Most candidates have both their peaks to themselves and are taken at once; the Hungarian
     algorithm solves what is left of a limb, nearly always two or three people side by side.
+
+    Of a limb with more than ``_MOST`` contested peaks at both ends, which no crowd has, candidates
+    are taken by falling weight: the algorithm's time grows with the cube.
 
     Args:
         types: (M,) int32, rising.
@@ -64,6 +70,8 @@ def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untype
                 count[side, peak] = 0
                 place[side, peak] = sizes[side]
                 sizes[side] += 1
+    if sizes.min() > _MOST:
+        return _take_by_weight(candidates, pairs, weights, place, sizes)
     # The algorithm wants no more rows than columns.
     rows, columns = (0, 1) if sizes[0] <= sizes[1] else (1, 0)
     cost = np.zeros((sizes[rows], sizes[columns]))  # what is no candidate adds nothing
@@ -76,6 +84,20 @@ def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untype
     for row, column in enumerate(_hungarian(cost)):
         if index[row, column] >= 0:
             taken[n] = index[row, column]
+            n += 1
+    return taken[:n]
+
+
+@part
+def _take_by_weight(candidates, pairs, weights, place, sizes):  # type: ignore[no-untyped-def]
+    is_taken = np.zeros((2, sizes.max()), np.bool_)
+    taken = np.empty(sizes.min(), np.int32)
+    n = 0
+    for i in candidates[falling(weights[candidates])]:
+        row, column = place[0, pairs[i, 0]], place[1, pairs[i, 1]]
+        if not is_taken[0, row] and not is_taken[1, column]:
+            is_taken[0, row] = is_taken[1, column] = True
+            taken[n] = i
             n += 1
     return taken[:n]
 

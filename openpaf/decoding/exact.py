@@ -1,4 +1,4 @@
-"""All limbs chosen at once, the optimum that matching limb by limb comes near; small scenes only."""
+"""All limbs chosen at once: the optimum that matching limb by limb comes near."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _solve(rows: list[tuple[list[int], int]], weights: NDArray[np.float32]) -> N
     result = milp(
         -weights.astype(np.float64),
         constraints=constraints,
-        integrality=np.ones(n),
+        integrality=np.ones(n, np.int64),
         bounds=Bounds(0, 1),
         options={"time_limit": 120, "mip_rel_gap": 0},
     )

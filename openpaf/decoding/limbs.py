@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.decoding.config import ASSOCIATIONS, DecodeConfig
 from openpaf.decoding.assignment import match_optimal
+from openpaf.decoding.config import ASSOCIATIONS, DecodeConfig
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _LARGEST, Peaks, _grown
+from openpaf.decoding.sorting import falling
 from openpaf.fields import Fields
 from openpaf.kernels import inlined, kernel, part
 from openpaf.skeleton import Skeleton
@@ -74,8 +75,10 @@ def match_limbs(
 ) -> Limbs:
     """The limbs to believe, in the order in which to believe them.
 
-    Greedy matching takes each limb's candidates by falling weight, as long as neither peak has a
-    better one; ``runners_up`` more of each peak are kept, for where the better ones turn out to
+    Optimal matching is the assignment of the largest total weight of each limb. Greedy matching
+    takes each limb's candidates by falling weight, as long as neither peak has a better one: where
+    people stand side by side it may give one the arm of another, who is left with none. After
+    either, ``runners_up`` more of each peak are kept, for where the better ones turn out to
     contradict a whole person.
 
     Args:
@@ -84,7 +87,8 @@ def match_limbs(
         peaks: Those between which the candidates are; only for ``matching="exact"``.
 
     Returns:
-        Some of the candidates, by falling weight.
+        Some of the candidates, in the order in which to believe them: those matched by falling
+        weight, then the runners-up.
 
     Raises:
         ValueError: If ``matching`` is ``"exact"`` and peaks are missing or the scene is too large.
@@ -182,8 +186,10 @@ def _clamped_cells(xy, stride, offset, h, w):  # type: ignore[no-untyped-def]
     """Peaks in cells of the PAFs, inside the field: so is every point between two of them."""
     cells = np.empty((2, len(xy)), np.float32)
     for p in range(len(xy)):
-        cells[0, p] = min(max((xy[p, 0] - offset) / stride, 0.0), w - 1.0)
-        cells[1, p] = min(max((xy[p, 1] - offset) / stride, 0.0), h - 1.0)
+        x, y = (xy[p, 0] - offset) / stride, (xy[p, 1] - offset) / stride
+        # In this order NaN, which would be an index anywhere in memory, becomes 0.
+        cells[0, p] = min(x, w - 1.0) if x > 0 else 0.0
+        cells[1, p] = min(y, h - 1.0) if y > 0 else 0.0
     return cells
 
 
@@ -294,16 +300,28 @@ def _match_alone(*arguments):  # type: ignore[no-untyped-def]
 
 @part
 def _match(types, pairs, scores, weights, is_optimal, n_chances):  # type: ignore[no-untyped-def]
-    if is_optimal:
-        chosen = match_optimal(types, pairs, weights)
-        return chosen[_falling(weights[chosen])]
-    return _match_greedy(types, pairs, scores, weights, n_chances)
+    if not is_optimal:
+        return _match_greedy(types, pairs, scores, weights, n_chances)
+    chosen = match_optimal(types, pairs, weights)
+    chosen = chosen[falling(weights[chosen])]
+    if n_chances == 1:
+        return chosen
+    is_chosen = np.zeros(len(types), np.bool_)
+    is_chosen[chosen] = True
+    order = np.empty(len(types), np.int32)
+    order[: len(chosen)] = chosen
+    n = len(chosen)
+    for i in _match_greedy(types, pairs, scores, weights, n_chances):
+        if not is_chosen[i]:
+            order[n] = i
+            n += 1
+    return order[:n]
 
 
 @part
 def _match_greedy(types, pairs, scores, weights, n_chances):  # type: ignore[no-untyped-def]
     """Indices of the candidates to keep, by falling weight."""
-    order = _falling(weights)
+    order = falling(weights)
     if len(order) == 0:
         return order
     n_peaks = pairs.max() + 1
@@ -318,36 +336,6 @@ def _match_greedy(types, pairs, scores, weights, n_chances):  # type: ignore[no-
             order[n] = i
             n += 1
     return order[:n]
-
-
-@part
-def _falling(values):  # type: ignore[no-untyped-def]
-    """Indices by falling value, equal ones in order: a radix sort of floats that are >= 0."""
-    n = len(values)
-    order = np.arange(n).astype(np.int32)
-    if n < 48:
-        for i in range(1, n):
-            item, j = order[i], i
-            while j > 0 and values[order[j - 1]] < values[item]:
-                order[j] = order[j - 1]
-                j -= 1
-            order[j] = item
-        return order
-    # The bits of a float that is not negative, read as an integer, sort as the float does.
-    keys = values.view(np.uint32)
-    other = np.empty(n, np.int32)
-    for shift in (0, 11, 22):
-        starts = np.zeros(2049, np.int32)
-        for i in range(n):
-            starts[2048 - ((keys[i] >> np.uint32(shift)) & np.uint32(2047))] += 1
-        for digit in range(1, 2049):
-            starts[digit] += starts[digit - 1]
-        for i in order:  # type: ignore[assignment]
-            digit = 2047 - ((keys[i] >> np.uint32(shift)) & np.uint32(2047))
-            other[starts[digit]] = i
-            starts[digit] += 1
-        order, other = other, order
-    return order
 
 
 @kernel

@@ -89,7 +89,7 @@ def _find_peaks_alone(heatmaps, *numbers):  # type: ignore[no-untyped-def]
 def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):  # type: ignore[no-untyped-def]
     """Arrays of :class:`Peaks`, and how many peaks were beyond the limit."""
     n_joints, h, w = heatmaps.shape[0] - 1, heatmaps.shape[1], heatmaps.shape[2]
-    threshold = np.float32(threshold)
+    threshold = max(np.float32(threshold), np.float32(1e-30))  # what is less has no reciprocal
     starts = np.zeros(n_joints + 1, np.int32)
     xy = np.empty((_FIRST_CAPACITY, 2), np.float32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
@@ -258,7 +258,7 @@ def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-
     if math.isnan(before) and math.isnan(after):
         return 0.0, 0.0
     if math.isnan(before) or math.isnan(after):  # at the border: the curvature is not seen
-        curvature = 1 / (sigma * sigma)
+        curvature = min(1 / (sigma * sigma), 1e6)
         slope = -before - 0.5 * curvature if math.isnan(after) else after + 0.5 * curvature
     else:
         weight_a = 0.0 if math.isnan(a1) else math.exp(2 * a1)

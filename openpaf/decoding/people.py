@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.config import DecodeConfig
-from openpaf.decoding.limbs import Limbs, _falling
+from openpaf.decoding.limbs import Limbs
 from openpaf.decoding.peaks import Peaks
+from openpaf.decoding.sorting import falling
 from openpaf.kernels import inlined, kernel, part
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
@@ -48,7 +49,8 @@ def assemble_people(
     """
     config = config or DecodeConfig()
     tables, numbers = _tables(skeleton), _people_numbers(config)
-    return _poses(*_assemble_alone(*peaks, limbs.peaks, limbs.scores, *tables, *numbers), skeleton)
+    arrays = _assemble_alone(*peaks, limbs.peaks, limbs.scores, *tables, *numbers)
+    return _poses(arrays[0], arrays[1], arrays[2], skeleton)
 
 
 def _people_numbers(config: DecodeConfig) -> tuple[float | int, ...]:
@@ -160,7 +162,7 @@ def _assemble(  # type: ignore[no-untyped-def]
         out_scores[person, f.joint[p]] = scores[p]
     boxes = _boxes(out_xy, out_scores)
     person_scores = _person_scores(out_xy, out_scores, strong, score_size)
-    order = _falling(person_scores)
+    order = falling(person_scores)
     n = 0
     for i in order:
         if person_scores[i] >= min_person_score and not _is_duplicate(
@@ -228,7 +230,7 @@ def _join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
     sizes = np.empty(len(order), np.float32)
     for i, p in enumerate(order):
         sizes[i] = _diagonal(f, p)
-    order = order[_falling(sizes)]
+    order = order[falling(sizes)]
     for i in range(len(order) - 1, 0, -1):
         q = order[i]
         best, best_gap = -1, np.float64(distance)
@@ -293,7 +295,7 @@ def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-un
     """Peaks left over, the highest first, are given to who lacks them nearby."""
     people = np.flatnonzero(f.size > 1)
     left_over = np.flatnonzero((f.size == 1) | ((f.size == 0) & (f.name == np.arange(len(scores)))))
-    for q in left_over[_falling(scores[left_over])]:
+    for q in left_over[falling(scores[left_over])]:
         k = f.joint[q]
         best, best_gap = -1, np.float64(distance)
         for p in people:

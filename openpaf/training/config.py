@@ -12,9 +12,7 @@ from typing import Any
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 
-SKELETONS = {
-    skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)
-}
+SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 
 
 @dataclass(frozen=True, kw_only=True)

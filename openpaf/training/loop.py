@@ -76,8 +76,12 @@ class _Run:
             paf_grid=Grid(8, config.paf_offset),
             seed=config.seed,
         )
-        self.network = LightweightNetwork(self.skeleton, n_refinement_stages=config.n_refinement_stages)
-        self.teacher = _load_teacher(config.teacher, self.skeleton, self.device) if config.teacher else None
+        self.network = LightweightNetwork(
+            self.skeleton, n_refinement_stages=config.n_refinement_stages
+        )
+        self.teacher = (
+            _load_teacher(config.teacher, self.skeleton, self.device) if config.teacher else None
+        )
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
 
@@ -108,7 +112,10 @@ class _Run:
         first = 10**9
         last = first + self.config.fit_batches
         fit_new_limbs(
-            self.network, zoo, self.skeleton, lambda: map(filler.fill, self.maker.stream(first, last))
+            self.network,
+            zoo,
+            self.skeleton,
+            lambda: map(filler.fill, self.maker.stream(first, last)),
         )
 
     def _refuse_other_config(self, saved: dict[str, Any]) -> None:
