@@ -17,6 +17,7 @@ import contextlib
 import io
 import math
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -210,8 +211,28 @@ def print_times() -> None:
         print(f"{len(poses):6} {found:6} {times[0]:10.4f} "
               + " ".join(f"{step:8.4f}" for step in times[1:5])
               + "".join(f" {ms:9.4f}" for ms in times[5:]))  # fmt: skip
+    print(f"first parse of a process, kernels from the cache: {first_parse_ms():.0f} ms")
     power = math.log(measured[200] / measured[9]) / math.log(200 / 9)
     print(f"time grows with people to the power {power:.2f} from 9 to 200")
+
+
+FIRST_PARSE = """
+import time
+import numpy as np
+from openpaf import Fields, Grid, Skeleton, decode
+shape = (46, 82)
+fields = Fields(heatmaps=np.zeros((18, *shape)), pafs=np.zeros((56, *shape)),
+                heatmap_grid=Grid(8), paf_grid=Grid(8), skeleton=Skeleton.COCO17)
+start = time.perf_counter()
+decode(fields)
+print((time.perf_counter() - start) * 1000)
+"""
+
+
+def first_parse_ms() -> float:
+    """Ms of the first call of decode in a fresh process; the best of three."""
+    command = [sys.executable, "-c", FIRST_PARSE]
+    return min(float(subprocess.check_output(command)) for _ in range(3))
 
 
 def step_times(fields: Fields) -> list[float]:

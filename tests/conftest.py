@@ -26,7 +26,7 @@ def forget_stale_kernels(package: Path) -> None:
     """Deletes the compiled kernels of a package if any of their sources is newer than one of them.
 
     numba looks for changes only in the file of the kernel that it has in its cache, not in those
-    of the kernels that this one calls: after a change of peaks.py, the whole parser in greedy.py
+    of the kernels that this one calls: after a change of peaks.py, the whole parser in compiled.py
     would be tested as it was before. Another process may be deleting or compiling at the same
     time, and the folder may not be writable: what cannot be looked at or deleted is let be.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +75,11 @@ def test_a_person_alone_comes_back_within_a_quarter_px(x, y, angle, length):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_worst_fields_take_under_a_second(kind):
+def test_the_worst_fields_of_full_size_end_and_give_valid_people(kind):
+    """benchmarks/fuzz.py watches that they take less than a second."""
     fields = strange_fields(kind, 7, 46, 82, Skeleton.COCO17)
     config = DecodeConfig(peak_support=0)
-    decode(fields, config)  # compiled, and its pages touched
-    start = time.perf_counter()
     assert fault_of(decode(fields, config), fields, config) is None
-    assert time.perf_counter() - start < 1
 
 
 def test_nan_and_infinity_are_refused():

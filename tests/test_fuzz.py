@@ -26,7 +26,7 @@ for i, run in enumerate(runs(strange_case({seed}, i) for i in range(345))):
 DECODE = """
 import numpy as np
 import openpaf
-from openpaf.decoding.greedy import _decode
+from openpaf.decoding.compiled import _decode
 
 people = openpaf.Poses.from_keypoints([[(20 + 3 * k, 90 - 4 * k, 1) for k in range(17)]],
                                       openpaf.Skeleton.COCO17)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openpaf import Grid, Poses, Skeleton, encode_fields
+from openpaf import Grid, PoseEstimator, Poses, Skeleton, encode_fields
 from openpaf.geometry import transform_points
 from openpaf.networks import LightweightNetwork
 from openpaf.training.augmentation import AugmentConfig, _random_affine, random_crop
@@ -23,7 +23,7 @@ from openpaf.training.config import SetConfig, TrainConfig, read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
 from openpaf.training.loop import learning_rate, train
-from openpaf.training.losses import Teacher, fields_loss
+from openpaf.training.losses import Teacher, fields_loss, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.weights import load_model
 
@@ -260,6 +260,45 @@ def test_a_teacher_speaks_only_where_labels_are_silent_and_not_trusted(photo_fol
     taught = filled.pafs[:, 2 * ear][silent[:, 2 * ear]]
     assert len(taught)
     assert (taught == -0.5).all()
+
+
+def test_a_network_of_our_own_teaches_every_channel(photo_folder: Path) -> None:
+    batch = maker_for(photo_folder).batch(0)
+    network = LightweightNetwork(S, n_refinement_stages=0).eval()
+    teacher = Teacher(network, S, own_channels(S))
+    filled = teacher.fill(replace(batch, trusted=torch.zeros(3, dtype=torch.bool)))
+    with torch.no_grad():
+        heatmaps, pafs = network((batch.images - 128) / 255)[-1]
+    silent = batch.heatmaps[:, :-1] == 0
+    taught = heatmaps[:, :-1].clamp(0, 1)
+    torch.testing.assert_close(filled.heatmaps[:, :-1][silent], taught[silent])
+    covered = (batch.pafs.view(3, -1, 2, 8, 8) != 0).any(dim=2).repeat_interleave(2, 1)
+    torch.testing.assert_close(filled.pafs[~covered], pafs[~covered])
+    assert torch.equal(filled.pafs[covered], batch.pafs[covered])
+    assert torch.equal(filled.paf_weights, batch.paf_weights)  # there is no limb it does not know
+
+
+def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:
+    redundant = Skeleton.COCO18_REDUNDANT
+    ours, theirs = (maker_for(photo_folder, skeleton=s).batch(0) for s in (S, redundant))
+    nose, neck = redundant.index("nose"), redundant.index("neck")
+    assert torch.equal(ours.heatmaps[:, S.index("nose")], theirs.heatmaps[:, nose])
+    assert theirs.heatmaps[:, neck].max() > 0.5
+    arm = S.limbs.index((S.index("left_shoulder"), S.index("left_elbow")))
+    other = redundant.limbs.index((redundant.index("left_shoulder"), redundant.index("left_elbow")))
+    assert torch.equal(
+        ours.pafs[:, 2 * arm : 2 * arm + 2], theirs.pafs[:, 2 * other : 2 * other + 2]
+    )
+    config = config_for(photo_folder, skeleton="coco18_redundant", steps=1)
+    network, row = load_model(train(config))
+    assert (row.skeleton, row.result) == (redundant, S)
+    assert network(torch.zeros(1, 3, 64, 64))[-1][1].shape[1] == 2 * redundant.n_limbs
+    estimator = PoseEstimator(train(config), size=64)
+    assert estimator.skeleton == S
+    assert estimator.fields(np.zeros((64, 64, 3), np.uint8)).skeleton == redundant
+    assert estimator(np.zeros((64, 64, 3), np.uint8)).xy.shape[1] == 17
+    with pytest.raises(ValueError, match="skeleton: expected one of coco17, coco18_redundant"):
+        config_for(photo_folder, skeleton="coco18")
 
 
 # --- least squares and the start from another skeleton
