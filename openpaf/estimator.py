@@ -58,7 +58,7 @@ class PoseEstimator:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The joints that this model finds."""
+        """The joints of the people that this model finds; its fields may have more."""
         return self.weights.result or self.weights.skeleton
 
     def __call__(self, image: Any) -> Poses:
