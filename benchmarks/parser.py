@@ -98,7 +98,7 @@ def print_real_accuracy(data: Path) -> None:
     if not data.is_dir():
         print(f"no {data}: no real fields", file=sys.stderr)
         return
-    print(f"\n{'fields of':20} {'limbs':12} {'size':6} {'AP':>6} {'AP50':>6} {'AP75':>6} {'AR':>6}"
+    print(f"\n{'fields of':20} {'joints, limbs':12} {'size':6} {'AP':>6} {'AP50':>6} {'AP75':>6} {'AR':>6}"
           "  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
     for name, estimator in models(TEACHER):
         truth, photos = fields_of_photos(data, estimator)
@@ -109,7 +109,8 @@ def print_real_accuracy(data: Path) -> None:
         ids = [photo.image_id for photo in photos]
         stats = evaluate(truth, rows, ids)
         precision, recall = precision_at(truth, rows, ids, min_score=0.3)
-        limbs = f"{estimator.skeleton.name} {estimator.skeleton.n_limbs}"
+        skeleton = estimator.weights.skeleton
+        limbs = f"{skeleton.n_joints} + {skeleton.n_limbs}"
         print(f"{name:20} {limbs:12} {estimator.size:<6} "
               + " ".join(f"{stats[key]:6.4f}" for key in ("AP", "AP50", "AP75", "AR"))
               + f"  {precision:.3f} / {recall:.3f}")  # fmt: skip

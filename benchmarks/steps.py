@@ -56,7 +56,7 @@ def main() -> None:
             pafs=pafs[0],
             heatmap_grid=estimator.weights.heatmap_grid,
             paf_grid=estimator.weights.paf_grid,
-            skeleton=estimator.skeleton,
+            skeleton=estimator.weights.skeleton,
         )
         peaks = timed("4 find_peaks", lambda: find_peaks(fields, config))
         candidates = timed("5 score_limbs", lambda: score_limbs(fields, peaks, config))

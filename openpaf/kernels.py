@@ -30,7 +30,9 @@ def part(function: Function) -> Function:
     It must not be called from Python: once two kernels that share it are loaded from the cache,
     numba takes the one's constants for the other's, and fails.
     """
-    compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(
+        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
     return cast(Function, compiled)
 
 

@@ -74,7 +74,7 @@ def test_picture_and_json(demo: ModuleType, photo: Path, tmp_path: Path) -> None
 def test_people_have_their_peaks(demo: ModuleType, photo: Path) -> None:
     estimator = openpaf.PoseEstimator()
     parse = demo.Parse.of(estimator.fields(photo), estimator.config)
-    poses = estimator(photo)
+    poses = openpaf.decode(parse.fields, estimator.config)
     assert len(poses) == len(parse.people) > 0
     np.testing.assert_array_equal(parse.owners.sum(axis=1), (poses.scores > 0).sum(axis=1))
     assert (parse.limb_owners & parse.chosen).any(axis=1).all()

@@ -29,7 +29,9 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
         Cao et al., CVPR 2017, equations 12 to 14; Kuhn, The Hungarian method, 1955.
     """
     n = len(types)
-    n_peaks = pairs.max() + 1 if n else 0
+    n_peaks = 0
+    for i in range(n):
+        n_peaks = max(n_peaks, pairs[i, 0] + 1, pairs[i, 1] + 1)
     # How many candidates of the limb a peak has, and its row or column in the assignment.
     count, place = np.zeros((2, n_peaks), np.int32), np.empty((2, n_peaks), np.int32)
     chosen, n_chosen = np.empty(n, np.int32), 0
@@ -70,7 +72,7 @@ def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untype
                 count[side, peak] = 0
                 place[side, peak] = sizes[side]
                 sizes[side] += 1
-    if sizes.min() > _MOST:
+    if min(sizes[0], sizes[1]) > _MOST:
         return _take_by_weight(candidates, pairs, weights, place, sizes)
     # The algorithm wants no more rows than columns.
     rows, columns = (0, 1) if sizes[0] <= sizes[1] else (1, 0)
@@ -90,8 +92,8 @@ def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untype
 
 @part
 def _take_by_weight(candidates, pairs, weights, place, sizes):  # type: ignore[no-untyped-def]
-    is_taken = np.zeros((2, sizes.max()), np.bool_)
-    taken = np.empty(sizes.min(), np.int32)
+    is_taken = np.zeros((2, max(sizes[0], sizes[1])), np.bool_)
+    taken = np.empty(min(sizes[0], sizes[1]), np.int32)
     n = 0
     for i in candidates[falling(weights[candidates])]:
         row, column = place[0, pairs[i, 0]], place[1, pairs[i, 1]]
@@ -113,11 +115,12 @@ def _hungarian(cost):  # type: ignore[no-untyped-def]
     row_potential, column_potential = np.zeros(n_rows), np.zeros(n_columns + 1)
     row_of = np.full(n_columns + 1, -1)  # the last column is where a new row stands first
     came_from = np.empty(n_columns + 1, np.int64)
+    distance, done = np.empty(n_columns + 1), np.empty(n_columns + 1, np.bool_)
     for new in range(n_rows):
         row_of[n_columns] = new
         column = n_columns
-        distance = np.full(n_columns + 1, np.inf)
-        done = np.zeros(n_columns + 1, np.bool_)
+        for other in range(n_columns + 1):
+            distance[other], done[other] = np.inf, False
         while row_of[column] >= 0:
             done[column] = True
             row, nearest, step = row_of[column], -1, np.inf

@@ -141,7 +141,8 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     h, w = pafs.shape[2], pafs.shape[3]
     cells = _clamped_cells(xy, stride, offset, h, w)
     types = np.empty(_FIRST_CAPACITY, np.int32)
-    pairs = np.empty((_FIRST_CAPACITY, 2), np.int32)
+    first = np.empty(_FIRST_CAPACITY, np.int32)
+    second = np.empty(_FIRST_CAPACITY, np.int32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
     n_may_fail = int(n_samples * (1 - fraction) + 1e-6)
     point_threshold = np.float32(point_threshold)
@@ -170,15 +171,17 @@ def _score_limbs(  # type: ignore[no-untyped-def]
                     score = _presence(field, cells, a, b, association)
                 if score >= threshold and score > 0:
                     if n == len(types):
-                        types, pairs, scores = _grown(types), _grown(pairs), _grown(scores)
-                    types[n], pairs[n, 0], pairs[n, 1] = limbs[i, 0], a, b
+                        types, scores = _grown(types), _grown(scores)
+                        first, second = _grown(first), _grown(second)
+                    types[n], first[n], second[n] = limbs[i, 0], a, b
                     scores[n] = min(score, _LARGEST)
                     n += 1
-    weights = np.empty(n, np.float32)
+    pairs, weights = np.empty((n, 2), np.int32), np.empty(n, np.float32)
     for i in range(n):
+        pairs[i, 0], pairs[i, 1] = first[i], second[i]
         weaker = min(peak_scores[pairs[i, 0]], peak_scores[pairs[i, 1]])
         weights[i] = min(scores[i] * math.sqrt(weaker), _LARGEST)
-    return types[:n].copy(), pairs[:n].copy(), scores[:n].copy(), weights
+    return types[:n].copy(), pairs, scores[:n].copy(), weights
 
 
 @part
@@ -307,10 +310,13 @@ def _match(types, pairs, scores, weights, is_optimal, n_chances):  # type: ignor
     if n_chances == 1:
         return chosen
     is_chosen = np.zeros(len(types), np.bool_)
-    is_chosen[chosen] = True
+    for i in chosen:
+        is_chosen[i] = True
     order = np.empty(len(types), np.int32)
-    order[: len(chosen)] = chosen
-    n = len(chosen)
+    n = 0
+    for i in chosen:
+        order[n] = i
+        n += 1
     for i in _match_greedy(types, pairs, scores, weights, n_chances):
         if not is_chosen[i]:
             order[n] = i
@@ -324,8 +330,11 @@ def _match_greedy(types, pairs, scores, weights, n_chances):  # type: ignore[no-
     order = falling(weights)
     if len(order) == 0:
         return order
-    n_peaks = pairs.max() + 1
-    n_taken = np.zeros((types.max() + 1, n_peaks, 2), np.uint16)
+    n_types = n_peaks = 0
+    for i in range(len(types)):
+        n_types = max(n_types, types[i] + 1)
+        n_peaks = max(n_peaks, pairs[i, 0] + 1, pairs[i, 1] + 1)
+    n_taken = np.zeros((n_types, n_peaks, 2), np.uint16)
     n = 0
     for i in order:
         taken_a = n_taken[types[i], pairs[i, 0], 0]

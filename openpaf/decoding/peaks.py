@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.config import DecodeConfig
+from openpaf.decoding.sorting import falling
 from openpaf.fields import Fields
-from openpaf.kernels import inlined, kernel, part
+from openpaf.kernels import kernel, part
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     n_joints, h, w = heatmaps.shape[0] - 1, heatmaps.shape[1], heatmaps.shape[2]
     threshold = max(np.float32(threshold), np.float32(1e-30))  # what is less has no reciprocal
     starts = np.zeros(n_joints + 1, np.int32)
-    xy = np.empty((_FIRST_CAPACITY, 2), np.float32)
+    x, y = np.empty(_FIRST_CAPACITY, np.float32), np.empty(_FIRST_CAPACITY, np.float32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
     n, n_dropped = 0, 0
     marks = np.zeros((h * w + 7) // 8 * 8, np.bool_)
@@ -116,24 +117,27 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
                         continue
                     dx, dy, rise = _vertex(plane, row, column, sigma, logs)
                 if n == len(scores):
-                    xy, scores = _grown(xy), _grown(scores)
-                xy[n, 0] = (column + dx) * stride + offset
-                xy[n, 1] = (row + dy) * stride + offset
+                    x, y, scores = _grown(x), _grown(y), _grown(scores)
+                x[n], y[n] = (column + dx) * stride + offset, (row + dy) * stride + offset
                 scores[n] = min(plane[row, column] * math.exp(rise), _LARGEST)
                 n += 1
         if n - starts[k] > max_peaks:
-            kept = _keep_strongest(xy, scores, starts[k], n, max_peaks)
+            kept = _keep_strongest(x, y, scores, starts[k], n, max_peaks)
             n_dropped += n - kept
             n = kept
         starts[k + 1] = n
-    return xy[:n].copy(), scores[:n].copy(), starts, n_dropped
+    xy = np.empty((n, 2), np.float32)
+    for i in range(n):
+        xy[i, 0], xy[i, 1] = x[i], y[i]
+    return xy, scores[:n].copy(), starts, n_dropped
 
 
 @part
 def _grown(array):  # type: ignore[no-untyped-def]
     """The array, with room for twice as many."""
     bigger = np.empty((2 * array.shape[0],) + array.shape[1:], array.dtype)  # noqa: RUF005
-    bigger[: array.shape[0]] = array
+    for i in range(array.shape[0]):  # an assignment of slices takes numba seconds to compile
+        bigger[i] = array[i]
     return bigger
 
 
@@ -186,7 +190,7 @@ def _mark(marks, cells, h, w, threshold):  # type: ignore[no-untyped-def]
             marks[cell] = cells[cell] >= threshold
 
 
-@inlined
+@part
 def _is_peak_inside(plane, row, column, support):  # type: ignore[no-untyped-def]
     """:func:`_is_peak` of a marked cell with eight neighbours: four of them are not higher."""
     value = plane[row, column]
@@ -204,7 +208,7 @@ def _is_peak_inside(plane, row, column, support):  # type: ignore[no-untyped-def
     return total >= support * value * 4
 
 
-@inlined
+@part
 def _vertex_inside(plane, row, column):  # type: ignore[no-untyped-def]
     """:func:`_vertex` of a cell with eight neighbours, written out: most peaks are such."""
     least, scale = np.float32(1e-4), np.float32(1) / plane[row, column]
@@ -272,7 +276,7 @@ def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-
     return _peak_of_parabola(slope, curvature)
 
 
-@inlined
+@part
 def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b):  # type: ignore[no-untyped-def]
     """Vertex along a row whose neighbours help against noise.
 
@@ -287,7 +291,7 @@ def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b
     return _peak_of_parabola(0.5 * slope / total, curvature / total)
 
 
-@inlined
+@part
 def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
     if curvature < 1e-6:
         return 0.0, 0.0  # a plateau
@@ -296,11 +300,14 @@ def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
 
 
 @part
-def _keep_strongest(xy, scores, start, end, n_keep):  # type: ignore[no-untyped-def]
+def _keep_strongest(x, y, scores, start, end, n_keep):  # type: ignore[no-untyped-def]
     """Moves the strongest peaks of start to end to the front, in order; returns their end."""
-    order = np.argsort(-scores[start:end], kind="mergesort")[:n_keep]
-    order.sort()
-    for i in range(n_keep):
-        xy[start + i] = xy[start + order[i]]
-        scores[start + i] = scores[start + order[i]]
+    is_kept = np.zeros(end - start, np.bool_)
+    for i in falling(scores[start:end])[:n_keep]:
+        is_kept[i] = True
+    n = start
+    for i in range(start, end):
+        if is_kept[i - start]:
+            x[n], y[n], scores[n] = x[i], y[i], scores[i]
+            n += 1
     return start + n_keep

@@ -160,7 +160,7 @@ def _assemble(  # type: ignore[no-untyped-def]
             continue  # too few joints to be kept
         out_xy[person, f.joint[p]] = xy[p]
         out_scores[person, f.joint[p]] = scores[p]
-    boxes = _boxes(out_xy, out_scores)
+    boxes = _boxes(out_xy, out_scores, 0.0)
     person_scores = _person_scores(out_xy, out_scores, strong, score_size)
     order = falling(person_scores)
     n = 0
@@ -170,7 +170,17 @@ def _assemble(  # type: ignore[no-untyped-def]
         ):
             order[n] = i
             n += 1
-    return out_xy[order[:n]], out_scores[order[:n]], person_scores[order[:n]]
+    best_xy, best_scores = (
+        np.empty((n, n_joints, 2), np.float32),
+        np.empty((n, n_joints), np.float32),
+    )
+    best_ranks = np.empty(n, np.float32)
+    for i in range(n):
+        best_ranks[i] = person_scores[order[i]]
+        for k in range(n_joints):
+            best_scores[i, k] = out_scores[order[i], k]
+            best_xy[i, k, 0], best_xy[i, k, 1] = out_xy[order[i], k, 0], out_xy[order[i], k, 1]
+    return best_xy, best_scores, best_ranks
 
 
 @part
@@ -217,6 +227,17 @@ def _merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
     return True
 
 
+@part
+def _merge(f, p, q):  # type: ignore[no-untyped-def]
+    """:func:`_merge_if_disjoint` where it is not called for every limb: compiled once."""
+    return _merge_if_disjoint(f, p, q)
+
+
+@part
+def _is_disjoint(f, p, q):  # type: ignore[no-untyped-def]
+    return _disjoint(f, p, q)
+
+
 @inlined
 def _diagonal(f, p):  # type: ignore[no-untyped-def]
     dx, dy = f.box[p, 2] - f.box[p, 0], f.box[p, 3] - f.box[p, 1]
@@ -235,7 +256,7 @@ def _join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
         q = order[i]
         best, best_gap = -1, np.float64(distance)
         for p in order[:i]:
-            if f.size[p] == 0 or not _disjoint(f, p, q):
+            if f.size[p] == 0 or not _is_disjoint(f, p, q):
                 continue
             size = _diagonal(f, p) + join_size
             # Boxes first: nearly all pairs are far apart.
@@ -247,7 +268,7 @@ def _join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
             if gap < best_gap:
                 best, best_gap = p, gap
         if best >= 0:
-            _merge_if_disjoint(f, best, q)
+            _merge(f, best, q)
 
 
 @part
@@ -282,7 +303,7 @@ def _complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-
             if f.size[p] == 0:
                 p, q = q, p
             f.size[q] = 1
-            if _merge_if_disjoint(f, p, q):
+            if _merge(f, p, q):
                 changed = True
             else:
                 f.size[q] = 0
@@ -293,13 +314,23 @@ def _complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-
 @part
 def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-untyped-def]
     """Peaks left over, the highest first, are given to who lacks them nearby."""
-    people = np.flatnonzero(f.size > 1)
-    left_over = np.flatnonzero((f.size == 1) | ((f.size == 0) & (f.name == np.arange(len(scores)))))
-    for q in left_over[falling(scores[left_over])]:
+    people, left_over = np.empty(len(scores), np.int32), np.empty(len(scores), np.int32)
+    heights = np.empty(len(scores), np.float32)
+    n_people = n_left = 0
+    for p in range(len(scores)):  # loops: array expressions take numba seconds to compile
+        if f.size[p] > 1:
+            people[n_people] = p
+            n_people += 1
+        elif f.size[p] == 1 or f.name[p] == p:
+            left_over[n_left], heights[n_left] = p, scores[p]
+            n_left += 1
+    people = people[:n_people]
+    for i in falling(heights[:n_left]):
+        q = left_over[i]
         k = f.joint[q]
         best, best_gap = -1, np.float64(distance)
         for p in people:
-            if not _disjoint(f, p, q):
+            if not _is_disjoint(f, p, q):
                 continue
             size = _diagonal(f, p)
             gap_x = max(xy[q, 0] - f.box[p, 2], f.box[p, 0] - xy[q, 0])
@@ -315,7 +346,7 @@ def _complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-un
                 peak = f.next[peak]
         if best >= 0:
             f.size[q] = 1
-            _merge_if_disjoint(f, best, q)
+            _merge(f, best, q)
 
 
 @inlined
@@ -350,13 +381,13 @@ def _share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
 
 
 @part
-def _boxes(xy, scores):  # type: ignore[no-untyped-def]
-    """(N, 4) float64 x0, y0, x1, y1 around each person's joints, in px."""
+def _boxes(xy, scores, least):  # type: ignore[no-untyped-def]
+    """(N, 4) float64 x0, y0, x1, y1 in px around each person's joints with the least score."""
     boxes = np.empty((len(scores), 4))
     for i in range(len(scores)):
         x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
         for k in range(scores.shape[1]):
-            if scores[i, k] > 0:
+            if scores[i, k] > 0 and scores[i, k] >= least:
                 x0, x1 = min(x0, xy[i, k, 0]), max(x1, xy[i, k, 0])
                 y0, y1 = min(y0, xy[i, k, 1]), max(y1, xy[i, k, 1])
         boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = x0, y0, x1, y1
@@ -369,7 +400,7 @@ def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-d
     n_people, n_joints = scores.shape
     out = np.empty(n_people, np.float32)
     # A weak joint may be noise, and far away: it says nothing of a person's size.
-    boxes = _boxes(xy, np.where(scores >= strong, scores, np.float32(0)))
+    boxes = _boxes(xy, scores, strong)
     for i in range(n_people):
         total = 0.0
         for k in range(n_joints):
