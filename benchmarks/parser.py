@@ -98,8 +98,8 @@ def print_real_accuracy(data: Path) -> None:
     if not data.is_dir():
         print(f"no {data}: no real fields", file=sys.stderr)
         return
-    print(f"\n{'fields of':20} {'joints, limbs':12} {'size':6} {'AP':>6} {'AP50':>6} {'AP75':>6} {'AR':>6}"
-          "  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
+    print(f"\n{'fields of':20} {'joints, limbs':13} {'size':5} {'AP':>6} {'AP50':>6} {'AP75':>6} "
+          f"{'AR':>6}  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
     for name, estimator in models(TEACHER):
         truth, photos = fields_of_photos(data, estimator)
         rows: list[dict[str, Any]] = []
@@ -111,7 +111,7 @@ def print_real_accuracy(data: Path) -> None:
         precision, recall = precision_at(truth, rows, ids, min_score=0.3)
         skeleton = estimator.weights.skeleton
         limbs = f"{skeleton.n_joints} + {skeleton.n_limbs}"
-        print(f"{name:20} {limbs:12} {estimator.size:<6} "
+        print(f"{name:20} {limbs:13} {estimator.size:<5} "
               + " ".join(f"{stats[key]:6.4f}" for key in ("AP", "AP50", "AP75", "AR"))
               + f"  {precision:.3f} / {recall:.3f}")  # fmt: skip
 

@@ -1,0 +1,220 @@
+"""Which peaks belong together: fragments of people, and how they grow."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.decoding.sorting import falling
+from openpaf.kernels import inlined, part
+
+
+class Fragments(NamedTuple):
+    """Which peaks belong together. A fragment is named by one of its peaks."""
+
+    name: NDArray[np.int32]  # (P,) the fragment of each peak
+    next: NDArray[np.int32]  # (P,) the peaks of a fragment form a ring
+    joint: NDArray[np.int32]  # (P,) the joint of each peak
+    size: NDArray[np.int32]  # (P,) peaks of the fragment of this name; 0: there is none
+    has: NDArray[np.uint64]  # (P, K / 64) its joints, a bit each
+    box: NDArray[np.float32]  # (P, 4) x0, y0, x1, y1 in px
+
+
+@part
+def alone(xy, starts):  # type: ignore[no-untyped-def]
+    """Every peak a fragment of its own."""
+    n_peaks, n_joints = len(xy), len(starts) - 1
+    joint = np.empty(n_peaks, np.int32)
+    has = np.zeros((n_peaks, (n_joints + 63) // 64), np.uint64)
+    box = np.empty((n_peaks, 4), np.float32)
+    for k in range(n_joints):
+        for p in range(starts[k], starts[k + 1]):
+            joint[p] = k
+            has[p, k // 64] = np.uint64(1) << np.uint64(k % 64)
+            box[p, 0] = box[p, 2] = xy[p, 0]
+            box[p, 1] = box[p, 3] = xy[p, 1]
+    names = np.arange(n_peaks).astype(np.int32)
+    return Fragments(names, names.copy(), joint, np.ones(n_peaks, np.int32), has, box)
+
+
+@inlined
+def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
+    for word in range(f.has.shape[1]):
+        if f.has[p, word] & f.has[q, word]:
+            return False
+    return True
+
+
+@inlined
+def merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
+    """Makes fragments p and q one, named p, unless they are, or both have some joint."""
+    if p == q or not _disjoint(f, p, q):
+        return False
+    peak = q
+    for _ in range(f.size[q]):
+        f.name[peak] = p
+        peak = f.next[peak]
+    f.next[p], f.next[q] = f.next[q], f.next[p]  # two rings become one
+    f.size[p] += f.size[q]
+    f.size[q] = 0
+    for word in range(f.has.shape[1]):
+        f.has[p, word] |= f.has[q, word]
+    f.box[p, 0], f.box[p, 1] = min(f.box[p, 0], f.box[q, 0]), min(f.box[p, 1], f.box[q, 1])
+    f.box[p, 2], f.box[p, 3] = max(f.box[p, 2], f.box[q, 2]), max(f.box[p, 3], f.box[q, 3])
+    return True
+
+
+@part
+def _merge(f, p, q):  # type: ignore[no-untyped-def]
+    """:func:`merge_if_disjoint` where it is not called for every limb: compiled once."""
+    return merge_if_disjoint(f, p, q)
+
+
+@part
+def _is_disjoint(f, p, q):  # type: ignore[no-untyped-def]
+    return _disjoint(f, p, q)
+
+
+@inlined
+def _diagonal(f, p):  # type: ignore[no-untyped-def]
+    dx, dy = f.box[p, 2] - f.box[p, 0], f.box[p, 3] - f.box[p, 1]
+    return math.sqrt(np.float64(dx) * dx + np.float64(dy) * dy)
+
+
+@part
+def join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
+    """Joins fragments that nearly touch, the smaller to the nearest larger one."""
+    order = np.flatnonzero(f.size)
+    sizes = np.empty(len(order), np.float32)
+    for i, p in enumerate(order):
+        sizes[i] = _diagonal(f, p)
+    order = order[falling(sizes)]
+    for i in range(len(order) - 1, 0, -1):
+        q = order[i]
+        best, best_gap = -1, np.float64(distance)
+        for p in order[:i]:
+            if f.size[p] == 0 or not _is_disjoint(f, p, q):
+                continue
+            size = _diagonal(f, p) + join_size
+            # Boxes first: nearly all pairs are far apart.
+            gap_x = max(f.box[q, 0] - f.box[p, 2], f.box[p, 0] - f.box[q, 2])
+            gap_y = max(f.box[q, 1] - f.box[p, 3], f.box[p, 1] - f.box[q, 3])
+            if max(gap_x, gap_y) > best_gap * size:
+                continue
+            gap = _nearest(f, xy, p, q) / size
+            if gap < best_gap:
+                best, best_gap = p, gap
+        if best >= 0:
+            _merge(f, best, q)
+
+
+@part
+def _nearest(f, xy, p, q):  # type: ignore[no-untyped-def]
+    """Distance in px of the nearest joints of two fragments."""
+    best = np.inf
+    a = p
+    for _ in range(f.size[p]):
+        b = q
+        for _ in range(f.size[q]):
+            best = min(best, _distance(xy, a, b))
+            b = f.next[b]
+        a = f.next[a]
+    return best
+
+
+@inlined
+def _distance(xy, a, b):  # type: ignore[no-untyped-def]
+    dx, dy = np.float64(xy[a, 0]) - xy[b, 0], np.float64(xy[a, 1]) - xy[b, 1]
+    return math.sqrt(dx * dx + dy * dy)
+
+
+@part
+def complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-def]
+    """Weak peaks that wait are merged into people along limbs; each may bring the next."""
+    for _ in range(3):
+        changed = False
+        for i in range(len(pairs)):
+            p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
+            if (f.size[p] == 0) == (f.size[q] == 0):
+                continue
+            if f.size[p] == 0:
+                p, q = q, p
+            f.size[q] = 1
+            if _merge(f, p, q):
+                changed = True
+            else:
+                f.size[q] = 0
+        if not changed:
+            return
+
+
+@part
+def complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-untyped-def]
+    """Peaks left over, the highest first, are given to who lacks them nearby."""
+    people, left_over = np.empty(len(scores), np.int32), np.empty(len(scores), np.int32)
+    heights = np.empty(len(scores), np.float32)
+    n_people = n_left = 0
+    for p in range(len(scores)):  # loops: array expressions take numba seconds to compile
+        if f.size[p] > 1:
+            people[n_people] = p
+            n_people += 1
+        elif f.size[p] == 1 or f.name[p] == p:
+            left_over[n_left], heights[n_left] = p, scores[p]
+            n_left += 1
+    people = people[:n_people]
+    for i in falling(heights[:n_left]):
+        q = left_over[i]
+        k = f.joint[q]
+        best, best_gap = -1, np.float64(distance)
+        for p in people:  # type: ignore[assignment]
+            if not _is_disjoint(f, p, q):
+                continue
+            size = _diagonal(f, p)
+            gap_x = max(xy[q, 0] - f.box[p, 2], f.box[p, 0] - xy[q, 0])
+            gap_y = max(xy[q, 1] - f.box[p, 3], f.box[p, 1] - xy[q, 1])
+            if max(gap_x, gap_y) > best_gap * size:
+                continue
+            peak = p
+            for _ in range(f.size[p]):
+                if _contains(neighbours[k], f.joint[peak]):
+                    gap = _distance(xy, peak, q) / max(size, 1e-6)
+                    if gap < best_gap:
+                        best, best_gap = p, gap
+                peak = f.next[peak]
+        if best >= 0:
+            f.size[q] = 1
+            _merge(f, best, q)
+
+
+@inlined
+def _contains(values, value):  # type: ignore[no-untyped-def]
+    for other in values:
+        if other == value:
+            return True
+    return False
+
+
+@part
+def share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
+    """(n, 2) people and the peaks of others that they are given as well."""
+    shared = np.empty((len(pairs), 2), np.int32)
+    n = 0
+    for i in range(len(pairs)):
+        if limb_scores[i] < threshold:
+            continue
+        for side in range(2):
+            mine, other = pairs[i, side], pairs[i, 1 - side]
+            person = f.name[mine]
+            # Only what both people have from limbs: one joint alone has no say in it.
+            if f.size[person] < 2 or f.name[other] == person or f.size[f.name[other]] == 0:
+                continue
+            k = f.joint[other]
+            bit = np.uint64(1) << np.uint64(k % 64)
+            if not f.has[person, k // 64] & bit and n < len(shared):
+                f.has[person, k // 64] |= bit
+                shared[n, 0], shared[n, 1] = person, other
+                n += 1
+    return shared[:n]
