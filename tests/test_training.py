@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from openpaf import Grid, PoseEstimator, Poses, Skeleton, encode_fields
+from openpaf.cli import main
 from openpaf.geometry import transform_points
 from openpaf.networks import LightweightNetwork
 from openpaf.training.augmentation import AugmentConfig, _random_affine, random_crop
@@ -22,9 +23,10 @@ from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_
 from openpaf.training.config import SetConfig, TrainConfig, read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
-from openpaf.training.loop import learning_rate, train
+from openpaf.training.loop import learning_rate, make_batches, train
 from openpaf.training.losses import Teacher, fields_loss, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
+from openpaf.training.show import show_targets
 from openpaf.weights import load_model
 
 S = Skeleton.COCO17
@@ -299,6 +301,39 @@ def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:
     assert estimator(np.zeros((64, 64, 3), np.uint8)).xy.shape[1] == 17
     with pytest.raises(ValueError, match="skeleton: expected one of coco17, coco18_redundant"):
         config_for(photo_folder, skeleton="coco18")
+
+
+def test_targets_are_shown_over_their_crops(photo_folder: Path, tmp_path: Path) -> None:
+    config = config_for(photo_folder)
+    assert show_targets(config, tmp_path / "targets", 3) == 3
+    files = sorted((tmp_path / "targets").iterdir())
+    assert [file.name for file in files] == ["0000.png", "0001.png", "0002.png"]
+    picture = np.asarray(Image.open(files[0])).astype(int)
+    assert picture.shape == (64, 192, 3)
+    batch = make_batches(config).batch(0)
+    # The strongest heatmap is yellow where its grid says.
+    joints = batch.heatmaps[0, :-1].amax(dim=0) * batch.heatmap_weights[0].amin(dim=0)
+    row, column = np.unravel_index(int(joints.argmax()), joints.shape)
+    y, x = (round(8 * cell + 3.5) for cell in (row, column))
+    red, _, blue = picture[y, 64 + x]
+    assert red - blue > 60
+
+
+def test_the_command_shows_targets(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = photo_folder / "run.toml"
+    config.write_text(
+        'output = "run"\nbatch_size = 2\n[augment]\ncrop_px = 64\n'
+        '[[sets]]\nannotations = "people.json"\nimages = "images"\n'
+    )
+    folder = tmp_path / "targets"
+    assert main(["train", str(config), "--show-targets", str(folder), "--samples", "2"]) == 0
+    assert len(list(folder.iterdir())) == 2
+    assert "2 crops with their targets" in capsys.readouterr().out
+    assert not (photo_folder / "run").exists()
+    assert main(["train", str(config), "--show-targets", str(folder), "--samples", "0"]) == 2
+    assert "--samples: expected at least 1, got 0" in capsys.readouterr().err
 
 
 # --- least squares and the start from another skeleton

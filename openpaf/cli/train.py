@@ -9,6 +9,7 @@ from typing import Any
 _EPILOG = """\
 examples:
   openpaf train models/lightweight-coco17.toml
+  openpaf train my-run.toml --show-targets targets   # look at what it will learn
   openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call goes on
 
 The output folder of the configuration gets checkpoint.pt (everything needed to go on), log.jsonl,
@@ -30,6 +31,14 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--max-minutes", type=float, metavar="M", help="stop after this time, with a checkpoint"
     )
+    parser.add_argument(
+        "--show-targets",
+        metavar="DIR",
+        help="only draw training crops with their targets into this folder, and stop",
+    )
+    parser.add_argument(
+        "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -39,5 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.training.loop import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    print(f"weights: {train(read_config(arguments.config), max_minutes=arguments.max_minutes)}")
+    config = read_config(arguments.config)
+    if arguments.show_targets is not None:
+        from openpaf.training.show import show_targets
+
+        if arguments.samples < 1:
+            raise ValueError(f"--samples: expected at least 1, got {arguments.samples}")
+        n_crops = show_targets(config, arguments.show_targets, arguments.samples)
+        print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
+        return 0
+    print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
     return 0

@@ -67,20 +67,12 @@ class _Run:
         self.log_file = self.output / "log.jsonl"
         torch.manual_seed(config.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.maker = BatchMaker(
-            [_load(row) for row in config.sets],
-            batch_size=config.batch_size,
-            augment=config.augment,
-            skeleton=self.skeleton,
-            heatmap_grid=Grid(8, config.heatmap_offset),
-            paf_grid=Grid(8, config.paf_offset),
-            seed=config.seed,
-        )
+        self.maker = make_batches(config)
         self.network = LightweightNetwork(
             self.skeleton, n_refinement_stages=config.n_refinement_stages
         )
         self.teacher = (
-            _load_teacher(config.teacher, self.skeleton, self.device) if config.teacher else None
+            load_teacher(config.teacher, self.skeleton, self.device) if config.teacher else None
         )
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
@@ -273,7 +265,29 @@ def _load(row: SetConfig) -> PhotoSet:
     )
 
 
-def _load_teacher(path: str, skeleton: Skeleton, device: torch.device) -> Teacher:
+def make_batches(config: TrainConfig) -> BatchMaker:
+    """The batches of a run.
+
+    Raises:
+        DatasetError: If a set is missing or without people.
+    """
+    return BatchMaker(
+        [_load(row) for row in config.sets],
+        batch_size=config.batch_size,
+        augment=config.augment,
+        skeleton=SKELETONS[config.skeleton],
+        heatmap_grid=Grid(8, config.heatmap_offset),
+        paf_grid=Grid(8, config.paf_offset),
+        seed=config.seed,
+    )
+
+
+def load_teacher(path: str, skeleton: Skeleton, device: torch.device) -> Teacher:
+    """The teacher of a run.
+
+    Raises:
+        WeightsError: If the file is missing or damaged, or knows another skeleton.
+    """
     if path.endswith(".npz"):
         return Teacher(_zoo_network(path).to(device), skeleton, shared_channels(skeleton))
     network, row = weights.load_model(path)
