@@ -17,8 +17,8 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
     Most candidates have both their peaks to themselves and are taken at once; the Hungarian
     algorithm solves what is left of a limb, nearly always two or three people side by side.
 
-    Of a limb with more than ``_MOST`` contested peaks at both ends, which no crowd has, candidates
-    are taken by falling weight: the algorithm's time grows with the cube.
+    Of a limb with more than ``_MOST`` contested peaks at both ends, as in crowds of a hundred and
+    more, candidates are taken by falling weight: the algorithm's time grows with the cube.
 
     Args:
         types: (M,) int32, rising.
