@@ -28,9 +28,16 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="default: every shipped model")
     parser.add_argument("--size", type=int, action="append", help="default: 368 and 256")
     parser.add_argument("--runtime", default="auto")
+    parser.add_argument(
+        "--holdout", type=int, nargs=2, metavar=("R", "N"),
+        help="only every N-th photo of the file, from number R on: a run's held-out split",
+    )  # fmt: skip
     arguments = parser.parse_args()
     annotations = load_annotations(arguments.data / "person_keypoints.json")
     everything = sorted(annotations.imgs)
+    if arguments.holdout:  # in the file's order, as training counts
+        remainder, n = arguments.holdout
+        everything = [row["id"] for row in annotations.dataset["images"]][remainder::n]
     complete = [i for i in everything if annotations.imgs[i].get("ann_complete")]
     subsets = {"all": everything}
     if 0 < len(complete) < len(everything):
@@ -43,7 +50,7 @@ def main() -> None:
     for model in arguments.model or [row["name"] for row in weights.table()]:
         for size in arguments.size or [368, 256]:
             estimator = PoseEstimator(model, size=size, runtime=arguments.runtime)
-            detections = detect(annotations, arguments.data / "images", estimator)
+            detections = detect(annotations, arguments.data / "images", estimator, everything)
             for name, ids in subsets.items():
                 figures = evaluate(annotations, detections, ids)
                 precision, recall = precision_at(annotations, detections, ids, min_score=0.3)
