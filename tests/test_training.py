@@ -280,6 +280,32 @@ def test_a_network_of_our_own_teaches_every_channel(photo_folder: Path) -> None:
     assert torch.equal(filled.paf_weights, batch.paf_weights)  # there is no limb it does not know
 
 
+def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None:
+    batch = maker_for(photo_folder).batch(0)
+    network = LightweightNetwork(S, n_refinement_stages=0).eval()
+    filled = Teacher(network, S, own_channels(S), share=0.25).fill(batch)
+    with torch.no_grad():
+        heatmaps, pafs = network((batch.images - 128) / 255)[-1]
+    torch.testing.assert_close(filled.pafs, 0.75 * batch.pafs + 0.25 * pafs)
+    wanted = 0.75 * batch.heatmaps[:, :-1] + 0.25 * heatmaps[:, :-1].clamp(0, 1)
+    torch.testing.assert_close(filled.heatmaps[:, :-1], wanted)
+    with pytest.raises(ValueError, match="knows every limb"):
+        Teacher(_Everywhere(), S, shared_channels(S), share=0.5)
+
+
+def test_a_run_starts_from_a_wider_network(photo_folder: Path) -> None:
+    wide = train(config_for(photo_folder, steps=1))
+    options = {"width": 16, "trunk_widths": (16,) * 12, "teacher": str(wide)}
+    config = config_for(
+        photo_folder, output=str(photo_folder / "narrow"), narrow=str(wide), steps=1, **options
+    )
+    network, row = load_model(train(config))
+    assert row.options["trunk_widths"] == [16] * 12
+    assert network(torch.zeros(1, 3, 64, 64))[-1][1].shape == (1, 2 * S.n_limbs, 8, 8)
+    with pytest.raises(ValueError, match="expected one of them, got more"):
+        replace(config, init=str(wide))
+
+
 def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:
     redundant = Skeleton.COCO18_REDUNDANT
     ours, theirs = (maker_for(photo_folder, skeleton=s).batch(0) for s in (S, redundant))

@@ -8,6 +8,8 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +17,13 @@ from openpaf.skeleton import Skeleton
 
 STRIDE = 8
 
-# Channels out, stride and dilation of the depthwise-separable blocks of the trunk. MobileNet's
-# last stride is dropped and its block dilated instead, so that the field stays at stride 8.
-_TRUNK = (
-    (64, 1, 1), (128, 2, 1), (128, 1, 1), (256, 2, 1), (256, 1, 1), (512, 1, 1),
-    (512, 1, 2), (512, 1, 1), (512, 1, 1), (512, 1, 1), (512, 1, 1),
-)  # fmt: skip
+#: Channels of the trunk's first convolution and of its eleven depthwise-separable blocks.
+TRUNK_WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512)
+
+# Stride and dilation of the blocks. MobileNet's last stride is dropped and its block dilated
+# instead, so that the field stays at stride 8.
+_TRUNK = ((1, 1), (2, 1), (1, 1), (2, 1), (1, 1), (1, 1),
+          (1, 2), (1, 1), (1, 1), (1, 1), (1, 1))  # fmt: skip
 
 
 def _conv(n_in: int, n_out: int, size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
@@ -116,27 +119,38 @@ class LightweightNetwork(nn.Module):
         skeleton: Its joints and limbs give the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
+        trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
 
     Input: (B, 3, H, W) float, RGB, normalised as the weights' row says; H and W multiples of 8.
     Output: one ``(heatmaps (B, K+1, H/8, W/8), pafs (B, 2L, H/8, W/8))`` a stage, the last one
     being the result, all of them for supervision.
 
     Raises:
-        ValueError: If the number of stages is negative or the width below 1.
+        ValueError: If the number of stages is negative, a width below 1, or the trunk's widths
+            are not twelve.
     """
 
     def __init__(
-        self, skeleton: Skeleton, *, n_refinement_stages: int = 1, width: int = 128
+        self,
+        skeleton: Skeleton,
+        *,
+        n_refinement_stages: int = 1,
+        width: int = 128,
+        trunk_widths: Sequence[int] = TRUNK_WIDTHS,
     ) -> None:
         super().__init__()
+        if len(trunk_widths) != len(TRUNK_WIDTHS) or min(trunk_widths) < 1:
+            raise ValueError(
+                f"trunk_widths: expected {len(TRUNK_WIDTHS)} numbers >= 1, got {trunk_widths}"
+            )
         if n_refinement_stages < 0 or width < 1:
             raise ValueError(
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        trunk: list[nn.Module] = [nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU()]
-        n_in = 32
-        for n_out, stride, dilation in _TRUNK:
+        n_in = trunk_widths[0]
+        trunk: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
+        for n_out, (stride, dilation) in zip(trunk_widths[1:], _TRUNK, strict=True):
             trunk.append(SeparableConv(n_in, n_out, stride=stride, dilation=dilation))
             n_in = n_out
         self.trunk = nn.Sequential(*trunk)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openpaf.networks.lightweight import TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 
@@ -48,8 +49,14 @@ class TrainConfig:
             lacks fitted by least squares.
         teacher: A teacher for photos whose background is not trusted: ``hpe0001_fp16.npz``, or a
             safetensors file of this library, with the grids and the skeleton of ours.
+        narrow: Weights of a wider network of ours to start from instead; see
+            :mod:`openpaf.training.narrow`.
+        teacher_share: The teacher's share in the targets where labels are; see
+            :class:`openpaf.training.losses.Teacher`.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
+        width: Channels of the features that the stages share.
+        trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
         steps: Optimiser steps of the whole run.
@@ -78,9 +85,13 @@ class TrainConfig:
     skeleton: str = "coco17"
     init: str | None = None
     open_model_zoo: str | None = None
+    narrow: str | None = None
     teacher: str | None = None
+    teacher_share: float = 0.0
     fit_batches: int = 150
     n_refinement_stages: int = 1
+    width: int = 128
+    trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
     steps: int = 1000
@@ -119,8 +130,9 @@ class TrainConfig:
             raise ValueError(
                 f"precision: expected auto, float32 or bfloat16, got {self.precision!r}"
             )
-        if self.init and self.open_model_zoo:
-            raise ValueError("init, open_model_zoo: expected one of them, got both")
+        if sum(map(bool, (self.init, self.open_model_zoo, self.narrow))) > 1:
+            raise ValueError("init, open_model_zoo, narrow: expected one of them, got more")
+        object.__setattr__(self, "trunk_widths", tuple(self.trunk_widths))
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -150,7 +162,7 @@ def read_config(path: str | Path) -> TrainConfig:
         raise ValueError(f"{path}: {error}") from error
     paths: dict[str, Any] = {
         name: str(path.parent / getattr(config, name))
-        for name in ("output", "init", "open_model_zoo", "teacher")
+        for name in ("output", "init", "open_model_zoo", "narrow", "teacher")
         if getattr(config, name)
     }
     return dataclasses.replace(config, **paths)

@@ -25,11 +25,15 @@ from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
 from openpaf.training.losses import Teacher, fields_loss, own_channels
+from openpaf.training.narrow import narrow
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.training.validation import validate
 
 _log = logging.getLogger(__name__)
 _MEAN, _SCALE = 128.0, 255.0
+#: Steps from here on give crops for what is not training: no run has that many.
+_BEYOND = 10**9
+_NARROW_BATCHES = 4
 
 
 def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
@@ -68,11 +72,16 @@ class _Run:
         torch.manual_seed(config.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.maker = make_batches(config)
-        self.network = LightweightNetwork(
-            self.skeleton, n_refinement_stages=config.n_refinement_stages
-        )
+        self.options: dict[str, Any] = {
+            "n_refinement_stages": config.n_refinement_stages,
+            "width": config.width,
+            "trunk_widths": list(config.trunk_widths),
+        }
+        self.network = LightweightNetwork(self.skeleton, **self.options)
         self.teacher = (
-            load_teacher(config.teacher, self.skeleton, self.device) if config.teacher else None
+            load_teacher(config.teacher, self.skeleton, self.device, config.teacher_share)
+            if config.teacher
+            else None
         )
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
@@ -93,6 +102,8 @@ class _Run:
             weights.load(self.network, self.config.init)
         elif self.config.open_model_zoo:
             self._start_from_open_model_zoo(self.config.open_model_zoo)
+        elif self.config.narrow:
+            self._start_from_wider(self.config.narrow)
         self._prepare()
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
 
@@ -100,15 +111,20 @@ class _Run:
         load_open_model_zoo(self.network, path, self.skeleton)
         zoo = _zoo_network(path)
         filler = Teacher(zoo, self.skeleton, shared_channels(self.skeleton))
-        # Steps below zero do not exist, so these crops are drawn far beyond the run's end.
-        first = 10**9
-        last = first + self.config.fit_batches
+        first, last = _BEYOND, _BEYOND + self.config.fit_batches
         fit_new_limbs(
             self.network,
             zoo,
             self.skeleton,
             lambda: map(filler.fill, self.maker.stream(first, last)),
         )
+
+    def _start_from_wider(self, path: str) -> None:
+        wide, row = weights.load_model(path)
+        if not isinstance(wide, LightweightNetwork) or row.skeleton != self.skeleton:
+            raise WeightsError(f"{path}: narrow expects a lightweight network of the skeleton")
+        crops = [self.maker.batch(_BEYOND + i).images for i in range(_NARROW_BATCHES)]
+        narrow(wide, self.network, (torch.cat(crops) - _MEAN) / _SCALE)
 
     def _refuse_other_config(self, saved: dict[str, Any]) -> None:
         ours = _comparable(self.config)
@@ -216,7 +232,7 @@ class _Run:
         return weights.Weights(
             name=self.config.name,
             builder="lightweight",
-            options={"n_refinement_stages": self.config.n_refinement_stages},
+            options=self.options,
             skeleton=self.skeleton,
             heatmap_grid=self.maker.heatmap_grid,
             paf_grid=self.maker.paf_grid,
@@ -282,14 +298,18 @@ def make_batches(config: TrainConfig) -> BatchMaker:
     )
 
 
-def load_teacher(path: str, skeleton: Skeleton, device: torch.device) -> Teacher:
+def load_teacher(
+    path: str, skeleton: Skeleton, device: torch.device, share: float = 0.0
+) -> Teacher:
     """The teacher of a run.
 
     Raises:
         WeightsError: If the file is missing or damaged, or knows another skeleton.
     """
     if path.endswith(".npz"):
-        return Teacher(_zoo_network(path).to(device), skeleton, shared_channels(skeleton))
+        return Teacher(
+            _zoo_network(path).to(device), skeleton, shared_channels(skeleton), share=share
+        )
     network, row = weights.load_model(path)
     if row.skeleton != skeleton:
         raise WeightsError(
@@ -297,7 +317,8 @@ def load_teacher(path: str, skeleton: Skeleton, device: torch.device) -> Teacher
             f"this one knows {row.skeleton.name!r}"
         )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Teacher(network, skeleton, own_channels(skeleton), mean=row.mean, scale=row.scale)
+    channels = own_channels(skeleton)
+    return Teacher(network, skeleton, channels, mean=row.mean, scale=row.scale, share=share)
 
 
 def _zoo_network(path: str) -> LightweightNetwork:

@@ -66,6 +66,12 @@ class Teacher:
         mean: Subtracted from the pixels (0 to 255) before the teacher sees them.
         scale: Divides them then.
         unsure: The teacher sees somebody where its background is below ``1 - unsure``.
+        share: The teacher's share in the targets of every cell, the labels' being the rest; 0
+            leaves labels, and background that is to be trusted, as they are. Only for a teacher
+            that knows every channel.
+
+    Raises:
+        ValueError: If the share is not 0 to 1, or the teacher lacks channels that it is to teach.
     """
 
     def __init__(
@@ -77,9 +83,14 @@ class Teacher:
         mean: float = 128.0,
         scale: float = 255.0,
         unsure: float = 0.1,
+        share: float = 0.0,
     ) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"share: expected 0 to 1, got {share}")
+        if share and len(channels["pafs"]) != 2 * skeleton.n_limbs:
+            raise ValueError("share: expected a teacher that knows every limb of the network")
         self.network = network.eval().requires_grad_(False)
-        self.mean, self.scale, self.unsure = mean, scale, unsure
+        self.mean, self.scale, self.unsure, self.share = mean, scale, unsure, share
         self.background = next(
             theirs for ours, theirs, _ in channels["heatmaps"] if ours == skeleton.n_joints
         )
@@ -97,7 +108,8 @@ class Teacher:
         ours, theirs = self._heatmaps.T
         taught = heatmaps[:, theirs].clamp(0, 1)
         labelled = batch.heatmaps[:, ours]
-        target_heatmaps[:, ours] = torch.where(open_ & (labelled == 0), taught, labelled)
+        mixed = labelled + self.share * (taught - labelled)
+        target_heatmaps[:, ours] = torch.where(open_ & (labelled == 0), taught, mixed)
         target_heatmaps[:, -1] = 1 - target_heatmaps[:, :-1].amax(dim=1)
 
         # A limb's label reaches a cell where either of its two channels is not zero.
@@ -108,7 +120,8 @@ class Teacher:
         target_pafs = batch.pafs.clone()
         ours, theirs = self._pafs.T
         taught = pafs[:, theirs] * self._signs[:, None, None].to(pafs.device)
-        target_pafs[:, ours] = torch.where(silent[:, ours], taught, batch.pafs[:, ours])
+        mixed = batch.pafs[:, ours] + self.share * (taught - batch.pafs[:, ours])
+        target_pafs[:, ours] = torch.where(silent[:, ours], taught, mixed)
         new = torch.ones(channels, dtype=torch.bool)
         new[ours] = False
         seen = (1 - heatmaps[:, self.background, None]) > self.unsure  # (B, 1, h, w)
