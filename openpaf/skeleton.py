@@ -60,6 +60,18 @@ class Skeleton:
         if len(set(flipped)) != len(flipped):
             raise ValueError(f"flip_pairs of {self.name!r}: every joint may appear once")
 
+    def __hash__(self) -> int:
+        # Kept, as the parser looks up a skeleton's tables for every picture.
+        if "_hash" not in self.__dict__:
+            own = (self.name, self.joints, self.limbs, self.flip_pairs, self.oks_sigmas)
+            object.__setattr__(self, "_hash", hash(own))
+        kept: int = self.__dict__["_hash"]
+        return kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The hash of a text is another in another process.
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
+
     def _check_joints(self) -> None:
         if not self.joints:
             raise ValueError(f"joints of {self.name!r}: expected at least one, got none")

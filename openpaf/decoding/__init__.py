@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from openpaf.decoding.compiled import decode_compiled
-from openpaf.decoding.config import DecodeConfig
+from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.limbs import Limbs, match_limbs, score_limbs
 from openpaf.decoding.peaks import Peaks, find_peaks
 from openpaf.decoding.people import assemble_people
@@ -17,7 +17,7 @@ from openpaf.poses import Poses
 
 def decode(fields: Fields, config: DecodeConfig | None = None) -> Poses:
     """The people of a picture, in px of the network's input."""
-    config = config or DecodeConfig()
+    config = config or DEFAULTS
     if config.matching != "exact":
         return decode_compiled(fields, config)
     peaks = find_peaks(fields, config)

@@ -14,6 +14,8 @@ _MOST = 64  # contested peaks
 def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
     """Indices of the candidates in each limb's assignment of the largest total weight.
 
+    Returned with them: the candidates that share a peak with another one of their limb.
+
     Most candidates have both their peaks to themselves and are taken at once; the Hungarian
     algorithm solves what is left of a limb, nearly always two or three people side by side.
 
@@ -35,7 +37,7 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
     # How many candidates of the limb a peak has, and its row or column in the assignment.
     count, place = np.zeros((2, n_peaks), np.int32), np.empty((2, n_peaks), np.int32)
     chosen, n_chosen = np.empty(n, np.int32), 0
-    contested = np.empty(n, np.int32)
+    contested, n_all = np.empty(n, np.int32), 0
     start = 0
     while start < n:
         end = start
@@ -49,16 +51,18 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
                 chosen[n_chosen] = i
                 n_chosen += 1
             else:
-                contested[n_contested] = i
+                contested[n_all + n_contested] = i
                 n_contested += 1
         if n_contested:
-            for i in _assign(contested[:n_contested], pairs, weights, count, place):
+            disputed = contested[n_all : n_all + n_contested]
+            n_all += n_contested
+            for i in _assign(disputed, pairs, weights, count, place):
                 chosen[n_chosen] = i
                 n_chosen += 1
         for i in range(start, end):
             count[0, pairs[i, 0]] = count[1, pairs[i, 1]] = 0
         start = end
-    return chosen[:n_chosen]
+    return chosen[:n_chosen], contested[:n_all]
 
 
 @part

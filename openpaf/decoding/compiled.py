@@ -39,7 +39,7 @@ def _decode(  # type: ignore[no-untyped-def]
     types, pairs, limb_scores, weights = _score_limbs(
         pafs, limbs, xy, scores, starts, *limb_numbers
     )
-    chosen = _match(types, pairs, limb_scores, weights, *match_numbers)
+    chosen = _match(types, pairs, weights, *match_numbers)
     people_xy, people_scores, person_scores = _assemble(
         xy, scores, starts, pairs[chosen], limb_scores[chosen], *tables, *people_numbers
     )

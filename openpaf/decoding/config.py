@@ -130,3 +130,7 @@ class DecodeConfig:
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+
+
+#: Used where no configuration is given: to check a new one takes as long as parsing a person.
+DEFAULTS = DecodeConfig()

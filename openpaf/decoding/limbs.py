@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.assignment import match_optimal
-from openpaf.decoding.config import ASSOCIATIONS, DecodeConfig
+from openpaf.decoding.config import ASSOCIATIONS, DEFAULTS, DecodeConfig
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _LARGEST, Peaks, _grown
 from openpaf.decoding.sorting import falling
 from openpaf.fields import Fields
@@ -52,7 +52,7 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
     Reference:
         Cao et al., CVPR 2017, equation 10.
     """
-    config = config or DecodeConfig()
+    config = config or DEFAULTS
     table = _limb_table(fields.skeleton, config.graph)
     return Limbs(*_score_limbs_alone(fields.pafs, table, *peaks, *_limb_numbers(fields, config)))
 
@@ -96,7 +96,7 @@ def match_limbs(
     Reference:
         Cao et al., CVPR 2017, equations 12 to 15.
     """
-    config = config or DecodeConfig()
+    config = config or DEFAULTS
     if config.matching == "exact":
         from openpaf.decoding.exact import match_exactly  # it needs Limbs from here
 
@@ -104,7 +104,9 @@ def match_limbs(
             raise ValueError("peaks: matching 'exact' needs them")
         chosen = match_exactly(peaks, candidates)
     else:
-        chosen = _match_alone(*candidates, *_match_numbers(config))
+        chosen = _match_alone(
+            candidates.types, candidates.peaks, candidates.weights, *_match_numbers(config)
+        )
     return Limbs(*_taken(*candidates, chosen))
 
 
@@ -201,7 +203,8 @@ def _nearest_cell(x, y, width):  # type: ignore[no-untyped-def]
     """Index, in the flat field, of the cell nearest to a point inside it."""
     half = np.float32(0.5)
     # Truncation rounds, as the half is added and nothing is negative.
-    return np.uint64(np.uint32(y + half) * np.uint32(width) + np.uint32(x + half))
+    row, column = np.int32(y + half), np.int32(x + half)
+    return np.uint64(np.int32(row * np.int32(width)) + column)
 
 
 @inlined
@@ -302,12 +305,12 @@ def _match_alone(*arguments):  # type: ignore[no-untyped-def]
 
 
 @part
-def _match(types, pairs, scores, weights, is_optimal, n_chances):  # type: ignore[no-untyped-def]
+def _match(types, pairs, weights, is_optimal, n_chances):  # type: ignore[no-untyped-def]
     if not is_optimal:
-        return _match_greedy(types, pairs, scores, weights, n_chances)
-    chosen = match_optimal(types, pairs, weights)
+        return _match_greedy(types, pairs, weights, n_chances)
+    chosen, contested = match_optimal(types, pairs, weights)
     chosen = chosen[falling(weights[chosen])]
-    if n_chances == 1:
+    if n_chances == 1 or len(contested) == 0:
         return chosen
     is_chosen = np.zeros(len(types), np.bool_)
     for i in chosen:
@@ -317,7 +320,9 @@ def _match(types, pairs, scores, weights, is_optimal, n_chances):  # type: ignor
     for i in chosen:
         order[n] = i
         n += 1
-    for i in _match_greedy(types, pairs, scores, weights, n_chances):
+    # A peak of a candidate that is not contested has no other: only these can be runners-up.
+    for j in _match_greedy(types[contested], pairs[contested], weights[contested], n_chances):
+        i = contested[j]
         if not is_chosen[i]:
             order[n] = i
             n += 1
@@ -325,7 +330,7 @@ def _match(types, pairs, scores, weights, is_optimal, n_chances):  # type: ignor
 
 
 @part
-def _match_greedy(types, pairs, scores, weights, n_chances):  # type: ignore[no-untyped-def]
+def _match_greedy(types, pairs, weights, n_chances):  # type: ignore[no-untyped-def]
     """Indices of the candidates to keep, by falling weight."""
     order = falling(weights)
     if len(order) == 0:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.decoding.config import DecodeConfig
+from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.sorting import falling
 from openpaf.fields import Fields
 from openpaf.kernels import kernel, part
@@ -19,6 +19,7 @@ _LOG = logging.getLogger(__name__)
 _OWN_ROW = 2.0  # weight of a peak's own row, against 1 of those beside it
 _LARGEST = 1e30  # scores are kept below this, so that no sum of them is infinite
 _FIRST_CAPACITY = 512  # buffers grow by doubling
+_BAND = 2  # rows that are looked at together for whether there is anything
 
 
 class Peaks(NamedTuple):
@@ -53,7 +54,7 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
     Reference:
         Cao et al., CVPR 2017, section 2.2 (confidence maps).
     """
-    config = config or DecodeConfig()
+    config = config or DEFAULTS
     *peaks, n_dropped = _find_peaks_alone(fields.heatmaps, *_peak_numbers(fields, config))
     _warn_of_dropped(n_dropped, config)
     return Peaks(*peaks)
@@ -98,16 +99,28 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     marks = np.zeros((h * w + 7) // 8 * 8, np.bool_)
     eights = marks.view(np.uint64)
     logs = np.empty((3, 3), np.float32)
+    # Floats that are not negative are ordered as their bits are, taken as integers.
+    lowest = np.array([threshold]).view(np.int32)[0]
     for k in range(n_joints):
         plane = heatmaps[k]
-        _mark(marks, plane.ravel(), h, w, threshold)
-        for eight in range(len(eights)):
+        cells = plane.ravel()
+        bits = cells.view(np.int32)
+        top, bottom = 0, h
+        while top < bottom and not _reaches(bits[top * w : min(top + _BAND, h) * w], lowest):
+            top += _BAND
+        while bottom > top and not _reaches(bits[max(bottom - _BAND, 0) * w : bottom * w], lowest):
+            bottom -= _BAND
+        if bottom <= top:
+            starts[k + 1] = n
+            continue
+        _mark(marks, cells, h, w, top, bottom, threshold)
+        for eight in range(((bottom - top) * w + 7) // 8):
             if eights[eight] == 0:
                 continue
             for cell in range(8 * eight, 8 * eight + 8):
                 if not marks[cell]:
                     continue
-                row, column = cell // w, cell % w
+                row, column = top + cell // w, cell % w
                 if 0 < row < h - 1 and 0 < column < w - 1:
                     if not _is_peak_inside(plane, row, column, support):
                         continue
@@ -121,6 +134,7 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
                 x[n], y[n] = (column + dx) * stride + offset, (row + dy) * stride + offset
                 scores[n] = min(plane[row, column] * math.exp(rise), _LARGEST)
                 n += 1
+            eights[eight] = 0
         if n - starts[k] > max_peaks:
             kept = _keep_strongest(x, y, scores, starts[k], n, max_peaks)
             n_dropped += n - kept
@@ -163,16 +177,24 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
 
 
 @part
-def _mark(marks, cells, h, w, threshold):  # type: ignore[no-untyped-def]
-    """Marks the cells of a heatmap, taken as one long row, that may be peaks.
+def _reaches(bits, lowest):  # type: ignore[no-untyped-def]
+    """Whether some cell is no lower; both as the bits of floats. NaN may pass, too."""
+    highest = np.int32(0)
+    for i in range(len(bits)):  # integers: the maximum of floats is not vectorised
+        highest = max(highest, bits[i])
+    return highest >= lowest
+
+
+@part
+def _mark(marks, cells, h, w, top, bottom, threshold):  # type: ignore[no-untyped-def]
+    """Marks the cells of a band of rows that may be peaks.
 
     Inside, those no lower than the threshold and the cells beside, above and below, in a vectorised
-    loop: it takes most of the time of a picture with few people. At the border, those no lower than
-    the threshold.
+    loop. At the border, those no lower than the threshold.
     """
-    if h > 2 and w > 2:
-        first, end = w + 1, (h - 1) * w - 1
-        here, inside = cells[first:end], marks[first:end]
+    base, first, end = top * w, max(top, 1) * w, min(bottom, h - 1) * w
+    if end > first:  # the border's columns are taken along, and set right below
+        here, inside = cells[first:end], marks[first - base : end - base]
         west, east = cells[first - 1 : end - 1], cells[first + 1 : end + 1]
         north, south = cells[first - w : end - w], cells[first + w : end + w]
         for i in range(len(inside)):
@@ -182,12 +204,10 @@ def _mark(marks, cells, h, w, threshold):  # type: ignore[no-untyped-def]
             highest = south[i] if south[i] > highest else highest
             highest = threshold if threshold > highest else highest
             inside[i] = here[i] >= highest
-    for start in (0, (h - 1) * w):
-        for cell in range(start, start + w):
-            marks[cell] = cells[cell] >= threshold
-    for row in range(h):
-        for cell in (row * w, row * w + w - 1):
-            marks[cell] = cells[cell] >= threshold
+    for row in range(top, bottom):
+        step = 1 if row in (0, h - 1) else max(w - 1, 1)
+        for cell in range(row * w, row * w + w, step):
+            marks[cell - base] = cells[cell] >= threshold
 
 
 @part

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.decoding.config import DecodeConfig
+from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.fragments import (
     alone,
     complete_along_limbs,
@@ -54,7 +54,7 @@ def assemble_people(
     Reference:
         Cao et al., CVPR 2017, section 2.4.
     """
-    config = config or DecodeConfig()
+    config = config or DEFAULTS
     tables, numbers = _tables(skeleton), _people_numbers(config)
     arrays = _assemble_alone(*peaks, limbs.peaks, limbs.scores, *tables, *numbers)
     return _poses(arrays[0], arrays[1], arrays[2], skeleton)
