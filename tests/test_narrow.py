@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
+from openpaf.training.hints import Hints
 from openpaf.training.narrow import choose, fit, narrow
 
 _WIDTHS = (8, 8, 12, 12, 16, 16, 24, 24, 24, 24, 24, 24)
@@ -78,3 +79,42 @@ def test_a_slim_network_that_is_wider_is_refused() -> None:
 def test_trunk_widths_are_twelve() -> None:
     with pytest.raises(ValueError, match="trunk_widths: expected 12 numbers"):
         LightweightNetwork(Skeleton.COCO17, trunk_widths=(8, 8))
+
+
+def test_hints_compare_hidden_features_and_reach_every_part() -> None:
+    torch.manual_seed(0)
+    student = LightweightNetwork(Skeleton.COCO17, width=16, inner_width=8, trunk_widths=_WIDTHS)
+    teacher, images = _network(1, 16), _images()
+    hints = Hints(student, teacher)
+    with torch.no_grad():
+        teacher(images)
+    student(images)
+    loss = hints.loss()
+    loss.backward()
+    assert float(loss.detach()) > 0
+    reached = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None}
+    assert reached == {"trunk", "context", "initial_stage", "refinement_stages"}
+    twin = _network(1, 16)
+    same = Hints(twin, teacher)
+    with torch.no_grad():
+        teacher(images)
+    twin(images)
+    assert float(same.loss().detach()) < 1e-9
+
+
+def test_hints_need_features_of_the_same_width() -> None:
+    with pytest.raises(ValueError, match=r"widths \[14, 7\], got \[16, 7\]"):
+        Hints(_network(0, 14), _network(0, 16))
+
+
+def test_a_network_that_is_narrow_inside_only_keeps_the_features() -> None:
+    wide = _network(0, 16)
+    torch.manual_seed(1)
+    slim = LightweightNetwork(
+        Skeleton.COCO17, width=16, inner_width=12, hidden_width=40, trunk_widths=_WIDTHS
+    )
+    assert slim.refinement_stages[0].body[0].conv.out_channels == 12
+    assert slim.initial_stage.heatmaps.hidden.out_channels == 40
+    before = _share_lost(wide, slim)
+    narrow(wide, slim, _images())
+    assert _share_lost(wide, slim) < 0.3 * before

@@ -56,12 +56,14 @@ class SeparableConv(nn.Module):
 class Context(nn.Module):
     """Narrows the trunk's 512 channels, and widens their view (figure 3 of the reference)."""
 
-    def __init__(self, n_in: int, width: int) -> None:
+    def __init__(self, n_in: int, width: int, inner: int) -> None:
         super().__init__()
         self.align = _conv(n_in, width, 1)
-        self.reduce = _conv(width, width, 1)
+        self.reduce = _conv(width, inner, 1)
         self.separable = nn.Sequential(
-            *(SeparableConv(width, width, activation=nn.ELU) for _ in range(3))
+            SeparableConv(inner, inner, activation=nn.ELU),
+            SeparableConv(inner, inner, activation=nn.ELU),
+            SeparableConv(inner, width, activation=nn.ELU),
         )
         self.out = _conv(width, width)
 
@@ -86,11 +88,11 @@ class Head(nn.Module):
 class RefinementBlock(nn.Module):
     """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
 
-    def __init__(self, n_in: int, width: int) -> None:
+    def __init__(self, n_in: int, width: int, inner: int) -> None:
         super().__init__()
         self.squeeze = _conv(n_in, width, 1)
-        self.conv = _conv(width, width)
-        self.dilated = _conv(width, width, dilation=2)
+        self.conv = _conv(width, inner)
+        self.dilated = _conv(inner, width, dilation=2)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = nn.functional.relu(self.squeeze(x))
@@ -119,6 +121,8 @@ class LightweightNetwork(nn.Module):
         skeleton: Its joints and limbs give the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
+        inner_width: Channels between the layers of a block, ``width`` if None.
+        hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
 
     Input: (B, 3, H, W) float, RGB, normalised as the weights' row says; H and W multiples of 8.
@@ -136,6 +140,8 @@ class LightweightNetwork(nn.Module):
         *,
         n_refinement_stages: int = 1,
         width: int = 128,
+        inner_width: int | None = None,
+        hidden_width: int | None = None,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
     ) -> None:
         super().__init__()
@@ -154,17 +160,20 @@ class LightweightNetwork(nn.Module):
             trunk.append(SeparableConv(n_in, n_out, stride=stride, dilation=dilation))
             n_in = n_out
         self.trunk = nn.Sequential(*trunk)
-        self.context = Context(n_in, width)
+        inner = inner_width or width
+        self.context = Context(n_in, width, inner)
         initial: list[nn.Module] = []
-        for _ in range(3):
-            initial += [_conv(width, width), nn.ReLU()]
-        self.initial_stage = Stage(nn.Sequential(*initial), width, 4 * width, skeleton)
+        for into, out in ((width, inner), (inner, inner), (inner, width)):
+            initial += [_conv(into, out), nn.ReLU()]
+        self.initial_stage = Stage(
+            nn.Sequential(*initial), width, hidden_width or 4 * width, skeleton
+        )
         n_fields = skeleton.n_joints + 1 + 2 * skeleton.n_limbs
         self.refinement_stages = nn.ModuleList(
             Stage(
                 nn.Sequential(
-                    RefinementBlock(width + n_fields, width),
-                    *(RefinementBlock(width, width) for _ in range(4)),
+                    RefinementBlock(width + n_fields, width, inner),
+                    *(RefinementBlock(width, width, inner) for _ in range(4)),
                 ),
                 width,
                 width,

@@ -53,9 +53,13 @@ class TrainConfig:
             :mod:`openpaf.training.narrow`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
+        hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
+            :class:`openpaf.training.hints.Hints`.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
+        inner_width: Channels between the layers of a block, ``width`` if None.
+        hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
@@ -88,9 +92,12 @@ class TrainConfig:
     narrow: str | None = None
     teacher: str | None = None
     teacher_share: float = 0.0
+    hint_weight: float = 0.0
     fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128
+    inner_width: int | None = None
+    hidden_width: int | None = None
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
@@ -132,6 +139,8 @@ class TrainConfig:
             )
         if sum(map(bool, (self.init, self.open_model_zoo, self.narrow))) > 1:
             raise ValueError("init, open_model_zoo, narrow: expected one of them, got more")
+        if self.hint_weight < 0 or (self.hint_weight and not self.teacher):
+            raise ValueError("hint_weight: expected >= 0, and a teacher that gives the hints")
         object.__setattr__(self, "trunk_widths", tuple(self.trunk_widths))
 
 

@@ -24,6 +24,7 @@ from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
+from openpaf.training.hints import Hints
 from openpaf.training.losses import Teacher, fields_loss, own_channels
 from openpaf.training.narrow import narrow
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 _MEAN, _SCALE = 128.0, 255.0
 #: Steps from here on give crops for what is not training: no run has that many.
 _BEYOND = 10**9
-_NARROW_BATCHES = 4
+_NARROW_BATCHES = 6
 
 
 def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
@@ -75,6 +76,8 @@ class _Run:
         self.options: dict[str, Any] = {
             "n_refinement_stages": config.n_refinement_stages,
             "width": config.width,
+            "inner_width": config.inner_width,
+            "hidden_width": config.hidden_width,
             "trunk_widths": list(config.trunk_widths),
         }
         self.network = LightweightNetwork(self.skeleton, **self.options)
@@ -83,8 +86,16 @@ class _Run:
             if config.teacher
             else None
         )
+        self.hints = self._hints() if config.hint_weight else None
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
+
+    def _hints(self) -> Hints:
+        assert self.teacher is not None  # the configuration sees to that
+        teacher = self.teacher.network
+        if not isinstance(teacher, LightweightNetwork):
+            raise WeightsError(f"{self.config.teacher}: hints need a lightweight network")
+        return Hints(self.network, teacher)
 
     def resume_or_start(self) -> None:
         """Load the checkpoint if there is one, the initial weights if not."""
@@ -202,6 +213,9 @@ class _Run:
         with torch.autocast(self.device.type, self.precision, enabled=half):
             stages = self.network(images)
         loss, parts = fields_loss(stages, batch, heatmap_weight=self.config.heatmap_weight)
+        if self.hints is not None:
+            hint = self.hints.loss()
+            loss, parts["hints"] = loss + self.config.hint_weight * hint, float(hint.detach())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
