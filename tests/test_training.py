@@ -306,6 +306,23 @@ def test_a_run_starts_from_a_wider_network(photo_folder: Path) -> None:
         replace(config, init=str(wide))
 
 
+def test_batch_norm_and_hints_go_on_to_the_same_bits(photo_folder: Path) -> None:
+    wide = train(config_for(photo_folder, steps=1))
+    options = {"inner_width": 16, "hidden_width": 32, "trunk_widths": (16,) * 12, "steps": 2}
+    options |= {"teacher": str(wide), "hint_weight": 0.5, "batch_norm": True, "init": None}
+    states = []
+    for name, minutes in (("straight", None), ("stopped", 0.0)):
+        config = config_for(photo_folder, output=str(photo_folder / name), **options)
+        path = train(config, max_minutes=minutes)
+        if minutes is not None:
+            path = train(config)
+        network, row = load_model(path)
+        assert row.options["inner_width"] == 16
+        states.append(network.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
 def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:
     redundant = Skeleton.COCO18_REDUNDANT
     ours, theirs = (maker_for(photo_folder, skeleton=s).batch(0) for s in (S, redundant))

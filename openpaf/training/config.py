@@ -55,6 +55,8 @@ class TrainConfig:
             :class:`openpaf.training.losses.Teacher`.
         hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
             :class:`openpaf.training.hints.Hints`.
+        batch_norm: Whether to train with batch norm, folded away in what is saved; see
+            :mod:`openpaf.training.batch_norm`.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
@@ -93,6 +95,7 @@ class TrainConfig:
     teacher: str | None = None
     teacher_share: float = 0.0
     hint_weight: float = 0.0
+    batch_norm: bool = False
     fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128

@@ -19,6 +19,7 @@ from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
+from openpaf.training.batch_norm import add_batch_norm, folded
 from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
@@ -86,6 +87,7 @@ class _Run:
             if config.teacher
             else None
         )
+        self.normed: list[str] = []  # convolutions that have a batch norm while they train
         self.hints = self._hints() if config.hint_weight else None
         self.step, self.best = 0, -1.0
         self.precision = torch.float32
@@ -102,6 +104,8 @@ class _Run:
         if self.checkpoint_file.exists():
             state = load_checkpoint(self.checkpoint_file)
             self._refuse_other_config(state["config"])
+            if self.config.batch_norm:
+                self._add_batch_norm(1)  # its statistics are in the checkpoint
             self.network.load_state_dict(state["network"])
             self._prepare()
             self.average = state["average"]
@@ -115,6 +119,8 @@ class _Run:
             self._start_from_open_model_zoo(self.config.open_model_zoo)
         elif self.config.narrow:
             self._start_from_wider(self.config.narrow)
+        if self.config.batch_norm:
+            self._add_batch_norm(_NARROW_BATCHES)
         self._prepare()
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
 
@@ -134,8 +140,16 @@ class _Run:
         wide, row = weights.load_model(path)
         if not isinstance(wide, LightweightNetwork) or row.skeleton != self.skeleton:
             raise WeightsError(f"{path}: narrow expects a lightweight network of the skeleton")
-        crops = [self.maker.batch(_BEYOND + i).images for i in range(_NARROW_BATCHES)]
-        narrow(wide, self.network, (torch.cat(crops) - _MEAN) / _SCALE)
+        narrow(wide, self.network, torch.cat(self._crops(_NARROW_BATCHES)))
+
+    def _add_batch_norm(self, n_batches: int) -> None:
+        self.normed = add_batch_norm(self.network.eval(), self._crops(n_batches))
+        self.network.train()
+
+    def _crops(self, n_batches: int) -> list[Tensor]:
+        """Normalised crops for what is not training."""
+        crops = (self.maker.batch(_BEYOND + i).images for i in range(n_batches))
+        return [(images - _MEAN) / _SCALE for images in crops]
 
     def _refuse_other_config(self, saved: dict[str, Any]) -> None:
         ours = _comparable(self.config)
@@ -233,14 +247,15 @@ class _Run:
     def _validate(self) -> None:
         row = self._row({})
         if self.config.validation is None:
-            weights.save(self.average, self.weights_file, row)
+            weights.save(folded(self.average, self.normed), self.weights_file, row)
             return
-        figures = validate(self.average, row, self.config.validation, self.config.size)
+        state = folded(self.average, self.normed)
+        figures = validate(state, row, self.config.validation, self.config.size)
         self._write_log(step=self.step, **{f"val_{k}": v for k, v in figures.items()})
         _log.info("step %d: validation AP %.3f", self.step, figures["AP"])
         if figures["AP"] > self.best:
             self.best = figures["AP"]
-            weights.save(self.average, self.weights_file, self._row({"validation": figures}))
+            weights.save(state, self.weights_file, self._row({"validation": figures}))
 
     def _row(self, metrics: dict[str, Any]) -> weights.Weights:
         return weights.Weights(
