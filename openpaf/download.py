@@ -117,6 +117,8 @@ def fetch(
             f"{name}: its licence must be agreed to before the first download: {row.licence} "
             "(--accept-licence, or accept_licence=True)"
         )
+    if not row.urls:
+        raise WeightsError(f"{name}: no link to it is known; a file is taken with --weights PATH")
     from filelock import FileLock
 
     with _readable_errors(row, folder):
@@ -128,6 +130,8 @@ def fetch(
 
 
 def _is_good(row: Published, path: Path) -> bool:
+    if not path.is_file():
+        return False
     try:
         check(row, path)
     except WeightsError:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CONNECT_S, _STALL_S, _PAUSE_S = 10.0, 30.0, 1.0
 # Answers of a server that may be better in a moment.
 _BUSY = (429, 500, 502, 503, 504)
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 # A mirror is given up after so many attempts that brought nothing new, or so many in all.
 _FRUITLESS, _ATTEMPTS = 2, 50
 
@@ -120,13 +120,13 @@ def _from_mirror(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) ->
         _Broken: If the mirror does not give the file.
     """
     resumed = partial.version(url) is not None
-    fruitless = 0
+    fruitless, furthest = 0, partial.size()
     for _ in range(_ATTEMPTS):
-        before = partial.size()
         try:
             _attempt(row, url, partial, bar)
         except _Interrupted as error:
-            fruitless = 0 if partial.size() > before else fruitless + 1
+            fruitless = 0 if partial.size() > furthest else fruitless + 1
+            furthest = max(furthest, partial.size())
             if fruitless >= _FRUITLESS:
                 raise _Broken(str(error)) from error
             resumed = partial.size() > 0

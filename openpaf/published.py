@@ -22,7 +22,7 @@ class Published:
     Args:
         name: As ``--model`` takes it.
         suffix: Of the file, e.g. ``".pth"``.
-        urls: The publisher's link first, then mirrors.
+        urls: The publisher's link first, then mirrors; none where the file must be made.
         sha256: All 64 digits, or the first ones where the publisher gives no more.
         md5: Where the publisher gave this one.
         size: In bytes; None where not known.
@@ -138,6 +138,24 @@ _ROWS = (
         mean=128.0,
         scale=256.0,
         metrics={"AP": 0.40, "protocol": "COCO val2017, single scale, no flip, by its README"},
+    ),
+    Published(
+        name="human-pose-estimation-0001",
+        suffix=".npz",
+        urls=(),  # only as OpenVINO's .xml and .bin; the arrays must be taken out of those
+        licence="Apache-2.0 (Open Model Zoo, Intel)",
+        builder="open_model_zoo",
+        skeleton=Skeleton.COCO18,
+        channel_order="cmu_coco18",
+        heatmap_grid=_CELL_MIDDLE,
+        paf_grid=_CELL_CORNER,
+        bgr=True,
+        mean=128.0,
+        scale=255.0,
+        metrics={
+            "AP": 0.428,
+            "protocol": "the 2017 paper's subset of COCO val2014, by the Open Model Zoo",
+        },
     ),
     _cmu(
         name="cmu-coco",

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS
+from openpaf.errors import WeightsError
+from openpaf.published import PUBLISHED
 from openpaf.weights import Weights, load_model
 
 if TYPE_CHECKING:
@@ -46,10 +48,13 @@ def load_engine(
 
     Raises:
         ValueError: If the runtime or the device is unknown, or cannot be had here.
-        WeightsError: If the model is missing or damaged.
+        WeightsError: If the model is missing, damaged, or top-down.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime: expected one of {', '.join(RUNTIMES)}, got {runtime!r}")
+    published = PUBLISHED.get(str(model))
+    if published is not None and published.top_down:
+        raise WeightsError(f"{model}: a top-down network, which has no heatmaps and no PAFs")
     if runtime == "openvino":
         return _openvino_engine(model, device, weights)
     return _torch_engine(model, device, weights)

@@ -298,7 +298,7 @@ def _locate(model: str | Path | None, weights: str | Path | None) -> tuple[Weigh
     """How a model is to be run, and its file."""
     published = PUBLISHED.get(str(model))
     if published is not None:
-        row = _bottom_up(published)
+        row = _as_weights(published)
         return row, Path(weights) if weights else download.cached(published.name)
     if weights is not None and model is None:
         return read_header(weights), Path(weights)
@@ -306,20 +306,20 @@ def _locate(model: str | Path | None, weights: str | Path | None) -> tuple[Weigh
     return read_header(path), Path(weights) if weights else path
 
 
-def _bottom_up(row: Published) -> Weights:
-    if row.heatmap_grid is None or row.paf_grid is None or row.skeleton is None:
-        raise WeightsError(f"{row.name}: a top-down network, which has no heatmaps and no PAFs")
-    assert isinstance(row.mean, float)
-    assert isinstance(row.scale, float)
+def _as_weights(row: Published) -> Weights:
+    if row.skeleton is None:
+        raise WeightsError(f"{row.name}: a network that finds no joints")
+    # A top-down network gives px of its input, and normalises by itself what is 0 to 1.
+    px = Grid(1, 0.0)
     return Weights(
         name=row.name,
         builder=row.builder,
         options=row.options,
         skeleton=row.skeleton,
-        heatmap_grid=row.heatmap_grid,
-        paf_grid=row.paf_grid,
-        mean=row.mean,
-        scale=row.scale,
+        heatmap_grid=row.heatmap_grid or px,
+        paf_grid=row.paf_grid or px,
+        mean=row.mean if isinstance(row.mean, float) else 0.0,
+        scale=row.scale if isinstance(row.scale, float) else 255.0,
         licence=row.licence,
         metrics=row.metrics,
         bgr=row.bgr,
