@@ -216,15 +216,13 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> N
         for key in sorted(set(wanted) & set(state))
         if state[key].shape != wanted[key].shape
     ]
-    if wanted and len(missing) == len(wanted):
-        raise WeightsError(
-            f"{path}: weights of another network; expected {some(missing, 3)}; "
-            f"found {some(extra, 3)}"
-        )
     if missing or extra or misshapen:
+        n_common = len(wanted) - len(missing)
+        fits = "does not fit the network" if 2 * n_common >= len(wanted) else "another network's"
         raise WeightsError(
-            f"{path}: does not fit the network; missing: {some(missing)}; "
-            f"left over: {some(extra)}; of another shape: {some(misshapen, 4)}"
+            f"{path}: {fits}: expected {len(wanted)} keys, found {n_common} of them and "
+            f"{len(extra)} others; missing: {some(missing)}; left over: {some(extra)}; "
+            f"of another shape: {some(misshapen, 4)}"
         )
     network.load_state_dict(dict(state))
 

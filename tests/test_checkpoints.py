@@ -325,7 +325,7 @@ def test_eighteen_channels_where_nineteen_are_asked() -> None:
         fill(network, published(n_heatmaps=18), "a.pth")
     text = "heatmaps.weight (18, 8, 1, 1) for (19, 8, 1, 1), 18 channels where 19 are asked"
     assert text in str(caught.value)
-    assert str(caught.value).startswith("a.pth: does not fit the network; missing: none")
+    assert str(caught.value).startswith("a.pth: does not fit the network: expected 4 keys, found 4")
     assert torch.equal(network.heatmaps.weight, before)
 
 
@@ -341,7 +341,9 @@ def test_missing_and_extra_keys_are_listed() -> None:
 
 
 def test_weights_of_another_network() -> None:
-    with pytest.raises(WeightsError, match=r"a\.caffemodel: weights of another network; expected"):
+    with pytest.raises(
+        WeightsError, match=r"another network's: expected 4 keys, found 0 of them and 3"
+    ):
         fill(Published(), STATE, "a.caffemodel")
 
 

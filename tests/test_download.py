@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import http.server
 import io
@@ -403,6 +404,17 @@ def test_without_a_hash_it_must_be_a_checkpoint_and_stay_as_it_was(
 def test_a_full_disk(put: Put, tmp_path: Path) -> None:
     put("too_large")
     with pytest.raises(WeightsError, match=r"no space left in .*OPENPAF_CACHE"):
+        weights.fetch("stand-in", cache=tmp_path)
+    assert names(tmp_path) == set()
+
+
+def test_a_disk_that_fills_up(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    put("good")
+    monkeypatch.setattr(mirrors.os, "fsync", full)
+    with pytest.raises(WeightsError, match=r"no space left in .*--cache DIR"):
         weights.fetch("stand-in", cache=tmp_path)
     assert names(tmp_path) == set()
 

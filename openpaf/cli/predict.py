@@ -183,15 +183,16 @@ def _load(arguments: argparse.Namespace) -> PoseEstimator:
     from openpaf.estimator import PoseEstimator
     from openpaf.published import PUBLISHED
 
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return PoseEstimator(
+    estimator = PoseEstimator(
         arguments.model,
         weights=arguments.weights,
         runtime=arguments.runtime,
         device=arguments.device,
         size=arguments.size,
     )
+    if arguments.model in PUBLISHED and not arguments.quiet:
+        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
+    return estimator
 
 
 def _predict_all(
