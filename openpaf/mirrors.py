@@ -104,6 +104,8 @@ def first_good(row: Published, path: Path, progress: bool = True) -> Path:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     partial.remove()  # what is left of a full disk is of more use empty
                 raise
+    if partial.size() == 0:
+        partial.remove()
     offline = all(reason.endswith(_UNREACHABLE) for reason in reasons)
     raise WeightsError(
         f"{row.name}: no mirror gave the file: {'; '.join(reasons)}. "
@@ -171,7 +173,7 @@ def _attempt(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) -> Non
         with requests.get(
             url, headers=headers, stream=True, timeout=(_CONNECT_S, _STALL_S)
         ) as response:
-            start = _start(response, partial)
+            start = _start(response, partial, version)
             _refuse(row, url, response)
             _write(response, start, partial, bar, url)
     except requests.exceptions.TooManyRedirects as error:
@@ -180,7 +182,7 @@ def _attempt(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) -> Non
         raise _Interrupted(_reason(error)) from error
 
 
-def _start(response: Response, partial: _Partial) -> int:
+def _start(response: Response, partial: _Partial, version: str | None) -> int:
     """The place in the file from which on the response has it.
 
     Raises:
@@ -189,7 +191,9 @@ def _start(response: Response, partial: _Partial) -> int:
     """
     if response.status_code == requests.codes.partial_content:
         found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        if found and int(found[1]) == partial.size():
+        # Some servers do not care for If-Range, and send the rest of whatever they have now.
+        same = _version(response) in (None, version)
+        if same and found and int(found[1]) == partial.size():
             return partial.size()
         partial.remove()
         raise _Interrupted("sends another part than was asked for")

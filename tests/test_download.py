@@ -37,6 +37,7 @@ def _checkpoint() -> bytes:
 FILE = _checkpoint()
 SHA256, MD5 = hashlib.sha256(FILE).hexdigest(), hashlib.md5(FILE).hexdigest()
 OTHER = bytes(reversed(FILE))
+OLD = FILE[:5000] + bytes(1000) + FILE[6000:]  # a checkpoint too, with other numbers
 ETAG = '"one"'
 
 
@@ -145,6 +146,22 @@ def changes_in_secret(self: Handler) -> None:
     return None
 
 
+def changes_and_ignores_if_range(self: Handler) -> None:
+    """Half of an old file; then, if asked, the second half of the new one."""
+    if self.first_time():
+        self.head(200, len(OLD), ETag=ETAG)
+        self.wfile.write(OLD[: len(OLD) // 2])
+        return None
+    wanted = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+    if not wanted:
+        return good(self)
+    start = int(wanted[1])
+    span = f"bytes {start}-{len(FILE) - 1}/{len(FILE)}"
+    self.head(206, len(FILE) - start, ETag='"new"', Content_Range=span)
+    self.wfile.write(FILE[start:])
+    return None
+
+
 def wrong_part(self: Handler) -> None:
     """Half of it, then a part from somewhere else, then all."""
     n = self.server.asked_for("wrong_part")
@@ -220,7 +237,8 @@ BEHAVIOUR: dict[str, Callable[[Handler], None]] = {
     f.__name__: f
     for f in (
         good, cut, stall, dead, ignores_range, no_version, changes, changes_in_secret, wrong_part,
-        range_refused, says_less, says_more, too_large, other, page, page_as_file, busy_once, slow,
+        changes_and_ignores_if_range, range_refused, says_less, says_more, too_large, other, page,
+        page_as_file, busy_once, slow,
     )
 } | {
     "gone": lambda self: self.head(404, 0),
@@ -287,7 +305,7 @@ def names(folder: Path) -> set[str]:
     "path",
     [
         "good", "cut", "stall", "ignores_range", "no_version", "changes", "changes_in_secret",
-        "wrong_part", "range_refused", "moved", "busy_once",
+        "changes_and_ignores_if_range", "wrong_part", "range_refused", "moved", "busy_once",
     ],
 )  # fmt: skip
 def test_the_file_comes_whole_all_the_same(put: Put, tmp_path: Path, path: str) -> None:
@@ -358,6 +376,12 @@ def test_a_part_of_unknown_origin_is_not_gone_on_with(
     put("good")
     assert weights.fetch("stand-in", cache=tmp_path).read_bytes() == FILE
     assert server.asked == [("good", None)]
+
+
+def test_halves_of_two_files_are_not_put_together(put: Put, server: Server, tmp_path: Path) -> None:
+    put("changes_and_ignores_if_range", sha256=None)  # where no hash would tell
+    assert weights.fetch("stand-in", cache=tmp_path).read_bytes() == FILE
+    assert [wanted is None for _, wanted in server.asked] == [True, False, True]
 
 
 def test_what_is_there_is_not_fetched_again(put: Put, server: Server, tmp_path: Path) -> None:
