@@ -47,7 +47,7 @@ def main() -> None:
     )
     print(f"{'model':24} {'size':>4} {'photos':>22} " + " ".join(f"{m:>5}" for m in METRICS)
           + "  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
-    for model in arguments.model or [row["name"] for row in weights.table()]:
+    for model in arguments.model or [row["name"] for row in weights.table() if row["shipped"]]:
         for size in arguments.size or [368, 256]:
             estimator = PoseEstimator(model, size=size, runtime=arguments.runtime)
             detections = detect(annotations, arguments.data / "images", estimator, everything)

@@ -29,7 +29,10 @@ class PoseEstimator:
     """Finds every person in a picture and their joints.
 
     Args:
-        model: Name of a shipped model, or path of a safetensors file; the default model if None.
+        model: A name of :func:`openpaf.weights.table`, or path of a safetensors file of ours; the
+            default model if None.
+        weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
+            together with ``model="cmu-coco"``.
         runtime: The engine: ``"auto"``, ``"torch"`` or ``"openvino"``.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         config: Thresholds of the parser.
@@ -45,6 +48,7 @@ class PoseEstimator:
         self,
         model: str | Path | None = None,
         *,
+        weights: str | Path | None = None,
         runtime: str = "auto",
         device: str | None = None,
         config: DecodeConfig | None = None,
@@ -54,7 +58,7 @@ class PoseEstimator:
             raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
         self.config = config or DecodeConfig()
         self.size = int(size)
-        self.run, self.weights = load_engine(str(model) if model else None, runtime, device)
+        self.run, self.weights = load_engine(model, runtime, device, weights=weights)
 
     @property
     def skeleton(self) -> Skeleton:

@@ -1,16 +1,22 @@
-"""The models that ship with the library, and reading and writing checkpoints."""
+"""The table of weights, shipped and published, and reading and writing them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openpaf import download
+from openpaf.channels import CHANNEL_ORDERS
+from openpaf.checkpoints import fill, read_state
+from openpaf.download import cache_folder as cache_folder
+from openpaf.download import fetch as fetch
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
+from openpaf.hashing import how_verified, sha256_of
+from openpaf.published import PUBLISHED, Published
 from openpaf.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -28,12 +34,17 @@ class Weights:
         name: As ``PoseEstimator(model=...)`` takes it.
         builder: Name of the network for :func:`openpaf.networks.build`.
         options: Arguments of the builder, the skeleton apart.
-        skeleton: The order of its channels.
+        skeleton: Its joints and limbs; also the order of its channels, unless ``channel_order``
+            says otherwise.
         result: The joints of the people that are found with it, taken from the skeleton's by
             name; all of them where not given.
+        bgr: Whether the network takes BGR; its engine takes RGB all the same.
+        channel_order: Name of the one of :data:`openpaf.channels.CHANNEL_ORDERS` in which the
+            network gives its channels, for this very skeleton; its engine gives them in the
+            skeleton's order.
         heatmap_grid: Where the cells of the heatmaps lie.
         paf_grid: Where the cells of the PAFs lie.
-        mean: Subtracted from RGB values of 0 to 255.
+        mean: Subtracted from values of 0 to 255.
         scale: The difference is divided by this.
         licence: In plain words.
         metrics: Figures of its card, e.g. AP.
@@ -50,6 +61,18 @@ class Weights:
     licence: str
     metrics: dict[str, Any]
     result: Skeleton | None = None
+    bgr: bool = False
+    channel_order: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.channel_order is None:
+            return
+        order = CHANNEL_ORDERS.get(self.channel_order)
+        if order is None or order.skeleton != self.skeleton:
+            raise ValueError(
+                f"channel_order: expected one for {self.skeleton.name!r} among "
+                f"{', '.join(CHANNEL_ORDERS)}, got {self.channel_order!r}"
+            )
 
     def to_metadata(self) -> dict[str, str]:
         """As strings, for the header of a safetensors file."""
@@ -65,6 +88,8 @@ class Weights:
                     "paf_grid": [self.paf_grid.stride, self.paf_grid.offset],
                     "mean": self.mean,
                     "scale": self.scale,
+                    "bgr": self.bgr,
+                    "channel_order": self.channel_order,
                     "licence": self.licence,
                     "metrics": self.metrics,
                 }
@@ -91,21 +116,55 @@ class Weights:
 
 
 def table() -> list[dict[str, Any]]:
-    """The shipped models: rows of name, licence, sha256, size in bytes, skeleton, and AP."""
-    rows = []
-    for path in _shipped():
-        weights = read_header(path)
-        rows.append(
-            {
-                "name": weights.name,
-                "licence": weights.licence,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "size": path.stat().st_size,
-                "skeleton": (weights.result or weights.skeleton).name,
-                "AP": weights.metrics.get("AP"),
-            }
-        )
-    return rows
+    """The table of weights, those that ship with the library first.
+
+    Returns:
+        Rows of ``name``, ``shipped``, ``licence``, ``sha256`` (as far as it is known), ``md5``,
+        ``size`` in bytes, ``source`` (links), ``builder``, ``skeleton``, ``channel_order``,
+        ``heatmap_grid``, ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints)
+        and its ``protocol``; None for what is not known or does not apply.
+    """
+    return [_shipped_row(path) for path in _shipped()] + [
+        _published_row(row) for row in PUBLISHED.values()
+    ]
+
+
+def _shipped_row(path: Path) -> dict[str, Any]:
+    weights = read_header(path)
+    return {
+        "name": weights.name,
+        "shipped": True,
+        "licence": weights.licence,
+        "sha256": sha256_of(path),
+        "md5": None,
+        "size": path.stat().st_size,
+        "source": (),
+        "skeleton": (weights.result or weights.skeleton).name,
+        "AP": weights.metrics.get("AP"),
+        "protocol": weights.metrics.get("protocol"),
+        **_how_to_run(weights),
+    }
+
+
+def _published_row(row: Published) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "shipped": False,
+        "licence": row.licence,
+        "sha256": row.sha256,
+        "md5": row.md5,
+        "size": row.size,
+        "source": row.urls,
+        "skeleton": row.skeleton.name if row.skeleton else None,
+        "AP": row.metrics["AP"],
+        "protocol": row.metrics["protocol"],
+        **_how_to_run(row),
+    }
+
+
+def _how_to_run(row: Weights | Published) -> dict[str, Any]:
+    names = ("builder", "channel_order", "heatmap_grid", "paf_grid", "bgr", "mean", "scale")
+    return {name: getattr(row, name) for name in names}
 
 
 def _shipped() -> list[Path]:
@@ -117,20 +176,51 @@ def _shipped() -> list[Path]:
 
 
 def find(model: str | Path | None) -> Path:
-    """The file of a model: shipped under this name, or a path.
+    """The file of a model: shipped or fetched under this name, or a path.
 
     Raises:
-        WeightsError: If there is neither; the message lists the shipped names.
+        WeightsError: If there is none; the message lists the names, or says how to fetch it.
     """
     model = model or DEFAULT_MODEL
     shipped = {path.stem: path for path in _shipped()}
     if str(model) in shipped:
         return shipped[str(model)]
+    if str(model) in PUBLISHED:
+        return download.cached(str(model))
     if Path(model).is_file():
         return Path(model)
     raise WeightsError(
-        f"model {str(model)!r}: neither a file nor a shipped model ({', '.join(shipped) or 'none'})"
+        f"model {str(model)!r}: neither a file, nor a shipped model "
+        f"({', '.join(shipped) or 'none'}), nor a published one ({', '.join(PUBLISHED)})"
     )
+
+
+def verify(name: str, *, cache: str | Path | None = None) -> str:
+    """Compare the hash of a checkpoint with the one that is known.
+
+    Loading by name from the cache does the same, so a damaged file is never run.
+
+    Args:
+        name: Of a row of the table.
+        cache: As for :func:`cache_folder`.
+
+    Returns:
+        What it was compared with, e.g. ``"sha256"``.
+
+    Raises:
+        WeightsError: If the name is unknown, the file is not there, or its hash is another.
+    """
+    shipped = {path.stem: path for path in _shipped()}
+    if name not in shipped:
+        download.cached(name, cache)
+        return how_verified(PUBLISHED[name])
+    card = shipped[name].with_suffix(".md")
+    digest = sha256_of(shipped[name])
+    if digest not in card.read_text(encoding="utf-8"):
+        raise WeightsError(
+            f"{shipped[name]}: its sha256 {digest} is not that of its card; install openpaf again"
+        )
+    return "sha256, that of its card"
 
 
 def read_header(path: str | Path) -> Weights:
@@ -145,42 +235,25 @@ def read_header(path: str | Path) -> Weights:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
+        others = "; a file of another format needs its name: --model NAME --weights PATH"
+        hint = "" if Path(path).suffix == ".safetensors" else others
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error}){hint}") from error
     return Weights.from_metadata(metadata, Path(path))
 
 
 def load(network: nn.Module, path: str | Path) -> None:
-    """Fill a network from a safetensors file, key for key; float16 becomes the network's dtype.
+    """Fill a network from a checkpoint file, key for key; float16 becomes the network's dtype.
+
+    Args:
+        network: Changed in place. Its own ``RENAMES`` and ``IGNORED``, if it has them, say how
+            published files call its parameters; see :func:`openpaf.checkpoints.fill`.
+        path: A PyTorch checkpoint, safetensors, ``.npz`` or ``.caffemodel``.
 
     Raises:
-        WeightsError: If the file cannot be read, or keys are missing, left over, or misshapen;
-            the message lists them.
+        WeightsError: If the file cannot be read, would run code, or keys are missing, left over,
+            or misshapen; the message lists them.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
-    wanted = network.state_dict()
-    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
-        for key in sorted(set(wanted) & set(state))
-        if state[key].shape != wanted[key].shape
-    ]
-    if missing or extra or misshapen:
-        raise WeightsError(
-            f"{path}: does not fit the network; missing: {_some(missing)}; "
-            f"left over: {_some(extra)}; of another shape: {_some(misshapen)}"
-        )
-    network.load_state_dict(state)
-
-
-def _some(keys: list[str], limit: int = 8) -> str:
-    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
-    return (", ".join(keys[:limit]) or "none") + more
+    fill(network, read_state(path), path)
 
 
 def save(state: dict[str, Tensor], path: str | Path, weights: Weights) -> None:
@@ -199,16 +272,56 @@ def save(state: dict[str, Tensor], path: str | Path, weights: Weights) -> None:
     partial.replace(path)
 
 
-def load_model(model: str | Path | None = None) -> tuple[nn.Module, Weights]:
-    """Build the network of a shipped model or a file, and fill it; in evaluation mode.
+def load_model(
+    model: str | Path | None = None, weights: str | Path | None = None
+) -> tuple[nn.Module, Weights]:
+    """Build the network of a model and fill it; in evaluation mode.
+
+    Args:
+        model: A name of the table, or path of a file that says how it is to be run; the default
+            model if None.
+        weights: A file to take in place of the model's own. Without ``model`` it must say how it
+            is to be run.
 
     Raises:
-        WeightsError: If it is missing, damaged, or does not fit its network.
+        WeightsError: If the file is missing, damaged, or does not fit its network.
     """
     from openpaf.networks import build
 
-    path = find(model)
-    weights = read_header(path)
-    network = build(weights.builder, weights.skeleton, **weights.options)
+    row, path = _locate(model, weights)
+    network = build(row.builder, row.skeleton, **row.options)
     load(network, path)
-    return network.eval(), weights
+    return network.eval(), row
+
+
+def _locate(model: str | Path | None, weights: str | Path | None) -> tuple[Weights, Path]:
+    """How a model is to be run, and its file."""
+    published = PUBLISHED.get(str(model))
+    if published is not None:
+        row = _as_weights(published)
+        return row, Path(weights) if weights else download.cached(published.name)
+    if weights is not None and model is None:
+        return read_header(weights), Path(weights)
+    path = find(model)
+    return read_header(path), Path(weights) if weights else path
+
+
+def _as_weights(row: Published) -> Weights:
+    if row.skeleton is None:
+        raise WeightsError(f"{row.name}: a network that finds no joints")
+    # A top-down network gives px of its input, and normalises by itself what is 0 to 1.
+    px = Grid(1, 0.0)
+    return Weights(
+        name=row.name,
+        builder=row.builder,
+        options=row.options,
+        skeleton=row.skeleton,
+        heatmap_grid=row.heatmap_grid or px,
+        paf_grid=row.paf_grid or px,
+        mean=row.mean if isinstance(row.mean, float) else 0.0,
+        scale=row.scale if isinstance(row.scale, float) else 255.0,
+        licence=row.licence,
+        metrics=row.metrics,
+        bgr=row.bgr,
+        channel_order=row.channel_order,
+    )

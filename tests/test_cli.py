@@ -153,10 +153,14 @@ def test_nobody_is_an_ordinary_answer(run: Run, tmp_path: Path) -> None:
 def test_options_reach_the_estimator(run: Run, fake: type[FakeEstimator], tmp_path: Path) -> None:
     source, out = photo(tmp_path / "a.png"), tmp_path / "out"
     run("predict", source, "--output", out)
-    assert fake.options == {"model": None, "runtime": "auto", "device": None, "size": 368}
+    assert fake.options == {
+        "model": None, "weights": None, "runtime": "auto", "device": None, "size": 368,
+    }  # fmt: skip
     options = ["--model", "m", "--runtime", "torch", "--device", "cpu", "--size", "256"]
-    run("predict", source, "--output", out, *options)
-    assert fake.options == {"model": "m", "runtime": "torch", "device": "cpu", "size": 256}
+    run("predict", source, "--output", out, "--weights", "w.pth", *options)
+    assert fake.options == {
+        "model": "m", "weights": Path("w.pth"), "runtime": "torch", "device": "cpu", "size": 256,
+    }  # fmt: skip
 
 
 def test_threshold_leaves_out_people(run: Run, tmp_path: Path) -> None:

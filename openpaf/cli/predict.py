@@ -51,6 +51,7 @@ examples:
   openpaf predict 'photos/**/*.jpg' --output out            a glob, here with subfolders
   openpaf predict photos/ --output out --format coco,openpose
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
+  openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
 
 A file that cannot be read is named on the standard error stream and skipped.
 exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at all; 130 interrupted.
@@ -81,7 +82,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add(
         "--model",
         metavar="NAME_OR_PATH",
-        help="a shipped model, or a file (default: the shipped one)",
+        help="a name of `openpaf weights list`, or a safetensors file (default: the shipped one)",
+    )
+    add(
+        "--weights",
+        metavar="FILE",
+        type=path_argument,
+        help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
     )
     add("--runtime", default="auto", metavar="R", help="auto, torch or openvino (default: auto)")
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
@@ -174,13 +181,18 @@ def _find_photos(sources: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _load(arguments: argparse.Namespace) -> PoseEstimator:
     from openpaf.estimator import PoseEstimator
+    from openpaf.published import PUBLISHED
 
-    return PoseEstimator(
+    estimator = PoseEstimator(
         arguments.model,
+        weights=arguments.weights,
         runtime=arguments.runtime,
         device=arguments.device,
         size=arguments.size,
     )
+    if arguments.model in PUBLISHED and not arguments.quiet:
+        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
+    return estimator
 
 
 def _predict_all(
