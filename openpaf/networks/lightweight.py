@@ -11,13 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from openpaf.networks.pyramid import Pyramid
 from openpaf.skeleton import Skeleton
-
-STRIDE = 8
 
 # Channels out, stride and dilation of the depthwise-separable blocks of the trunk. MobileNet's
 # last stride is dropped and its block dilated instead, so that the field stays at stride 8.
-_TRUNK = (
+TRUNK = (
     (64, 1, 1), (128, 2, 1), (128, 1, 1), (256, 2, 1), (256, 1, 1), (512, 1, 1),
     (512, 1, 2), (512, 1, 1), (512, 1, 1), (512, 1, 1), (512, 1, 1),
 )  # fmt: skip
@@ -110,23 +109,40 @@ class Stage(nn.Module):
 
 
 class LightweightNetwork(nn.Module):
-    """A dilated MobileNet trunk, an initial stage, and any number of refinement stages.
+    """A MobileNet trunk, an initial stage, and any number of refinement stages.
 
     Args:
         skeleton: Its joints and limbs give the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
+        atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
+            has it; else it ends at stride 16, as MobileNet does.
+        stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a feature
+            pyramid brings its features there; finer than the trunk's end is 4 for the atrous
+            trunk, and 4 and 8 for the strided one.
 
-    Input: (B, 3, H, W) float, RGB, normalised as the weights' row says; H and W multiples of 8.
-    Output: one ``(heatmaps (B, K+1, H/8, W/8), pafs (B, 2L, H/8, W/8))`` a stage, the last one
-    being the result, all of them for supervision.
+    Input: (B, 3, H, W) float, RGB, normalised as the weights' row says.
+    Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
+    result, all of them for supervision; h and w are H and W over the stride, rounded up.
 
     Raises:
-        ValueError: If the number of stages is negative or the width below 1.
+        ValueError: If the number of stages is negative, the width below 1, or the stride is none
+            of those or coarser than the end of the trunk.
+
+    Reference:
+        Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
+        CVPR 2017, with one body for both branches. The pyramid: Lin et al., Feature Pyramid
+        Networks for Object Detection, CVPR 2017, figure 3.
     """
 
     def __init__(
-        self, skeleton: Skeleton, *, n_refinement_stages: int = 1, width: int = 128
+        self,
+        skeleton: Skeleton,
+        *,
+        n_refinement_stages: int = 1,
+        width: int = 128,
+        atrous: bool = True,
+        stride: int = 8,
     ) -> None:
         super().__init__()
         if n_refinement_stages < 0 or width < 1:
@@ -134,13 +150,20 @@ class LightweightNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        trunk: list[nn.Module] = [nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU()]
-        n_in = 32
-        for n_out, stride, dilation in _TRUNK:
-            trunk.append(SeparableConv(n_in, n_out, stride=stride, dilation=dilation))
-            n_in = n_out
-        self.trunk = nn.Sequential(*trunk)
+        strides = (4, 8) if atrous else (4, 8, 16)
+        if stride not in strides:
+            raise ValueError(
+                f"stride: expected one of {', '.join(map(str, strides))} with "
+                f"atrous={atrous}, got {stride!r}"
+            )
+        self.trunk, finer = _trunk(atrous, stride)
+        n_in = TRUNK[-1][0]
         self.context = Context(n_in, width)
+        # For each layer of the trunk, whether the pyramid reads its output. (A list of those that
+        # it reads may be empty, and then TorchScript cannot tell its type.)
+        skips = [index for index, _ in finer]
+        self.is_kept = [index in skips for index in range(len(self.trunk))]
+        self.pyramid = Pyramid(width, [n_channels for _, n_channels in finer])
         initial: list[nn.Module] = []
         for _ in range(3):
             initial += [_conv(width, width), nn.ReLU()]
@@ -159,10 +182,35 @@ class LightweightNetwork(nn.Module):
             for _ in range(n_refinement_stages)
         )
 
+    def features(self, image: Tensor) -> Tensor:
+        """What all stages read: (B, width, h, w) of (B, 3, H, W)."""
+        x = image
+        finer: list[Tensor] = []
+        for i, layer in enumerate(self.trunk):
+            x = layer(x)
+            if self.is_kept[i]:
+                finer.append(x)
+        return self.pyramid(self.context(x), finer)
+
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        features = self.context(self.trunk(image))
+        features = self.features(image)
         stages = [self.initial_stage(features)]
         for stage in self.refinement_stages:
             heatmaps, pafs = stages[-1]
             stages.append(stage(torch.cat([features, heatmaps, pafs], dim=1)))
         return stages
+
+
+def _trunk(atrous: bool, stride: int) -> tuple[nn.Sequential, list[tuple[int, int]]]:
+    """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU()]
+    n_in, reached = 32, 2
+    last = {}
+    for n_out, step, dilation in TRUNK:
+        if dilation > 1 and not atrous:
+            step, dilation = dilation, 1  # as MobileNet has it
+        layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))
+        n_in, reached = n_out, reached * step
+        last[reached] = (len(layers) - 1, n_out)
+    finer = [last[at] for at in sorted(last) if stride <= at < reached]
+    return nn.Sequential(*layers), finer
