@@ -42,7 +42,7 @@ def test_the_benchmark_of_gpus_runs_on_a_cpu(repo_root: Path) -> None:
 def test_the_table_of_networks(repo_root: Path) -> None:
     result = run(
         repo_root, "networks.py", "--height", "64", "--width", "96", "--repeats", "1",
-        "--networks", "lightweight_coco",
+        "--threads", "1", "--networks", "lightweight_coco",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     head, _, row = (line.split(" | ") for line in result.stdout.splitlines()[:3])
