@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
+from openpaf.networks.body25 import Body25Network
+from openpaf.networks.description import Description, describe
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.networks.lightweight_published import LightweightPublishedNetwork
+from openpaf.networks.open_model_zoo import OpenModelZooNetwork
+from openpaf.networks.two_branch import TwoBranchNetwork
 from openpaf.skeleton import Skeleton
 
-__all__ = ["LightweightNetwork", "build"]
+__all__ = [
+    "Body25Network",
+    "Description",
+    "LightweightNetwork",
+    "LightweightPublishedNetwork",
+    "OpenModelZooNetwork",
+    "TwoBranchNetwork",
+    "build",
+    "describe",
+]
 
-_BUILDERS: dict[str, type[nn.Module]] = {
-    "lightweight": LightweightNetwork,
+# Each network, and the skeleton that it was published for (of ours: is trained for).
+_BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
+    "lightweight": (LightweightNetwork, Skeleton.COCO17),
+    "lightweight_coco": (LightweightPublishedNetwork, Skeleton.COCO18),
+    "cmu_coco": (TwoBranchNetwork, Skeleton.COCO18),
+    "cmu_mpi": (TwoBranchNetwork, Skeleton.MPI15),
+    "body25": (Body25Network, Skeleton.BODY25),
+    "open_model_zoo": (OpenModelZooNetwork, Skeleton.COCO18),
 }
 
 
-def build(name: str, skeleton: Skeleton = Skeleton.COCO17, **options: Any) -> nn.Module:
+def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Module:
     """A network by name, with fresh weights.
 
     Args:
-        name: ``"lightweight"``.
-        skeleton: Its joints and limbs give the channels of the heads.
-        **options: Passed to the network, e.g. ``n_refinement_stages``.
+        name: ``"lightweight"``, our own; ``"lightweight_coco"``, as published by Osokin;
+            ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017; ``"body25"``,
+            CMU's of 2019; or ``"open_model_zoo"``, Intel's human-pose-estimation-0001.
+        skeleton: Its joints and limbs give the channels of the heads; the network's own where not
+            given: ``Skeleton.COCO17`` for ours, for the others what they were published for.
+        **options: Passed to the network, e.g. ``n_refinement_stages`` or ``n_stages``.
 
     Raises:
         ValueError: If there is no such network; the message lists those there are.
     """
     if name not in _BUILDERS:
         raise ValueError(f"network: expected one of {', '.join(_BUILDERS)}, got {name!r}")
-    return _BUILDERS[name](skeleton, **options)
+    builder, own_skeleton = _BUILDERS[name]
+    return builder(skeleton or own_skeleton, **options)

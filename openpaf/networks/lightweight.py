@@ -13,17 +13,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from openpaf.networks.pyramid import Pyramid
 from openpaf.skeleton import Skeleton
 
-STRIDE = 8
-
-#: Channels of the trunk's first convolution and of its eleven depthwise-separable blocks.
-TRUNK_WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512)
-
-# Stride and dilation of the blocks. MobileNet's last stride is dropped and its block dilated
-# instead, so that the field stays at stride 8.
-_TRUNK = ((1, 1), (2, 1), (1, 1), (2, 1), (1, 1), (1, 1),
-          (1, 2), (1, 1), (1, 1), (1, 1), (1, 1))  # fmt: skip
+# Channels out, stride and dilation of the depthwise-separable blocks of the trunk. MobileNet's
+# last stride is dropped and its block dilated instead, so that the field stays at stride 8.
+TRUNK = (
+    (64, 1, 1), (128, 2, 1), (128, 1, 1), (256, 2, 1), (256, 1, 1), (512, 1, 1),
+    (512, 1, 2), (512, 1, 1), (512, 1, 1), (512, 1, 1), (512, 1, 1),
+)  # fmt: skip
+#: Channels of the trunk's first convolution and of its eleven blocks.
+TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
 
 
 def _conv(n_in: int, n_out: int, size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
@@ -115,7 +115,7 @@ class Stage(nn.Module):
 
 
 class LightweightNetwork(nn.Module):
-    """A dilated MobileNet trunk, an initial stage, and any number of refinement stages.
+    """A MobileNet trunk, an initial stage, and any number of refinement stages.
 
     Args:
         skeleton: Its joints and limbs give the channels of the heads.
@@ -124,14 +124,24 @@ class LightweightNetwork(nn.Module):
         inner_width: Channels between the layers of a block, ``width`` if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
+        atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
+            has it; else it ends at stride 16, as MobileNet does.
+        stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a feature
+            pyramid brings its features there; finer than the trunk's end is 4 for the atrous
+            trunk, and 4 and 8 for the strided one.
 
-    Input: (B, 3, H, W) float, RGB, normalised as the weights' row says; H and W multiples of 8.
-    Output: one ``(heatmaps (B, K+1, H/8, W/8), pafs (B, 2L, H/8, W/8))`` a stage, the last one
-    being the result, all of them for supervision.
+    Input: (B, 3, H, W) float, RGB, normalised as the weights' row says.
+    Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
+    result, all of them for supervision; h and w are H and W over the stride, rounded up.
 
     Raises:
-        ValueError: If the number of stages is negative, a width below 1, or the trunk's widths
-            are not twelve.
+        ValueError: If the number of stages is negative, a width below 1, the trunk's widths are not
+            twelve, or the stride is none of those or coarser than the end of the trunk.
+
+    Reference:
+        Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
+        CVPR 2017, with one body for both branches. The pyramid: Lin et al., Feature Pyramid
+        Networks for Object Detection, CVPR 2017, figure 3.
     """
 
     def __init__(
@@ -143,6 +153,8 @@ class LightweightNetwork(nn.Module):
         inner_width: int | None = None,
         hidden_width: int | None = None,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
+        atrous: bool = True,
+        stride: int = 8,
     ) -> None:
         super().__init__()
         if len(trunk_widths) != len(TRUNK_WIDTHS) or min(trunk_widths) < 1:
@@ -154,14 +166,20 @@ class LightweightNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        n_in = trunk_widths[0]
-        trunk: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
-        for n_out, (stride, dilation) in zip(trunk_widths[1:], _TRUNK, strict=True):
-            trunk.append(SeparableConv(n_in, n_out, stride=stride, dilation=dilation))
-            n_in = n_out
-        self.trunk = nn.Sequential(*trunk)
+        strides = (4, 8) if atrous else (4, 8, 16)
+        if stride not in strides:
+            raise ValueError(
+                f"stride: expected one of {', '.join(map(str, strides))} with "
+                f"atrous={atrous}, got {stride!r}"
+            )
+        self.trunk, finer = _trunk(trunk_widths, atrous, stride)
         inner = inner_width or width
-        self.context = Context(n_in, width, inner)
+        self.context = Context(trunk_widths[-1], width, inner)
+        # For each layer of the trunk, whether the pyramid reads its output. (A list of those that
+        # it reads may be empty, and then TorchScript cannot tell its type.)
+        skips = [index for index, _ in finer]
+        self.is_kept = [index in skips for index in range(len(self.trunk))]
+        self.pyramid = Pyramid(width, [n_channels for _, n_channels in finer])
         initial: list[nn.Module] = []
         for into, out in ((width, inner), (inner, inner), (inner, width)):
             initial += [_conv(into, out), nn.ReLU()]
@@ -182,10 +200,37 @@ class LightweightNetwork(nn.Module):
             for _ in range(n_refinement_stages)
         )
 
+    def features(self, image: Tensor) -> Tensor:
+        """What all stages read: (B, width, h, w) of (B, 3, H, W)."""
+        x = image
+        finer: list[Tensor] = []
+        for i, layer in enumerate(self.trunk):
+            x = layer(x)
+            if self.is_kept[i]:
+                finer.append(x)
+        return self.pyramid(self.context(x), finer)
+
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        features = self.context(self.trunk(image))
+        features = self.features(image)
         stages = [self.initial_stage(features)]
         for stage in self.refinement_stages:
             heatmaps, pafs = stages[-1]
             stages.append(stage(torch.cat([features, heatmaps, pafs], dim=1)))
         return stages
+
+
+def _trunk(
+    widths: Sequence[int], atrous: bool, stride: int
+) -> tuple[nn.Sequential, list[tuple[int, int]]]:
+    """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
+    n_in, reached = widths[0], 2
+    layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
+    last = {}
+    for n_out, (_, step, dilation) in zip(widths[1:], TRUNK, strict=True):
+        if dilation > 1 and not atrous:
+            step, dilation = dilation, 1  # as MobileNet has it
+        layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))
+        n_in, reached = n_out, reached * step
+        last[reached] = (len(layers) - 1, n_out)
+    finer = [last[at] for at in sorted(last) if stride <= at < reached]
+    return nn.Sequential(*layers), finer

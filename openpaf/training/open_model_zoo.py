@@ -18,43 +18,21 @@ from numpy.typing import NDArray
 from openpaf.channels import CHANNEL_ORDERS
 from openpaf.errors import WeightsError
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.networks.open_model_zoo import LAYERS
 from openpaf.skeleton import Skeleton
 
-_TRUNK = "2_1 2_2 3_1 3_2 4_1 4_2 5_1 5_2 5_3 5_4 5_5".split()
-
-
-def _layer_names() -> dict[str, str]:
-    """Our name of each layer that does not depend on the skeleton, and the Model Zoo's."""
-    names = {"trunk.0": "conv1"}
-    for i, block in enumerate(_TRUNK):
-        names[f"trunk.{i + 2}.depthwise"] = f"conv{block}/dw"
-        names[f"trunk.{i + 2}.pointwise"] = f"conv{block}/sep"
-    names |= {"context.align": "conv4_3_CPM/al", "context.reduce": "conv4_3_CPM/red"}
-    for i, last in enumerate(("dw1/1x1", "dw2/1x1", "inc")):
-        names[f"context.separable.{i}.depthwise"] = f"conv4_3_CPM/dw{i + 1}"
-        names[f"context.separable.{i}.pointwise"] = f"conv4_3_CPM/{last}"
-    names["context.out"] = "conv4_4_CPM"
-    for i in range(3):
-        names[f"initial_stage.body.{2 * i}"] = f"conv5_{i + 1}_CPM_L1"
-    for branch, field in (("L1", "pafs"), ("L2", "heatmaps")):
-        names[f"initial_stage.{field}.hidden"] = f"conv5_4_CPM_{branch}"
-        names[f"refinement_stages.0.{field}.hidden"] = f"Mconv6_stage2_{branch}"
-    for i in range(5):
-        ours, theirs = f"refinement_stages.0.body.{i}", f"Mconv{i + 1}_stage2_L1"
-        names[f"{ours}.conv"] = f"{theirs}/3x3"
-        names[f"{ours}.dilated"] = f"{theirs}/3x3/2"
-        if i > 0:
-            names[f"{ours}.squeeze"] = f"{theirs}/sq"
-    return names
-
-
-_LAYERS = _layer_names()
 _SQUEEZE = "refinement_stages.0.body.0.squeeze"
 _OUTPUTS = {
     ("initial_stage", "heatmaps"): "conv5_5_CPM_L2",
     ("initial_stage", "pafs"): "conv5_5_CPM_L1",
     ("refinement_stages.0", "heatmaps"): "Mconv7_stage2_L2",
     ("refinement_stages.0", "pafs"): "Mconv7_stage2_L1",
+}
+# The layers that do not depend on the skeleton.
+_LAYERS = {
+    ours: theirs
+    for ours, theirs in LAYERS.items()
+    if ours != _SQUEEZE and theirs not in _OUTPUTS.values()
 }
 
 

@@ -1,0 +1,61 @@
+"""The benchmarks of networks run, and say plainly what they cannot do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def run(repo_root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(repo_root / "benchmarks" / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=repo_root,
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_benchmark_says_so_in_one_line(repo_root: Path) -> None:
+    result = run(repo_root, "gpu.py")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("no GPU that torch can use")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_benchmark_of_gpus_runs_on_a_cpu(repo_root: Path) -> None:
+    result = run(
+        repo_root, "gpu.py", "--device", "cpu", "--repeats", "1", "--size", "32",
+        "--networks", "lightweight", "--batches", "1", "2",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if "float" in line]
+    assert len(rows) == 2 * 2 * 3  # batches, network and whole way, modes
+    assert all(float(row.split()[-1]) > 0 for row in rows)
+
+
+def test_the_table_of_networks(repo_root: Path) -> None:
+    result = run(
+        repo_root, "networks.py", "--height", "64", "--width", "96", "--repeats", "1",
+        "--threads", "1", "--networks", "lightweight_coco",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    head, _, row = (line.split(" | ") for line in result.stdout.splitlines()[:3])
+    assert len(head) == len(row) >= 7
+    assert row[:5] == ["| `lightweight_coco`", "4,091,698", "507", "8", "0"]
+    assert "GMACs at 64x96" in head
+
+
+def test_the_page_of_networks_has_a_row_for_each(repo_root: Path) -> None:
+    page = (repo_root / "docs" / "networks.md").read_text(encoding="utf-8")
+    for row in (
+        "| `cmu_coco` | 52,311,446 | 1364 | 8 | 3.5 | 242.3 |",
+        "| `body25` | 26,166,084 | 1556 | 8 | 3.5 | 143.6 |",
+        "| `lightweight_coco` | 4,091,698 | 507 | 8 | 0 | 15.8 |",
+    ):
+        assert row in page
