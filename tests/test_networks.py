@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from openpaf import weights
 from openpaf.channels import CHANNEL_ORDERS
 from openpaf.errors import WeightsError
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
-from openpaf.networks import LightweightNetwork, OpenModelZooNetwork, build
+from openpaf.networks import LightweightNetwork, build
 from openpaf.skeleton import Skeleton
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 
@@ -102,21 +100,6 @@ def test_parity_with_the_open_model_zoo(shared_dir: Path, repo_root: Path) -> No
     assert np.corrcoef(pafs.numpy().ravel(), in_order[1].ravel())[0, 1] > 0.99
 
 
-def open_model_zoo_network(npz: Path, folder: Path) -> OpenModelZooNetwork:
-    """The network of a file, its layers renamed by the network's own table."""
-    state = {}
-    with np.load(npz, allow_pickle=False) as archive:
-        for key in archive.files:
-            name = key
-            for pattern, replacement in OpenModelZooNetwork.RENAMES:
-                name = re.sub(pattern, replacement, name)
-            state[name] = torch.from_numpy(archive[key])
-    save_file(state, folder / "renamed.safetensors")
-    network = OpenModelZooNetwork(Skeleton.COCO18)
-    weights.load(network, folder / "renamed.safetensors")
-    return network.eval()
-
-
 def network_inputs(folder: Path, n_photos: int) -> list[np.ndarray]:
     """Landscape photos as (1, 3, 256, 344) BGR, 0 to 255: every one of the same shape."""
     inputs = []
@@ -149,7 +132,7 @@ def without_rounding(model: Any) -> Any:
 ACTIVATIONS = ("Add", "Concat", "Convolution", "Elu", "GroupConvolution", "Parameter", "Relu")
 
 
-def test_the_open_model_zoo_file_on_real_photos(shared_dir: Path, tmp_path: Path) -> None:
+def test_the_open_model_zoo_file_on_real_photos(shared_dir: Path) -> None:
     """Filled by its table of names, the network is Intel's: its 8 bits are all that differs.
 
     OpenVINO's kernels for 8 bits round more than the file says, so they are left out; with them
@@ -157,7 +140,8 @@ def test_the_open_model_zoo_file_on_real_photos(shared_dir: Path, tmp_path: Path
     """
     openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
     teacher = shared_dir / "weights" / "teacher"
-    network = open_model_zoo_network(teacher / "hpe0001_fp16.npz", tmp_path)
+    network = build("open_model_zoo").eval()
+    weights.load(network, teacher / "hpe0001_fp16.npz")  # as a user's file is
     inputs = network_inputs(shared_dir / "data" / "coco_val_dev" / "images", 6)
     with torch.inference_mode():
         ours = [network((torch.from_numpy(image) - 128) / 255)[-1] for image in inputs]
