@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from typing import Any
 
 _EPILOG = """\
@@ -11,9 +12,11 @@ examples:
   openpaf train models/lightweight-coco17.toml
   openpaf train my-run.toml --show-targets targets   # look at what it will learn
   openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call goes on
+  torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs
 
 The output folder of the configuration gets checkpoint.pt (everything needed to go on), log.jsonl,
-and the weights as NAME.safetensors, which `openpaf predict --model` takes.
+figures for TensorBoard where that is installed, and the weights as NAME.safetensors, which
+`openpaf predict --model` takes.
 """
 
 
@@ -47,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.training.config import read_config
     from openpaf.training.loop import train
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Of the processes that torchrun starts, the first one speaks for all.
+    first = os.environ.get("RANK", "0") == "0"
+    level = logging.INFO if first else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
     config = read_config(arguments.config)
     if arguments.show_targets is not None:
         from openpaf.training.show import show_targets
@@ -57,5 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
         return 0
-    print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
+    path = train(config, max_minutes=arguments.max_minutes)
+    if first:
+        print(f"weights: {path}")
     return 0

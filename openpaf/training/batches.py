@@ -5,6 +5,8 @@ Nothing is kept between steps, so a run that is killed and resumed sees the same
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,7 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig, Crop, random_crop
 from openpaf.training.dataset import DatasetError, PhotoSet
 
+_log = logging.getLogger(__name__)
 LABELS = Skeleton.COCO17  # the joints that photos are labelled with
 
 
@@ -45,6 +48,15 @@ class Batch:
     heatmap_weights: Tensor
     paf_weights: Tensor
     trusted: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(
+            **{
+                entry.name: getattr(self, entry.name).to(device, non_blocking=True)
+                for entry in dataclasses.fields(self)
+            }
+        )
 
 
 class BatchMaker:
@@ -91,31 +103,37 @@ class BatchMaker:
         self.bad_files: dict[str, str] = {}  # by name, with the reason
         self._lock = threading.Lock()
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step.
+    def batch(self, step: int, rows: range | None = None) -> Batch:
+        """The batch of a step, or some of its crops.
+
+        Args:
+            step: Which step.
+            rows: Which of the crops; all where not given.
 
         Raises:
             DatasetError: If more than one photo in a hundred cannot be read.
         """
-        rows = [self._sample(step, i) for i in range(self.batch_size)]
+        samples = [self._sample(step, i) for i in rows or range(self.batch_size)]
         return Batch(
-            images=torch.from_numpy(np.stack([row[0].image for row in rows]))
+            images=torch.from_numpy(np.stack([row[0].image for row in samples]))
             .permute(0, 3, 1, 2)
             .float(),
-            heatmaps=torch.from_numpy(np.stack([row[1] for row in rows])),
-            pafs=torch.from_numpy(np.stack([row[2] for row in rows])),
-            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in rows])),
-            paf_weights=torch.from_numpy(np.stack([row[4] for row in rows])),
-            trusted=torch.tensor([row[5] for row in rows]),
+            heatmaps=torch.from_numpy(np.stack([row[1] for row in samples])),
+            pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
+            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
+            paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
+            trusted=torch.tensor([row[5] for row in samples]),
         )
 
-    def stream(self, start: int, stop: int, workers: int = 2) -> Generator[Batch]:
+    def stream(
+        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
+    ) -> Generator[Batch]:
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
         with ThreadPoolExecutor(workers) as pool:
             ahead: list[Future[Batch]] = []
             for step in range(start, stop):
                 while len(ahead) <= workers and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self.batch, step + len(ahead)))
+                    ahead.append(pool.submit(self.batch, step + len(ahead), rows))
                 yield ahead.pop(0).result()
 
     def _sample(
@@ -135,6 +153,8 @@ class BatchMaker:
 
     def _report(self, path: str, reason: str) -> None:
         with self._lock:
+            if path not in self.bad_files:
+                _log.warning("skipped: %s", reason)
             self.bad_files[path] = reason
             n_photos = sum(len(photo_set.photos) for photo_set in self.sets)
             if len(self.bad_files) > max(1.0, self.max_bad_share * n_photos):

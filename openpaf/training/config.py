@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +54,26 @@ class TrainConfig:
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
         steps: Optimiser steps of the whole run.
-        batch_size: Crops a step.
-        learning_rate: Of AdamW, after warm-up; it falls as a half cosine to a twentieth.
+        batch_size: Crops a step, over all processes.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov's momentum.
+        momentum: Of SGD.
+        learning_rate: After warm-up; it falls as a half cosine to a twentieth.
         trunk_rate: Factor on it for the trunk; 0 freezes the trunk.
         warmup: Steps over which the rate rises.
-        weight_decay: Of AdamW.
+        weight_decay: Of AdamW, decoupled; of SGD, added to the gradient.
         heatmap_weight: Factor on the heatmaps' error in the loss.
         clip: Largest gradient norm.
         average: Decay of the running average of weights, which is what is saved.
-        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where it is faster here
-            by a short measurement.
+        precision: ``"float32"``, ``"bfloat16"``, ``"float16"`` with a scaled loss, or ``"auto"``:
+            bfloat16 where it is faster here by a short measurement.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
         size: Short side in px at validation.
         workers: Threads that prepare batches.
+        data_on_device: ``"yes"`` holds all photos on the device of the network, as uint8, and makes
+            crops and targets there; ``"no"`` makes them on the processor; ``"auto"`` is yes on a
+            GPU that has the memory.
+        tensorboard: Whether figures are written for TensorBoard too, where it is installed.
         seed: Fixes crops and new weights.
         augment: How crops are drawn.
     """
@@ -85,6 +92,8 @@ class TrainConfig:
     paf_offset: float = 3.5
     steps: int = 1000
     batch_size: int = 8
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     learning_rate: float = 1e-4
     trunk_rate: float = 1.0
     warmup: int = 100
@@ -97,6 +106,8 @@ class TrainConfig:
     validate_every: int = 500
     size: int = 368
     workers: int = 2
+    data_on_device: str = "auto"
+    tensorboard: bool = True
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -108,17 +119,22 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0 or not 0 <= self.trunk_rate <= 1:
             raise ValueError("learning_rate, trunk_rate: expected > 0, and 0 to 1")
-        if self.skeleton not in SKELETONS:
-            known = ", ".join(SKELETONS)
-            raise ValueError(f"skeleton: expected one of {known}, got {self.skeleton!r}")
-        if not self.heatmap_weight > 0:
-            raise ValueError(f"heatmap_weight: expected > 0, got {self.heatmap_weight}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average: expected 0 to below 1, got {self.average}")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(
-                f"precision: expected auto, float32 or bfloat16, got {self.precision!r}"
-            )
+        for name, allowed in (
+            ("skeleton", tuple(SKELETONS)),
+            ("optimizer", ("adamw", "sgd")),
+            ("precision", ("auto", "float32", "bfloat16", "float16")),
+            ("data_on_device", ("auto", "yes", "no")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
+        for name in ("heatmap_weight", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
+        for name in ("average", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)}")
         if self.init and self.open_model_zoo:
             raise ValueError("init, open_model_zoo: expected one of them, got both")
 
@@ -138,7 +154,10 @@ def read_config(path: str | Path) -> TrainConfig:
     except ValueError as error:  # what TOML and UTF-8 raise
         raise ValueError(f"{path}: not TOML ({error})") from error
     try:
-        sets = tuple(_as(SetConfig, row, "sets") for row in data.pop("sets", ()))
+        rows = data.pop("sets", ())
+        if not isinstance(rows, list | tuple):
+            raise ValueError("sets: expected [[sets]], with two brackets")
+        sets = tuple(_as(SetConfig, row, "sets") for row in rows)
         data["sets"] = tuple(_resolve(row, path.parent) for row in sets)
         if "validation" in data:
             row = _as(SetConfig, data["validation"], "validation")
@@ -172,8 +191,16 @@ def _resolve(row: SetConfig, folder: Path) -> SetConfig:
         row,
         annotations=str(folder / row.annotations),
         images=str(folder / row.images),
-        holdout=(row.holdout[0], row.holdout[1]) if row.holdout else None,
+        holdout=_holdout(row.holdout),
     )
+
+
+def _holdout(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not _fits(value, "tuple[int, int]") or not 0 <= value[0] < value[1]:
+        raise ValueError(f"holdout: expected [remainder, n], remainder below n, got {value!r}")
+    return value[0], value[1]
 
 
 def _as(cls: Any, values: Mapping[str, Any], where: str) -> Any:
@@ -185,4 +212,33 @@ def _as(cls: Any, values: Mapping[str, Any], where: str) -> Any:
         raise ValueError(
             f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}"
         )
+    for entry in dataclasses.fields(cls):
+        if entry.name not in values:
+            if entry.default is MISSING and entry.default_factory is MISSING:
+                raise ValueError(f"missing key {entry.name!r} in {where}")
+        elif not _fits(values[entry.name], str(entry.type)):
+            raise ValueError(
+                f"{entry.name}: expected {_NAMES.get(str(entry.type), entry.type)}, "
+                f"got {values[entry.name]!r}"
+            )
     return cls(**values)
+
+
+_NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    """Whether a value of a TOML file is of a dataclass entry's type, by the type's name."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number = (whole or isinstance(value, float)) and math.isfinite(value)
+    if wanted.startswith("tuple["):
+        kind = wanted[6:].split(",")[0].removesuffix("]")
+        n = wanted.count(",") + 1
+        return (
+            isinstance(value, (list, tuple))
+            and ("..." in wanted or len(value) == n)
+            and all(_fits(item, kind) for item in value)
+        )
+    kinds = {"str": isinstance(value, str), "bool": isinstance(value, bool)}
+    kinds |= {"int": whole, "float": number}
+    return kinds.get(wanted.removesuffix(" | None"), True)  # tables check themselves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
 from openpaf.skeleton import Skeleton
+
+_log = logging.getLogger(__name__)
 
 
 class DatasetError(OpenpafError):
@@ -100,23 +103,71 @@ def load_photo_set(
     if not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
     by_image: dict[int, list[Mapping[str, Any]]] = {}
-    for annotation in data["annotations"]:
-        by_image.setdefault(annotation["image_id"], []).append(annotation)
-    photos = []
-    for position, image in enumerate(data["images"]):
-        if holdout is not None and position % holdout[1] == holdout[0]:
-            continue
-        people = by_image.get(image["id"], [])
-        if any(0 <= person.get("agree", 1.0) < min_agreement for person in people):
-            continue
-        photo = _photo(images / image["file_name"], people, skeleton, annotations)
-        if len(photo.keypoints):
-            photos.append(photo)
+    photos, outside = [], _Outside()
+    try:
+        for annotation in data["annotations"]:
+            by_image.setdefault(annotation["image_id"], []).append(annotation)
+        for position, image in enumerate(data["images"]):
+            if holdout is not None and position % holdout[1] == holdout[0]:
+                continue
+            people = by_image.get(image["id"], [])
+            if any(0 <= person.get("agree", 1.0) < min_agreement for person in people):
+                continue
+            path = images / image["file_name"]
+            people = [outside.without(image, person) for person in people]
+            photo = _photo(path, people, skeleton, annotations)
+            if len(photo.keypoints):
+                photos.append(photo)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DatasetError(f"{annotations}: an entry is not as COCO's are ({what})") from error
+    outside.report(annotations)
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
     return PhotoSet(
         name=name or annotations.parent.name, photos=photos, weight=weight, trusted=trusted
     )
+
+
+class _Outside:
+    """Takes away joints that lie outside of their picture, and counts them.
+
+    Labels are made by hand and programs; a joint far outside would place people where a crop
+    shows nothing. Up to :attr:`tolerance_px` beyond the border is rounding, and is let be.
+    """
+
+    tolerance_px = 2.0
+
+    def __init__(self) -> None:
+        self.n_joints = 0
+        self.first: Any = None
+
+    def without(self, image: Mapping[str, Any], person: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A person without such joints; the person itself where there are none."""
+        values = np.asarray(person.get("keypoints", ()), np.float64)
+        if not values.size or values.size % 3 or not {"width", "height"} <= set(image):
+            return person
+        rows = values.reshape(-1, 3).copy()
+        last = np.array([image["width"], image["height"]]) - 0.5 + self.tolerance_px
+        inside = ((rows[:, :2] >= -0.5 - self.tolerance_px) & (rows[:, :2] <= last)).all(axis=1)
+        gone = ~inside & (rows[:, 2] > 0)  # a coordinate that is not a number is not inside
+        if not gone.any():
+            return person
+        self.n_joints += int(gone.sum())
+        self.first = person.get("id") if self.first is None else self.first
+        rows[gone] = 0
+        return {**person, "keypoints": rows.ravel().tolist()}
+
+    def report(self, source: Path) -> None:
+        """Warn of what was taken away."""
+        if self.n_joints:
+            _log.warning(
+                "%s: %d joints lie outside of their pictures and are left out, the first in "
+                "annotation %s",
+                source,
+                self.n_joints,
+                self.first,
+            )
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
