@@ -79,7 +79,7 @@ def script(folder: Path, text: str, *launcher: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *launcher, str(file), str(folder)],
-        env=environment, capture_output=True, text=True, timeout=240, check=False,
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -133,12 +133,9 @@ assert os.waitpid(child("killed"), 0)[1] == 0
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(folder: Path) -> None:
-    more = "checkpoint_every = 1\nvalidate_every = 4\n"
-    more = more.replace("validate_every = 4", "validate_every = 30")
     for output in ("whole", "killed"):
-        config_file(folder, output, more).write_text(
-            config_file(folder, output, more).read_text().replace("steps = 6", "steps = 20")
-        )
+        path = config_file(folder, output, "checkpoint_every = 1\n")
+        path.write_text(path.read_text().replace("steps = 6", "steps = 20"))
     script(folder, KILL)
     whole, killed = checkpoint(folder, "whole"), checkpoint(folder, "killed")
     assert whole["step"] == killed["step"] == 20
@@ -156,12 +153,15 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(folder: Pat
 
 TWO = """\
 import sys
+import torch
 from openpaf.training.config import read_config
 from openpaf.training.loop import train
 
 folder = sys.argv[1]
+torch.distributed.init_process_group("gloo")
 train(read_config(f"{folder}/two.toml"))
 train(read_config(f"{folder}/fewer.toml"), max_minutes=0)
+torch.distributed.destroy_process_group()
 """
 
 
@@ -232,7 +232,7 @@ def test_a_bad_step_is_left_out_and_many_stop_the_run(
 
 
 def test_weights_that_explode_are_never_saved(folder: Path) -> None:
-    path = config_file(folder, more='optimizer = "sgd"\nlearning_rate = 1e39\nclip = 1e9\n')
+    path = config_file(folder, more='optimizer = "sgd"\nlearning_rate = 3e38\nclip = 1e9\n')
     with pytest.raises(TrainingError, match=r"the weights are no longer finite"):
         train(read_config(path))
     assert not (folder / "run" / "checkpoint.pt").exists()
@@ -320,7 +320,7 @@ def fails(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
         ("[[sets]]", "[sets]", "sets: expected [[sets]], with two brackets"),
         ("steps = 6", 'init = "none.safetensors"', "none.safetensors: cannot be read"),
         ("steps = 6", 'optimizer = "adam"', "optimizer: expected one of adamw, sgd, got 'adam'"),
-        ('images = "images"', 'images = "images"\nholdout = [2, 2]', "holdout: expected [remainder"),
+        ('images = "images"', 'images = "images"\nholdout = [2, 2]', "holdout: expected [rem"),
     ],
 )  # fmt: skip
 def test_bad_configurations_are_told_in_one_line(

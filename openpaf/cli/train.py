@@ -42,13 +42,18 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
     )
+    parser.add_argument(
+        "--pack",
+        metavar="DIR",
+        help="only copy photos (in shards of at most 60 MB), labels, weights and configuration "
+        "into this folder, to train elsewhere",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.training.config import read_config
-    from openpaf.training.loop import train
 
     # Of the processes that torchrun starts, the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
@@ -63,6 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
         return 0
+    if arguments.pack is not None:
+        from openpaf.training.packing import pack
+
+        print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
+        return 0
+    from openpaf.training.loop import train
+
     path = train(config, max_minutes=arguments.max_minutes)
     if first:
         print(f"weights: {path}")

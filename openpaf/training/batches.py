@@ -8,22 +8,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from openpaf.errors import ImageError
 from openpaf.fields import encode_fields, encode_mask
 from openpaf.geometry import Grid
-from openpaf.images import read_image
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.augmentation import AugmentConfig, Crop, random_crop
-from openpaf.training.dataset import DatasetError, PhotoSet
+from openpaf.training.augmentation import AugmentConfig, CropPlan, plan_crop
+from openpaf.training.dataset import DatasetError, Photo, PhotoSet
+from openpaf.training.packing import read_photo
+from openpaf.training.rendering import Crop, render
 
 _log = logging.getLogger(__name__)
 LABELS = Skeleton.COCO17  # the joints that photos are labelled with
@@ -136,20 +138,46 @@ class BatchMaker:
                     ahead.append(pool.submit(self.batch, step + len(ahead), rows))
                 yield ahead.pop(0).result()
 
+    def plan(self, step: int, i: int) -> tuple[CropPlan, bool]:
+        """What crop ``i`` of a step is to be, and whether its background is to be trusted."""
+        return next(self._plans(step, i))
+
+    def _plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
+        """The plan of a crop, and others in case that its photos cannot be read."""
+        rng = np.random.default_rng((self.seed, step, i))
+        while True:
+            drawn: list[PhotoSet] = []
+            plan = plan_crop(
+                self._draw(rng, drawn),
+                self.augment,
+                LABELS,
+                rng,
+                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
+            )
+            yield plan, all(photo_set.trusted for photo_set in drawn)
+
+    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
+        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+        drawn.append(photo_set)
+        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+
     def _sample(
         self, step: int, i: int
     ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-        rng = np.random.default_rng((self.seed, step, i))
-        while True:
-            photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-            photo = photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+        for plan, trusted in self._plans(step, i):
             try:
-                image = read_image(photo.path)
-            except ImageError as error:
-                self._report(str(photo.path), str(error))
+                crop = render(plan, self._read)
+            except ImageError:
                 continue  # another photo takes its place
-            crop = random_crop(image, photo, self.augment, LABELS, rng)
-            return (crop, *self._targets(crop), photo_set.trusted)
+            return (crop, *self._targets(crop), trusted)
+        raise AssertionError("there is always another plan")
+
+    def _read(self, photo: Photo) -> NDArray[np.uint8]:
+        try:
+            return read_photo(photo.path)
+        except ImageError as error:
+            self._report(str(photo.path), str(error))
+            raise
 
     def _report(self, path: str, reason: str) -> None:
         with self._lock:

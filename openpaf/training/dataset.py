@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Photo:
         ignore_boxes: (M, 4) float32 around people without joints, crowds and doubtful people.
         maybe: (J, 3) float32 rows of joint index, x, y: too unsure to teach, too likely to call
             background.
+        size_hw: Height and width in px, where the annotations say.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Photo:
     boxes: NDArray[np.float32]
     ignore_boxes: NDArray[np.float32]
     maybe: NDArray[np.float32]
+    size_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def load_photo_set(
             people in it.
     """
     annotations, images = Path(annotations), Path(images)
-    data = _read_json(annotations)
+    data = read_json(annotations)
     if not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
     by_image: dict[int, list[Mapping[str, Any]]] = {}
@@ -116,6 +118,8 @@ def load_photo_set(
             path = images / image["file_name"]
             people = [outside.without(image, person) for person in people]
             photo = _photo(path, people, skeleton, annotations)
+            if {"width", "height"} <= set(image):
+                photo = replace(photo, size_hw=(int(image["height"]), int(image["width"])))
             if len(photo.keypoints):
                 photos.append(photo)
     except (KeyError, TypeError, ValueError) as error:
@@ -170,7 +174,12 @@ class _Outside:
             )
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def read_json(path: Path) -> Mapping[str, Any]:
+    """The contents of a file in COCO format.
+
+    Raises:
+        DatasetError: If it cannot be read or is something else.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

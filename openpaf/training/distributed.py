@@ -100,9 +100,12 @@ def join() -> Generator[Processes]:
     if n == 1:
         yield Processes(device=device)
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
+    ours = not torch.distributed.is_initialized()  # a caller may have a group for several runs
+    if ours:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
     try:
         yield Processes(rank=torch.distributed.get_rank(), n=n, device=device)
     finally:
-        torch.distributed.destroy_process_group()
+        if ours:
+            torch.distributed.destroy_process_group()

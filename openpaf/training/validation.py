@@ -10,7 +10,9 @@ from torch import Tensor
 from openpaf import weights
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.poses import Poses
 from openpaf.training.config import SetConfig
+from openpaf.training.packing import read_photo
 
 
 def validate(
@@ -37,5 +39,9 @@ def validate(
         path = Path(folder) / "validation.safetensors"
         weights.save(state, path, row)
         estimator = PoseEstimator(path, size=size)
-        detections = detect(annotations, photos.images, estimator, ids, progress=False)
+
+        def estimate(path: Path) -> Poses:
+            return estimator(read_photo(path))  # which may be in a shard
+
+        detections = detect(annotations, photos.images, estimate, ids, progress=False)
     return evaluate(annotations, detections, ids)
