@@ -138,12 +138,11 @@ class BatchMaker:
                     ahead.append(pool.submit(self.batch, step + len(ahead), rows))
                 yield ahead.pop(0).result()
 
-    def plan(self, step: int, i: int) -> tuple[CropPlan, bool]:
-        """What crop ``i`` of a step is to be, and whether its background is to be trusted."""
-        return next(self._plans(step, i))
+    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
+        """What crop ``i`` of a step is to be, and whether its background is to be trusted.
 
-    def _plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
-        """The plan of a crop, and others in case that its photos cannot be read."""
+        Others follow without end, in case that photos of the first cannot be read.
+        """
         rng = np.random.default_rng((self.seed, step, i))
         while True:
             drawn: list[PhotoSet] = []
@@ -164,15 +163,21 @@ class BatchMaker:
     def _sample(
         self, step: int, i: int
     ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-        for plan, trusted in self._plans(step, i):
+        for plan, trusted in self.plans(step, i):
             try:
-                crop = render(plan, self._read)
+                crop = render(plan, self.read)
             except ImageError:
                 continue  # another photo takes its place
             return (crop, *self._targets(crop), trusted)
         raise AssertionError("there is always another plan")
 
-    def _read(self, photo: Photo) -> NDArray[np.uint8]:
+    def read(self, photo: Photo) -> NDArray[np.uint8]:
+        """The pixels of a photo; one that cannot be read is counted and told.
+
+        Raises:
+            ImageError: If it cannot be read.
+            DatasetError: If that is more than one photo in a hundred.
+        """
         try:
             return read_photo(photo.path)
         except ImageError as error:

@@ -22,6 +22,7 @@ from openpaf.training.checkpoints import (
     save_checkpoint,
 )
 from openpaf.training.config import SKELETONS, TrainConfig
+from openpaf.training.device_batches import make_device_batches
 from openpaf.training.distributed import Processes, join
 from openpaf.training.journal import Journal, Progress
 from openpaf.training.losses import fields_loss
@@ -139,9 +140,8 @@ class _Run:
             Journal(self.output, self.step, tensorboard=self.config.tensorboard) if writes else None
         )
         progress = Progress(self.step, self.config.steps, self.config.batch_size, shown=writes)
-        batches = self.maker.stream(
-            self.step, self.config.steps, self.config.workers, rows=self.rows
-        )
+        source = make_device_batches(self.maker, self.device, self.config.data_on_device)
+        batches = source.stream(self.step, self.config.steps, self.config.workers, rows=self.rows)
         try:
             while self.step < self.config.steps:
                 asked = time.monotonic()
