@@ -191,7 +191,7 @@ def _flat(folder: Path, output: str) -> torch.Tensor:
 
 
 def _fresh(file: Path) -> dict[str, torch.Tensor]:
-    run = loop._Run(read_config(file), loop.Processes(device=torch.device("cpu")))
+    run = loop.Run(read_config(file), loop.Processes(device=torch.device("cpu")))
     return run.network.state_dict()
 
 

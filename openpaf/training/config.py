@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
+from openpaf.training.toml_files import read_toml
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 
@@ -142,23 +142,20 @@ class TrainConfig:
 def read_config(path: str | Path) -> TrainConfig:
     """Read and check a training configuration.
 
+    Its keys are those of :class:`TrainConfig`, and ``index``: a file of more ``[[sets]]``, as
+    ``data/<set>/prepare.py`` writes it.
+
     Raises:
         ValueError: If the file cannot be read, is not TOML, or has an unknown, missing or wrong
             key; the message names the file and the key.
     """
     path = Path(path)
+    data = read_toml(path)
     try:
-        data = _toml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # what TOML and UTF-8 raise
-        raise ValueError(f"{path}: not TOML ({error})") from error
-    try:
-        rows = data.pop("sets", ())
-        if not isinstance(rows, list | tuple):
-            raise ValueError("sets: expected [[sets]], with two brackets")
-        sets = tuple(_as(SetConfig, row, "sets") for row in rows)
-        data["sets"] = tuple(_resolve(row, path.parent) for row in sets)
+        index = data.pop("index", None)
+        data["sets"] = _sets(data, path.parent)
+        if index is not None:
+            data["sets"] += read_index(path.parent / str(index))
         if "validation" in data:
             row = _as(SetConfig, data["validation"], "validation")
             data["validation"] = _resolve(row, path.parent)
@@ -175,15 +172,27 @@ def read_config(path: str | Path) -> TrainConfig:
     return dataclasses.replace(config, **paths)
 
 
-def _toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError as error:
-            raise ImportError("training on Python 3.10: pip install 'openpaf[train]'") from error
-    return tomllib.loads(text)
+def read_index(path: str | Path) -> tuple[SetConfig, ...]:
+    """The sets that an index names: a TOML file of ``[[sets]]`` and nothing else.
+
+    Raises:
+        ValueError: As :func:`read_config`.
+    """
+    path = Path(path)
+    data = read_toml(path)
+    try:
+        if set(data) - {"sets"}:
+            raise ValueError(f"unknown key {sorted(set(data) - {'sets'})[0]!r}; known: sets")
+        return _sets(data, path.parent)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _sets(data: dict[str, Any], folder: Path) -> tuple[SetConfig, ...]:
+    rows = data.pop("sets", ())
+    if not isinstance(rows, list | tuple):
+        raise ValueError("sets: expected [[sets]], with two brackets")
+    return tuple(_resolve(_as(SetConfig, row, "sets"), folder) for row in rows)
 
 
 def _resolve(row: SetConfig, folder: Path) -> SetConfig:
@@ -207,6 +216,7 @@ def _as(cls: Any, values: Mapping[str, Any], where: str) -> Any:
     if not isinstance(values, Mapping):
         raise ValueError(f"{where}: expected a table")
     known = {entry.name for entry in dataclasses.fields(cls)}
+    known |= {"index"} if cls is TrainConfig else set()
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(

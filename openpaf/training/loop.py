@@ -35,7 +35,7 @@ from openpaf.training.optimization import (
 from openpaf.training.sources import load_first_weights, load_teacher, make_batches
 from openpaf.training.validation import validate
 
-__all__ = ["TrainingError", "learning_rate", "load_teacher", "make_batches", "train"]
+__all__ = ["Run", "TrainingError", "learning_rate", "load_teacher", "make_batches", "train"]
 
 _log = logging.getLogger(__name__)
 _MEAN, _SCALE = 128.0, 255.0
@@ -69,14 +69,19 @@ def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
     """
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     with join() as processes:
-        run = _Run(config, processes)
+        run = Run(config, processes)
         run.resume_or_start()
         run.go(deadline)
         return run.weights_file
 
 
-class _Run:
-    """State of one run; :meth:`go` is the loop."""
+class Run:
+    """State of one run; :meth:`go` is the loop.
+
+    Args:
+        config: The run.
+        processes: Those that it is shared by.
+    """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
@@ -147,7 +152,7 @@ class _Run:
                 asked = time.monotonic()
                 batch = next(batches)
                 progress.waited(time.monotonic() - asked)
-                figures = self._one_step(batch)
+                figures = self.one_step(batch)
                 self.step += 1
                 progress.step()
                 if self.step % _LOG_EVERY == 0 or self.step == self.config.steps:
@@ -178,7 +183,8 @@ class _Run:
         if self.step % self.config.checkpoint_every == 0 or last or late:
             self._save()
 
-    def _one_step(self, batch: Batch) -> dict[str, Tensor]:
+    def one_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Learn from a batch; gives the figures for the log, still on the device."""
         batch = batch.to(self.device)
         if self.teacher is not None:
             batch = self.teacher.fill(batch)

@@ -26,6 +26,7 @@ from openpaf.errors import ImageError
 from openpaf.images import read_image
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.dataset import read_json
+from openpaf.training.toml_files import toml_rows
 
 SHARD_BYTES = 60_000_000
 _opening = threading.Lock()
@@ -158,21 +159,15 @@ def _photo_bytes(path: Path) -> bytes:
 
 
 def _toml_lines(config: TrainConfig) -> Iterator[str]:
-    """The configuration as TOML; JSON's values are TOML's but for null, which is left out."""
+    """The configuration as a file."""
     values = dataclasses.asdict(config)
     tables = {name: values.pop(name) for name in ("augment", "validation")}
     sets = values.pop("sets")
-    yield from _toml_rows(values)
+    yield from toml_rows(values)
     for name, table in tables.items():
         if table is not None:
             yield f"\n[{name}]\n"
-            yield from _toml_rows(table)
+            yield from toml_rows(table)
     for row in sets:
         yield "\n[[sets]]\n"
-        yield from _toml_rows(row)
-
-
-def _toml_rows(values: dict[str, Any]) -> Iterator[str]:
-    for key, value in values.items():
-        if value is not None:
-            yield f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+        yield from toml_rows(row)
