@@ -331,6 +331,11 @@ def test_bad_configurations_are_told_in_one_line(
     assert message in fails(path, capsys)
 
 
+def test_a_negative_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = fails(config_file(folder), capsys, "--max-minutes", "-1")
+    assert "--max-minutes: expected 0 or more, got -1.0" in line
+
+
 def change(folder: Path, **values: Any) -> None:
     """Change the first annotation; None takes a key away."""
     file = folder / "people.json"

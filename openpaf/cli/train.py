@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     first = os.environ.get("RANK", "0") == "0"
     level = logging.INFO if first else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
+    if arguments.max_minutes is not None and not arguments.max_minutes >= 0:
+        raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
     config = read_config(arguments.config)
     if arguments.show_targets is not None:
         from openpaf.training.show import show_targets

@@ -97,6 +97,7 @@ def join() -> Generator[Processes]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True  # crops are all of one size
     if n == 1:
         yield Processes(device=device)
         return

@@ -74,7 +74,7 @@ def _open_board(folder: Path, step: int) -> Any:
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, 6) if isinstance(value, float) else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 class Progress:
