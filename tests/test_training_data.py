@@ -26,7 +26,7 @@ from openpaf.training.dataset import Photo, load_photo_set
 from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
 from openpaf.training.packing import find_in_shards, read_photo
 from openpaf.training.pasting import Labels, Patch
-from openpaf.training.rendering import render
+from openpaf.training.rendering import ignored_px, render
 from openpaf.training.sources import make_batches
 
 S = Skeleton.COCO17
@@ -180,6 +180,61 @@ def test_a_patch_is_opaque_inside_and_clear_outside() -> None:
     )  # fmt: skip
     np.testing.assert_allclose(patch.distance(np.array([[10, 28], [14, 20]])), 1)
     assert patch.opacity(np.array([[10, 20], [10, 29.0], [19, 20]])).tolist() == [1, 0.25, 0]
+
+
+def test_what_a_patch_brings_ends_at_its_edge() -> None:
+    """An ignored box of the pasted photo is ignored inside of the patch only, and the other way."""
+    config = AugmentConfig(crop_px=128, person_px=(50, 60), rotation_deg=0, paste_people=1.0)
+    everywhere = np.array([[-999, -999, 999, 999]], np.float32)
+    photo = photo_with([[100, 100], [120, 130]])
+    for ours, brought in ((False, True), (True, False), (True, True), (False, False)):
+        base = replace(photo, ignore_boxes=everywhere) if ours else photo
+        other = photo_with([[30, 30], [50, 70]], path=Path("other"))
+        other = replace(other, ignore_boxes=everywhere) if brought else other
+        plan = plan_crop(base, config, S, np.random.default_rng(3), lambda other=other: other)
+        ignored = ignored_px(plan)
+        columns, rows = np.meshgrid(np.arange(128), np.arange(128))
+        inside = plan.patches[0].distance(np.stack([columns, rows], axis=-1)) < 1
+        assert 0 < inside.mean() < 1
+        assert (ignored == np.where(inside, brought, ours)).all()
+
+
+@pytest.mark.parametrize("compressed", [None, False, True])
+def test_segments_are_masked_instead_of_boxes(folder: Path, compressed: bool | None) -> None:
+    """A crowd in the shape of an L: as a polygon, and as a mask, compressed or not."""
+    from pycocotools import mask as coco
+
+    corner = [100, 60, 105, 60, 105, 85, 130, 85, 130, 90, 100, 90]
+    segmentation: Any = [corner]
+    data = json.loads((folder / "people.json").read_text())
+    if compressed is not None:
+        mask = np.zeros((121, 160), np.uint8)
+        mask[60:91, 100:106] = mask[85:91, 100:131] = 1
+        if compressed:
+            segmentation = coco.encode(np.asfortranarray(mask))
+            segmentation["counts"] = segmentation["counts"].decode()
+        else:
+            runs = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]])))
+            counts = np.diff(np.concatenate([[0], runs, [mask.size]])).tolist()
+            segmentation = {"size": [121, 160], "counts": counts}
+    for row in data["annotations"]:
+        if row["iscrowd"]:
+            row["segmentation"] = segmentation
+    (folder / "people.json").write_text(json.dumps(data))
+
+    def ignored(masks: str) -> np.ndarray:
+        photos = load_photo_set(folder / "people.json", folder / "images", masks=masks)
+        photo = photos.photos[0]
+        labels = Labels.of(photo, np.eye(2, 3), None)
+        plan = replace(plan_crop(photo, BUSY, S, np.random.default_rng(0)), labels=labels, size=160)
+        return ignored_px(plan)
+
+    boxes, segments = ignored("boxes"), ignored("segments")
+    assert boxes[60:91, 100:131].all()
+    assert boxes.sum() == 31 * 31
+    assert segments[60:91, 100:106].all()
+    assert segments[85:91, 100:131].all()
+    assert segments.sum() == 31 * 6 + 6 * 25
 
 
 # --- batches on the device

@@ -16,6 +16,7 @@ SETS = [
         name="coco2017",
         annotations="annotations/person_keypoints_train2017.json",
         images="train2017",
+        masks="segments",
     )
 ]
 

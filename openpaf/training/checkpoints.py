@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from openpaf.errors import OpenpafError
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import SetConfig, TrainConfig
 
 
 class CheckpointError(OpenpafError):
@@ -90,6 +90,10 @@ def refuse_other_config(config: TrainConfig, saved: dict[str, Any], path: Path) 
     defaults = comparable_config(TrainConfig(output=config.output, sets=config.sets))
     theirs = {**defaults, **saved}
     theirs["augment"] = {**defaults["augment"], **saved.get("augment", {})}
+    plain = dataclasses.asdict(SetConfig(annotations="", images=""))
+    theirs["sets"] = [{**plain, **row} for row in theirs["sets"]]
+    if theirs["validation"] is not None:
+        theirs["validation"] = {**plain, **theirs["validation"]}
     rows = [
         f"{key}: {theirs[key]!r} -> {ours[key]!r}"
         for key in sorted(ours)

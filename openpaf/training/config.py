@@ -30,6 +30,11 @@ class SetConfig:
     trusted: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
+    masks: str = "boxes"
+
+    def __post_init__(self) -> None:
+        if self.masks not in ("boxes", "segments"):
+            raise ValueError(f"masks: expected boxes or segments, got {self.masks!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
 from openpaf.skeleton import Skeleton
+from openpaf.training.masks import box_outline, outlines
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Photo:
         ignore_boxes: (M, 4) float32 around people without joints, crowds and doubtful people.
         maybe: (J, 3) float32 rows of joint index, x, y: too unsure to teach, too likely to call
             background.
+        ignore_outlines: (P, 2) float32 polygons in px, what no loss looks at; the boxes where
+            not given.
         size_hw: Height and width in px, where the annotations say.
     """
 
@@ -41,6 +44,7 @@ class Photo:
     boxes: NDArray[np.float32]
     ignore_boxes: NDArray[np.float32]
     maybe: NDArray[np.float32]
+    ignore_outlines: tuple[NDArray[np.float32], ...] | None = None
     size_hw: tuple[int, int] | None = None
 
 
@@ -77,11 +81,12 @@ def load_photo_set(
     skeleton: Skeleton = Skeleton.COCO17,
     min_agreement: float = 0.0,
     holdout: tuple[int, int] | None = None,
+    masks: str = "boxes",
 ) -> PhotoSet:
     """Read a set of photos in COCO-keypoints format.
 
     People are taken with their joints where ``num_keypoints`` is above 0; ``iscrowd``,
-    ``ignore`` and people without joints become boxes that no loss looks into. Two keys beyond
+    ``ignore`` and people without joints become places that no loss looks into. Two keys beyond
     COCO's are understood: ``maybe``, rows of joint, x and y to leave out, and ``agree`` (0 to 1),
     how well several sources of the label agree.
 
@@ -95,6 +100,8 @@ def load_photo_set(
         min_agreement: Photos with a person whose ``agree`` is lower are left out.
         holdout: ``(remainder, n)`` leaves out every n-th photo, whose position in the file
             leaves this remainder, so that a split can be kept for choosing.
+        masks: Such places are the people's ``"boxes"``, or their ``"segments"`` where the file
+            has segmentations; boxes of crowds hide much of what is labelled around them.
 
     Raises:
         DatasetError: If the file or the folder is missing, is not in COCO format, or has no
@@ -117,9 +124,10 @@ def load_photo_set(
                 continue
             path = images / image["file_name"]
             people = [outside.without(image, person) for person in people]
-            photo = _photo(path, people, skeleton, annotations)
-            if {"width", "height"} <= set(image):
-                photo = replace(photo, size_hw=(int(image["height"]), int(image["width"])))
+            size_hw = _size_of(image)
+            segments_hw = size_hw if masks == "segments" else None
+            photo = _photo(path, people, skeleton, annotations, segments_hw)
+            photo = replace(photo, size_hw=size_hw)
             if len(photo.keypoints):
                 photos.append(photo)
     except (KeyError, TypeError, ValueError) as error:
@@ -131,6 +139,12 @@ def load_photo_set(
     return PhotoSet(
         name=name or annotations.parent.name, photos=photos, weight=weight, trusted=trusted
     )
+
+
+def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    if not {"width", "height"} <= set(image):
+        return None
+    return int(image["height"]), int(image["width"])
 
 
 class _Outside:
@@ -192,9 +206,14 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def _photo(
-    path: Path, people: Sequence[Mapping[str, Any]], skeleton: Skeleton, source: Path
+    path: Path,
+    people: Sequence[Mapping[str, Any]],
+    skeleton: Skeleton,
+    source: Path,
+    segments_hw: tuple[int, int] | None,
 ) -> Photo:
     keypoints, boxes, ignore, maybe = [], [], [], []
+    shapes: list[NDArray[np.float32]] = []
     for person in people:
         x, y, width, height = person["bbox"]
         box = (x, y, x + width, y + height)
@@ -202,6 +221,10 @@ def _photo(
         doubtful = person.get("iscrowd", 0) or person.get("ignore", 0)
         if doubtful or not values.size or not (values[2::3] > 0).any():
             ignore.append(box)
+            if segments_hw is None:
+                shapes.append(box_outline(person["bbox"]))
+            else:
+                shapes += outlines(person, segments_hw)
             continue
         if values.size != 3 * skeleton.n_joints:
             raise DatasetError(
@@ -217,4 +240,5 @@ def _photo(
         boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
         ignore_boxes=np.asarray(ignore, np.float32).reshape(-1, 4),
         maybe=np.asarray(maybe, np.float32).reshape(-1, 3),
+        ignore_outlines=tuple(shapes),
     )

@@ -67,14 +67,15 @@ class Labels:
     Args:
         keypoints: (N, K, 3) x, y, v; v = 0 where unlabelled.
         maybe: (J, 3) rows of joint, x, y: neither taught nor called background.
-        ignore: (M, 4, 2) corners of the places that no loss looks at.
-        shown: Number of patches that lay below each of them; later patches hide it.
+        ignore: (P, 2) polygons of the places that no loss looks at.
+        layers: Of each of them, 0 for the photo's, else the number of the patch that brought it;
+            later patches hide it.
     """
 
     keypoints: NDArray[np.float32]
     maybe: NDArray[np.float32]
-    ignore: NDArray[np.float32]
-    shown: NDArray[np.int64]
+    ignore: tuple[NDArray[np.float32], ...]
+    layers: tuple[int, ...]
 
     @classmethod
     def of(cls, photo: Photo, affine: NDArray[np.float64], mirrored: Skeleton | None) -> Labels:
@@ -86,12 +87,16 @@ class Labels:
             swap = np.array(mirrored.flip_permutation)
             keypoints = keypoints[:, swap]
             maybe[:, 0] = swap[maybe[:, 0].astype(np.int64)]
-        corners = photo.ignore_boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].reshape(-1, 4, 2)
+        shapes = photo.ignore_outlines
+        if shapes is None:
+            shapes = tuple(
+                photo.ignore_boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].reshape(-1, 4, 2)
+            )
         return cls(
             keypoints=keypoints,
             maybe=maybe,
-            ignore=transform_points(corners, affine),
-            shown=np.zeros(len(corners), np.int64),
+            ignore=tuple(transform_points(shape, affine) for shape in shapes),
+            layers=(0,) * len(shapes),
         )
 
     def hidden_by(self, patch: Patch) -> NDArray[np.bool_]:
@@ -206,8 +211,8 @@ def paste_person(
                 brought.maybe[patch.distance(brought.maybe[:, 1:]) < 1],
             ]
         ),
-        ignore=np.concatenate([labels.ignore, brought.ignore]),
-        shown=np.concatenate([labels.shown, np.full(len(brought.ignore), len(patches))]),
+        ignore=labels.ignore + brought.ignore,
+        layers=labels.layers + (len(patches),) * len(brought.ignore),
     )
 
 

@@ -38,6 +38,7 @@ class Source:
         trusted: Whether what is not labelled is background.
         min_agreement: See :func:`~openpaf.training.dataset.load_photo_set`.
         holdout: Likewise.
+        masks: Likewise.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     trusted: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
+    masks: str = "boxes"
 
 
 def main(
@@ -126,6 +128,7 @@ def _load(source: Source, folder: Path) -> PhotoSet:
         folder / source.images,
         name=source.name,
         min_agreement=source.min_agreement,
+        masks=source.masks,
     )
 
 

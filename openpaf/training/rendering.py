@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,19 +57,31 @@ def render(plan: CropPlan, read: Read) -> Crop:
 
 def ignored_px(plan: CropPlan) -> NDArray[np.bool_]:
     """(S, S) True in the places that no loss looks at."""
+    labels = plan.labels
+    shapes = list(zip(labels.layers, labels.ignore, strict=True))
+    ignore = _filled([shape for layer, shape in shapes if layer == 0], plan.size)
+    for number, patch in enumerate(plan.patches, 1) if shapes else ():
+        brought = [shape for layer, shape in shapes if layer == number]
+        x0, y0, grid = _patch_grid(patch, plan.size)
+        inside = patch.distance(grid) < 1
+        where = np.s_[y0 : y0 + grid.shape[0], x0 : x0 + grid.shape[1]]
+        # What a patch hides is ignored no more, and what it brings ends at its edge.
+        ignore[where] = np.where(inside, _filled(brought, plan.size)[where], ignore[where])
+    return ignore.astype(bool)
+
+
+def _filled(shapes: Sequence[NDArray[np.float32]], size: int) -> NDArray[np.uint8]:
+    """(S, S) 1 inside of polygons."""
     import cv2
 
-    ignore = np.zeros((plan.size, plan.size), np.uint8)
-    labels = plan.labels
-    for layer in range(len(plan.patches) + 1):
-        if layer and labels.shown.size:  # what a patch hides is ignored no more
-            x0, y0, grid = _patch_grid(plan.patches[layer - 1], plan.size)
-            h, w = grid.shape[:2]
-            inside = plan.patches[layer - 1].distance(grid) < 1
-            ignore[y0 : y0 + h, x0 : x0 + w][inside] = 0
-        for corners in labels.ignore[labels.shown == layer]:
-            cv2.fillConvexPoly(ignore, np.rint(corners).astype(np.int32), (1,))
-    return ignore.astype(bool)
+    filled = np.zeros((size, size), np.uint8)
+    for shape in shapes:
+        points = np.rint(shape).astype(np.int32)
+        if len(points) == 4:  # a box
+            cv2.fillConvexPoly(filled, points, (1,))
+        else:
+            cv2.fillPoly(filled, [points], (1,))
+    return filled
 
 
 def _warp(

@@ -35,6 +35,7 @@ def _load(row: SetConfig) -> PhotoSet:
         trusted=row.trusted,
         min_agreement=row.min_agreement,
         holdout=row.holdout,
+        masks=row.masks,
     )
 
 
