@@ -176,11 +176,14 @@ class Run:
     def _keep(self, late: bool) -> None:
         """Validate and save where it is time to."""
         last = self.step == self.config.steps
-        if not self.processes.writes:
+        to_validate = self.step % self.config.validate_every == 0 or last
+        to_save = self.step % self.config.checkpoint_every == 0 or last or late
+        if not self.processes.writes or not (to_validate or to_save):
             return
-        if self.step % self.config.validate_every == 0 or last:
+        self._refuse_bad_weights()
+        if to_validate:
             self._validate()
-        if self.step % self.config.checkpoint_every == 0 or last or late:
+        if to_save:
             self._save()
 
     def one_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -210,7 +213,6 @@ class Run:
         finite = math.isfinite(float(norm))
         if finite:
             self.scaler.step(self.optimizer)
-            self._refuse_bad_weights()
             self._move_average()
         self.scaler.update()
         self._count_bad_steps(finite)
@@ -231,7 +233,8 @@ class Run:
             )
 
     def _refuse_bad_weights(self) -> None:
-        total = torch.stack([p.detach().sum() for p in self.network.parameters()]).sum()
+        states = [*self.network.state_dict().values(), *self.average.values()]
+        total = torch.stack([state.double().sum() for state in states]).sum()
         if not math.isfinite(float(total)):
             raise TrainingError(
                 f"step {self.step}: the weights are no longer finite; {self.checkpoint_file} is "
