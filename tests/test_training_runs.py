@@ -222,20 +222,46 @@ def test_a_bad_step_is_left_out_and_many_stop_the_run(
     state = checkpoint(folder, "run")
     for part in ("network", "average"):
         assert all(torch.isfinite(value).all() for value in state[part].values())
-    bad.update(range(100))
+    bad.update(range(9, 100))  # 6 steps were made above: 3 more are good
     more = "checkpoint_every = 1\n"
     path = config_file(folder, "astray", more)
     path.write_text(path.read_text().replace("steps = 6", "steps = 40"))
     with pytest.raises(TrainingError, match=r"not finite 10 times in a row.*checkpoint\.pt"):
         train(read_config(path))
+    assert checkpoint(folder, "astray")["step"] == 3
     assert torch.isfinite(_flat(folder, "astray")).all()
 
 
 def test_weights_that_explode_are_never_saved(folder: Path) -> None:
-    path = config_file(folder, more='optimizer = "sgd"\nlearning_rate = 3e38\nclip = 1e9\n')
-    with pytest.raises(TrainingError, match=r"the weights are no longer finite"):
-        train(read_config(path))
-    assert not (folder / "run" / "checkpoint.pt").exists()
+    more = 'optimizer = "sgd"\nlearning_rate = 3e38\nclip = 1e9\ncheckpoint_every = 1\n'
+    config = read_config(config_file(folder, more=more))
+    with pytest.raises(TrainingError, match=r"not finite|no longer finite"):
+        train(config)
+    path = folder / "run" / "checkpoint.pt"
+    assert not path.exists() or torch.isfinite(_flat(folder, "run").float()).all()
+    assert not (folder / "run" / "tiny.safetensors").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
+    config = read_config(config_file(folder))
+    run = loop.Run(config, loop.Processes(device=torch.device("cpu")))
+    run.resume_or_start()
+    run._refuse_bad_weights()
+    next(iter(run.average.values())).fill_(np.nan)
+    with pytest.raises(TrainingError, match="the weights are no longer finite"):
+        run._refuse_bad_weights()
+
+
+def test_nothing_is_saved_while_steps_are_bad(folder: Path) -> None:
+    config = read_config(config_file(folder, more="checkpoint_every = 1\n"))
+    run = loop.Run(config, loop.Processes(device=torch.device("cpu")))
+    run.resume_or_start()
+    run.step, run.bad_steps = 1, 1
+    run._keep(late=True)
+    assert not run.checkpoint_file.exists()
+    run.bad_steps = 0
+    run._keep(late=True)
+    assert run.checkpoint_file.exists()
 
 
 def test_the_trunk_can_be_frozen(folder: Path) -> None:

@@ -178,7 +178,8 @@ class Run:
         last = self.step == self.config.steps
         to_validate = self.step % self.config.validate_every == 0 or last
         to_save = self.step % self.config.checkpoint_every == 0 or last or late
-        if not self.processes.writes or not (to_validate or to_save):
+        # Weights that give nothing finite must not take the place of those that did.
+        if not self.processes.writes or not (to_validate or to_save) or self.bad_steps:
             return
         self._refuse_bad_weights()
         if to_validate:
@@ -226,20 +227,20 @@ class Run:
             return
         self.bad_steps += 1
         _log.warning("step %d: the gradient is not finite; the step is left out", self.step)
-        if self.bad_steps >= _MAX_BAD_STEPS:
-            raise TrainingError(
-                f"step {self.step}: the gradient was not finite {self.bad_steps} times in a row; "
-                f"{self.checkpoint_file} is as it was: try a lower learning_rate, or float32"
-            )
+        if self.bad_steps >= _MAX_BAD_STEPS or self.step + 1 == self.config.steps:
+            raise self._astray(f"the gradient was not finite {self.bad_steps} times in a row")
+
+    def _astray(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"step {self.step}: {what}; {self.checkpoint_file} is as it was: try a lower "
+            "learning_rate, or precision float32"
+        )
 
     def _refuse_bad_weights(self) -> None:
         states = [*self.network.state_dict().values(), *self.average.values()]
         total = torch.stack([state.double().sum() for state in states]).sum()
         if not math.isfinite(float(total)):
-            raise TrainingError(
-                f"step {self.step}: the weights are no longer finite; {self.checkpoint_file} is "
-                "as it was: try a lower learning_rate"
-            )
+            raise self._astray("the weights are no longer finite")
 
     @torch.no_grad()
     def _move_average(self) -> None:
