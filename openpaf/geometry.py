@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from openpaf.poses import Poses
 
-Number = TypeVar("Number", float, NDArray[Any])
+Number = TypeVar("Number", float, NDArray[Any], "Tensor")
 
 
 @dataclass(frozen=True)

@@ -265,11 +265,15 @@ def save(state: dict[str, Tensor], path: str | Path, weights: Weights) -> None:
     import torch
     from safetensors.torch import save as to_bytes
 
-    halves = {key: value.to(torch.float16).contiguous() for key, value in state.items()}
+    halves = {key: value.to("cpu", torch.float16).contiguous() for key, value in state.items()}
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(halves, metadata=weights.to_metadata()))
-    partial.replace(path)
+    try:
+        partial.write_bytes(to_bytes(halves, metadata=weights.to_metadata()))
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from typing import Any
 
 _EPILOG = """\
@@ -11,9 +12,11 @@ examples:
   openpaf train models/lightweight-coco17.toml
   openpaf train my-run.toml --show-targets targets   # look at what it will learn
   openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call goes on
+  torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs
 
 The output folder of the configuration gets checkpoint.pt (everything needed to go on), log.jsonl,
-and the weights as NAME.safetensors, which `openpaf predict --model` takes.
+figures for TensorBoard where that is installed, and the weights as NAME.safetensors, which
+`openpaf predict --model` takes.
 """
 
 
@@ -39,15 +42,25 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
     )
+    parser.add_argument(
+        "--pack",
+        metavar="DIR",
+        help="only copy photos (in shards of at most 60 MB), labels, weights and configuration "
+        "into this folder, to train elsewhere",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.training.config import read_config
-    from openpaf.training.loop import train
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Of the processes that torchrun starts, the first one speaks for all.
+    first = os.environ.get("RANK", "0") == "0"
+    level = logging.INFO if first else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
+    if arguments.max_minutes is not None and not arguments.max_minutes >= 0:
+        raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
     config = read_config(arguments.config)
     if arguments.show_targets is not None:
         from openpaf.training.show import show_targets
@@ -57,5 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
         return 0
-    print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
+    if arguments.pack is not None:
+        from openpaf.training.packing import pack
+
+        print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
+        return 0
+    from openpaf.training.loop import train
+
+    path = train(config, max_minutes=arguments.max_minutes)
+    if first:
+        print(f"weights: {path}")
     return 0

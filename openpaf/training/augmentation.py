@@ -1,16 +1,23 @@
-"""From a photo to a training crop: one affine map, colour, and blur."""
+"""How a training crop is drawn from a photo: one affine map, colour, blur, and what is pasted.
+
+Chance is here and pixels are in :mod:`openpaf.training.rendering`, so that the processor and a GPU
+draw the same crops.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.geometry import crop_affine, transform_points
+from openpaf.geometry import crop_affine
 from openpaf.skeleton import Skeleton
 from openpaf.training.dataset import Photo
+from openpaf.training.pasting import Labels, Patch, paste_occluders, paste_person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,8 @@ class AugmentConfig:
         colour: Strength of brightness, contrast and saturation changes, 0 to 1.
         grey: Probability of a crop without colour.
         blur: Probability of a blurred crop.
+        occluders: Probability of a crop with pieces of other photos pasted over joints.
+        paste_people: Probability of a crop with a person of another photo pasted into it.
     """
 
     crop_px: int = 288
@@ -38,6 +47,8 @@ class AugmentConfig:
     colour: float = 0.3
     grey: float = 0.05
     blur: float = 0.1
+    occluders: float = 0.0
+    paste_people: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop_px < 8 or self.crop_px % 8:
@@ -45,77 +56,66 @@ class AugmentConfig:
         object.__setattr__(self, "person_px", tuple(float(size) for size in self.person_px))
         if len(self.person_px) != 2 or not 0 < self.person_px[0] <= self.person_px[1]:
             raise ValueError(f"person_px: expected two rising lengths, got {self.person_px}")
-        for name in ("shift", "flip", "colour", "grey", "blur"):
+        for name in ("shift", "flip", "colour", "grey", "blur", "occluders", "paste_people"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crop:
-    """A training crop, its people and its ignored places, all in px of the crop.
+class CropPlan:
+    """Everything about a crop but its pixels.
 
     Args:
-        image: RGB, uint8 (S, S, 3).
-        keypoints: (N, K, 3) x, y, v; v = 0 where unlabelled.
-        ignore: (S, S) bool, True in the places that no loss looks at.
-        maybe: (J, 3) rows of joint, x, y.
+        photo: Whose pixels.
+        affine: (2, 3) from px of the photo to px of the crop.
+        size: Side of the crop in px.
+        labels: Its people and its ignored places, in px of the crop, those of the patches included.
+        patches: Pieces of other photos, in the order in which they are laid over it.
+        saturation: Factor on colour; 0 is grey.
+        contrast: Factor on the distance from middle grey.
+        offset: (3,) added to red, green and blue.
+        blur: Standard deviation of a Gaussian blur in px, 0 for none.
     """
 
-    image: NDArray[np.uint8]
-    keypoints: NDArray[np.float32]
-    ignore: NDArray[np.bool_]
-    maybe: NDArray[np.float32]
+    photo: Photo
+    affine: NDArray[np.float64]
+    size: int
+    labels: Labels
+    patches: tuple[Patch, ...]
+    saturation: float
+    contrast: float
+    offset: NDArray[np.float64]
+    blur: float
 
 
-def random_crop(
-    image: NDArray[np.uint8],
+def plan_crop(
     photo: Photo,
     config: AugmentConfig,
     skeleton: Skeleton,
     rng: np.random.Generator,
-) -> Crop:
+    other: Callable[[], Photo] | None = None,
+) -> CropPlan:
     """Draw a crop around one of a photo's people.
 
     Args:
-        image: RGB, uint8 (H, W, 3).
         photo: What is known of it.
         config: How to draw.
         skeleton: Whose joints change places in a mirrored crop.
         rng: The only source of chance.
+        other: Draws the photos that pieces are cut from; nothing is pasted without it.
     """
-    import cv2
-
-    size = config.crop_px
     affine, flip = _random_affine(photo, config, rng)
-    shrink = math.sqrt(abs(np.linalg.det(affine[:, :2])))
-    if shrink < 0.6:  # area averaging first: warpAffine alone would alias
-        factor = max(shrink * 1.2, 8 / min(image.shape[:2]))
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        sx, sy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
-        warp = affine @ np.array([[1 / sx, 0, 0.5 / sx - 0.5], [0, 1 / sy, 0.5 / sy - 0.5],
-                                  [0, 0, 1]])  # fmt: skip
-    else:
-        small, warp = image, affine
-    crop = cv2.warpAffine(
-        small, warp, (size, size), flags=cv2.INTER_LINEAR, borderValue=(128, 128, 128)
-    )
-    keypoints = photo.keypoints.copy()
-    keypoints[..., :2] = transform_points(keypoints[..., :2], affine)
-    maybe = photo.maybe.copy()
-    maybe[:, 1:] = transform_points(maybe[:, 1:], affine)
-    if flip:
-        swap = np.array(skeleton.flip_permutation)
-        keypoints = keypoints[:, swap]
-        maybe[:, 0] = swap[maybe[:, 0].astype(np.int64)]
-    ignore = np.zeros((size, size), np.uint8)
-    for x0, y0, x1, y1 in photo.ignore_boxes:
-        corners = transform_points(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), affine)
-        cv2.fillConvexPoly(ignore, np.rint(corners).astype(np.int32), (1,))
-    return Crop(
-        image=_random_colour(np.asarray(crop, np.uint8), config, rng),
-        keypoints=keypoints,
-        ignore=ignore.astype(bool),
-        maybe=maybe,
+    labels = Labels.of(photo, affine, skeleton if flip else None)
+    colour = _random_colour(config, rng)
+    patches: list[Patch] = []
+    size = config.crop_px
+    # Chance is asked only where something may be pasted, so that other runs see the same crops.
+    if other is not None and config.paste_people and rng.random() < config.paste_people:
+        labels = paste_person(labels, patches, other(), config, skeleton, rng)
+    if other is not None and config.occluders and rng.random() < config.occluders:
+        labels = paste_occluders(labels, patches, other(), size, rng)
+    return CropPlan(
+        photo=photo, affine=affine, size=size, labels=labels, patches=tuple(patches), **colour
     )
 
 
@@ -139,22 +139,14 @@ def _random_affine(
     return crop_affine((center[0], center[1]), scale, rotation, flip, size), flip
 
 
-def _random_colour(
-    image: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    import cv2
-
-    values = image.astype(np.float32)
-    grey = values @ np.array([0.299, 0.587, 0.114], np.float32)
+def _random_colour(config: AugmentConfig, rng: np.random.Generator) -> dict[str, Any]:
     saturation = rng.uniform(1 - config.colour, 1 + config.colour)
     if rng.random() < config.grey:
         saturation = 0.0
-    values = grey[..., None] + (values - grey[..., None]) * np.float32(saturation)
     contrast = rng.uniform(1 - config.colour, 1 + config.colour)
     brightness = rng.uniform(-config.colour, config.colour) * 96
     tint = rng.uniform(-config.colour, config.colour, 3) * 24
-    values = (values - 128) * np.float32(contrast) + (128 + brightness + tint).astype(np.float32)
-    out = np.clip(values, 0, 255).astype(np.uint8)
-    if rng.random() < config.blur:
-        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.5, 1.5)), np.uint8)
-    return out
+    blur = rng.uniform(0.5, 1.5) if rng.random() < config.blur else 0.0
+    return {
+        "saturation": saturation, "contrast": contrast, "offset": brightness + tint, "blur": blur
+    }  # fmt: skip

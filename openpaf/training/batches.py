@@ -5,24 +5,29 @@ Nothing is kept between steps, so a run that is killed and resumed sees the same
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from openpaf.errors import ImageError
 from openpaf.fields import encode_fields, encode_mask
 from openpaf.geometry import Grid
-from openpaf.images import read_image
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.augmentation import AugmentConfig, Crop, random_crop
-from openpaf.training.dataset import DatasetError, PhotoSet
+from openpaf.training.augmentation import AugmentConfig, CropPlan, plan_crop
+from openpaf.training.dataset import DatasetError, Photo, PhotoSet
+from openpaf.training.packing import read_photo
+from openpaf.training.rendering import Crop, render
 
+_log = logging.getLogger(__name__)
 LABELS = Skeleton.COCO17  # the joints that photos are labelled with
 
 
@@ -45,6 +50,15 @@ class Batch:
     heatmap_weights: Tensor
     paf_weights: Tensor
     trusted: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(
+            **{
+                entry.name: getattr(self, entry.name).to(device, non_blocking=True)
+                for entry in dataclasses.fields(self)
+            }
+        )
 
 
 class BatchMaker:
@@ -91,50 +105,89 @@ class BatchMaker:
         self.bad_files: dict[str, str] = {}  # by name, with the reason
         self._lock = threading.Lock()
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step.
+    def batch(self, step: int, rows: range | None = None) -> Batch:
+        """The batch of a step, or some of its crops.
+
+        Args:
+            step: Which step.
+            rows: Which of the crops; all where not given.
 
         Raises:
             DatasetError: If more than one photo in a hundred cannot be read.
         """
-        rows = [self._sample(step, i) for i in range(self.batch_size)]
+        samples = [self._sample(step, i) for i in rows or range(self.batch_size)]
         return Batch(
-            images=torch.from_numpy(np.stack([row[0].image for row in rows]))
+            images=torch.from_numpy(np.stack([row[0].image for row in samples]))
             .permute(0, 3, 1, 2)
             .float(),
-            heatmaps=torch.from_numpy(np.stack([row[1] for row in rows])),
-            pafs=torch.from_numpy(np.stack([row[2] for row in rows])),
-            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in rows])),
-            paf_weights=torch.from_numpy(np.stack([row[4] for row in rows])),
-            trusted=torch.tensor([row[5] for row in rows]),
+            heatmaps=torch.from_numpy(np.stack([row[1] for row in samples])),
+            pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
+            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
+            paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
+            trusted=torch.tensor([row[5] for row in samples]),
         )
 
-    def stream(self, start: int, stop: int, workers: int = 2) -> Generator[Batch]:
+    def stream(
+        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
+    ) -> Generator[Batch]:
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
         with ThreadPoolExecutor(workers) as pool:
             ahead: list[Future[Batch]] = []
             for step in range(start, stop):
                 while len(ahead) <= workers and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self.batch, step + len(ahead)))
+                    ahead.append(pool.submit(self.batch, step + len(ahead), rows))
                 yield ahead.pop(0).result()
+
+    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
+        """What crop ``i`` of a step is to be, and whether its background is to be trusted.
+
+        Others follow without end, in case that photos of the first cannot be read.
+        """
+        rng = np.random.default_rng((self.seed, step, i))
+        while True:
+            drawn: list[PhotoSet] = []
+            plan = plan_crop(
+                self._draw(rng, drawn),
+                self.augment,
+                LABELS,
+                rng,
+                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
+            )
+            yield plan, all(photo_set.trusted for photo_set in drawn)
+
+    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
+        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+        drawn.append(photo_set)
+        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
 
     def _sample(
         self, step: int, i: int
     ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-        rng = np.random.default_rng((self.seed, step, i))
-        while True:
-            photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-            photo = photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+        for plan, trusted in self.plans(step, i):
             try:
-                image = read_image(photo.path)
-            except ImageError as error:
-                self._report(str(photo.path), str(error))
+                crop = render(plan, self.read)
+            except ImageError:
                 continue  # another photo takes its place
-            crop = random_crop(image, photo, self.augment, LABELS, rng)
-            return (crop, *self._targets(crop), photo_set.trusted)
+            return (crop, *self._targets(crop), trusted)
+        raise AssertionError("there is always another plan")
+
+    def read(self, photo: Photo) -> NDArray[np.uint8]:
+        """The pixels of a photo; one that cannot be read is counted and told.
+
+        Raises:
+            ImageError: If it cannot be read.
+            DatasetError: If that is more than one photo in a hundred.
+        """
+        try:
+            return read_photo(photo.path)
+        except ImageError as error:
+            self._report(str(photo.path), str(error))
+            raise
 
     def _report(self, path: str, reason: str) -> None:
         with self._lock:
+            if path not in self.bad_files:
+                _log.warning("skipped: %s", reason)
             self.bad_files[path] = reason
             n_photos = sum(len(photo_set.photos) for photo_set in self.sets)
             if len(self.bad_files) > max(1.0, self.max_bad_share * n_photos):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from openpaf.networks.lightweight import TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
+from openpaf.training.toml_files import read_toml
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 
@@ -30,6 +31,11 @@ class SetConfig:
     trusted: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
+    masks: str = "boxes"
+
+    def __post_init__(self) -> None:
+        if self.masks not in ("boxes", "segments"):
+            raise ValueError(f"masks: expected boxes or segments, got {self.masks!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +72,26 @@ class TrainConfig:
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
         steps: Optimiser steps of the whole run.
-        batch_size: Crops a step.
-        learning_rate: Of AdamW, after warm-up; it falls as a half cosine to a twentieth.
+        batch_size: Crops a step, over all processes.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov's momentum.
+        momentum: Of SGD.
+        learning_rate: After warm-up; it falls as a half cosine to a twentieth.
         trunk_rate: Factor on it for the trunk; 0 freezes the trunk.
         warmup: Steps over which the rate rises.
-        weight_decay: Of AdamW.
+        weight_decay: Of AdamW, decoupled; of SGD, added to the gradient.
         heatmap_weight: Factor on the heatmaps' error in the loss.
         clip: Largest gradient norm.
         average: Decay of the running average of weights, which is what is saved.
-        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where it is faster here
-            by a short measurement.
+        precision: ``"float32"``, ``"bfloat16"``, ``"float16"`` with a scaled loss, or ``"auto"``:
+            bfloat16 where it is faster here by a short measurement.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
         size: Short side in px at validation.
         workers: Threads that prepare batches.
+        data_on_device: ``"yes"`` holds all photos on the device of the network, as uint8, and makes
+            crops and targets there; ``"no"`` makes them on the processor; ``"auto"`` is yes on a
+            GPU that has the memory.
+        tensorboard: Whether figures are written for TensorBoard too, where it is installed.
         seed: Fixes crops and new weights.
         augment: How crops are drawn.
     """
@@ -106,6 +118,8 @@ class TrainConfig:
     paf_offset: float = 3.5
     steps: int = 1000
     batch_size: int = 8
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     learning_rate: float = 1e-4
     trunk_rate: float = 1.0
     warmup: int = 100
@@ -118,6 +132,8 @@ class TrainConfig:
     validate_every: int = 500
     size: int = 368
     workers: int = 2
+    data_on_device: str = "auto"
+    tensorboard: bool = True
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -129,41 +145,59 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0 or not 0 <= self.trunk_rate <= 1:
             raise ValueError("learning_rate, trunk_rate: expected > 0, and 0 to 1")
-        if self.skeleton not in SKELETONS:
-            known = ", ".join(SKELETONS)
-            raise ValueError(f"skeleton: expected one of {known}, got {self.skeleton!r}")
-        if not self.heatmap_weight > 0:
-            raise ValueError(f"heatmap_weight: expected > 0, got {self.heatmap_weight}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average: expected 0 to below 1, got {self.average}")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(
-                f"precision: expected auto, float32 or bfloat16, got {self.precision!r}"
-            )
+        for name, allowed in (
+            ("skeleton", tuple(SKELETONS)),
+            ("optimizer", ("adamw", "sgd")),
+            ("precision", ("auto", "float32", "bfloat16", "float16")),
+            ("data_on_device", ("auto", "yes", "no")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
+        for name in ("heatmap_weight", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
+        for name in ("average", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)}")
         if sum(map(bool, (self.init, self.open_model_zoo, self.narrow))) > 1:
             raise ValueError("init, open_model_zoo, narrow: expected one of them, got more")
+        if not 0 <= self.teacher_share <= 1:
+            raise ValueError(f"teacher_share: expected 0 to 1, got {self.teacher_share}")
         if self.hint_weight < 0 or (self.hint_weight and not self.teacher):
             raise ValueError("hint_weight: expected >= 0, and a teacher that gives the hints")
         object.__setattr__(self, "trunk_widths", tuple(self.trunk_widths))
 
 
+def network_options(config: TrainConfig) -> dict[str, Any]:
+    """The options of a run's network, as its weights' description has them."""
+    return {
+        "n_refinement_stages": config.n_refinement_stages,
+        "width": config.width,
+        "inner_width": config.inner_width,
+        "hidden_width": config.hidden_width,
+        "trunk_widths": list(config.trunk_widths),
+    }
+
+
 def read_config(path: str | Path) -> TrainConfig:
     """Read and check a training configuration.
+
+    Its keys are those of :class:`TrainConfig`, and ``index``: a file of more ``[[sets]]``, as
+    ``data/<set>/prepare.py`` writes it.
 
     Raises:
         ValueError: If the file cannot be read, is not TOML, or has an unknown, missing or wrong
             key; the message names the file and the key.
     """
     path = Path(path)
+    data = read_toml(path)
     try:
-        data = _toml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # what TOML and UTF-8 raise
-        raise ValueError(f"{path}: not TOML ({error})") from error
-    try:
-        sets = tuple(_as(SetConfig, row, "sets") for row in data.pop("sets", ()))
-        data["sets"] = tuple(_resolve(row, path.parent) for row in sets)
+        index = data.pop("index", None)
+        data["sets"] = _sets(data, path.parent)
+        if index is not None:
+            data["sets"] += read_index(path.parent / str(index))
         if "validation" in data:
             row = _as(SetConfig, data["validation"], "validation")
             data["validation"] = _resolve(row, path.parent)
@@ -180,15 +214,27 @@ def read_config(path: str | Path) -> TrainConfig:
     return dataclasses.replace(config, **paths)
 
 
-def _toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError as error:
-            raise ImportError("training on Python 3.10: pip install 'openpaf[train]'") from error
-    return tomllib.loads(text)
+def read_index(path: str | Path) -> tuple[SetConfig, ...]:
+    """The sets that an index names: a TOML file of ``[[sets]]`` and nothing else.
+
+    Raises:
+        ValueError: As :func:`read_config`.
+    """
+    path = Path(path)
+    data = read_toml(path)
+    try:
+        if set(data) - {"sets"}:
+            raise ValueError(f"unknown key {sorted(set(data) - {'sets'})[0]!r}; known: sets")
+        return _sets(data, path.parent)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _sets(data: dict[str, Any], folder: Path) -> tuple[SetConfig, ...]:
+    rows = data.pop("sets", ())
+    if not isinstance(rows, list | tuple):
+        raise ValueError("sets: expected [[sets]], with two brackets")
+    return tuple(_resolve(_as(SetConfig, row, "sets"), folder) for row in rows)
 
 
 def _resolve(row: SetConfig, folder: Path) -> SetConfig:
@@ -196,17 +242,55 @@ def _resolve(row: SetConfig, folder: Path) -> SetConfig:
         row,
         annotations=str(folder / row.annotations),
         images=str(folder / row.images),
-        holdout=(row.holdout[0], row.holdout[1]) if row.holdout else None,
+        holdout=_holdout(row.holdout),
     )
+
+
+def _holdout(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not _fits(value, "tuple[int, int]") or not 0 <= value[0] < value[1]:
+        raise ValueError(f"holdout: expected [remainder, n], remainder below n, got {value!r}")
+    return value[0], value[1]
 
 
 def _as(cls: Any, values: Mapping[str, Any], where: str) -> Any:
     if not isinstance(values, Mapping):
         raise ValueError(f"{where}: expected a table")
     known = {entry.name for entry in dataclasses.fields(cls)}
+    known |= {"index"} if cls is TrainConfig else set()
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(
             f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}"
         )
+    for entry in dataclasses.fields(cls):
+        if entry.name not in values:
+            if entry.default is MISSING and entry.default_factory is MISSING:
+                raise ValueError(f"missing key {entry.name!r} in {where}")
+        elif not _fits(values[entry.name], str(entry.type)):
+            raise ValueError(
+                f"{entry.name}: expected {_NAMES.get(str(entry.type), entry.type)}, "
+                f"got {values[entry.name]!r}"
+            )
     return cls(**values)
+
+
+_NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    """Whether a value of a TOML file is of a dataclass entry's type, by the type's name."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number = (whole or isinstance(value, float)) and math.isfinite(value)
+    if wanted.startswith("tuple["):
+        kind = wanted[6:].split(",")[0].removesuffix("]")
+        n = wanted.count(",") + 1
+        return (
+            isinstance(value, (list, tuple))
+            and ("..." in wanted or len(value) == n)
+            and all(_fits(item, kind) for item in value)
+        )
+    kinds = {"str": isinstance(value, str), "bool": isinstance(value, bool)}
+    kinds |= {"int": whole, "float": number}
+    return kinds.get(wanted.removesuffix(" | None"), True)  # tables check themselves

@@ -13,14 +13,19 @@ from openpaf.training.batches import Batch
 
 
 def fields_loss(
-    stages: Sequence[tuple[Tensor, Tensor]], batch: Batch, *, heatmap_weight: float = 1.0
-) -> tuple[Tensor, dict[str, float]]:
+    stages: Sequence[tuple[Tensor, Tensor]],
+    batch: Batch,
+    *,
+    heatmap_weight: float = 1.0,
+    n_crops: float | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Squared error of heatmaps and PAFs, summed over channels and stages, mean over cells.
 
     Args:
         stages: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of every stage.
         batch: Targets and weights.
         heatmap_weight: Factor on the heatmaps' error, of which there is less than of the PAFs'.
+        n_crops: The mean is over the cells of so many crops; the batch's where not given.
 
     Returns:
         The loss, and its parts by name (``heatmaps_1``, ``pafs_1``, ...) for the log.
@@ -30,13 +35,13 @@ def fields_loss(
     """
     parts: dict[str, Tensor] = {}
     for number, (heatmaps, pafs) in enumerate(stages, 1):
-        cells = heatmaps.shape[0] * heatmaps.shape[2] * heatmaps.shape[3]
+        cells = (n_crops or heatmaps.shape[0]) * heatmaps.shape[2] * heatmaps.shape[3]
         error = (heatmaps.float() - batch.heatmaps).square() * batch.heatmap_weights
         parts[f"heatmaps_{number}"] = heatmap_weight * error.sum() / cells
         error = (pafs.float() - batch.pafs).square() * batch.paf_weights
         parts[f"pafs_{number}"] = error.sum() / cells
     total = torch.stack(list(parts.values())).sum()
-    return total, {name: float(part.detach()) for name, part in parts.items()}
+    return total, {name: part.detach() for name, part in parts.items()}
 
 
 Channels = dict[str, list[tuple[int, int, float]]]

@@ -16,7 +16,7 @@ from openpaf.fields import Fields
 from openpaf.geometry import Grid
 from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.config import TrainConfig
-from openpaf.training.loop import load_teacher, make_batches
+from openpaf.training.sources import load_teacher, make_batches
 
 
 def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> int:

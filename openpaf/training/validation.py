@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
 from torch import Tensor
 
 from openpaf import weights
+from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.poses import Poses
 from openpaf.training.config import SetConfig
+from openpaf.training.packing import read_photo
+
+_log = logging.getLogger(__name__)
 
 
 def validate(
@@ -19,7 +25,7 @@ def validate(
     """The COCO figures of a state of the network.
 
     With ``holdout = (r, n)`` the photos are those that training with the same entry leaves out;
-    without it, all of the file.
+    without it, all of the file. Photos that cannot be read are told and left out.
 
     Args:
         state: Weights of the network.
@@ -37,5 +43,19 @@ def validate(
         path = Path(folder) / "validation.safetensors"
         weights.save(state, path, row)
         estimator = PoseEstimator(path, size=size)
-        detections = detect(annotations, photos.images, estimator, ids, progress=False)
+
+        unreadable: set[Path] = set()
+
+        def estimate(path: Path) -> Poses:
+            try:
+                return estimator(read_photo(path))  # which may be in a shard
+            except ImageError as error:  # no reason to lose a run of hours
+                _log.warning("skipped: %s", error)
+                unreadable.add(path)
+                return Poses.empty(estimator.skeleton)
+
+        detections = detect(annotations, photos.images, estimate, ids, progress=False)
+    if unreadable:
+        names = {i: Path(photos.images) / annotations.imgs[i]["file_name"] for i in ids}
+        ids = [i for i in ids if names[i] not in unreadable]
     return evaluate(annotations, detections, ids)

@@ -1,0 +1,128 @@
+"""Images per second of the loader and of the training step, and time of encoding.
+
+    python benchmarks/training.py models/lightweight-coco17.toml
+
+The loader should deliver at least 1.5 times what the network takes, so that training never waits
+for data. Both are measured alone, on as many threads as the run would use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+import torch
+
+from openpaf import Poses, encode_fields
+from openpaf.training.batches import LABELS, BatchMaker
+from openpaf.training.config import SKELETONS, TrainConfig, read_config
+from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.distributed import join
+from openpaf.training.loop import Run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("config", help="a training configuration")
+    parser.add_argument("--steps", type=int, default=8, help="of the training (default: 8)")
+    parser.add_argument("--batches", type=int, default=30, help="of the loader (default: 30)")
+    parser.add_argument("--occluders", type=float, help="instead of the configuration's")
+    parser.add_argument("--no-training", action="store_true", help="leave the network out")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as output:
+        config = dataclasses.replace(
+            read_config(arguments.config), output=output, tensorboard=False, open_model_zoo=None
+        )
+        if arguments.occluders is not None:
+            augment = dataclasses.replace(
+                config.augment, occluders=arguments.occluders, paste_people=arguments.occluders
+            )
+            config = dataclasses.replace(config, augment=augment)
+        measure(config, arguments)
+
+
+def measure(config: TrainConfig, arguments: argparse.Namespace) -> None:
+    with join() as processes:
+        device = processes.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+        print(f"{date.today()}, {name}, {os.cpu_count()} cores, torch {torch.__version__}")
+        print(
+            f"crops of {config.augment.crop_px} px, {config.batch_size} a step, {config.workers} "
+            f"threads for data, {torch.get_num_threads()} for the network"
+        )
+        encode(config)
+        run = Run(config, processes)
+        source = make_device_batches(run.maker, device, config.data_on_device)
+        delivered = loader(source, config, arguments.batches)
+        print(f"loader               {delivered:9.1f} images/s")
+        if arguments.no_training:
+            return
+        run.resume_or_start()
+        batch = source.batch(0)
+        seconds = repeated(lambda: step(run, batch), arguments.steps)
+        taken = config.batch_size / seconds
+        print(f"step                 {taken:9.1f} images/s, {seconds:.3f} s a step, "
+              f"{str(run.precision).removeprefix('torch.')}")  # fmt: skip
+        print(f"loader / step        {delivered / taken:9.2f}")
+
+
+def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
+    """Time of the targets of one picture."""
+    rng = np.random.default_rng(0)
+    size = 8 * cells
+    centres = rng.uniform(40, size - 40, (n_people, 1, 2))
+    keypoints = np.ones((n_people, LABELS.n_joints, 3), np.float32)
+    keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, LABELS.n_joints, 2))
+    poses = Poses.from_keypoints(keypoints, LABELS).to(SKELETONS[config.skeleton])
+    seconds = repeated(lambda: encode_fields(poses, (size, size)), 200)
+    print(f"encode_fields        {1000 * seconds:9.3f} ms, {n_people} people, {cells} x {cells} "
+          f"cells, {poses.skeleton.n_limbs} limbs")  # fmt: skip
+
+
+def loader(source: BatchMaker | DeviceBatchMaker, config: TrainConfig, n_batches: int) -> float:
+    """Images per second of batches that nobody works with."""
+    source.batch(0)  # compiles
+    batches = source.stream(1, n_batches + 1, config.workers)
+    start = time.perf_counter()
+    for batch in batches:
+        last = batch
+    if last.images.is_cuda:
+        torch.cuda.synchronize()
+    return n_batches * config.batch_size / (time.perf_counter() - start)
+
+
+def step(run: Run, batch: object) -> None:
+    run.one_step(batch)  # type: ignore[arg-type]
+    if run.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def repeated(call: Callable[[], object], n: int) -> float:
+    """Median seconds of a call; the first two warm up."""
+    times = []
+    for _ in range(n + 2):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What a run tells of itself: JSON lines, TensorBoard, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """``log.jsonl``, one row of figures a line, and the same for TensorBoard beside it.
+
+    A run that was killed repeats the steps after its checkpoint; their rows, and a line that was
+    only half written, are taken out of the file first, so that each step is there once.
+
+    Args:
+        folder: The run's; gets ``log.jsonl`` and ``tensorboard/``.
+        step: Where the run goes on.
+        tensorboard: Whether TensorBoard is written; without its package, one line says so.
+    """
+
+    def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
+        self.file = folder / "log.jsonl"
+        self._forget_after(step)
+        self._board = _open_board(folder / "tensorboard", step) if tensorboard else None
+
+    def write(self, step: int, **figures: float) -> None:
+        """Add a row."""
+        row = {"step": step, **{key: _rounded(value) for key, value in figures.items()}}
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for key, value in figures.items():
+                self._board.add_scalar(key, value, step)
+            self._board.flush()
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+    def _forget_after(self, step: int) -> None:
+        if not self.file.exists():
+            return
+        text = self.file.read_text(encoding="utf-8", errors="replace")
+        kept = [line for line in text.splitlines() if 0 <= _step_of(line) <= step]
+        wanted = "".join(line + "\n" for line in kept)
+        if wanted != text:
+            partial = self.file.with_name(self.file.name + ".partial")
+            partial.write_text(wanted, encoding="utf-8")
+            partial.replace(self.file)
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def _open_board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _log.info("no TensorBoard: pip install 'openpaf[tensorboard]'; log.jsonl has the figures")
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+class Progress:
+    """A bar with the time left, images per second, and the share of the time spent on waiting.
+
+    Args:
+        step: Where the run goes on.
+        steps: Where it ends.
+        batch_size: Images a step.
+        shown: Whether there is a bar at all; it shows on terminals only.
+    """
+
+    def __init__(self, step: int, steps: int, batch_size: int, *, shown: bool) -> None:
+        self.batch_size = batch_size
+        self._bar = tqdm(
+            total=steps, initial=step, unit="step", disable=None if shown else True, leave=True
+        )
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._since, self._waited, self._steps = time.monotonic(), 0.0, 0
+
+    def waited(self, seconds: float) -> None:
+        """Count time that was spent on waiting for a batch."""
+        self._waited += seconds
+
+    def step(self) -> None:
+        """Count a step."""
+        self._steps += 1
+        self._bar.update()
+
+    def figures(self) -> dict[str, float]:
+        """``images_per_s`` and ``waiting`` (0 to 1) since the last call; shown in the bar too."""
+        spent = max(time.monotonic() - self._since, 1e-9)
+        rate, waiting = self._steps * self.batch_size / spent, self._waited / spent
+        self._bar.set_postfix_str(f"{rate:.1f} images/s, {waiting:.0%} waiting for data")
+        self._start_window()
+        return {"images_per_s": rate, "waiting": waiting}
+
+    def pause(self) -> None:
+        """What follows, e.g. a validation, is not the training's time: begin to count anew."""
+        self._start_window()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()

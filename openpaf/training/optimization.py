@@ -1,0 +1,76 @@
+"""Optimiser, schedule, and the precision that is fastest here."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import nn
+
+from openpaf.training.config import TrainConfig
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The rate at a step: a linear rise, then half a cosine down to a twentieth."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD, with a rate of its own for the trunk; a trunk of rate 0 is frozen.
+
+    Args:
+        network: Its ``trunk`` is told from the rest.
+        config: The run.
+    """
+    assert isinstance(network.trunk, nn.Module)  # every family names it so
+    trunk = list(network.trunk.parameters())
+    in_trunk = {id(parameter) for parameter in trunk}
+    rest = [p for p in network.parameters() if id(p) not in in_trunk]
+    if config.trunk_rate == 0:
+        network.trunk.requires_grad_(False)
+    groups = [{"params": rest, "factor": 1.0}]
+    if config.trunk_rate > 0:
+        groups.append({"params": trunk, "factor": config.trunk_rate})
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=True
+        )
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+
+
+def choose_precision(name: str, network: nn.Module, crop_px: int) -> torch.dtype:
+    """The precision of a run.
+
+    Args:
+        name: One of :data:`PRECISIONS`, or ``"auto"``: bfloat16 where it beats float32 on this
+            very device. On many CPUs it is tens of times slower.
+        network: On the device of the run.
+        crop_px: Side of a crop.
+    """
+    if name != "auto":
+        return PRECISIONS[name]
+    device = next(network.parameters()).device
+    images = torch.zeros(2, 3, crop_px, crop_px, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        for attempt in range(2):  # the first warms up
+            start = time.monotonic()
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                stages = network(images)
+            sum(h.float().mean() + p.float().mean() for h, p in stages).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds[dtype] = time.monotonic() - start
+            if attempt == 0 and seconds[dtype] > 4 * seconds.get(torch.float32, math.inf):
+                break  # so slow that there is no need to measure again
+    network.zero_grad(set_to_none=True)
+    faster = seconds[torch.bfloat16] < 0.9 * seconds[torch.float32]
+    return torch.bfloat16 if faster else torch.float32

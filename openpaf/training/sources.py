@@ -1,0 +1,121 @@
+"""What a run starts from: photo sets, a teacher, and the first weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from openpaf import weights
+from openpaf.errors import WeightsError
+from openpaf.geometry import Grid
+from openpaf.networks import LightweightNetwork
+from openpaf.skeleton import Skeleton
+from openpaf.training.batches import BatchMaker
+from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
+from openpaf.training.dataset import PhotoSet, load_photo_set
+from openpaf.training.heads import fit_new_limbs
+from openpaf.training.losses import Teacher, own_channels
+from openpaf.training.narrow import narrow
+from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
+
+MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
+#: Steps from here on give crops for what is not training: no run has that many.
+_BEYOND = 10**9
+N_SPARE_BATCHES = 6
+
+
+def load_sets(config: TrainConfig) -> list[PhotoSet]:
+    """The photo sets of a run.
+
+    Raises:
+        DatasetError: If a set is missing or without people.
+    """
+    return [_load(row) for row in config.sets]
+
+
+def _load(row: SetConfig) -> PhotoSet:
+    return load_photo_set(
+        row.annotations,
+        row.images,
+        name=row.name,
+        weight=row.weight,
+        trusted=row.trusted,
+        min_agreement=row.min_agreement,
+        holdout=row.holdout,
+        masks=row.masks,
+    )
+
+
+def make_batches(config: TrainConfig) -> BatchMaker:
+    """The batches of a run.
+
+    Raises:
+        DatasetError: If a set is missing or without people.
+    """
+    return BatchMaker(
+        load_sets(config),
+        batch_size=config.batch_size,
+        augment=config.augment,
+        skeleton=SKELETONS[config.skeleton],
+        heatmap_grid=Grid(8, config.heatmap_offset),
+        paf_grid=Grid(8, config.paf_offset),
+        seed=config.seed,
+    )
+
+
+def spare_crops(maker: BatchMaker, n_batches: int = N_SPARE_BATCHES) -> list[Tensor]:
+    """Normalised crops (B, 3, S, S) that no step of a run trains on."""
+    return [(maker.batch(_BEYOND + i).images - MEAN) / SCALE for i in range(n_batches)]
+
+
+def load_teacher(
+    path: str, skeleton: Skeleton, device: torch.device, share: float = 0.0
+) -> Teacher:
+    """The teacher of a run.
+
+    Raises:
+        WeightsError: If the file is missing or damaged, or knows another skeleton.
+    """
+    if path.endswith(".npz"):
+        zoo = _zoo_network(path).to(device)
+        return Teacher(zoo, skeleton, shared_channels(skeleton), share=share)
+    network, row = weights.load_model(path)
+    if row.skeleton != skeleton:
+        raise WeightsError(
+            f"{path}: a teacher must know the skeleton {skeleton.name!r}, "
+            f"this one knows {row.skeleton.name!r}"
+        )
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels = own_channels(skeleton)
+    return Teacher(network, skeleton, channels, mean=row.mean, scale=row.scale, share=share)
+
+
+def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: BatchMaker) -> None:
+    """Fill a network with what the run is to start from; without that it stays as it is.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, or does not fit.
+    """
+    if config.init:
+        weights.load(network, config.init)
+    elif config.open_model_zoo:
+        skeleton = SKELETONS[config.skeleton]
+        load_open_model_zoo(network, config.open_model_zoo, skeleton)
+        zoo = _zoo_network(config.open_model_zoo)
+        filler = Teacher(zoo, skeleton, shared_channels(skeleton))
+        first, last = _BEYOND, _BEYOND + config.fit_batches
+        fit_new_limbs(network, zoo, skeleton, lambda: map(filler.fill, maker.stream(first, last)))
+    elif config.narrow:
+        wide, row = weights.load_model(config.narrow)
+        if not isinstance(wide, LightweightNetwork) or row.skeleton != SKELETONS[config.skeleton]:
+            raise WeightsError(
+                f"{config.narrow}: narrow expects a lightweight network of {config.skeleton!r}"
+            )
+        narrow(wide, network, torch.cat(spare_crops(maker)))
+
+
+def _zoo_network(path: str) -> LightweightNetwork:
+    network = LightweightNetwork(Skeleton.COCO18)
+    load_open_model_zoo(network, path, Skeleton.COCO18)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network

@@ -1,0 +1,337 @@
+"""Training data: pasted pieces, shards, and batches made on the network's device."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from openpaf import Grid, Skeleton
+from openpaf.cli import main
+from openpaf.errors import ImageError
+from openpaf.training.augmentation import AugmentConfig, plan_crop
+from openpaf.training.batches import BatchMaker
+from openpaf.training.config import read_config
+from openpaf.training.dataset import Photo, load_photo_set
+from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.packing import find_in_shards, read_photo
+from openpaf.training.pasting import Labels, Patch
+from openpaf.training.rendering import ignored_px, render
+from openpaf.training.sources import make_batches
+
+S = Skeleton.COCO17
+CPU = torch.device("cpu")
+CONFIG = """\
+output = "run"
+name = "tiny"
+steps = 2
+batch_size = 2
+workers = 1
+n_refinement_stages = 0
+precision = "float32"
+tensorboard = false
+{more}
+[augment]
+crop_px = 64
+person_px = [30, 60]
+[[sets]]
+annotations = "people.json"
+images = "images"
+holdout = [1, 4]
+[validation]
+annotations = "people.json"
+images = "images"
+holdout = [1, 4]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six smooth photos with two people, an ignored box, and unsure joints each."""
+    rng = np.random.default_rng(1)
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for i in range(1, 7):
+        noise = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        pixels = cv2.resize(noise, (160, 120 + i), interpolation=cv2.INTER_CUBIC)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 160, "height": 120 + i})
+        for person in range(2):
+            low = rng.uniform(5, 70, 2)
+            joints = np.column_stack([low + rng.uniform(0, 45, (17, 2)), rng.integers(0, 3, 17)])
+            joints[:3, 2] = 2
+            annotations.append(
+                {"id": 10 * i + person, "image_id": i, "category_id": 1, "iscrowd": 0,
+                 "bbox": [*low, 45, 45], "keypoints": joints.ravel().tolist(), "area": 2000,
+                 "num_keypoints": 17, "maybe": [[4, *rng.uniform(10, 110, 2)]]}
+            )  # fmt: skip
+        annotations.append(
+            {"id": 10 * i + 9, "image_id": i, "category_id": 1, "iscrowd": 1,
+             "bbox": [100, 60, 30, 30], "num_keypoints": 0, "area": 900}
+        )  # fmt: skip
+    data = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    (tmp_path / "people.json").write_text(json.dumps(data))
+    return tmp_path
+
+
+def maker_for(folder: Path, augment: AugmentConfig, skeleton: Skeleton = S) -> BatchMaker:
+    photos = load_photo_set(folder / "people.json", folder / "images")
+    return BatchMaker(
+        [photos], batch_size=6, augment=augment, skeleton=skeleton, heatmap_grid=Grid(8),
+        paf_grid=Grid(8, 0.0), seed=3,
+    )  # fmt: skip
+
+
+BUSY = AugmentConfig(crop_px=96, person_px=(20, 120), blur=0.5, occluders=0.8, paste_people=0.8)
+
+
+# --- pasting
+
+
+def photo_with(points: Any, **more: Any) -> Photo:
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    keypoints[0, : len(points), :2], keypoints[0, : len(points), 2] = points, 2
+    values: dict[str, Any] = {
+        "path": Path("none"), "keypoints": keypoints, "boxes": np.array([[20, 20, 60, 80]], "f4"),
+        "ignore_boxes": np.zeros((0, 4), np.float32), "maybe": np.zeros((0, 3), np.float32),
+        "size_hw": (200, 200),
+    }  # fmt: skip
+    return Photo(**{**values, **more})
+
+
+@given(st.integers(0, 10**6))
+def test_occluders_hide_joints_without_people_and_labels_say_so(seed: int) -> None:
+    config = AugmentConfig(crop_px=128, person_px=(60, 100), occluders=1.0)
+    rng = np.random.default_rng(seed)
+    photo = photo_with(rng.uniform(20, 120, (10, 2)))
+    other = photo_with([[30, 30]])
+    plan = plan_crop(photo, config, S, rng, lambda: other)
+    before = Labels.of(photo, plan.affine, None)
+    hidden = np.zeros((1, 17), bool)
+    for patch in plan.patches:
+        hidden |= plan.labels.hidden_by(patch)
+        back = np.linalg.inv(np.vstack([patch.affine, [0, 0, 1]]))[:2]
+        angles = np.linspace(0, 2 * np.pi, 60)
+        around = np.column_stack([np.cos(angles), np.sin(angles)]) * patch.axes
+        turn = np.array([[np.cos(patch.angle), -np.sin(patch.angle)],
+                         [np.sin(patch.angle), np.cos(patch.angle)]])  # fmt: skip
+        source = (around @ turn.T + patch.center) @ back[:, :2].T + back[:, 2]
+        assert (source >= -1e-6).all()
+        assert (source <= 199 + 1e-6).all()
+        in_box = (source > other.boxes[0, :2] + 1e-6) & (source < other.boxes[0, 2:] - 1e-6)
+        assert not in_box.all(axis=1).any()
+    assert hidden.sum() <= 0.5 * 10
+    assert (plan.labels.keypoints[hidden, 2] == 1).all()
+    shown = ~hidden & (plan.labels.keypoints[..., 2] > 0)
+    assert (plan.labels.keypoints[shown, 2] == 2).all()
+    assert (plan.labels.keypoints[..., 2] > 0).sum() == (before.keypoints[..., 2] > 0).sum()
+
+
+def test_a_pasted_person_brings_its_pixels_and_labels() -> None:
+    """Where a pasted joint's label is, the crop has the colour that the joint has in its photo."""
+    config = AugmentConfig(
+        crop_px=128, person_px=(40, 60), colour=0, grey=0, blur=0, paste_people=1.0
+    )
+    photo = photo_with([[100, 100], [120, 130]])
+    other = photo_with([[30, 30], [50, 70]], path=Path("other"))
+    dark, light = np.zeros((200, 200, 3), np.uint8), np.full((200, 200, 3), 90, np.uint8)
+    for channel, (x, y) in enumerate(((30, 30), (50, 70))):
+        light[y - 3 : y + 4, x - 3 : x + 4, channel] = 250
+    n_seen = 0
+    for seed in range(20):
+        plan = plan_crop(photo, config, S, np.random.default_rng(seed), lambda: other)
+        crop = render(plan, lambda p: light if p.path.name == "other" else dark)
+        brought = crop.keypoints[-1]
+        joints = [k for k in range(17) if brought[k, 2] == 2]
+        for joint in joints:
+            x, y = np.rint(brought[joint, :2]).astype(int)
+            if len(crop.keypoints) == 2 and 0 <= x < 128 and 0 <= y < 128:
+                channel = 0 if joint == 0 else 1
+                assert crop.image[y, x, channel] > 200, (seed, joint)
+                n_seen += 1
+    assert n_seen > 20
+
+
+def test_somebody_who_is_pasted_over_is_no_longer_labelled() -> None:
+    config = AugmentConfig(crop_px=128, person_px=(300, 300), paste_people=1.0, max_enlarge=9)
+    photo = photo_with([[100, 100], [104, 104], [102, 98]])
+    other = photo_with([[40, 50]], path=Path("other"))
+    plan = plan_crop(photo, config, S, np.random.default_rng(0), lambda: other)
+    gone = plan.patches[0].distance(plan.labels.keypoints[0, :3, :2]) < 1
+    assert gone.sum() >= 2
+    assert (plan.labels.keypoints[0, :3, 2] == np.where(gone, 0, 2)).all()
+    assert plan.labels.keypoints[1, 0, 2] == 2
+
+
+def test_a_patch_is_opaque_inside_and_clear_outside() -> None:
+    patch = Patch(
+        photo=photo_with([[0, 0]]), affine=np.eye(2, 3), center=np.array([10.0, 20.0]),
+        axes=np.array([8.0, 4.0]), angle=np.pi / 2, power=2.0,
+    )  # fmt: skip
+    np.testing.assert_allclose(patch.distance(np.array([[10, 28], [14, 20]])), 1)
+    assert patch.opacity(np.array([[10, 20], [10, 29.0], [19, 20]])).tolist() == [1, 0.25, 0]
+
+
+def test_what_a_patch_brings_ends_at_its_edge() -> None:
+    """An ignored box of the pasted photo is ignored inside of the patch only, and the other way."""
+    config = AugmentConfig(crop_px=128, person_px=(50, 60), rotation_deg=0, paste_people=1.0)
+    everywhere = np.array([[-999, -999, 999, 999]], np.float32)
+    photo = photo_with([[100, 100], [120, 130]])
+    for ours, brought in ((False, True), (True, False), (True, True), (False, False)):
+        base = replace(photo, ignore_boxes=everywhere) if ours else photo
+        other = photo_with([[30, 30], [50, 70]], path=Path("other"))
+        other = replace(other, ignore_boxes=everywhere) if brought else other
+        plan = plan_crop(base, config, S, np.random.default_rng(3), lambda other=other: other)
+        ignored = ignored_px(plan)
+        columns, rows = np.meshgrid(np.arange(128), np.arange(128))
+        inside = plan.patches[0].distance(np.stack([columns, rows], axis=-1)) < 1
+        assert 0 < inside.mean() < 1
+        assert (ignored == np.where(inside, brought, ours)).all()
+
+
+@pytest.mark.parametrize("compressed", [None, False, True])
+def test_segments_are_masked_instead_of_boxes(folder: Path, compressed: bool | None) -> None:
+    """A crowd in the shape of an L: as a polygon, and as a mask, compressed or not."""
+    from pycocotools import mask as coco
+
+    corner = [100, 60, 105, 60, 105, 85, 130, 85, 130, 90, 100, 90]
+    segmentation: Any = [corner]
+    data = json.loads((folder / "people.json").read_text())
+    if compressed is not None:
+        mask = np.zeros((121, 160), np.uint8)
+        mask[60:91, 100:106] = mask[85:91, 100:131] = 1
+        if compressed:
+            segmentation = coco.encode(np.asfortranarray(mask))
+            segmentation["counts"] = segmentation["counts"].decode()
+        else:
+            runs = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]])))
+            counts = np.diff(np.concatenate([[0], runs, [mask.size]])).tolist()
+            segmentation = {"size": [121, 160], "counts": counts}
+    for row in data["annotations"]:
+        if row["iscrowd"]:
+            row["segmentation"] = segmentation
+    (folder / "people.json").write_text(json.dumps(data))
+
+    def ignored(masks: str) -> np.ndarray:
+        photos = load_photo_set(folder / "people.json", folder / "images", masks=masks)
+        photo = photos.photos[0]
+        labels = Labels.of(photo, np.eye(2, 3), None)
+        plan = replace(plan_crop(photo, BUSY, S, np.random.default_rng(0)), labels=labels, size=160)
+        return ignored_px(plan)
+
+    boxes, segments = ignored("boxes"), ignored("segments")
+    assert boxes[60:91, 100:131].all()
+    assert boxes.sum() == 31 * 31
+    assert segments[60:91, 100:106].all()
+    assert segments[85:91, 100:131].all()
+    assert segments.sum() == 31 * 6 + 6 * 25
+
+
+# --- batches on the device
+
+
+@pytest.mark.parametrize("skeleton", [S, Skeleton.COCO18_REDUNDANT], ids=lambda s: s.name)
+def test_batches_of_the_device_are_those_of_the_processor(folder: Path, skeleton: Skeleton) -> None:
+    maker = maker_for(folder, BUSY, skeleton)
+    device = DeviceBatchMaker(maker, CPU, workers=2)
+    n_patches = 0
+    for step, batch in enumerate(device.stream(0, 6)):
+        wanted = maker.batch(step)
+        for name in ("heatmaps", "pafs", "heatmap_weights", "paf_weights"):
+            ours = getattr(batch, name)
+            torch.testing.assert_close(ours, getattr(wanted, name), atol=1e-5, rtol=0, msg=name)
+        assert torch.equal(batch.trusted, wanted.trusted)
+        error = (batch.images - wanted.images).abs()
+        assert error.mean() < 1.5  # the processor samples at 32nds of a pixel
+        assert error.flatten(1).quantile(0.99, dim=1).max() < 25
+        n_patches += sum(len(next(maker.plans(step, i))[0].patches) for i in range(6))
+    assert n_patches > 10
+    some = device.batch(2, range(1, 3))
+    assert torch.equal(some.heatmaps, device.batch(2).heatmaps[1:3])
+
+
+def test_a_plain_crop_of_the_device_is_nearly_exact(folder: Path) -> None:
+    plain = AugmentConfig(crop_px=96, person_px=(50, 120), colour=0.3, grey=0, blur=0)
+    maker = maker_for(folder, plain)
+    for step in range(3):
+        ours = DeviceBatchMaker(maker, CPU, workers=1).batch(step).images
+        error = (ours - maker.batch(step).images).abs()
+        assert error.mean() < 0.6
+        assert error.flatten(1).quantile(0.99, dim=1).max() <= 4
+
+
+def test_people_in_turns_are_people_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = DeviceBatchMaker(maker_for(folder, BUSY), CPU, workers=1)
+    at_once = maker.batch(0)
+    monkeypatch.setattr("openpaf.training.device_fields._MOST", 1)
+    in_turns = maker.batch(0)
+    assert torch.equal(at_once.heatmaps, in_turns.heatmaps)
+    torch.testing.assert_close(at_once.pafs, in_turns.pafs, atol=1e-6, rtol=0)
+
+
+def test_the_device_is_used_where_asked_for(folder: Path) -> None:
+    maker = maker_for(folder, BUSY)
+    assert make_device_batches(maker, CPU, "auto") is maker
+    assert make_device_batches(maker, CPU, "no") is maker
+    assert isinstance(make_device_batches(maker, CPU, "yes"), DeviceBatchMaker)
+    (folder / "images" / "2.png").write_bytes(b"nothing")
+    holed = DeviceBatchMaker(maker_for(folder, BUSY), CPU)
+    assert [Path(name).name for name in holed.maker.bad_files] == ["2.png"]
+    ours, wanted = holed.batch(0), maker_for(folder, BUSY).batch(0)
+    torch.testing.assert_close(ours.heatmaps, wanted.heatmaps, atol=1e-5, rtol=0)
+    (folder / "run.toml").write_text(CONFIG.format(more='data_on_device = "yes"\nsize = 64'))
+    assert main(["train", str(folder / "run.toml")]) == 0
+
+
+# --- shards
+
+
+def test_a_packed_run_is_the_same_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("openpaf.training.packing.SHARD_BYTES", 100_000)
+    (folder / "run.toml").write_text(CONFIG.format(more="size = 64"))
+    packed = tmp_path / "packed"
+    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0
+    assert str(packed / "run.toml") in capsys.readouterr().out
+    shards = sorted((packed / "set-0").glob("*.tar"))
+    assert len(shards) > 1
+    assert all(shard.stat().st_size <= 100_000 for shard in shards)
+    assert not (packed / "set-1").exists()  # training and validation share their photos
+    plain, moved = read_config(folder / "run.toml"), read_config(packed / "run.toml")
+    paths = {"output", "sets", "validation"}
+    assert {k: v for k, v in vars(plain).items() if k not in paths} == {
+        k: v for k, v in vars(moved).items() if k not in paths
+    }
+    for step in range(3):
+        one, two = make_batches(plain).batch(step), make_batches(moved).batch(step)
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.pafs, two.pafs)
+    assert main(["train", str(packed / "run.toml")]) == 0
+    assert "val_AP" in (packed / "run" / "log.jsonl").read_text()
+
+
+def test_a_damaged_photo_in_a_shard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    with tarfile.open(tmp_path / "photos-000.tar", "w") as shard:
+        shard.add(tmp_path / "bad.png", "deep/bad.png")
+    assert find_in_shards(tmp_path / "deep" / "bad.png") is not None
+    for name in ("deep/bad.png", "none.png"):
+        with pytest.raises(ImageError, match=name):
+            read_photo(tmp_path / name)
+
+
+def test_sizes_come_from_the_annotations(folder: Path) -> None:
+    photos = load_photo_set(folder / "people.json", folder / "images").photos
+    assert photos[0].size_hw == (121, 160)
+    assert replace(photos[0], size_hw=None).size_hw is None

@@ -1,0 +1,443 @@
+"""Whole training runs: killed and resumed, on two processes, gone astray, and on bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openpaf.cli import main
+from openpaf.training import loop
+from openpaf.training.checkpoints import load_checkpoint
+from openpaf.training.config import read_config
+from openpaf.training.loop import TrainingError, train
+
+HEAD = """\
+output = "{output}"
+name = "tiny"
+steps = 6
+batch_size = 3
+warmup = 2
+workers = 1
+n_refinement_stages = 0
+precision = "float32"
+tensorboard = false
+"""
+TAIL = """
+[augment]
+crop_px = 32
+person_px = [20, 30]
+[[sets]]
+annotations = "people.json"
+images = "images"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four photos of noise with a person each."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for i in range(1, 5):
+        pixels = rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 50, "height": 40})
+        joints = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(5, 35, 17), np.full(17, 2)])
+        annotations.append(
+            {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 40, 30],
+             "num_keypoints": 17, "keypoints": joints.ravel().tolist()}
+        )  # fmt: skip
+    data = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    (tmp_path / "people.json").write_text(json.dumps(data))
+    return tmp_path
+
+
+def config_file(folder: Path, output: str = "run", more: str = "", augment: str = "") -> Path:
+    path = folder / f"{output}.toml"
+    tail = TAIL.replace("[[sets]]", f"{augment}\n[[sets]]")
+    path.write_text(HEAD.format(output=output) + more + tail)
+    return path
+
+
+def checkpoint(folder: Path, output: str) -> dict[str, Any]:
+    return load_checkpoint(folder / output / "checkpoint.pt")
+
+
+def script(folder: Path, text: str, *launcher: str) -> None:
+    """Run a script in a process of its own, on one thread."""
+    file = folder / "script.py"
+    file.write_text(text)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launcher, str(file), str(folder)],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Children are forked from one process that has imported everything, so that a kill costs no second
+# start. One of them kills itself between the writing and the renaming of a checkpoint.
+KILL = """\
+import os, random, signal, sys, time
+import torch
+from openpaf.training.config import read_config
+from openpaf.training.loop import train
+
+torch.set_num_threads(1)
+folder, chance = sys.argv[1], random.Random(7)
+
+
+def child(name, before=lambda: None):
+    number = os.fork()
+    if number == 0:
+        before()
+        train(read_config(f"{folder}/{name}.toml"))
+        os._exit(0)
+    return number
+
+
+def die_in_a_checkpoint():
+    calls, fsync = [], os.fsync
+
+    def dying(number):
+        calls.append(number)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(number)
+
+    os.fsync = dying
+
+
+assert os.waitpid(child("whole"), 0)[1] == 0
+assert os.waitpid(child("killed", die_in_a_checkpoint), 0)[1] == signal.SIGKILL
+assert os.path.exists(f"{folder}/killed/checkpoint.pt.partial")
+n_killed = 0
+for _ in range(4):
+    number = child("killed")
+    time.sleep(chance.uniform(0.2, 1.2))
+    os.kill(number, signal.SIGKILL)
+    n_killed += os.waitpid(number, 0)[1] == signal.SIGKILL
+assert n_killed
+assert os.waitpid(child("killed"), 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(folder: Path) -> None:
+    for output in ("whole", "killed"):
+        path = config_file(folder, output, "checkpoint_every = 1\n")
+        path.write_text(path.read_text().replace("steps = 6", "steps = 12"))
+    script(folder, KILL)
+    whole, killed = checkpoint(folder, "whole"), checkpoint(folder, "killed")
+    assert whole["step"] == killed["step"] == 12
+    for part in ("network", "average"):
+        for key in whole[part]:
+            assert torch.equal(whole[part][key], killed[part][key]), key
+    weights = [
+        (folder / output / "tiny.safetensors").read_bytes() for output in ("whole", "killed")
+    ]
+    assert weights[0] == weights[1]
+    lines = [(folder / o / "log.jsonl").read_text().splitlines() for o in ("whole", "killed")]
+    assert [json.loads(line)["step"] for line in lines[1]] == [12]
+    assert json.loads(lines[0][0])["loss"] == json.loads(lines[1][0])["loss"]
+
+
+TWO = """\
+import sys
+import torch
+from openpaf.training.config import read_config
+from openpaf.training.loop import train
+
+folder = sys.argv[1]
+torch.distributed.init_process_group("gloo")
+train(read_config(f"{folder}/two.toml"))
+train(read_config(f"{folder}/fewer.toml"), max_minutes=0)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path) -> None:
+    more = 'optimizer = "sgd"\nlearning_rate = 1e-3\n'  # three crops on two processes: 1 and 2
+    files = {name: config_file(folder, name, more) for name in ("one", "two", "fewer")}
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    script(folder, TWO, *launcher)
+    train(read_config(files["one"]))
+    assert checkpoint(folder, "fewer")["step"] == 1
+    train(read_config(files["fewer"]))
+    start = torch.cat([v.flatten() for v in _fresh(files["one"]).values()])
+    one = _flat(folder, "one")
+    moved = float((one - start).abs().max())
+    assert moved > 1e-4
+    for name in ("two", "fewer"):
+        assert float((_flat(folder, name) - one).abs().max()) < 1e-3 * moved
+    losses = [
+        json.loads((folder / name / "log.jsonl").read_text().splitlines()[-1])["loss"]
+        for name in ("one", "two", "fewer")
+    ]
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-4)
+
+
+def _flat(folder: Path, output: str) -> torch.Tensor:
+    return torch.cat([v.flatten() for v in checkpoint(folder, output)["network"].values()])
+
+
+def _fresh(file: Path) -> dict[str, torch.Tensor]:
+    run = loop.Run(read_config(file), loop.Processes(device=torch.device("cpu")))
+    return run.network.state_dict()
+
+
+def test_too_few_crops_for_the_processes() -> None:
+    processes = loop.Processes(device=torch.device("cpu"), rank=1, n=3)
+    assert processes.rows(8) == range(2, 5)
+    with pytest.raises(ValueError, match="batch_size: expected at least one crop for each of 3"):
+        processes.rows(2)
+
+
+# --- going astray
+
+
+def test_a_bad_step_is_left_out_and_many_stop_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = loop.fields_loss, {2}
+
+    def sometimes(*args: Any, **more: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, parts = good(*args, **more)
+        sometimes.calls += 1  # type: ignore[attr-defined]
+        return (loss * np.nan if sometimes.calls - 1 in bad else loss), parts  # type: ignore[attr-defined]
+
+    sometimes.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(loop, "fields_loss", sometimes)
+    train(read_config(config_file(folder)))
+    assert "step 2: the gradient is not finite" in caplog.text
+    state = checkpoint(folder, "run")
+    for part in ("network", "average"):
+        assert all(torch.isfinite(value).all() for value in state[part].values())
+    bad.update(range(9, 100))  # 6 steps were made above: 3 more are good
+    more = "checkpoint_every = 1\n"
+    path = config_file(folder, "astray", more)
+    path.write_text(path.read_text().replace("steps = 6", "steps = 40"))
+    with pytest.raises(TrainingError, match=r"not finite 10 times in a row.*checkpoint\.pt"):
+        train(read_config(path))
+    assert checkpoint(folder, "astray")["step"] == 3
+    assert torch.isfinite(_flat(folder, "astray")).all()
+
+
+def test_weights_that_explode_are_never_saved(folder: Path) -> None:
+    more = 'optimizer = "sgd"\nlearning_rate = 3e38\nclip = 1e9\ncheckpoint_every = 1\n'
+    config = read_config(config_file(folder, more=more))
+    with pytest.raises(TrainingError, match=r"not finite|no longer finite"):
+        train(config)
+    path = folder / "run" / "checkpoint.pt"
+    assert not path.exists() or torch.isfinite(_flat(folder, "run").float()).all()
+    assert not (folder / "run" / "tiny.safetensors").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
+    config = read_config(config_file(folder))
+    run = loop.Run(config, loop.Processes(device=torch.device("cpu")))
+    run.resume_or_start()
+    run._refuse_bad_weights()
+    next(iter(run.average.values())).fill_(np.nan)
+    with pytest.raises(TrainingError, match="the weights are no longer finite"):
+        run._refuse_bad_weights()
+
+
+def test_nothing_is_saved_while_steps_are_bad(folder: Path) -> None:
+    config = read_config(config_file(folder, more="checkpoint_every = 1\n"))
+    run = loop.Run(config, loop.Processes(device=torch.device("cpu")))
+    run.resume_or_start()
+    run.step, run.bad_steps = 1, 1
+    run._keep(late=True)
+    assert not run.checkpoint_file.exists()
+    run.bad_steps = 0
+    run._keep(late=True)
+    assert run.checkpoint_file.exists()
+
+
+def test_the_trunk_can_be_frozen(folder: Path) -> None:
+    path = config_file(folder, more="trunk_rate = 0\nlearning_rate = 1e-2\n")
+    start = {k: v.clone() for k, v in _fresh(path).items()}
+    train(read_config(path))
+    for key, value in checkpoint(folder, "run")["network"].items():
+        assert torch.equal(value, start[key]) == key.startswith("trunk."), key
+
+
+# --- what a run tells
+
+
+def test_tensorboard_is_written_or_its_absence_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    path = config_file(folder)
+    path.write_text(path.read_text().replace("tensorboard = false", "tensorboard = true"))
+    train(read_config(path), max_minutes=0)
+    assert caplog.text.count("pip install 'openpaf[tensorboard]'") == 1
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard")
+    train(read_config(path))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "run" / "tensorboard"))
+    events.Reload()
+    row = json.loads((folder / "run" / "log.jsonl").read_text().splitlines()[-1])
+    last = events.Scalars("loss")[-1]
+    assert (last.step, last.value) == (6, pytest.approx(row["loss"], rel=1e-4))
+    assert {"images_per_s", "waiting", "rate", "gradient", "heatmaps_1"} <= set(row)
+
+
+def test_a_resumed_log_has_each_step_once(folder: Path) -> None:
+    config = read_config(config_file(folder))
+    train(config, max_minutes=0)
+    log = folder / "run" / "log.jsonl"
+    log.write_text('{"step": 1, "loss": 3}\n{"step": 5, "loss": 2}\n{"step": 6, "lo')
+    train(config)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 6]
+
+
+def test_the_best_weights_are_in_the_checkpoint(folder: Path) -> None:
+    more = "size = 32\nvalidate_every = 1\ncheckpoint_every = 1\n"
+    path = config_file(folder, more=more)
+    path.write_text(
+        path.read_text() + '[validation]\nannotations = "people.json"\nimages = "images"\n'
+    )
+    train(read_config(path), max_minutes=0)
+    weights = folder / "run" / "tiny.safetensors"
+    best = weights.read_bytes()
+    weights.unlink()  # as where only the checkpoint was carried to another machine
+    train(read_config(path), max_minutes=0)
+    assert weights.exists()
+    assert checkpoint(folder, "run")["best_file"] == best or checkpoint(folder, "run")["best"] > 0
+
+
+# --- bad input, as the command tells it
+
+
+def fails(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    capsys.readouterr()
+    assert main(["train", str(path), *more]) == 2
+    lines = [s for s in capsys.readouterr().err.splitlines() if s.startswith("openpaf: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 6", "step = 6", "unknown key 'step' in the file"),
+        ("steps = 6", "steps = 'many'", "steps: expected a whole number, got 'many'"),
+        ("steps = 6", "steps = 6.5", "steps: expected a whole number, got 6.5"),
+        ("crop_px = 32", "crop = 32", "unknown key 'crop' in augment"),
+        ("[20, 30]", "[20]", "person_px: expected"),
+        ('images = "images"', "", "missing key 'images' in sets"),
+        ('images = "images"', 'images = "nowhere"', "nowhere: expected a folder of photos"),
+        ('"people.json"', '"nobody.json"', "nobody.json: cannot be read (No such file"),
+        ("[[sets]]", "[sets]", "sets: expected [[sets]], with two brackets"),
+        ("steps = 6", 'init = "none.safetensors"', "none.safetensors: cannot be read"),
+        ("steps = 6", 'optimizer = "adam"', "optimizer: expected one of adamw, sgd, got 'adam'"),
+        ('images = "images"', 'images = "images"\nholdout = [2, 2]', "holdout: expected [rem"),
+    ],
+)  # fmt: skip
+def test_bad_configurations_are_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str
+) -> None:
+    path = config_file(folder)
+    path.write_text(path.read_text().replace(old, new))
+    assert message in fails(path, capsys)
+
+
+def test_a_negative_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = fails(config_file(folder), capsys, "--max-minutes", "-1")
+    assert "--max-minutes: expected 0 or more, got -1.0" in line
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Change the first annotation; None takes a key away."""
+    file = folder / "people.json"
+    data = json.loads(file.read_text())
+    row = {**data["annotations"][0], **values}
+    data["annotations"][0] = {key: value for key, value in row.items() if value is not None}
+    file.write_text(json.dumps(data))
+
+
+def test_a_set_without_people(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads((folder / "people.json").read_text())
+    for row in data["annotations"]:
+        row["keypoints"] = [0] * 51
+    (folder / "people.json").write_text(json.dumps(data))
+    assert "people.json: no people with keypoints in it" in fails(config_file(folder), capsys)
+
+
+def test_broken_annotations(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(folder, keypoints=[1, 2, 2] * 16)
+    assert "annotation 1 has 48 numbers in 'keypoints'" in fails(config_file(folder), capsys)
+    change(folder, keypoints=["left"] * 51)
+    assert "people.json: an entry is not as COCO's are" in fails(config_file(folder), capsys)
+    change(folder, image_id=None)
+    assert "an entry is not as COCO's are (no 'image_id')" in fails(config_file(folder), capsys)
+
+
+def test_joints_outside_of_the_picture_are_left_out_and_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    joints = [10.0, 10.0, 2.0] * 17
+    joints[0:3], joints[3:6], joints[6:9] = [900, 5, 2], [51, -2, 2], [float("nan"), 5, 2]
+    change(folder, keypoints=joints)
+    config = read_config(config_file(folder))
+    photo = loop.make_batches(config).sets[0].photos[0]
+    assert photo.keypoints[0, :4, 2].tolist() == [0, 2, 0, 2]
+    assert "2 joints lie outside of their pictures" in caplog.text
+    assert "annotation 1" in caplog.text
+    assert np.isfinite(loop.make_batches(config).batch(0).heatmaps.numpy()).all()
+
+
+def test_corrupt_photos(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "images" / "2.png").write_bytes(b"no picture")
+    assert main(["train", str(config_file(folder)), "--max-minutes", "0"]) == 0
+    path = config_file(folder)
+    assert main(["train", str(path)]) == 0
+    assert "skipped: " in caplog.text
+    assert "2.png" in caplog.text
+    assert "1 photos could not be read" in caplog.text
+    (folder / "images" / "3.png").unlink()
+    assert "2 of 4 photos cannot be read" in fails(config_file(folder, "other"), capsys)
+
+
+def test_another_configuration_is_refused_with_the_difference(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(config_file(folder)), "--max-minutes", "0"]) == 0
+    path = config_file(folder, more="clip = 3.0\n", augment="blur = 0.4")
+    line = fails(path, capsys)
+    assert "clip: 10.0 -> 3.0; augment.blur: 0.1 -> 0.4" in line
+    state = checkpoint(folder, "run")
+    for key in ("optimizer", "momentum"):  # a checkpoint from before these keys
+        del state["config"][key]
+    del state["config"]["sets"][0]["masks"]
+    del state["config"]["augment"]["occluders"]
+    torch.save(state, folder / "run" / "checkpoint.pt")
+    assert main(["train", str(config_file(folder)), "--max-minutes", "0"]) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_disk_that_fills(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config_file(folder)
+    assert main(["train", str(path), "--max-minutes", "0"]) == 0
+    (folder / "run" / "checkpoint.pt.partial").symlink_to("/dev/full")
+    line = fails(path, capsys)
+    assert "checkpoint.pt" in line
+    assert "No space left on device); the one before it is kept" in line
+    assert checkpoint(folder, "run")["step"] == 1
