@@ -20,6 +20,7 @@ from openpaf.decoding import (
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
+from openpaf.multiscale import check_scales, multiscale_fields
 from openpaf.poses import Poses
 from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
@@ -35,6 +36,10 @@ class PoseEstimator:
         config: Thresholds of the parser.
         size: Short side of the network's input in px; the long side follows. More finds smaller
             people and takes longer.
+        scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
+            own run of the network.
+        flip: Whether the fields of the mirrored picture are averaged in, which takes twice as
+            long.
 
     Raises:
         ValueError: If an argument is not as it should be.
@@ -49,9 +54,18 @@ class PoseEstimator:
         device: str | None = None,
         config: DecodeConfig | None = None,
         size: int = 368,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
     ) -> None:
         if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
             raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
+        self.scales = check_scales(scales)
+        for scale in self.scales:
+            if not 32 <= round(size * scale) <= 4096:
+                raise ValueError(
+                    f"scales: expected {size} px times each to be from 32 to 4096 px, got {scale}"
+                )
+        self.flip = bool(flip)
         self.config = config or DecodeConfig()
         self.size = int(size)
         self.run, self.weights = load_engine(str(model) if model else None, runtime, device)
@@ -76,7 +90,7 @@ class PoseEstimator:
         """
         picture = read_image(image)
         letterbox = Letterbox.fit(picture.shape[:2], self.size)
-        fields = self._fields(letterbox.apply(picture))
+        fields = self._fields(picture, letterbox)
         peaks = find_peaks(fields, self.config)
         candidates = score_limbs(fields, peaks, self.config)
         limbs = match_limbs(candidates, self.config, peaks)
@@ -93,6 +107,8 @@ class PoseEstimator:
             One result a picture, in their order.
         """
         pictures = [read_image(image) for image in images]
+        if self._averages:
+            return [self(picture) for picture in pictures]
         letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
@@ -107,9 +123,20 @@ class PoseEstimator:
     def fields(self, image: Any) -> Fields:
         """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
         picture = read_image(image)
-        return self._fields(Letterbox.fit(picture.shape[:2], self.size).apply(picture))
+        return self._fields(picture, Letterbox.fit(picture.shape[:2], self.size))
 
-    def _fields(self, network_input: NDArray[np.float32]) -> Fields:
+    @property
+    def _averages(self) -> bool:
+        return self.flip or self.scales != (1.0,)
+
+    def _fields(self, picture: NDArray[np.uint8], letterbox: Letterbox) -> Fields:
+        if not self._averages:
+            return self._run_once(letterbox.apply(picture))
+        return multiscale_fields(
+            picture, self._run_once, self.size, scales=self.scales, flip=self.flip
+        )
+
+    def _run_once(self, network_input: NDArray[np.float32]) -> Fields:
         heatmaps, pafs = self.run(network_input[None])
         return self._as_fields(heatmaps[0], pafs[0])
 
