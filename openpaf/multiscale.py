@@ -43,7 +43,7 @@ def multiscale_fields(
         ValueError: If there are no scales, or one is not positive.
 
     Reference:
-        Cao et al., CVPR 2017, section 3.2: three scales (0.7, 1 and 1.3 on MPII).
+        Cao et al., CVPR 2017, section 3.1: three scales, 0.7, 1 and 1.3, on MPII.
     """
     scales = check_scales(scales)
     image_hw = (picture.shape[0], picture.shape[1])
@@ -98,7 +98,7 @@ def mirror_fields(fields: Fields, width_px: int) -> Fields:
     joints = [*skeleton.flip_permutation, skeleton.n_joints]  # the background stays
     limbs = [index for index, _ in skeleton.flip_limbs]
     turns = np.array([-1 if backwards else 1 for _, backwards in skeleton.flip_limbs], np.float32)
-    signs = turns[:, None] * np.array([-1, 1], np.float32)  # (L, 2)
+    signs = (turns[:, None] * np.array([-1, 1])).astype(np.float32)  # (L, 2)
     columns = [
         _weights(grid.to_cells(flip_x(grid.to_px(np.arange(width)), width_px)), width)
         for grid, width in (
@@ -108,7 +108,7 @@ def mirror_fields(fields: Fields, width_px: int) -> Fields:
     ]
     return Fields(
         heatmaps=fields.heatmaps[joints] @ columns[0].T,
-        pafs=(fields.pafs[limbs] * signs[..., None, None]) @ columns[1].T,
+        pafs=np.asarray((fields.pafs[limbs] * signs[..., None, None]) @ columns[1].T, np.float32),
         heatmap_grid=fields.heatmap_grid,
         paf_grid=fields.paf_grid,
         skeleton=skeleton,

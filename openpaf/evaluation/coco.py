@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.formats import poses_to_coco
@@ -218,8 +219,24 @@ def match_people(
         taken = {pair.truth["id"] for pair in pairs}
         counted = zip(image["gtIds"], image["gtIgnore"], strict=True)
         missed = [truth[i] for i, ignored in counted if not ignored and i not in taken]
-        photos.append(PhotoMatches(image["image_id"], pairs, missed, false))
+        photos.append(PhotoMatches(int(image["image_id"]), pairs, missed, false))
     return photos
+
+
+def labelled_joints(row: Row) -> NDArray[np.float64]:
+    """(K, 3) x, y in px and v of a labelled person; v is 0 where a joint is not labelled."""
+    return np.array(row["keypoints"], np.float64).reshape(-1, 3)
+
+
+def found_joints(row: Row) -> NDArray[np.float64]:
+    """(K, 3) x, y in px and 1 of a found person; all 0 where a joint was not found.
+
+    Scores of joints are no part of the format, and some systems leave them 0; a joint at (0, 0) is
+    what they all write where there is none.
+    """
+    joints = labelled_joints(row)
+    joints[:, 2] = (joints[:, :2] != 0).any(axis=1)
+    return joints
 
 
 def _prepared(annotations: Any, detections: Sequence[Row], image_ids: Sequence[int] | None) -> Any:
