@@ -83,7 +83,7 @@ def as_text(figures: dict[str, Any]) -> str:
     persons, errors, joints = figures["persons"], figures["errors"], figures["pck"]
     shares = errors["share"]
     crowding = "   ".join(
-        f"{row['people']}: {_figure(row['AP'])} ({row['photos']} photos)"
+        f"{row['people']}: {_figure(row['AP'])} ({row['photos']} photo{'s' * (row['photos'] > 1)})"
         for row in figures["by_people"]
         if row["photos"]
     )
