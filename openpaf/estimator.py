@@ -95,7 +95,7 @@ class PoseEstimator:
         candidates = score_limbs(fields, peaks, self.config)
         limbs = match_limbs(candidates, self.config, peaks)
         poses = assemble_people(peaks, limbs, fields.skeleton, self.config)
-        return self._result(letterbox.undo(poses))
+        return self.result(letterbox.undo(poses))
 
     def batch(self, images: Sequence[Any]) -> list[Poses]:
         """The people of several pictures, with one call of the network per shape.
@@ -117,7 +117,7 @@ class PoseEstimator:
             heatmaps, pafs = self.run(inputs)  # (B, K+1, h, w), (B, 2L, h, w)
             for i, one_heatmaps, one_pafs in zip(chosen, heatmaps, pafs, strict=True):
                 fields = self._as_fields(one_heatmaps, one_pafs)
-                results[i] = self._result(letterboxes[i].undo(decode(fields, self.config)))
+                results[i] = self.result(letterboxes[i].undo(decode(fields, self.config)))
         return results
 
     def fields(self, image: Any) -> Fields:
@@ -149,7 +149,7 @@ class PoseEstimator:
             skeleton=self.weights.skeleton,
         )
 
-    def _result(self, poses: Poses) -> Poses:
+    def result(self, poses: Poses) -> Poses:
         """People with the joints that the model promises; its network may know more."""
         if self.weights.result is None:
             return poses

@@ -98,7 +98,16 @@ def test_constraints_cover_every_dependency(
     setup_cfg: configparser.ConfigParser, repo_root: Path
 ) -> None:
     extras = dict(setup_cfg["options.extras_require"])
-    assert set(extras) == {"openvino", "onnx", "demo", "train", "test", "benchmarks", "dev"}
+    assert set(extras) == {
+        "openvino",
+        "onnx",
+        "demo",
+        "train",
+        "test",
+        "benchmarks",
+        "compare",
+        "dev",
+    }
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
     wanted = {re.split(r"[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}
     pins = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()

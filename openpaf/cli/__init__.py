@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import evaluate, predict, train
+from openpaf.cli import compare, evaluate, predict, train
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 
 OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_parser(verbs)
     train.add_parser(verbs)
     evaluate.add_parser(verbs)
+    compare.add_parser(verbs)
     return parser
 
 

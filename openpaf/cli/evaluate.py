@@ -81,6 +81,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="average the fields of these multiples of the size, e.g. 0.5 1 1.5 (default: 1)",
     )
     add("--flip", action="store_true", help="average in the fields of the mirrored photo")
+    add(
+        "--workers",
+        type=positive_integer,
+        default=2,
+        metavar="N",
+        help="threads that read photos ahead of the network (default: 2)",
+    )
     add("--json", metavar="FILE", type=path_argument, help="write figures and settings")
     add(
         "--save-results",

@@ -67,13 +67,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: 368)",
     )
     add(
-        "--workers",
-        type=positive_integer,
-        default=2,
-        metavar="N",
-        help="threads that read photos ahead of the network (default: 2)",
-    )
-    add(
         "--score-threshold",
         type=score_argument,
         default=0.3,

@@ -106,12 +106,20 @@ def gallery(
                 "labelled",
             )
             + picture(
-                _drawn(image, letterbox, [found_joints(row) for row in found], photo.false),
+                _drawn(image, letterbox, [_scored_joints(row) for row in found], photo.false),
                 "found",
             )
             + "</div>"
         )
     return page(title, "\n".join(parts))
+
+
+def _scored_joints(row: Row) -> NDArray[np.float64]:
+    """As found, with the scores of joints where the system gives any: weak ones are fainter."""
+    joints, scores = found_joints(row), labelled_joints(row)[:, 2]
+    if (scores > 0).any():
+        joints[:, 2] *= np.maximum(scores, 0)
+    return joints
 
 
 def _shrunk(image: NDArray[np.uint8], side_px: int) -> tuple[NDArray[np.uint8], Letterbox]:
