@@ -150,7 +150,14 @@ class PoseEstimator:
         )
 
     def result(self, poses: Poses) -> Poses:
-        """People with the joints that the model promises; its network may know more."""
+        """People with the joints that the model promises; its network may know more.
+
+        Args:
+            poses: With the joints of the network, as the parser gives them.
+
+        Returns:
+            Those with at least one of the joints of ``skeleton``, with these alone.
+        """
         if self.weights.result is None:
             return poses
         poses = poses.to(self.weights.result)

@@ -318,6 +318,10 @@ BAD_ANNOTATIONS = {
         _drop("images", 3, "file_name"),
         "images: 'file_name' is missing; not so in 1 of 5, first entry 3",
     ),
+    "a file name that is none": (
+        _set("images", 3, "file_name", None),
+        "images: file_name: expected text; not so in 1 of 5",
+    ),
     "no keypoints": (
         _drop("annotations", 7, "keypoints"),
         "annotations: 'keypoints' is missing; not so in 1 of 15, first entry 7, image 3",

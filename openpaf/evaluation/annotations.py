@@ -55,6 +55,10 @@ def read_annotations(path: str | Path) -> Any:
     images, people = data["images"], data["annotations"]
     _check_keys(path, "images", images, _IMAGE_KEYS)
     _check_keys(path, "annotations", people, _PERSON_KEYS)
+    _refuse(
+        path, "images", images, "file_name: expected text",
+        lambda row: not isinstance(row["file_name"], str) or not row["file_name"],
+    )  # fmt: skip
     _check_unique(path, "images", images)
     _check_unique(path, "annotations", people)
     category = _check_categories(path, data["categories"])
