@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openpaf.cli.common import path_argument, positive_integer, report, say, shown
+from openpaf.cli.common import counted, path_argument, positive_integer, report, say, shown
 from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
@@ -204,7 +204,7 @@ def _write(
         found = [entry for entry in row.pop("rows") if entry["image_id"] in chosen]
         write_json(found, folder / f"results-{_file_name(row['name'])}.json")
     made = tables(rows)
-    title = f"{len(rows)} methods on {len(ids)} photos"
+    title = f"{counted(len(rows), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
     note = (
         f"{settings['date'][:10]}, {settings['machine']}, Python "
         f"{settings['versions']['python']}, torch {settings['versions']['torch']}, runtime "

@@ -51,6 +51,10 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     category = annotations.dataset["categories"][0]["id"]
     with PartialResults(job["partial"], {"key": job["key"]}) as partial:
         todo = [i for i in job["image_ids"] if i not in partial.done]
+        n_done = len(job["image_ids"]) - len(todo)
+        if n_done and not job["quiet"]:
+            logger.warning("%s: going on where an earlier run stopped: %d of %d photos are done",
+                           job["name"], n_done, len(job["image_ids"]))  # fmt: skip
         bar = tqdm(todo, unit="photo", desc=job["name"], disable=True if job["quiet"] else None)
         for n, image_id in enumerate(bar):
             picture = read_image(Path(job["images"]) / annotations.imgs[image_id]["file_name"])
@@ -104,6 +108,7 @@ def _memory() -> dict[str, float | None]:
 def main(path: str) -> int:
     """Do the job of a file, and write its result, or what went wrong, where the job says."""
     job = read_json(path)
+    logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     try:
         result = run_method(job)
     except KeyboardInterrupt:
