@@ -69,6 +69,8 @@ class PoseEstimator:
         self.config = config or DecodeConfig()
         self.size = int(size)
         self.run, self.weights = load_engine(str(model) if model else None, runtime, device)
+        if self.flip:
+            _ = self.weights.skeleton.flip_limbs  # an error now rather than at the first picture
 
     @property
     def skeleton(self) -> Skeleton:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from openpaf import Skeleton
 
@@ -72,3 +76,16 @@ def written(data: Any, path: Path) -> Path:
     """Data in a JSON file."""
     path.write_text(json.dumps(data))
     return path
+
+
+def by_pycocotools(annotations: Path, results: Path, ids: list[int] | None = None) -> list[float]:
+    """pycocotools alone, from file to figures, as its own demo does it."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, truth.loadRes(str(results)), "keypoints")
+        if ids is not None:
+            evaluation.params.imgIds = ids
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats]

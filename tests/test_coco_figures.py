@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_data import person, scene, shaken, written
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from evaluation_data import by_pycocotools, person, scene, shaken, written
 
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.breakdown import KINDS, classify, error_breakdown
@@ -29,19 +25,6 @@ from openpaf.evaluation.gallery import photo_error, worst_photos
 from openpaf.evaluation.pck import pck, reference_px
 from openpaf.evaluation.report import measure
 from openpaf.skeleton import Skeleton
-
-
-def by_pycocotools(annotations: Path, results: Path, ids: list[int] | None = None) -> list[float]:
-    """pycocotools alone, from file to figures, as its own demo does it."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
-        evaluation = COCOeval(truth, truth.loadRes(str(results)), "keypoints")
-        if ids is not None:
-            evaluation.params.imgIds = ids
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [float(value) for value in evaluation.stats]
 
 
 def equal(folder: Path, data: Any, results: Any, ids: list[int] | None = None) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from openpaf.evaluation.coco import METRICS, evaluate
 from openpaf.evaluation.compare import Photos, measure_method, methods_of, with_ratios
 from openpaf.evaluation.scenes import compose, cut_people
 from openpaf.evaluation.steps import STEPS, median_times, run_in_steps
+from openpaf.evaluation.tables import draw_plot
 
 # Boxes around people of data/photos, by eye; the joints in them are made up.
 BOXES = {
@@ -126,6 +128,25 @@ def test_ratios_are_relative_to_the_first_with_times() -> None:
     assert rows[1]["ratio"] == {"to": "a", "ms": {"network": 1, "total": 1}, "peak_mb": 1}
     assert rows[2]["ratio"] == {"to": "a", "ms": {"network": 2.5, "total": 2.5}, "peak_mb": 0.25}
     assert [scene["ratio"] for scene in rows[2]["time_by_people"]] == [2.5, 2.5]
+
+
+def test_a_plot_of_time_against_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def row(name: str, steps: tuple[str, ...]) -> dict[str, Any]:
+        ms = dict.fromkeys((*steps, "total"), 5.0)
+        scenes = [{"people": n, "ms": {**ms, "total": 5.0 + n}} for n in (1, 20, 50)]
+        return {"name": name, "ms": ms, "time_by_people": scenes}
+
+    rows = [row("bottom-up", STEPS), row("top-down", ("network",)), {"time_by_people": []}]
+    assert not draw_plot(rows[2:], tmp_path / "none.png")
+    if importlib.util.find_spec("matplotlib") is not None:
+        assert draw_plot(rows, tmp_path / "plot.png")
+        assert openpaf.read_image(tmp_path / "plot.png").std() > 5
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not draw_plot(rows, tmp_path / "other.png")
+    assert "no plot: matplotlib is missing" in caplog.text
+    assert not (tmp_path / "other.png").exists()
 
 
 def test_names_of_methods() -> None:

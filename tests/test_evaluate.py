@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_data import scene, shaken, written
+from evaluation_data import by_pycocotools, scene, shaken, written
 from PIL import Image
 
 import openpaf
@@ -483,8 +483,6 @@ def test_mask_rcnn_is_told_to_be_missing_as_long_as_it_does_not_ship(run: Run) -
 
 def test_a_real_model_on_real_photos(shared_dir: Path, tmp_path: Path) -> None:
     """The figures are pycocotools' on the saved file, and the file is a submission."""
-    from test_coco_figures import by_pycocotools
-
     folder = shared_dir / "data" / "coco_val_dev"
     data = json.loads((folder / "person_keypoints.json").read_text())
     busy = [row["image_id"] for row in data["annotations"] if row["num_keypoints"] > 12]
