@@ -20,6 +20,7 @@ from openpaf.decoding import (
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
+from openpaf.multiscale import check_scales, multiscale_fields
 from openpaf.poses import Poses
 from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
@@ -38,6 +39,10 @@ class PoseEstimator:
         config: Thresholds of the parser.
         size: Short side of the network's input in px; the long side follows. More finds smaller
             people and takes longer.
+        scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
+            own run of the network.
+        flip: Whether the fields of the mirrored picture are averaged in, which takes twice as
+            long.
 
     Raises:
         ValueError: If an argument is not as it should be.
@@ -53,12 +58,23 @@ class PoseEstimator:
         device: str | None = None,
         config: DecodeConfig | None = None,
         size: int = 368,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
     ) -> None:
         if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
             raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
+        self.scales = check_scales(scales)
+        for scale in self.scales:
+            if not 32 <= round(size * scale) <= 4096:
+                raise ValueError(
+                    f"scales: expected {size} px times each to be from 32 to 4096 px, got {scale}"
+                )
+        self.flip = bool(flip)
         self.config = config or DecodeConfig()
         self.size = int(size)
         self.run, self.weights = load_engine(model, runtime, device, weights=weights)
+        if self.flip:
+            _ = self.weights.skeleton.flip_limbs  # an error now rather than at the first picture
 
     @property
     def skeleton(self) -> Skeleton:
@@ -80,12 +96,12 @@ class PoseEstimator:
         """
         picture = read_image(image)
         letterbox = Letterbox.fit(picture.shape[:2], self.size)
-        fields = self._fields(letterbox.apply(picture))
+        fields = self._fields(picture, letterbox)
         peaks = find_peaks(fields, self.config)
         candidates = score_limbs(fields, peaks, self.config)
         limbs = match_limbs(candidates, self.config, peaks)
         poses = assemble_people(peaks, limbs, fields.skeleton, self.config)
-        return self._result(letterbox.undo(poses))
+        return self.result(letterbox.undo(poses))
 
     def batch(self, images: Sequence[Any]) -> list[Poses]:
         """The people of several pictures, with one call of the network per shape.
@@ -97,6 +113,8 @@ class PoseEstimator:
             One result a picture, in their order.
         """
         pictures = [read_image(image) for image in images]
+        if self._averages:
+            return [self(picture) for picture in pictures]
         letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
@@ -105,15 +123,26 @@ class PoseEstimator:
             heatmaps, pafs = self.run(inputs)  # (B, K+1, h, w), (B, 2L, h, w)
             for i, one_heatmaps, one_pafs in zip(chosen, heatmaps, pafs, strict=True):
                 fields = self._as_fields(one_heatmaps, one_pafs)
-                results[i] = self._result(letterboxes[i].undo(decode(fields, self.config)))
+                results[i] = self.result(letterboxes[i].undo(decode(fields, self.config)))
         return results
 
     def fields(self, image: Any) -> Fields:
         """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
         picture = read_image(image)
-        return self._fields(Letterbox.fit(picture.shape[:2], self.size).apply(picture))
+        return self._fields(picture, Letterbox.fit(picture.shape[:2], self.size))
 
-    def _fields(self, network_input: NDArray[np.float32]) -> Fields:
+    @property
+    def _averages(self) -> bool:
+        return self.flip or self.scales != (1.0,)
+
+    def _fields(self, picture: NDArray[np.uint8], letterbox: Letterbox) -> Fields:
+        if not self._averages:
+            return self._run_once(letterbox.apply(picture))
+        return multiscale_fields(
+            picture, self._run_once, self.size, scales=self.scales, flip=self.flip
+        )
+
+    def _run_once(self, network_input: NDArray[np.float32]) -> Fields:
         heatmaps, pafs = self.run(network_input[None])
         return self._as_fields(heatmaps[0], pafs[0])
 
@@ -126,8 +155,15 @@ class PoseEstimator:
             skeleton=self.weights.skeleton,
         )
 
-    def _result(self, poses: Poses) -> Poses:
-        """People with the joints that the model promises; its network may know more."""
+    def result(self, poses: Poses) -> Poses:
+        """People with the joints that the model promises; its network may know more.
+
+        Args:
+            poses: With the joints of the network, as the parser gives them.
+
+        Returns:
+            Those with at least one of the joints of ``skeleton``, with these alone.
+        """
         if self.weights.result is None:
             return poses
         poses = poses.to(self.weights.result)

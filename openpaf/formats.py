@@ -76,7 +76,7 @@ def write_poses(
             "poses: a file of OpenPose holds one picture; expected Poses, "
             f"got {type(poses).__name__}"
         )
-    _write_json(data, path)
+    write_json(data, path)
 
 
 def read_poses(
@@ -105,7 +105,7 @@ def read_poses(
             ``image_id`` is not given or not among them; the message names the file.
         OSError: If the file cannot be read.
     """
-    data = _read_json(path)
+    data = read_json(path)
     with _naming(path):
         if _check_format(data, format) == "openpose":
             return _poses_from_openpose(data, skeleton)
@@ -136,7 +136,7 @@ def read_poses_by_image(
         ValueError: As for :func:`read_poses`.
         OSError: If the file cannot be read.
     """
-    data = _read_json(path)
+    data = read_json(path)
     with _naming(path):
         _check_format(data, "coco")
         return poses_from_coco(data, skeleton=skeleton)
@@ -359,7 +359,13 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
-def _read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: If it is not JSON; the message names the file.
+        OSError: If it cannot be read.
+    """
     raw = Path(path).read_bytes()
     try:
         return json.loads(raw)
@@ -367,8 +373,17 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from error
 
 
-def _write_json(data: Any, path: str | os.PathLike[str]) -> None:
-    """Write to a file beside the path, then rename: a reader never sees half a file."""
+def write_json(data: Any, path: str | os.PathLike[str]) -> None:
+    """Write a JSON file, whole or not at all: a reader never sees half a file.
+
+    Args:
+        data: Lists, dictionaries, texts and finite numbers.
+        path: The file; its folder must exist. An existing file is replaced.
+
+    Raises:
+        ValueError: If a number is NaN or infinite.
+        OSError: If the file cannot be written; the message names the path.
+    """
     text = json.dumps(data, allow_nan=False) + "\n"
     target = Path(os.path.realpath(path))  # a link stays a link
     temporary = target.with_name(f".openpaf-{uuid.uuid4().hex}.tmp")

@@ -101,7 +101,8 @@ def test_constraints_cover_every_dependency(
 ) -> None:
     extras = dict(setup_cfg["options.extras_require"])
     assert set(extras) == {
-        "openvino", "onnx", "caffe", "demo", "train", "tensorboard", "test", "benchmarks", "dev",
+        "openvino", "onnx", "caffe", "demo", "train", "tensorboard", "test", "benchmarks",
+        "compare", "dev",
     }  # fmt: skip
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
     wanted = {re.split(r"[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import predict, train, weights
+from openpaf.cli import compare, evaluate, predict, train, weights
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 
 OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
@@ -24,6 +24,7 @@ examples:
   openpaf predict photo.jpg --output out
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf train models/lightweight-coco17.toml
+  openpaf evaluate --annotations annotations.json --images photos/
   openpaf weights list
   openpaf predict --help
 
@@ -91,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
     train.add_parser(verbs)
+    evaluate.add_parser(verbs)
+    compare.add_parser(verbs)
     weights.add_parser(verbs)
     return parser
 

@@ -1,0 +1,226 @@
+"""``openpaf compare``: models and result files side by side, on the same photos."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from openpaf.cli.common import counted, path_argument, positive_integer, report, say, shown
+from openpaf.cli.photos import (
+    add_photo_arguments,
+    add_run_arguments,
+    choose_ids,
+    report_missing,
+    subset_name,
+)
+
+_DESCRIPTION = """\
+Measures models and result files on the same photos: accuracy, AP by people in the photo, kinds of
+errors, milliseconds by step, peak memory, and time against people (1 to 50) on scenes composed of
+people cut from the photos. Into the output folder:
+  index.html        everything on one page
+  compare.md        the tables        compare.png    time against people (needs matplotlib)
+  compare.json      every figure      results-*.json detections in COCO's submission format
+  scenes/           the composed scenes
+
+Each model runs in a process of its own, one after the other. Ratios are relative to the first one.
+An interrupted comparison goes on where it stopped when the same command is given again.
+"""
+_EPILOG = """\
+examples:
+  openpaf compare --annotations a.json --images photos --output out
+  openpaf compare --annotations a.json --images photos --output out --size 256 368
+  openpaf compare --annotations a.json --images photos --output out \\
+      --model lightweight-coco17 --model mine.safetensors --results theirs=theirs.json
+  openpaf compare --annotations a.json --images photos --output out --method paf --method mask-rcnn
+
+Without --model, --method and --results: one shipped model of each kind that ships.
+exit status: 0 done; 2 bad use or bad files; 130 interrupted.
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Describe the verb to the parser of the command."""
+    parser = verbs.add_parser(
+        "compare",
+        help="models and result files side by side: accuracy, time, memory",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    add_photo_arguments(parser, images_required=True)
+    add = parser.add_argument
+    add("--output", required=True, metavar="DIR", type=path_argument, help="made if missing")
+    add(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME_OR_PATH",
+        help="a shipped model or a file; may be given several times",
+    )
+    add(
+        "--method",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="paf or mask-rcnn: the shipped model of that kind; may be given several times",
+    )
+    add(
+        "--results",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        type=_named_file,
+        help="another system's COCO results; may be given several times",
+    )
+    add_run_arguments(parser)
+    add(
+        "--people",
+        type=positive_integer,
+        nargs="*",
+        metavar="N",
+        help="numbers of people of the scenes; none without a number "
+        "(default: 1 2 5 10 20 30 40 50)",
+    )
+    add(
+        "--repeats",
+        type=positive_integer,
+        default=5,
+        metavar="N",
+        help="runs of each scene, of which the median counts (default: 5)",
+    )
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text!r}")
+    return name, Path(path)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; what can be wrong with its use is found before a model is run."""
+    from openpaf.cli.outputs import check_folder
+    from openpaf.evaluation.annotations import find_photos, read_annotations, read_results
+    from openpaf.evaluation.compare import (
+        PEOPLE,
+        Photos,
+        make_scenes,
+        measure_method,
+        methods_of,
+        with_ratios,
+    )
+
+    logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
+    methods = methods_of(_models(arguments), arguments.size, arguments.results)
+    annotations = read_annotations(arguments.annotations)
+    for method in methods:
+        if method.results is not None:
+            read_results(method.results, annotations)
+    wanted = choose_ids(arguments, annotations)
+    ids, missing = find_photos(
+        annotations, arguments.images, wanted, allow_missing=arguments.allow_missing
+    )
+    report_missing(missing)
+    folder = check_folder(arguments.output, [], [])
+    work = folder / ".unfinished"
+    work.mkdir(exist_ok=True)
+    photos = Photos(
+        annotations=annotations, path=arguments.annotations, images=arguments.images, ids=ids
+    )
+    scenes = []
+    if any(method.model for method in methods):
+        counts = PEOPLE if arguments.people is None else sorted(set(arguments.people))
+        scenes = make_scenes(photos, folder / "scenes", counts)
+    rows = []
+    for method in methods:
+        rows.append(
+            measure_method(
+                method,
+                photos,
+                scenes,
+                work,
+                runtime=arguments.runtime,
+                device=arguments.device,
+                repeats=arguments.repeats,
+                min_score=arguments.score_threshold,
+                quiet=arguments.quiet,
+            )
+        )
+        say(f"{method.name}: AP {rows[-1]['AP']:.3f}")
+    _write(arguments, folder, with_ratios(rows), ids, missing, scenes)
+    shutil.rmtree(work)
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> list[str]:
+    """The models that were asked for, or one shipped model of each kind."""
+    from openpaf import weights
+    from openpaf.errors import WeightsError
+    from openpaf.evaluation.settings import METHODS, default_model
+
+    models = [*arguments.model, *map(default_model, arguments.method)]
+    if not models and not arguments.results:
+        for method in METHODS:
+            try:
+                models.append(default_model(method))
+            except WeightsError as error:
+                report(f"without {method}: {error}")
+    for model in models:
+        weights.find(model)
+    return list(dict.fromkeys(models))
+
+
+def _write(
+    arguments: argparse.Namespace,
+    folder: Path,
+    rows: list[dict[str, Any]],
+    ids: list[int],
+    missing: list[str],
+    scenes: list[tuple[int, str]],
+) -> None:
+    from openpaf.evaluation.page import write_page
+    from openpaf.evaluation.settings import file_sha256, surroundings
+    from openpaf.evaluation.tables import as_markdown, as_page, draw_plot, tables
+    from openpaf.formats import write_json
+
+    settings = {
+        "annotations": str(arguments.annotations),
+        "annotations_sha256": file_sha256(arguments.annotations),
+        "images": str(arguments.images),
+        "subset": subset_name(arguments),
+        "photos": len(ids),
+        "missing_photos": missing,
+        "repeats": arguments.repeats,
+        **surroundings(),
+    }
+    chosen = set(ids)
+    for row in rows:
+        found = [entry for entry in row.pop("rows") if entry["image_id"] in chosen]
+        write_json(found, folder / f"results-{_file_name(row['name'])}.json")
+    made = tables(rows)
+    title = f"{counted(len(rows), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
+    note = (
+        f"{settings['date'][:10]}, {settings['machine']}, Python "
+        f"{settings['versions']['python']}, torch {settings['versions']['torch']}, runtime "
+        f"{arguments.runtime}; {Path(arguments.annotations).name}, photos: {settings['subset']}. "
+        "Times of a machine that is shared say little; ratios are of the same run."
+    )
+    plot = folder / "compare.png"
+    drawn = draw_plot(rows, plot)
+    write_json({"methods": rows, "settings": settings}, folder / "compare.json")
+    markdown = as_markdown(title, note, made, plot.name if drawn else None)
+    (folder / "compare.md").write_text(markdown, encoding="utf-8")
+    scene = Path(scenes[len(scenes) // 2][1]) if scenes else None
+    write_page(as_page(title, note, made, plot if drawn else None, scene), folder / "index.html")
+    say(markdown)
+    say(f"written to {shown(folder)}: index.html, compare.md, compare.json")
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

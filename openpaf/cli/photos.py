@@ -1,0 +1,132 @@
+"""What ``evaluate`` and ``compare`` share: which photos, and what they are run with."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from openpaf.cli.common import (
+    counted,
+    path_argument,
+    positive_integer,
+    report,
+    score_argument,
+    shown,
+)
+
+
+def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: bool) -> None:
+    """Describe the annotations, the photos, and which of them."""
+    add = parser.add_argument
+    add(
+        "--annotations",
+        required=True,
+        metavar="FILE",
+        type=path_argument,
+        help="COCO keypoint annotations, such as person_keypoints_val2017.json",
+    )
+    add(
+        "--images",
+        required=images_required,
+        metavar="DIR",
+        type=path_argument,
+        help="folder of the photos, such as val2017",
+    )
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument(
+        "--subset",
+        type=positive_integer,
+        metavar="N",
+        help="only N photos, evenly spread over the sorted ids",
+    )
+    some.add_argument(
+        "--image-ids", type=int, nargs="+", metavar="ID", help="only the photos of these ids"
+    )
+    some.add_argument(
+        "--complete-only",
+        action="store_true",
+        help="only photos whose entry says 'ann_complete': true, where every person is labelled",
+    )
+    add("--allow-missing", action="store_true", help="go on without photos that are not there")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe how models are run."""
+    add = parser.add_argument
+    add("--runtime", default="auto", metavar="R", help="auto, torch or openvino (default: auto)")
+    add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add(
+        "--size",
+        type=positive_integer,
+        nargs="+",
+        default=[368],
+        metavar="N",
+        help="short side of the network's input in px; several are measured one after the other "
+        "(default: 368)",
+    )
+    add(
+        "--score-threshold",
+        type=score_argument,
+        default=0.3,
+        metavar="S",
+        help="precision and recall count people from this score on; AP counts all (default: 0.3)",
+    )
+    add("--quiet", action="store_true", help="no progress bar, and only the figures")
+
+
+def choose_ids(arguments: argparse.Namespace, annotations: Any) -> list[int] | None:
+    """Ids of the photos that were asked for; None where all are.
+
+    Raises:
+        ValueError: If none of the photos is said to be completely labelled.
+    """
+    if arguments.image_ids:
+        return list(arguments.image_ids)
+    everything = sorted(annotations.imgs)
+    if arguments.complete_only:
+        complete = [i for i in everything if annotations.imgs[i].get("ann_complete")]
+        if not complete:
+            raise ValueError(
+                f"--complete-only: no image of {shown(arguments.annotations)} has "
+                "'ann_complete': true"
+            )
+        return complete
+    if arguments.subset and arguments.subset < len(everything):
+        step = len(everything) / arguments.subset
+        return [everything[int(i * step)] for i in range(arguments.subset)]
+    return None
+
+
+def subset_name(arguments: argparse.Namespace) -> str:
+    """What was asked for, in words."""
+    if arguments.image_ids:
+        return "image ids " + " ".join(map(str, arguments.image_ids))
+    if arguments.complete_only:
+        return "complete only"
+    return f"{arguments.subset} evenly spread" if arguments.subset else "all"
+
+
+def report_missing(missing: list[str]) -> None:
+    """Say which photos are left out."""
+    if missing:
+        more = "" if len(missing) <= 3 else f" and {len(missing) - 3} more"
+        names = ", ".join(shown(name) for name in missing[:3])
+        report(f"{counted(len(missing), 'photo is', 'photos are')} missing: {names}{more}")
+
+
+def check_writable(path: Path | None, option: str) -> None:
+    """See that a file can be written before anything is run.
+
+    Raises:
+        ValueError: If it is a folder, its folder is missing, or may not be written to.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{option}: {shown(path)} is a folder, expected a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"{option}: no folder {shown(path.parent)}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"{option}: {shown(path)} cannot be written to")

@@ -1,0 +1,239 @@
+"""Methods side by side: accuracy, time by step, memory, and time against people."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openpaf.evaluation.annotations import read_results
+from openpaf.evaluation.report import measure
+from openpaf.evaluation.run import settings_key
+from openpaf.evaluation.scenes import compose, cut_people
+from openpaf.evaluation.settings import file_sha256, key_part, surroundings
+from openpaf.formats import read_json, write_json
+
+#: Numbers of people of the scenes.
+PEOPLE = (1, 2, 5, 10, 20, 30, 40, 50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A model at one size, or a file of another system's results.
+
+    Args:
+        name: In the table.
+        model: Name of a shipped model, or path of a file; None for results.
+        size: Short side of its input in px; 0 for results.
+        results: The file of results; None for a model.
+    """
+
+    name: str
+    model: str | None = None
+    size: int = 0
+    results: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos:
+    """What methods are compared on.
+
+    Args:
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
+        path: The file that they are from.
+        images: Folder of the photos.
+        ids: Which photos.
+    """
+
+    annotations: Any
+    path: Path
+    images: Path
+    ids: list[int]
+
+
+def make_scenes(photos: Photos, folder: Path, counts: Sequence[int]) -> list[tuple[int, str]]:
+    """Scenes of people cut from the photos, as PNG files.
+
+    Returns:
+        For each its number of people and its path.
+
+    Raises:
+        ValueError: If the photos have nobody to cut out.
+        OSError: If a file cannot be written.
+    """
+    from PIL import Image
+
+    if not counts:
+        return []
+    people = cut_people(photos.annotations, photos.images, photos.ids, max(counts))
+    folder.mkdir(parents=True, exist_ok=True)
+    scenes = []
+    for n_people in counts:
+        path = folder / f"people-{n_people:02d}.png"
+        Image.fromarray(compose(people, n_people)).save(path)
+        scenes.append((n_people, str(path)))
+    return scenes
+
+
+def measure_method(
+    method: Method,
+    photos: Photos,
+    scenes: Sequence[tuple[int, str]],
+    work: Path,
+    *,
+    runtime: str = "auto",
+    device: str | None = None,
+    repeats: int = 5,
+    min_score: float = 0.3,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Everything of one method; a model is run in a process of its own.
+
+    What is done waits in the work folder, so that an interrupted comparison goes on from there.
+
+    Args:
+        method: The method.
+        photos: What it is measured on.
+        scenes: From :func:`make_scenes`.
+        work: Folder of unfinished work.
+        runtime: As for :class:`openpaf.PoseEstimator`.
+        device: Likewise.
+        repeats: Runs of each scene, of which the median is taken.
+        min_score: For precision and recall of people.
+        quiet: No progress bar.
+
+    Returns:
+        ``name``, ``settings``, the figures of :func:`openpaf.evaluation.report.measure`, and for a
+        model ``ms``, ``peak_mb``, ``gpu_peak_mb`` and ``time_by_people``; ``rows``, what it found.
+
+    Raises:
+        ValueError: If the model cannot be run, or the results are not as they should be; the
+            message names it.
+    """
+    if method.results is not None:
+        rows = read_results(method.results, photos.annotations)
+        found: dict[str, Any] = {
+            "settings": {
+                "method": "results",
+                "results": str(method.results),
+                "results_sha256": file_sha256(method.results),
+            },
+            "rows": rows,
+            "ms": {},
+            "peak_mb": None,
+            "gpu_peak_mb": None,
+            "time_by_people": [],
+        }
+    else:
+        assert method.model is not None
+        found = _run_alone(method, photos, scenes, work, runtime, device, repeats, quiet)
+    figures = measure(photos.annotations, found["rows"], photos.ids, min_score=min_score)
+    return {"name": method.name, **figures, **found}
+
+
+def _run_alone(
+    method: Method,
+    photos: Photos,
+    scenes: Sequence[tuple[int, str]],
+    work: Path,
+    runtime: str,
+    device: str | None,
+    repeats: int,
+    quiet: bool,
+) -> dict[str, Any]:
+    from openpaf import weights
+
+    assert method.model is not None
+    model_path = weights.find(method.model)
+    asked = {
+        "model": str(method.model),
+        "model_sha256": file_sha256(model_path),
+        "runtime": runtime,
+        "device": device,
+        "size": method.size,
+        "annotations": file_sha256(photos.path),
+        "images": str(photos.images.resolve()),
+        **key_part(surroundings()),
+    }
+    key = settings_key(asked)
+    whole = {**asked, "ids": photos.ids, "scenes": [n for n, _ in scenes], "repeats": repeats}
+    output = work / f"{settings_key(whole)}.json"
+    if not output.exists():
+        job = {
+            "name": method.name,
+            "model": str(method.model),
+            "runtime": runtime,
+            "device": device,
+            "size": method.size,
+            "annotations": str(photos.path),
+            "images": str(photos.images),
+            "image_ids": photos.ids,
+            "scenes": list(scenes),
+            "repeats": repeats,
+            "partial": str(work / f"{key}.jsonl"),
+            "key": key,
+            "output": str(output),
+            "quiet": quiet,
+        }
+        job_path = work / f"{key}-job.json"
+        write_json(job, job_path)
+        command = [sys.executable, "-m", "openpaf.evaluation.method", str(job_path)]
+        status = subprocess.run(command, check=False).returncode
+        if status == 130:
+            raise KeyboardInterrupt
+        if not output.exists():
+            raise ValueError(f"{method.name}: its process ended with status {status}")
+    found = read_json(output)
+    if "error" in found:
+        output.unlink()
+        raise ValueError(found["error"])
+    return dict(found)
+
+
+def methods_of(
+    models: Sequence[str], sizes: Sequence[int], results: Sequence[tuple[str, Path]]
+) -> list[Method]:
+    """The methods to compare: every model at every size, then the files of results.
+
+    Raises:
+        ValueError: If there are none, or two have one name.
+    """
+    methods = []
+    for model in models:
+        for size in sizes:
+            name = Path(model).stem + (f" {size}" if len(sizes) > 1 else "")
+            methods.append(Method(name=name, model=model, size=size))
+    methods += [Method(name=name, results=path) for name, path in results]
+    names = [method.name for method in methods]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"methods: expected names that differ, {', '.join(repeated)} come twice")
+    if not methods:
+        raise ValueError("methods: expected at least one model or file of results")
+    return methods
+
+
+def with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The measured methods, each with ``ratio``: times and memory relative to the first of them.
+
+    The first is the first that has times; a file of results has none.
+    """
+    first = next((row for row in rows if row["ms"]), None)
+    for row in rows:
+        row["ratio"] = {}
+        if first is None or not row["ms"]:
+            continue
+        row["ratio"]["to"] = first["name"]
+        row["ratio"]["ms"] = {
+            step: row["ms"][step] / first["ms"][step] for step in row["ms"] if first["ms"].get(step)
+        }
+        if row["peak_mb"] and first["peak_mb"]:
+            row["ratio"]["peak_mb"] = row["peak_mb"] / first["peak_mb"]
+        before = {scene["people"]: scene["ms"]["total"] for scene in first["time_by_people"]}
+        for scene in row["time_by_people"]:
+            if before.get(scene["people"]):
+                scene["ratio"] = scene["ms"]["total"] / before[scene["people"]]
+    return rows

@@ -1,0 +1,149 @@
+"""The photos that went worst, truth beside result, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.draw import draw_poses
+from openpaf.evaluation.coco import (
+    PhotoMatches,
+    Row,
+    found_joints,
+    labelled_joints,
+    match_people,
+)
+from openpaf.evaluation.page import page, picture
+from openpaf.geometry import Letterbox
+from openpaf.images import read_image
+from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
+
+_RED = (235, 45, 45)
+
+
+def photo_error(photo: PhotoMatches) -> float:
+    """How wrong a photo is: 1 for each person missed or false, ``1 - OKS`` for each found."""
+    return len(photo.missed) + len(photo.false) + sum(1 - pair.oks for pair in photo.pairs)
+
+
+def worst_photos(
+    annotations: Any,
+    detections: Sequence[Row],
+    image_ids: Sequence[int],
+    n_photos: int,
+    *,
+    min_score: float = 0.3,
+) -> list[PhotoMatches]:
+    """The photos of the largest error, worst first; those without any error are left out.
+
+    Args:
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
+        detections: In COCO's submission format.
+        image_ids: Which photos.
+        n_photos: At most so many.
+        min_score: People of a lower score do not count, neither as right nor as wrong.
+    """
+    sure = [row for row in detections if row["score"] >= min_score]
+    photos = match_people(annotations, sure, image_ids, oks=0.5)
+    ranked = sorted(photos, key=lambda photo: (-photo_error(photo), photo.image_id))
+    return [photo for photo in ranked[:n_photos] if photo_error(photo) > 0]
+
+
+def gallery(
+    annotations: Any,
+    images: str | Path,
+    photos: Sequence[PhotoMatches],
+    *,
+    title: str,
+    note: str = "",
+    side_px: int = 640,
+) -> str:
+    """A page of photos with the labelled people beside the found ones.
+
+    Red boxes are around people missed, on the left, and false ones, on the right.
+
+    Args:
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
+        images: Folder of the photos.
+        photos: From :func:`worst_photos`.
+        title: Of the page.
+        note: A line below the title.
+        side_px: Longest side of a photo on the page.
+
+    Returns:
+        HTML, everything in one file.
+
+    Raises:
+        ImageError: If a photo cannot be read.
+    """
+    parts = [
+        f"<p>{escape(note)}</p>" if note else "",
+        "<p>Sorted by error: 1 for each person missed or false, 1 - OKS for each found. Red boxes "
+        "are people missed (left) and false people (right). Left limbs are orange, right ones "
+        "blue.</p>",
+    ]
+    if not photos:
+        parts.append("<p>No photo has an error.</p>")
+    for rank, photo in enumerate(photos, 1):
+        name = annotations.imgs[photo.image_id]["file_name"]
+        image, letterbox = _shrunk(read_image(Path(images) / name), side_px)
+        truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
+        found = [*(pair.detection for pair in photo.pairs), *photo.false]
+        oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"
+        parts.append(
+            f"<h2>{rank}. {escape(name)}: error {photo_error(photo):.2f}</h2>\n"
+            f"<p>{len(truth)} people labelled; {len(photo.pairs)} found (OKS {oks}), "
+            f"{len(photo.missed)} missed, {len(photo.false)} false</p>\n"
+            '<div class="pair">'
+            + picture(
+                _drawn(image, letterbox, [labelled_joints(row) for row in truth], photo.missed),
+                "labelled",
+            )
+            + picture(
+                _drawn(image, letterbox, [_scored_joints(row) for row in found], photo.false),
+                "found",
+            )
+            + "</div>"
+        )
+    return page(title, "\n".join(parts))
+
+
+def _scored_joints(row: Row) -> NDArray[np.float64]:
+    """As found, with the scores of joints where the system gives any: weak ones are fainter."""
+    joints, scores = found_joints(row), labelled_joints(row)[:, 2]
+    if (scores > 0).any():
+        joints[:, 2] *= np.maximum(scores, 0)
+    return joints
+
+
+def _shrunk(image: NDArray[np.uint8], side_px: int) -> tuple[NDArray[np.uint8], Letterbox]:
+    height, width = image.shape[:2]
+    ratio = min(1.0, side_px / max(height, width))
+    hw = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    letterbox = Letterbox(image_hw=(height, width), resized_hw=hw, size_hw=hw)
+    return letterbox.apply(image).transpose(1, 2, 0).astype(np.uint8), letterbox
+
+
+def _drawn(
+    image: NDArray[np.uint8],
+    letterbox: Letterbox,
+    people: Sequence[NDArray[np.float64]],
+    marked: Sequence[Row],
+) -> NDArray[np.uint8]:
+    import cv2
+
+    keypoints = np.array(people, np.float64).reshape(-1, Skeleton.COCO17.n_joints, 3)
+    poses = Poses.from_keypoints(keypoints, Skeleton.COCO17)
+    canvas = draw_poses(image, poses.replace(xy=letterbox.points_to_network(poses.xy)))
+    for row in marked:
+        x, y, width, height = row["bbox"]
+        corners = letterbox.points_to_network(np.array([[x, y], [x + width, y + height]]))
+        (x0, y0), (x1, y1) = np.rint(corners).astype(int).tolist()
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), _RED, 2, cv2.LINE_AA)
+    return canvas

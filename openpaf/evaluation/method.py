@@ -1,0 +1,126 @@
+"""One method of a comparison, in a process of its own: what it finds, its times, its memory.
+
+    python -m openpaf.evaluation.method JOB.json
+
+is how :mod:`openpaf.evaluation.compare` calls it. A process of its own, because the peak of a
+process's memory never falls: in one process every method would seem to need what the largest did.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from openpaf.evaluation.annotations import read_annotations
+from openpaf.evaluation.run import PartialResults
+from openpaf.evaluation.settings import check_joints, describe, method_of
+from openpaf.evaluation.steps import median_times, run_in_steps
+from openpaf.formats import poses_to_coco, read_json, write_json
+from openpaf.images import read_image
+from openpaf.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
+
+
+def run_method(job: dict[str, Any]) -> dict[str, Any]:
+    """Run a model over photos and scenes.
+
+    Args:
+        job: ``model``, ``runtime``, ``device``, ``size``; ``annotations`` and ``images``, paths;
+            ``image_ids``; ``scenes``, pairs of a number of people and a picture's path;
+            ``repeats`` of each scene; ``partial``, the file of an unfinished run; ``quiet``.
+
+    Returns:
+        ``settings``, ``rows`` (detections in COCO's submission format), ``ms`` (medians over the
+        photos by step), ``peak_mb`` of this process, ``gpu_peak_mb`` where a GPU was used, and
+        ``time_by_people``, a dictionary a scene.
+    """
+    from openpaf.estimator import PoseEstimator
+
+    annotations = read_annotations(job["annotations"])
+    estimator = PoseEstimator(
+        job["model"], runtime=job["runtime"], device=job["device"], size=job["size"]
+    )
+    check_joints(estimator, job["model"])
+    bottom_up = method_of(job["model"]) == "paf"
+    category = annotations.dataset["categories"][0]["id"]
+    with PartialResults(job["partial"], {"key": job["key"]}) as partial:
+        todo = [i for i in job["image_ids"] if i not in partial.done]
+        n_done = len(job["image_ids"]) - len(todo)
+        if n_done and not job["quiet"]:
+            logger.warning("%s: going on where an earlier run stopped: %d of %d photos are done",
+                           job["name"], n_done, len(job["image_ids"]))  # fmt: skip
+        bar = tqdm(todo, unit="photo", desc=job["name"], disable=True if job["quiet"] else None)
+        for n, image_id in enumerate(bar):
+            picture = read_image(Path(job["images"]) / annotations.imgs[image_id]["file_name"])
+            if n == 0:  # the first run compiles and fills caches
+                run_in_steps(estimator, picture, bottom_up=bottom_up)
+            poses, times = run_in_steps(estimator, picture, bottom_up=bottom_up)
+            rows = poses_to_coco(poses, image_id, skeleton=Skeleton.COCO17)
+            rows = [{**row, "category_id": category} for row in rows]
+            partial.add(image_id, {"rows": rows, "ms": times})
+        found = [partial.done[i] for i in job["image_ids"]]
+    return {
+        "settings": describe(estimator, job["model"], job["runtime"], job["device"]),
+        "rows": [row for photo in found for row in photo["rows"]],
+        "ms": median_times([photo["ms"] for photo in found]),
+        "time_by_people": [
+            _time_scene(estimator, int(n_people), path, job["repeats"], bottom_up)
+            for n_people, path in job["scenes"]
+        ],
+        **_memory(),
+    }
+
+
+def _time_scene(
+    estimator: Any, n_people: int, path: str, repeats: int, bottom_up: bool
+) -> dict[str, Any]:
+    picture = read_image(path)
+    poses, _ = run_in_steps(estimator, picture, bottom_up=bottom_up)
+    times = [run_in_steps(estimator, picture, bottom_up=bottom_up)[1] for _ in range(repeats)]
+    found = int((poses.person_scores >= 0.1).sum())
+    return {"people": n_people, "found": found, "ms": median_times(times)}
+
+
+def _memory() -> dict[str, float | None]:
+    """The most memory that this process had at any time, in MB."""
+    peak: float | None = None
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    import torch
+
+    gpu = None
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        gpu = torch.cuda.max_memory_allocated() / 1e6
+    return {"peak_mb": peak, "gpu_peak_mb": gpu}
+
+
+def main(path: str) -> int:
+    """Do the job of a file, and write its result, or what went wrong, where the job says."""
+    job = read_json(path)
+    logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
+    try:
+        result = run_method(job)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        logger.debug("failed", exc_info=True)
+        text = f"{job['name']}: {' '.join(str(error).split()) or type(error).__name__}"
+        Path(job["output"]).write_text(json.dumps({"error": text}))
+        return 2
+    write_json(result, job["output"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,121 @@
+"""What a measurement was made with: the model and its hash, thresholds, versions, the day."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import openpaf
+from openpaf import weights
+from openpaf.errors import WeightsError
+from openpaf.estimator import PoseEstimator
+from openpaf.skeleton import Skeleton
+
+#: Bottom-up with part affinity fields, and top-down.
+METHODS = ("paf", "mask-rcnn")
+
+# What does not change a result, so that a run may go on where one with another of these stopped.
+_NO_PART_OF_KEY = ("date", "machine")
+
+
+def method_of(model: str) -> str:
+    """Which of :data:`METHODS` a model is, by its name."""
+    return "mask-rcnn" if Path(model).stem.startswith("mask-rcnn") else "paf"
+
+
+def default_model(method: str) -> str:
+    """The shipped model of a method that is taken where none is named.
+
+    Raises:
+        ValueError: If the method is unknown.
+        WeightsError: If no model of that method ships.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    shipped = [str(row["name"]) for row in weights.table() if row["shipped"]]
+    chosen = [name for name in shipped if method_of(name) == method]
+    if weights.DEFAULT_MODEL in chosen:
+        return weights.DEFAULT_MODEL
+    if not chosen:
+        raise WeightsError(
+            f"method {method!r}: no such model ships; has: {', '.join(shipped) or 'none'}"
+        )
+    return chosen[0]
+
+
+def describe(
+    estimator: PoseEstimator, model: str, runtime: str, device: str | None
+) -> dict[str, Any]:
+    """The settings of an estimator, fit for JSON.
+
+    Args:
+        estimator: The estimator.
+        model: As it was given to it.
+        runtime: Likewise.
+        device: Likewise.
+
+    Returns:
+        Method, model and its hash, runtime, device, size, scales, flip, all thresholds of the
+        parser, versions, machine and date.
+    """
+    return {
+        "method": method_of(model),
+        "model": Path(model).stem,
+        "model_sha256": file_sha256(weights.find(model)),
+        "runtime": runtime,
+        "device": device or "auto",
+        "size": estimator.size,
+        "scales": list(estimator.scales),
+        "flip": estimator.flip,
+        "decode": asdict(estimator.config),
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions, machine and date."""
+    names = ("torch", "numpy", "opencv-python-headless", "pycocotools", "openvino")
+    versions = {"openpaf": openpaf.__version__, "python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # not all are needed by all
+            continue
+    return {
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def key_part(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those settings that results depend on."""
+    return {name: value for name, value in settings.items() if name not in _NO_PART_OF_KEY}
+
+
+def check_joints(estimator: PoseEstimator, model: str) -> None:
+    """See that a model finds COCO's joints.
+
+    Raises:
+        ValueError: If it lacks some.
+    """
+    missing = [j for j in Skeleton.COCO17.joints if j not in estimator.skeleton.joints]
+    if missing:
+        raise ValueError(
+            f"model {model}: expected COCO's 17 joints, its {estimator.skeleton.name!r} has no "
+            f"{', '.join(missing)}"
+        )
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,502 @@
+"""``openpaf evaluate``: figures, files, interruptions, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_data import by_pycocotools, scene, shaken, written
+from PIL import Image
+
+import openpaf
+import openpaf.estimator
+from openpaf import DecodeConfig, Poses, Skeleton
+from openpaf.cli import main
+from openpaf.evaluation.annotations import read_annotations, read_results
+from openpaf.evaluation.coco import METRICS, evaluate
+from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+class FakeEstimator:
+    """Finds the people whom the colour of the top-left pixel stands for, a little off."""
+
+    skeleton = Skeleton.COCO17
+    config = DecodeConfig()
+    truth: dict[int, list[dict[str, Any]]]
+    calls: list[int]
+    stop_after: int | None = None
+
+    def __init__(self, model: Any = None, *, size: int = 368, **options: Any) -> None:
+        self.size, self.scales = size, tuple(options.get("scales", (1.0,)))
+        self.flip = options.get("flip", False)
+
+    def __call__(self, image: np.ndarray) -> Poses:
+        if self.stop_after is not None and len(self.calls) >= self.stop_after:
+            raise KeyboardInterrupt
+        image_id = int(image[0, 0, 0])
+        self.calls.append(image_id)
+        rows = shaken(self.truth[image_id], 0.03, seed=image_id + self.size)
+        keypoints = np.array([row["keypoints"] for row in rows]).reshape(-1, 17, 3)
+        return Poses.from_keypoints(
+            keypoints, Skeleton.COCO17, person_scores=[row["score"] for row in rows]
+        )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict[str, Any]:
+    """Five photos in a folder, each of a colour that names it, and their annotations."""
+    data = scene()
+    (tmp_path / "photos").mkdir()
+    for image in data["images"]:
+        picture = Image.new("RGB", (40, 40), (image["id"], 0, 0))
+        picture.save(tmp_path / "photos" / image["file_name"], "PNG")  # exact, whatever the name
+    return data
+
+
+@pytest.fixture
+def fake(
+    monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], tmp_path: Path
+) -> type[FakeEstimator]:
+    FakeEstimator.truth = {
+        image["id"]: [row for row in data["annotations"] if row["image_id"] == image["id"]]
+        for image in data["images"]
+    }
+    FakeEstimator.calls, FakeEstimator.stop_after = [], None
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", FakeEstimator)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return FakeEstimator
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], fake: object, data: dict[str, Any], tmp_path: Path
+) -> Run:
+    """``openpaf evaluate`` of the five photos, in this process."""
+
+    def call(*arguments: str | Path, truth: Any = None, images: bool = True) -> Any:
+        written(data if truth is None else truth, tmp_path / "a.json")
+        command = ["evaluate", "--annotations", tmp_path / "a.json", *arguments]
+        if images:
+            command += ["--images", tmp_path / "photos"]
+        status = main([str(argument) for argument in command])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def test_figures_and_settings_in_json(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("--json", tmp_path / "f.json", "--save-results", tmp_path / "r.json")
+    assert status == 0
+    report = json.loads((tmp_path / "f.json").read_text())
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert {"image_id", "category_id", "keypoints", "score"} <= set(results[0])
+    figures = evaluate(read_annotations(tmp_path / "a.json"), results)
+    assert {name: report[name] for name in METRICS} == figures
+    assert 0.5 < figures["AP"] < 1
+    assert "   AP  AP50  AP75   APM   APL    AR  AR50  AR75   ARM   ARL" in out
+    assert f"{figures['AP']:.3f}" in out
+    settings = report["settings"]
+    (row,) = [r for r in openpaf.weights.table() if r["name"] == settings["model"]]
+    assert settings["model_sha256"] == row["sha256"]
+    assert (settings["size"], settings["scales"], settings["flip"]) == (368, [1.0], False)
+    assert settings["decode"]["peak_threshold"] == DecodeConfig().peak_threshold
+    assert settings["versions"]["openpaf"] == openpaf.__version__
+    assert (settings["subset"], settings["missing_photos"]) == ("all", [])
+
+
+def test_several_sizes_in_one_run(run: Run, tmp_path: Path) -> None:
+    files = ("--json", tmp_path / "f.json", "--save-results", tmp_path / "r.json")
+    status, out, _ = run("--size", "128", "256", *files)
+    assert status == 0
+    assert "size 128" in out
+    assert "size 256" in out
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert [one["settings"]["size"] for one in report["runs"]] == [128, 256]
+    assert report["AP"] == report["runs"][0]["AP"] != report["runs"][1]["AP"]
+    annotations = read_annotations(tmp_path / "a.json")
+    for one, size in zip(report["runs"], (128, 256), strict=True):
+        rows = json.loads((tmp_path / f"r-{size}.json").read_text())
+        assert evaluate(annotations, rows)["AP"] == one["AP"]
+
+
+def test_another_systems_results_need_no_photos(run: Run, data: Any, tmp_path: Path) -> None:
+    results = shaken(data["annotations"], 0.05)
+    path = written(results, tmp_path / "theirs.json")
+    status, out, _ = run("--results", path, "--json", tmp_path / "f.json", images=False)
+    assert status == 0
+    assert out.startswith("theirs.json: 5 photos, 15 people")
+    report = json.loads((tmp_path / "f.json").read_text())
+    wanted = evaluate(read_annotations(tmp_path / "a.json"), results)
+    assert {name: report[name] for name in METRICS} == wanted
+    assert FakeEstimator.calls == []
+
+
+@pytest.mark.parametrize(
+    ("option", "photos"),
+    [
+        (["--subset", "2"], [1, 3]),
+        (["--image-ids", "5", "2"], [2, 5]),
+        (["--complete-only"], [4]),
+        (["--subset", "99"], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_part_of_the_photos(
+    run: Run, data: Any, tmp_path: Path, option: list[str], photos: list[int]
+) -> None:
+    data["images"][3]["ann_complete"] = True
+    status, _, _ = run(*option, "--json", tmp_path / "f.json")
+    assert status == 0
+    assert FakeEstimator.calls == photos
+    assert json.loads((tmp_path / "f.json").read_text())["photos"] == len(photos)
+
+
+def test_a_gallery_holds_everything_in_one_file(run: Run, data: Any, tmp_path: Path) -> None:
+    results = shaken([row for row in data["annotations"] if row["image_id"] != 4], 0.02)
+    path = written([{**row, "score": 0.9} for row in results], tmp_path / "theirs.json")
+    status, _, err = run(
+        "--results", path, "--gallery", tmp_path / "worst.html", "--gallery-photos", "2"
+    )
+    assert status == 0
+    assert "worst.html" in err
+    html = (tmp_path / "worst.html").read_text()
+    assert html.count("<img") == html.count("data:image/jpeg;base64,") == 4
+    assert "1. 004.jpg: error 3.00" in html
+    assert "http" not in html
+
+
+# Interruptions
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    run: Run, fake: type[FakeEstimator], tmp_path: Path
+) -> None:
+    fake.stop_after = 3
+    status, _, err = run("--json", tmp_path / "f.json")
+    assert status == 130
+    assert "3 photos done; the same command goes on from there" in err
+    assert not (tmp_path / "f.json").exists()
+    fake.stop_after = None
+    status, _, err = run("--json", tmp_path / "f.json")
+    assert status == 0
+    assert "going on where an earlier run stopped: 3 of 5 photos are done" in err
+    assert fake.calls == [1, 2, 3, 4, 5]  # each once
+    fake.calls = []
+    assert run("--json", tmp_path / "g.json")[0] == 0
+    assert fake.calls == [1, 2, 3, 4, 5]  # a complete run leaves nothing behind
+    first, second = (json.loads((tmp_path / name).read_text()) for name in ("f.json", "g.json"))
+    assert {name: first[name] for name in METRICS} == {name: second[name] for name in METRICS}
+
+
+def test_other_settings_do_not_go_on_from_these(run: Run, fake: type[FakeEstimator]) -> None:
+    fake.stop_after = 3
+    assert run("--size", "256")[0] == 130
+    fake.stop_after, fake.calls = None, []
+    assert run("--size", "128")[0] == 0
+    assert fake.calls == [1, 2, 3, 4, 5]
+    fake.calls = []
+    assert run("--size", "256", "--fresh")[0] == 0
+    assert fake.calls == [1, 2, 3, 4, 5]
+
+
+def test_a_partial_file_of_ones_own_choice(
+    run: Run, fake: type[FakeEstimator], tmp_path: Path
+) -> None:
+    fake.stop_after = 7
+    assert run("--size", "128", "256", "--partial", tmp_path / "p.jsonl")[0] == 130
+    assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 7
+    fake.stop_after = None
+    assert run("--size", "128", "256", "--partial", tmp_path / "p.jsonl")[0] == 0
+    assert len(fake.calls) == 10
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "p.jsonl"
+    with PartialResults(path, {"size": 1}) as partial:
+        partial.add(7, [1])
+        partial.add(8, [2])
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-5])
+    with PartialResults(path, {"size": 1}) as partial:
+        assert partial.done == {7: [1]}
+        partial.add(8, [3])
+    with PartialResults(path, {"size": 2}) as partial:
+        assert partial.done == {}
+    with PartialResults(path, {"size": 1}) as partial:
+        assert partial.done == {7: [1], 8: [3]}
+    assert settings_key({"a": 1, "b": 2}) == settings_key({"b": 2, "a": 1})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+def test_a_killed_process_goes_on_where_it_stopped(repo_root: Path, tmp_path: Path) -> None:
+    """The real command, killed while it runs; the figures are those of a run in one go."""
+    photo = (repo_root / "data" / "photos" / "astronaut.jpg").read_bytes()
+    (tmp_path / "photos").mkdir()
+    for i in range(1, 25):
+        (tmp_path / "photos" / f"{i:03}.jpg").write_bytes(photo)
+    data = scene(24, 1)
+    partial = tmp_path / "p.jsonl"
+    command = [
+        sys.executable, "-m", "openpaf", "evaluate", "--size", "64", "--partial", str(partial),
+        "--annotations", str(written(data, tmp_path / "a.json")),
+        "--images", str(tmp_path / "photos"), "--save-results",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, str(tmp_path / "r.json")], env=environment)
+    for _ in range(1200):
+        if partial.exists() and partial.read_bytes().count(b"\n") >= 3:
+            break
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = partial.read_bytes().count(b"\n")
+    assert 3 <= done < 24
+    second = subprocess.run(
+        [*command, str(tmp_path / "r.json")], env=environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert f"going on where an earlier run stopped: {done} of 24 photos are done" in second.stderr
+    assert not partial.exists()
+    rows = json.loads((tmp_path / "r.json").read_text())
+    per_photo = [
+        [{**row, "image_id": 0} for row in rows if row["image_id"] == i] for i in range(1, 25)
+    ]
+    assert all(found == per_photo[0] for found in per_photo)  # before the kill and after it
+
+
+def test_photos_are_read_ahead_in_order(tmp_path: Path) -> None:
+    paths = []
+    for i in range(20):
+        paths.append(tmp_path / f"{i}.png")
+        Image.new("RGB", (3, 2), (i, 0, 0)).save(paths[-1])
+    for workers in (1, 3):
+        assert [int(picture[0, 0, 0]) for picture in read_ahead(paths, workers)] == list(range(20))
+    paths[4].write_bytes(b"no picture")
+    found = []
+    with pytest.raises(openpaf.ImageError, match=r"4\.png: not a picture"):
+        found.extend(int(picture[0, 0, 0]) for picture in read_ahead(paths, 2))
+
+
+# Bad input: one line, exit status 2
+
+
+def _drop(*path: Any) -> Callable[[Any], None]:
+    def change(data: Any) -> None:
+        for key in path[:-1]:
+            data = data[key]
+        del data[path[-1]]
+
+    return change
+
+
+def _set(*path: Any) -> Callable[[Any], None]:
+    def change(data: Any) -> None:
+        for key in path[:-2]:
+            data = data[key]
+        data[path[-2]] = path[-1]
+
+    return change
+
+
+BAD_ANNOTATIONS = {
+    "no images": (_drop("images"), "expected a list 'images' in COCO annotations; it is missing"),
+    "no categories": (_drop("categories"), "expected a list 'categories'"),
+    "no file name": (
+        _drop("images", 3, "file_name"),
+        "images: 'file_name' is missing; not so in 1 of 5, first entry 3",
+    ),
+    "a file name that is none": (
+        _set("images", 3, "file_name", None),
+        "images: file_name: expected text; not so in 1 of 5",
+    ),
+    "no keypoints": (
+        _drop("annotations", 7, "keypoints"),
+        "annotations: 'keypoints' is missing; not so in 1 of 15, first entry 7, image 3",
+    ),
+    "no area": (_drop("annotations", 0, "area"), "annotations: 'area' is missing"),
+    "other joints": (
+        _set("categories", 0, "keypoints", ["head", "tail"]),
+        "expected COCO's 17 keypoints of 'person', got 2: head, tail",
+    ),
+    "another category": (
+        lambda data: data["categories"].append({"id": 2, "name": "dog"}),
+        "categories: expected 'person' alone, got 1 others: dog",
+    ),
+    "an annotation of another category": (
+        _set("annotations", 2, "category_id", 18),
+        "category_id: expected 1, the file's only category; not so in 1 of 15",
+    ),
+    "the same image id": (_set("images", 1, "id", 1), "images: 1 ids come twice: 1"),
+    "the same annotation id": (
+        _set("annotations", 1, "id", 1), "annotations: 1 ids come twice: 1",
+    ),
+    "images not in the file": (
+        _set("annotations", 4, "image_id", 77),
+        "annotations: 1 of 15 are of 1 images that the file does not list: 77",
+    ),
+    "too few keypoints": (
+        _set("annotations", 4, "keypoints", [1, 2, 2]),
+        "keypoints: expected 51 values, 3 for each of 17 joints; not so in 1 of 15, first entry 4, "
+        "image 2, got 3",
+    ),
+    "NaN": (
+        lambda data: data["annotations"][0]["keypoints"].__setitem__(0, float("nan")),
+        "keypoints: expected finite numbers; not so in 1 of 15",
+    ),
+    "a wrong count": (
+        _set("annotations", 0, "num_keypoints", 3),
+        "num_keypoints: expected the number of keypoints with v > 0",
+    ),
+    "ids that are text": (_set("images", 0, "id", "1"), "id: expected a whole number"),
+    "rows that are none": (
+        _set("annotations", 0, None), "annotations: expected a dictionary; not so in 1 of 15",
+    ),
+}  # fmt: skip
+
+
+def refused(result: tuple[int, str, str], message: str) -> None:
+    status, out, err = result
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert FakeEstimator.calls == []
+
+
+@pytest.mark.parametrize("case", BAD_ANNOTATIONS)
+def test_annotations_that_are_not_as_they_should_be(run: Run, data: Any, case: str) -> None:
+    change, message = BAD_ANNOTATIONS[case]
+    change(data)
+    result = run()
+    refused(result, message)
+    assert "a.json: " in result[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "a.json: not JSON"),
+        ("[]", "a.json: expected COCO annotations, got a list; for a list of results use"),
+        ("3", "a.json: expected COCO annotations, got int"),
+    ],
+)
+def test_files_that_hold_no_annotations(
+    fake: object, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    status = main(
+        ["evaluate", "--annotations", str(tmp_path / "a.json"), "--images", str(tmp_path)]
+    )
+    refused((status, *capsys.readouterr()), message)
+
+
+BAD_RESULTS = {
+    "NaN keypoints": (
+        lambda rows: rows[3]["keypoints"].__setitem__(2, float("nan")),
+        "results: keypoints: expected finite numbers; not so in 1 of 15, first entry 3, image 2",
+    ),
+    "NaN score": (_set(0, "score", float("nan")), "results: score: expected a finite number"),
+    "no score": (_drop(0, "score"), "results: 'score' is missing; not so in 1 of 15"),
+    "17 numbers": (
+        _set(0, "keypoints", [1.0] * 17), "keypoints: expected 51 values, 3 for each of 17 joints",
+    ),
+    "another category": (_set(0, "category_id", 3), "category_id: expected 1, people"),
+    "unknown images": (
+        lambda rows: [row.update(image_id=900 + i % 2) for i, row in enumerate(rows[:4])],
+        "results: 4 of 15 are of 2 images that the annotations do not list: 900, 901",
+    ),
+    "some boxes": (_set(1, "bbox", [0, 0, 1, 1]), "or no bbox in any result; not so in 14 of 15"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_RESULTS)
+def test_results_that_are_not_as_they_should_be(
+    run: Run, data: Any, tmp_path: Path, case: str
+) -> None:
+    change, message = BAD_RESULTS[case]
+    rows = shaken(data["annotations"], 0.05)
+    change(rows)
+    result = run("--results", written(rows, tmp_path / "r.json"), images=False)
+    refused(result, message)
+    assert "r.json: " in result[2]
+
+
+def test_annotations_given_as_results(run: Run, data: Any, tmp_path: Path) -> None:
+    path = written(data, tmp_path / "r.json")
+    refused(run("--results", path, images=False), "got dict; it looks like annotations")
+
+
+def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) -> None:
+    for name in ("002.jpg", "005.jpg"):
+        (tmp_path / "photos" / name).unlink()
+    refused(run(), "2 of 5 photos are missing: 002.jpg, 005.jpg; --allow-missing measures the")
+    status, _, err = run("--allow-missing", "--json", tmp_path / "f.json")
+    assert status == 0
+    assert "2 photos are missing: 002.jpg, 005.jpg" in err
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert report["photos"] == 3
+    assert report["settings"]["missing_photos"] == ["002.jpg", "005.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image-ids", "1", "99"], "image ids: 1 of 2 are not in the annotations: 99"),
+        (["--complete-only"], "no image of"),
+        (["--pck-reference", "arm"], "--pck-reference: expected one of box, torso, head"),
+        (["--pck-alpha", "0"], "--pck-alpha: expected a positive number"),
+        (["--size", "64", "64"], "--size: one comes twice"),
+        (["--json", "nowhere/f.json"], "--json: no folder nowhere"),
+        (["--gallery", "."], "--gallery: . is a folder"),
+        (["--model", "none-such"], "model 'none-such': neither a file, nor a shipped model"),
+        (["--method", "none-such"], "method: expected one of paf, mask-rcnn"),
+        (["--subset", "0"], "expected a whole number above 0"),
+        (["--model", "a", "--results", "b"], "not allowed with argument"),
+    ],
+)
+def test_bad_use(run: Run, arguments: list[str], message: str) -> None:
+    refused(run(*arguments), message)
+
+
+def test_no_photos_to_run_a_model_on(run: Run) -> None:
+    refused(run(images=False), "--images: needed to run a model")
+
+
+def test_mask_rcnn_is_told_to_be_missing_as_long_as_it_does_not_ship(run: Run) -> None:
+    shipped = [row["name"] for row in openpaf.weights.table()]
+    if any(name.startswith("mask-rcnn") for name in shipped):
+        pytest.skip("a model of that kind ships")
+    refused(run("--method", "mask-rcnn"), "method 'mask-rcnn': no such model ships; has: light")
+
+
+def test_a_real_model_on_real_photos(shared_dir: Path, tmp_path: Path) -> None:
+    """The figures are pycocotools' on the saved file, and the file is a submission."""
+    folder = shared_dir / "data" / "coco_val_dev"
+    data = json.loads((folder / "person_keypoints.json").read_text())
+    busy = [row["image_id"] for row in data["annotations"] if row["num_keypoints"] > 12]
+    ids = sorted(set(busy))[:4]
+    status = main([
+        "evaluate", "--annotations", str(folder / "person_keypoints.json"), "--images",
+        str(folder / "images"), "--size", "128", "--flip", "--image-ids", *map(str, ids),
+        "--json", str(tmp_path / "f.json"), "--save-results", str(tmp_path / "r.json"),
+        "--gallery", str(tmp_path / "g.html"), "--partial", str(tmp_path / "p.jsonl"), "--quiet",
+    ])  # fmt: skip
+    assert status == 0
+    report = json.loads((tmp_path / "f.json").read_text())
+    wanted = by_pycocotools(folder / "person_keypoints.json", tmp_path / "r.json", ids)
+    assert [report[name] for name in METRICS] == wanted
+    assert report["AP50"] > 0.1
+    annotations = read_annotations(folder / "person_keypoints.json")
+    assert len(read_results(tmp_path / "r.json", annotations)) == report["detections"]
