@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
+from openpaf import topdown
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.skeleton import Skeleton
 
 __all__ = ["LightweightNetwork", "build"]
 
-_BUILDERS: dict[str, type[nn.Module]] = {
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "lightweight": LightweightNetwork,
+    **topdown.BUILDERS,
 }
 
 
