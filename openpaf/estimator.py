@@ -23,6 +23,7 @@ from openpaf.images import read_image
 from openpaf.poses import Poses
 from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
+from openpaf.weights import find, read_header
 
 
 class PoseEstimator:
@@ -40,6 +41,14 @@ class PoseEstimator:
         ValueError: If an argument is not as it should be.
         WeightsError: If the model is missing or damaged.
     """
+
+    def __new__(cls, model: str | Path | None = None, **_options: Any) -> PoseEstimator:
+        """A :class:`openpaf.topdown.estimator.TopDownEstimator` where the model is a detector."""
+        if cls is PoseEstimator and model is not None and is_detector(model):
+            from openpaf.topdown.estimator import TopDownEstimator
+
+            return object.__new__(TopDownEstimator)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -128,3 +137,12 @@ class PoseEstimator:
             return poses
         poses = poses.to(self.weights.result)
         return poses[np.flatnonzero((poses.scores > 0).any(axis=1))]
+
+
+def is_detector(model: str | Path) -> bool:
+    """Whether a model is of the top-down kind, Mask R-CNN.
+
+    Raises:
+        WeightsError: If the model is missing or damaged.
+    """
+    return "rcnn_" in read_header(find(model)).builder

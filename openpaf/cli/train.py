@@ -44,10 +44,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
+    from openpaf.topdown.train_config import is_top_down
     from openpaf.training.config import read_config
     from openpaf.training.loop import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if is_top_down(arguments.config):
+        return _train_top_down(arguments)
     config = read_config(arguments.config)
     if arguments.show_targets is not None:
         from openpaf.training.show import show_targets
@@ -57,5 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
         return 0
+    print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
+    return 0
+
+
+def _train_top_down(arguments: argparse.Namespace) -> int:
+    from openpaf.topdown.train_config import read_config
+    from openpaf.topdown.training import train
+
+    if arguments.show_targets is not None:
+        raise ValueError("--show-targets: not for detectors; expected a file of another method")
+    config = read_config(arguments.config)
     print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
     return 0

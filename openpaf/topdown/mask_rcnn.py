@@ -72,21 +72,31 @@ class MaskRCNN(nn.Module):
             ]
         if targets is None:
             raise ValueError("targets: expected one a picture in training, got None")
+        return self.losses(images, targets)
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], *, resize: bool = True
+    ) -> dict[str, Tensor]:
+        """The losses by name, in training mode; ``resize`` is whether pictures are resized."""
         _check_images(images)
         self._check_targets(images, targets)
-        batch, moved = self.transform(images, targets)
+        batch, moved = self.transform(images, targets, resize=resize)
         features = self.backbone(batch.tensor)
         proposals, rpn_losses = self.rpn(batch, features, moved)
         return {**self.roi_heads.train_step(features, proposals, moved), **rpn_losses}
 
-    def detect(self, images: Sequence[Tensor]) -> list[Detection]:
+    def detect(self, images: Sequence[Tensor], *, resize: bool = True) -> list[Detection]:
         """What is found in each picture, in evaluation mode.
 
         Beside what calling the network returns, ``keypoints_probabilities`` (N, K), 0 to 1, says
         how sure each joint is; ``keypoints_scores`` are logits without a fixed scale.
+
+        Args:
+            images: Float (3, H, W), RGB, 0 to 1.
+            resize: Whether they are brought to the configured size, or taken as they are.
         """
         _check_images(images)
-        batch, _ = self.transform(images)
+        batch, _ = self.transform(images, resize=resize)
         features = self.backbone(batch.tensor)
         proposals, _ = self.rpn(batch, features, None)
         detections = self.roi_heads.detect(features, proposals, batch)

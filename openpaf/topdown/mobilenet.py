@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from openpaf.errors import WeightsError
-from openpaf.topdown.resnet import FrozenBatchNorm
+from openpaf.topdown.resnet import FrozenBatchNorm, convolve
 
 # Expansion, channels out, number of blocks, and stride of the first of them (table 2 of the paper).
 _TABLE = (
@@ -34,7 +34,7 @@ class _ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == 2:
             x = nn.functional.pad(x, (0, 1, 0, 1))
-        return self.norm(self.conv(x))
+        return convolve(self.conv, self.norm, x)
 
 
 class InvertedResidual(nn.Module):

@@ -32,14 +32,26 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(n_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            eps=self.eps,
-        )
+        scale, shift = self.scale_and_shift()
+        return x * scale[:, None, None] + shift[:, None, None]
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What it multiplies each channel with, and what it adds then."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale, self.bias - self.running_mean * scale
+
+
+def convolve(conv: nn.Conv2d, norm: FrozenBatchNorm, x: Tensor) -> Tensor:
+    """``norm(conv(x))`` in one pass: the scale goes into the kernels, the shift is the bias."""
+    scale, shift = norm.scale_and_shift()
+    return nn.functional.conv2d(
+        x,
+        conv.weight * scale[:, None, None, None],
+        shift,
+        stride=conv.stride,
+        padding=conv.padding,
+        groups=conv.groups,
+    )
 
 
 class Bottleneck(nn.Module):
@@ -66,9 +78,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.bn1(self.conv1(x)).relu_()
-        x = self.bn2(self.conv2(x)).relu_()
-        return (self.bn3(self.conv3(x)) + shortcut).relu_()
+        x = convolve(self.conv1, self.bn1, x).relu_()
+        x = convolve(self.conv2, self.bn2, x).relu_()
+        return (convolve(self.conv3, self.bn3, x) + shortcut).relu_()
 
 
 def stage(n_in: int, width: int, n_blocks: int, stride: int, eps: float) -> nn.Sequential:
@@ -107,7 +119,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.maxpool(self.bn1(self.conv1(images)).relu_())
+        x = self.maxpool(convolve(self.conv1, self.bn1, images).relu_())
         stages: list[Tensor] = []
         for i in range(len(self.channels)):
             layer: Callable[[Tensor], Tensor] = getattr(self, f"layer{i + 1}")

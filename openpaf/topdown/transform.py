@@ -56,14 +56,19 @@ class Transform(nn.Module):
         self.multiple = multiple
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Target] | None = None,
+        *,
+        resize: bool = True,
     ) -> tuple[Images, list[Target] | None]:
         """Pictures (3, H, W) of 0 to 1 and their targets, as a batch."""
         original_hw = [(image.shape[1], image.shape[2]) for image in images]
         moved: list[Target] = []
         resized = []
         for i, image in enumerate(images):
-            resized.append(self._resize(self._normalise(image)))
+            normalised = self._normalise(image)
+            resized.append(self._resize(normalised) if resize else normalised)
             if targets is not None:
                 new_hw = (resized[i].shape[1], resized[i].shape[2])
                 moved.append(_resize_target(targets[i], original_hw[i], new_hw))

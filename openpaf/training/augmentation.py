@@ -59,12 +59,14 @@ class Crop:
         keypoints: (N, K, 3) x, y, v; v = 0 where unlabelled.
         ignore: (S, S) bool, True in the places that no loss looks at.
         maybe: (J, 3) rows of joint, x, y.
+        affine: (2, 3) map from px of the photo to px of the crop.
     """
 
     image: NDArray[np.uint8]
     keypoints: NDArray[np.float32]
     ignore: NDArray[np.bool_]
     maybe: NDArray[np.float32]
+    affine: NDArray[np.float64]
 
 
 def random_crop(
@@ -116,6 +118,7 @@ def random_crop(
         keypoints=keypoints,
         ignore=ignore.astype(bool),
         maybe=maybe,
+        affine=affine,
     )
 
 

@@ -30,6 +30,8 @@ class Photo:
         ignore_boxes: (M, 4) float32 around people without joints, crowds and doubtful people.
         maybe: (J, 3) float32 rows of joint index, x, y: too unsure to teach, too likely to call
             background.
+        outlines: For each person the polygons of the mask, each x, y, x, y ... in px; none where
+            the mask is unlabelled.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Photo:
     boxes: NDArray[np.float32]
     ignore_boxes: NDArray[np.float32]
     maybe: NDArray[np.float32]
+    outlines: Sequence[Sequence[Sequence[float]]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +137,9 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 def _photo(
     path: Path, people: Sequence[Mapping[str, Any]], skeleton: Skeleton, source: Path
 ) -> Photo:
-    keypoints, boxes, ignore, maybe = [], [], [], []
+    keypoints, boxes, ignore, maybe, outlines = [], [], [], [], []
     for person in people:
-        x, y, width, height = person["bbox"]
-        box = (x, y, x + width, y + height)
+        box = _box(person)
         values = np.asarray(person.get("keypoints", ()), np.float32)
         doubtful = person.get("iscrowd", 0) or person.get("ignore", 0)
         if doubtful or not values.size or not (values[2::3] > 0).any():
@@ -151,10 +153,29 @@ def _photo(
         keypoints.append(values.reshape(-1, 3))
         boxes.append(box)
         maybe += list(person.get("maybe", ()))
+        mask = person.get("segmentation")
+        outlines.append(mask if isinstance(mask, list) else [])  # run lengths are of crowds
     return Photo(
         path=path,
         keypoints=np.asarray(keypoints, np.float32).reshape(-1, skeleton.n_joints, 3),
         boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
         ignore_boxes=np.asarray(ignore, np.float32).reshape(-1, 4),
         maybe=np.asarray(maybe, np.float32).reshape(-1, 3),
+        outlines=outlines,
     )
+
+
+def _box(person: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """The labelled box as two corners; without one, that around the joints and a little more."""
+    if "bbox" in person:
+        x, y, width, height = person["bbox"]
+        return x, y, x + width, y + height
+    joints = np.asarray(person.get("keypoints", ()), np.float64).reshape(-1, 3)
+    seen = joints[joints[:, 2] > 0, :2]
+    if not len(seen):
+        return 0.0, 0.0, 0.0, 0.0
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    # Joints end at eyes, wrists and ankles: heads, hands and feet stand out by about a tenth.
+    margin = max(0.1 * float((high - low).max()), 2.0)
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    return x0, y0, x1, y1
