@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 pytest.importorskip("torchvision_on_cpu", reason="the shim of tests/ is not importable")
 try:
@@ -22,79 +21,47 @@ except (ImportError, RuntimeError) as error:
 
 import torchvision.models.detection as reference
 import torchvision.models.detection.roi_heads as reference_heads
-import torchvision.ops.poolers
+import torchvision.ops
 from torchvision.models import resnet50
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from openpaf.networks import build
-from openpaf.topdown.roi_pooling import find_regions, roi_align, roi_pool
+from openpaf.topdown.roi_pooling import find_regions, roi_align
 
 KINDS = ("fasterrcnn", "maskrcnn", "keypointrcnn")
 # Few proposals and small pictures; the samplers take all there is, so that chance has no part.
 SMALL: dict[str, Any] = {
-    "min_size": (64, 96), "max_size": 160, "rpn_pre_nms_top_n_test": 60,
-    "rpn_post_nms_top_n_test": 20, "rpn_pre_nms_top_n_train": 60, "rpn_post_nms_top_n_train": 20,
+    "min_size": (48, 64), "max_size": 96, "rpn_pre_nms_top_n_test": 60,
+    "rpn_post_nms_top_n_test": 16, "rpn_pre_nms_top_n_train": 60, "rpn_post_nms_top_n_train": 16,
     "box_score_thresh": 0.0, "box_detections_per_img": 8, "box_batch_size_per_image": 1000,
     "rpn_batch_size_per_image": 100_000, "box_positive_fraction": 1.0,
     "rpn_positive_fraction": 1.0, "box_fg_iou_thresh": 0.3, "box_bg_iou_thresh": 0.3,
 }  # fmt: skip
 
 
-def quick_roi_align(
-    features: Tensor,
-    boxes: Any,
-    output_size: Any,
-    spatial_scale: float = 1.0,
-    sampling_ratio: int = -1,
-    aligned: bool = False,
-) -> Tensor:
-    """torchvision's RoIAlign with 2 samples by grid_sample; its own takes a minute a picture."""
-    if sampling_ratio != 2:
-        return torchvision.ops.roi_align(
-            features, boxes, output_size, spatial_scale, sampling_ratio, aligned
-        )
-    if isinstance(boxes, (list, tuple)):
-        boxes = torchvision.ops._utils.convert_boxes_to_roi_format(boxes)
-    size = output_size if isinstance(output_size, int) else output_size[0]
-    height, width = features.shape[2:]
-    image, corners = boxes[:, 0].long(), boxes[:, 1:] * spatial_scale
-    step = (corners[:, 2:] - corners[:, :2]).clamp(min=1) / (2 * size)
-    place = torch.arange(2 * size) + 0.5
-    x = corners[:, 0, None] + place * step[:, 0, None]
-    y = corners[:, 1, None] + place * step[:, 1, None]
-    inside = ((y >= -1) & (y <= height))[:, :, None] & ((x >= -1) & (x <= width))[:, None, :]
-    grid = torch.stack(
-        [
-            (2 * x / (width - 1) - 1)[:, None, :].expand(inside.shape),
-            (2 * y / (height - 1) - 1)[:, :, None].expand(inside.shape),
-        ],
-        dim=3,
-    )
-    values = F.grid_sample(features[image], grid, padding_mode="border", align_corners=True)
-    return F.avg_pool2d(values * inside[:, None], 2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_reference() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torchvision.ops.poolers, "roi_align", quick_roi_align)
-        yield
-
-
 def both(kind: str, **options: Any) -> tuple[Any, Any]:
-    """torchvision's network and ours, with the same weights."""
+    """torchvision's network and ours, with the same weights; their heads narrow, to be quick."""
     torch.manual_seed(3)
     trunk = resnet50(norm_layer=lambda n: FrozenBatchNorm2d(n, eps=0.0))
+    for name, module in trunk.named_modules():
+        if name.endswith("bn3"):
+            module.weight.fill_(0.2)  # or a random ResNet's features grow with every block
     backbone = _resnet_fpn_extractor(trunk, 5)
-    make = {
-        "fasterrcnn": reference.FasterRCNN,
-        "maskrcnn": reference.MaskRCNN,
-        "keypointrcnn": reference.KeypointRCNN,
-    }[kind]
-    extra = {"num_keypoints": 17} if kind == "keypointrcnn" else {}
-    theirs = make(backbone, 3, **extra, **{**SMALL, **options})
-    ours = build(f"{kind}_resnet50_fpn", num_classes=3, **extra, **{**SMALL, **options})
+    parts: dict[str, Any] = {
+        "box_head": reference.faster_rcnn.TwoMLPHead(256 * 49, 32),
+        "box_predictor": reference.faster_rcnn.FastRCNNPredictor(32, 3),
+    }
+    if kind == "maskrcnn":
+        parts["mask_head"] = reference.mask_rcnn.MaskRCNNHeads(256, (16,) * 4, 1)
+        parts["mask_predictor"] = reference.mask_rcnn.MaskRCNNPredictor(16, 16, 3)
+    if kind == "keypointrcnn":
+        parts["keypoint_head"] = reference.keypoint_rcnn.KeypointRCNNHeads(256, (16,) * 8)
+        parts["keypoint_predictor"] = reference.keypoint_rcnn.KeypointRCNNPredictor(16, 17)
+    make = {"fasterrcnn": "FasterRCNN", "maskrcnn": "MaskRCNN", "keypointrcnn": "KeypointRCNN"}
+    theirs = getattr(reference, make[kind])(backbone, None, **parts, **{**SMALL, **options})
+    widths = {"box_channels": 32, "mask_channels": (16,) * 4, "keypoint_channels": (16,) * 8}
+    ours = build(f"{kind}_resnet50_fpn", num_classes=3, **widths, **{**SMALL, **options})
     ours.load_state_dict(theirs.state_dict())
     return theirs, ours
 
@@ -135,9 +102,7 @@ def test_detections_are_equal(kind: str) -> None:
         assert wanted.keys() == got.keys()
         assert len(wanted["boxes"]) == 8
         for name, value in wanted.items():
-            # Heights of a random network's maps are in the hundreds.
-            rtol = 1e-5 if name == "keypoints_scores" else 0
-            torch.testing.assert_close(got[name], value, atol=1e-4, rtol=rtol)
+            torch.testing.assert_close(got[name], value, atol=1e-4, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,7 +120,7 @@ def test_losses_and_gradients_are_equal(kind: str) -> None:
         torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-5)
     assert wanted.keys() == got.keys()
     for name, value in wanted.items():
-        scale = value.abs().max().clamp(min=1e-6)
+        scale = value.abs().max().clamp(min=1e-3)  # some are zero but for rounding
         assert (got[name] - value).abs().max() / scale < 1e-4, name
 
 
@@ -185,7 +150,7 @@ def test_the_published_arguments_are_the_defaults() -> None:
         assert theirs.transform.max_size == ours.transform.max_size
 
 
-def test_roi_operators_are_equal() -> None:
+def test_roi_align_is_equal() -> None:
     torch.manual_seed(0)
     features = torch.randn(2, 3, 20, 24)
     low = torch.rand(6, 2) * 100
@@ -194,9 +159,6 @@ def test_roi_operators_are_equal() -> None:
     regions = find_regions([features], [8], [boxes[:4], boxes[4:]])
     wanted = torchvision.ops.roi_align(features, rois, 7, 1 / 8, 2)
     torch.testing.assert_close(roi_align(regions, 7), wanted, atol=1e-5, rtol=0)
-    quick = quick_roi_align(features, rois, 7, 1 / 8, 2)
-    torch.testing.assert_close(quick, wanted, atol=1e-4, rtol=0)
-    assert roi_pool(regions, 7).shape == wanted.shape
 
 
 def test_mask_targets_are_equal() -> None:

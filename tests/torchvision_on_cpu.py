@@ -8,6 +8,7 @@ the import works.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Any
 
@@ -77,6 +78,8 @@ def install() -> None:
 
     # The package's attribute of that name is the function.
     module = sys.modules["torchvision.ops.roi_align"]
+    # Its body without torch.compile, which takes a minute for every new shape.
+    body = inspect.unwrap(module._roi_align)
 
     def roi_align(
         input: Any,
@@ -89,7 +92,7 @@ def install() -> None:
         if isinstance(boxes, (list, tuple)):
             boxes = torchvision.ops._utils.convert_boxes_to_roi_format(boxes)
         pair = (output_size, output_size) if isinstance(output_size, int) else output_size
-        return module._roi_align(input, boxes, spatial_scale, *pair, sampling_ratio, aligned)
+        return body(input, boxes, spatial_scale, *pair, sampling_ratio, aligned)
 
     import torchvision.models.detection.roi_heads as heads
     import torchvision.ops.poolers
