@@ -110,11 +110,11 @@ def test_targets_move_with_the_crop(folder: Path) -> None:
         )
         crop = random_crop(image, photo, flat, S, np.random.default_rng(seed))
         row = make_target(crop, photo, masks=True)
-        seen = torch.from_numpy((crop.image[..., 0] > 190).astype(np.uint8))
+        seen = torch.from_numpy((crop.image[..., 0] > 128).astype(np.uint8))
         if len(row["boxes"]) == 0:
             continue
         assert row["masks_labelled"].tolist() == [True]
-        assert (row["masks"][0] != seen).sum() <= 0.06 * seen.sum()
+        assert (row["masks"][0] != seen).sum() <= 0.08 * seen.sum()
         box = row["boxes"][0]
         assert (box >= 0).all()
         assert (box <= 64).all()
