@@ -1,7 +1,8 @@
 """From a region of the picture to a small grid of features: RoIAlign, RoIPool, and one between.
 
 All read the levels of a feature pyramid as one table of cells, a row a cell. A bin of RoIAlign is
-a weighted sum of rows, which is what ``embedding_bag`` computes without copying the rows.
+a weighted sum of rows and one of RoIPool the maximum of some, which is what ``embedding_bag``
+computes without copying the rows.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# RoIPool gathers all cells of its bins; this many numbers at a time.
-_CHUNK = 16_000_000
+# RoIPool lists all cells of the bins of this many regions at a time.
+_CHUNK = 64
 
 METHODS = ("align", "pool", "warp")
 
@@ -182,13 +183,13 @@ def roi_pool(regions: Regions, size: int) -> Tensor:
     boxes = (regions.boxes + 0.5).floor().long()
     x0, x1 = _bins(boxes[:, 0], boxes[:, 2], regions.widths, size)  # (N, size) each
     y0, y1 = _bins(boxes[:, 1], boxes[:, 3], regions.heights, size)
-    largest = torch.maximum((x1 - x0).amax(dim=1), (y1 - y0).amax(dim=1)).clamp(min=1)  # (N,)
-    order = largest.argsort()  # regions of like size together, so that little is gathered in vain
     n_channels = regions.cells.shape[1]
+    if not len(boxes):
+        return regions.cells.new_zeros(0, n_channels, size, size)
+    largest = torch.maximum((x1 - x0).amax(dim=1), (y1 - y0).amax(dim=1)).clamp(min=1)  # (N,)
+    order = largest.argsort()  # regions of like size together, so that little is listed in vain
     pooled = []
-    while len(order):
-        n = max(1, _CHUNK // int(size**2 * largest[order[0]] ** 2 * n_channels))
-        chunk, order = order[:n], order[n:]
+    for chunk in order.split(_CHUNK):
         reach = torch.arange(int(largest[chunk].max()), device=boxes.device)
         x = x0[chunk][..., None] + reach  # (n, size, R)
         y = y0[chunk][..., None] + reach
@@ -196,14 +197,12 @@ def roi_pool(regions: Regions, size: int) -> Tensor:
         rows = regions.starts[chunk][:, None, None] + y * regions.widths[chunk][:, None, None]
         cells = rows[:, :, None, :, None] + x[:, None, :, None, :]  # (n, size, size, R, R)
         inside = inside_y[:, :, None, :, None] & inside_x[:, None, :, None, :]
-        values = regions.cells[torch.where(inside, cells, 0).flatten(3)]  # (n, size, size, RR, C)
-        inside = inside.flatten(3)
-        values = values.masked_fill(~inside[..., None], -torch.inf).max(dim=3).values
-        pooled.append((chunk, values.masked_fill(~inside.any(dim=3)[..., None], 0)))
-    if not pooled:
-        return regions.cells.new_zeros(0, n_channels, size, size)
-    back = torch.cat([chunk for chunk, _ in pooled]).argsort()
-    return torch.cat([values for _, values in pooled])[back].permute(0, 3, 1, 2)
+        counts = inside.flatten(3).sum(dim=3).flatten()  # cells of each bin
+        bins = torch.nn.functional.embedding_bag(
+            cells[inside], regions.cells, counts.cumsum(0) - counts, mode="max"
+        )  # (n * size * size, C); zero for empty bins
+        pooled.append(bins.view(len(chunk), size, size, n_channels))
+    return torch.cat(pooled)[order.argsort()].permute(0, 3, 1, 2)
 
 
 def _bins(low: Tensor, high: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
