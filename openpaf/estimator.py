@@ -22,8 +22,10 @@ from openpaf.geometry import Letterbox
 from openpaf.images import read_image
 from openpaf.multiscale import check_scales, multiscale_fields
 from openpaf.poses import Poses
+from openpaf.published import PUBLISHED
 from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
+from openpaf.weights import find, read_header
 
 
 class PoseEstimator:
@@ -48,6 +50,14 @@ class PoseEstimator:
         ValueError: If an argument is not as it should be.
         WeightsError: If the model is missing or damaged.
     """
+
+    def __new__(cls, model: str | Path | None = None, **options: Any) -> PoseEstimator:
+        """A :class:`openpaf.topdown.estimator.TopDownEstimator` where the model is a detector."""
+        if cls is PoseEstimator and is_detector(model or options.get("weights")):
+            from openpaf.topdown.estimator import TopDownEstimator
+
+            return object.__new__(TopDownEstimator)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -168,3 +178,16 @@ class PoseEstimator:
             return poses
         poses = poses.to(self.weights.result)
         return poses[np.flatnonzero((poses.scores > 0).any(axis=1))]
+
+
+def is_detector(model: str | Path | None) -> bool:
+    """Whether a model is of the top-down kind, Mask R-CNN; the default model is not.
+
+    Raises:
+        WeightsError: If the model is missing or damaged.
+    """
+    if model is None:
+        return False
+    published = PUBLISHED.get(str(model))
+    builder = published.builder if published else read_header(find(model)).builder
+    return "rcnn_" in builder

@@ -37,7 +37,7 @@ def test_parameters_of_the_known_member() -> None:
 
 
 def test_unknown_network_and_options() -> None:
-    with pytest.raises(ValueError, match=r"expected one of lightweight, .*, got 'resnet'"):
+    with pytest.raises(ValueError, match=r"expected one of lightweight, .*got 'resnet'"):
         build("resnet")
     with pytest.raises(ValueError, match=r"n_refinement_stages"):
         build("lightweight", n_refinement_stages=-1)

@@ -53,6 +53,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
+    from openpaf.topdown.train_config import is_top_down
     from openpaf.training.config import read_config
 
     # Of the processes that torchrun starts, the first one speaks for all.
@@ -61,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="%(message)s")
     if arguments.max_minutes is not None and not arguments.max_minutes >= 0:
         raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
+    if is_top_down(arguments.config):
+        return _train_top_down(arguments)
     config = read_config(arguments.config)
     if arguments.show_targets is not None:
         from openpaf.training.show import show_targets
@@ -80,4 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
     path = train(config, max_minutes=arguments.max_minutes)
     if first:
         print(f"weights: {path}")
+    return 0
+
+
+def _train_top_down(arguments: argparse.Namespace) -> int:
+    from openpaf.topdown.train_config import read_config
+    from openpaf.topdown.training import train
+
+    if arguments.show_targets is not None:
+        raise ValueError("--show-targets: not for detectors; expected a file of another method")
+    config = read_config(arguments.config)
+    print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 import openpaf
 from openpaf import weights
 from openpaf.errors import WeightsError
-from openpaf.estimator import PoseEstimator
+from openpaf.estimator import PoseEstimator, is_detector
 from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
@@ -24,8 +24,12 @@ _NO_PART_OF_KEY = ("date", "machine")
 
 
 def method_of(model: str) -> str:
-    """Which of :data:`METHODS` a model is, by its name."""
-    return "mask-rcnn" if Path(model).stem.startswith("mask-rcnn") else "paf"
+    """Which of :data:`METHODS` a model is, by the network that its description names.
+
+    Raises:
+        WeightsError: If the model is missing or damaged.
+    """
+    return "mask-rcnn" if is_detector(model) else "paf"
 
 
 def default_model(method: str) -> str:

@@ -37,6 +37,8 @@ class Photo:
         ignore_outlines: (P, 2) float32 polygons in px, what no loss looks at; the boxes where
             not given.
         size_hw: Height and width in px, where the annotations say.
+        outlines: For each person the polygons of the mask, each x, y, x, y ... in px; none where
+            the mask is unlabelled.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Photo:
     maybe: NDArray[np.float32]
     ignore_outlines: tuple[NDArray[np.float32], ...] | None = None
     size_hw: tuple[int, int] | None = None
+    outlines: Sequence[Sequence[Sequence[float]]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +217,10 @@ def _photo(
 ) -> Photo:
     keypoints, boxes, ignore, maybe = [], [], [], []
     shapes: list[NDArray[np.float32]] = []
+    masks: list[list[list[float]]] = []
     for person in people:
-        x, y, width, height = person["bbox"]
-        box = (x, y, x + width, y + height)
+        box = _box(person)
+        person = {**person, "bbox": (box[0], box[1], box[2] - box[0], box[3] - box[1])}
         values = np.asarray(person.get("keypoints", ()), np.float32)
         doubtful = person.get("iscrowd", 0) or person.get("ignore", 0)
         if doubtful or not values.size or not (values[2::3] > 0).any():
@@ -234,6 +238,8 @@ def _photo(
         keypoints.append(values.reshape(-1, 3))
         boxes.append(box)
         maybe += list(person.get("maybe", ()))
+        mask = person.get("segmentation")
+        masks.append(mask if isinstance(mask, list) else [])  # run lengths are of crowds
     return Photo(
         path=path,
         keypoints=np.asarray(keypoints, np.float32).reshape(-1, skeleton.n_joints, 3),
@@ -241,4 +247,21 @@ def _photo(
         ignore_boxes=np.asarray(ignore, np.float32).reshape(-1, 4),
         maybe=np.asarray(maybe, np.float32).reshape(-1, 3),
         ignore_outlines=tuple(shapes),
+        outlines=masks,
     )
+
+
+def _box(person: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """The labelled box as two corners; without one, that around the joints and a little more."""
+    if "bbox" in person:
+        x, y, width, height = person["bbox"]
+        return x, y, x + width, y + height
+    joints = np.asarray(person.get("keypoints", ()), np.float64).reshape(-1, 3)
+    seen = joints[joints[:, 2] > 0, :2]
+    if not len(seen):
+        return 0.0, 0.0, 0.0, 0.0
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    # Joints end at eyes, wrists and ankles: heads, hands and feet stand out by about a tenth.
+    margin = max(0.1 * float((high - low).max()), 2.0)
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    return x0, y0, x1, y1

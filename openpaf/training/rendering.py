@@ -25,12 +25,14 @@ class Crop:
         keypoints: (N, K, 3) x, y, v; v = 0 where unlabelled.
         ignore: (S, S) bool, True in the places that no loss looks at.
         maybe: (J, 3) rows of joint, x, y.
+        affine: (2, 3) from px of the photo to px of the crop.
     """
 
     image: NDArray[np.uint8]
     keypoints: NDArray[np.float32]
     ignore: NDArray[np.bool_]
     maybe: NDArray[np.float32]
+    affine: NDArray[np.float64]
 
 
 def render(plan: CropPlan, read: Read) -> Crop:
@@ -52,6 +54,7 @@ def render(plan: CropPlan, read: Read) -> Crop:
         keypoints=plan.labels.keypoints,
         ignore=ignored_px(plan),
         maybe=plan.labels.maybe,
+        affine=plan.affine,
     )
 
 

@@ -1,0 +1,264 @@
+"""The training run of a detector: losses, optimiser, running average, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from openpaf import weights
+from openpaf.geometry import Grid
+from openpaf.networks import build
+from openpaf.skeleton import Skeleton
+from openpaf.topdown.mask_rcnn import MaskRCNN
+from openpaf.topdown.mobilenet import MobileNetV2, load_imagenet
+from openpaf.topdown.targets import HALF_PX, DetectionBatch, DetectionBatches
+from openpaf.topdown.train_config import TopDownTrainConfig
+from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from openpaf.training.dataset import load_photo_set
+from openpaf.training.validation import validate
+
+_log = logging.getLogger(__name__)
+
+
+def train(config: TopDownTrainConfig, *, max_minutes: float | None = None) -> Path:
+    """Train a detector; goes on where an earlier call with the same config stopped.
+
+    Args:
+        config: The run.
+        max_minutes: Stop after this time, with a checkpoint, to go on later.
+
+    Returns:
+        The file of the weights: those with the best AP on the validation photos, or the last
+        where there are none.
+
+    Raises:
+        DatasetError: If a set is missing or without people, or too many photos are unreadable.
+        CheckpointError: If the output folder holds a run with another configuration.
+        WeightsError: If the initial weights are missing or do not fit.
+        ValueError: If the detector is unknown or finds no joints.
+    """
+    run = _Run(config)
+    run.resume_or_start()
+    run.go(None if max_minutes is None else time.monotonic() + 60 * max_minutes)
+    return run.weights_file
+
+
+class _Run:
+    """State of one run; :meth:`go` is the loop."""
+
+    def __init__(self, config: TopDownTrainConfig) -> None:
+        self.config = config
+        self.output = Path(config.output)
+        torch.manual_seed(config.seed)
+        network = build(config.network, Skeleton.COCO17, **config.options)
+        if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
+            raise ValueError(f"network: expected a detector of keypoints, got {config.network!r}")
+        self.network = network
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.batches = _make_batches(config, network)
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.checkpoint_file = self.output / "checkpoint.pt"
+        self.weights_file = self.output / f"{config.name}.safetensors"
+        self.log_file = self.output / "log.jsonl"
+        self.step, self.best = 0, -1.0
+
+    def resume_or_start(self) -> None:
+        """Load the checkpoint if there is one, the initial weights if not."""
+        if self.checkpoint_file.exists():
+            state = load_checkpoint(self.checkpoint_file)
+            self._refuse_other_config(state["config"])
+            self.network.load_state_dict(state["network"])
+            self._prepare()
+            self.average = {k: v.to(self.device) for k, v in state["average"].items()}
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.best = state["step"], state["best"]
+            _log.info("resumed at step %d of %d", self.step, self.config.steps)
+            return
+        if self.config.init:
+            weights.load(self.network, self.config.init)
+        elif self.config.imagenet:
+            trunk = self.network.backbone.body
+            if not isinstance(trunk, MobileNetV2):
+                raise ValueError("imagenet: expected a MobileNetV2 network to start with it")
+            load_imagenet(trunk, self.config.imagenet)
+        self._prepare()
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def _refuse_other_config(self, saved: dict[str, Any]) -> None:
+        ours = _comparable(self.config)
+        different = sorted(key for key in ours if ours[key] != saved.get(key))
+        if different:
+            rows = "; ".join(f"{key}: {saved.get(key)!r} -> {ours[key]!r}" for key in different)
+            raise CheckpointError(
+                f"{self.checkpoint_file}: made with another configuration ({rows}); "
+                "choose another output folder to start anew"
+            )
+
+    def _prepare(self) -> None:
+        self.network.to(self.device).train()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trunk = list(self.network.backbone.body.parameters())
+        in_trunk = {id(parameter) for parameter in trunk}
+        groups = [
+            {
+                "params": [p for p in self.network.parameters() if id(p) not in in_trunk],
+                "factor": 1.0,
+            }
+        ]
+        if self.config.trunk_rate > 0:
+            groups.append({"params": trunk, "factor": self.config.trunk_rate})
+        else:
+            self.network.backbone.body.requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+
+    def go(self, deadline: float | None) -> None:
+        """Train to the last step, or to the deadline."""
+        config = self.config
+        if self.step >= config.steps:
+            return
+        batches = self.batches.stream(self.step, config.steps, config.workers)
+        since, first, waited = time.monotonic(), self.step, 0.0
+        bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=None)
+        with bar:
+            while self.step < config.steps:
+                asked = time.monotonic()
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                parts = self._one_step(batch)
+                self.step += 1
+                bar.update()
+                spent = time.monotonic() - since
+                late = deadline is not None and time.monotonic() > deadline
+                last = self.step == config.steps
+                if self.step % 20 == 0:
+                    rate = (self.step - first) * config.batch_size / spent
+                    bar.set_postfix_str(f"{rate:.1f} images/s, {waited / spent:.0%} waiting")
+                    self._write_log(images_per_s=rate, waiting=waited / spent, **parts)
+                if self.step % config.validate_every == 0 or last:
+                    self._validate()
+                if self.step % config.checkpoint_every == 0 or last or late:
+                    self._save()
+                if late and not last:
+                    _log.info("stopped after the given time at step %d", self.step)
+                    batches.close()
+                    return
+
+    def _one_step(self, batch: DetectionBatch) -> dict[str, float]:
+        # Which anchors the losses look at is drawn anew, so a resumed run draws the same.
+        torch.manual_seed((self.config.seed << 32) + self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["factor"] * learning_rate(self.config, self.step)
+        images = list(batch.images.to(self.device))
+        targets = [{k: v.to(self.device) for k, v in row.items()} for row in batch.targets]
+        losses = self.network.losses(images, targets, resize=False)
+        factors = {"loss_keypoint": self.config.keypoint_weight}
+        loss = torch.stack([factors.get(k, 1.0) * v for k, v in losses.items()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        parts = {k: float(v.detach()) for k, v in losses.items()}
+        parts |= {"loss": float(loss.detach()), "gradient": float(norm)}
+        if not math.isfinite(parts["gradient"]):
+            _log.warning("step %d: the gradient is not finite; the step is left out", self.step)
+            return {**parts, "skipped": 1.0}
+        self.optimizer.step()
+        # The average follows quickly at first, so that it does not remember the start for long.
+        decay = min(self.config.average, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for key, value in self.network.state_dict().items():
+                self.average[key].lerp_(value, 1 - decay)
+        return parts
+
+    def _validate(self) -> None:
+        row = self._row({})
+        if self.config.validation is None:
+            weights.save(self.average, self.weights_file, row)
+            return
+        figures = validate(self.average, row, self.config.validation, self.config.size)
+        self._write_log(**{f"val_{k}": v for k, v in figures.items()})
+        _log.info("step %d: validation AP %.3f", self.step, figures["AP"])
+        if figures["AP"] > self.best:
+            self.best = figures["AP"]
+            weights.save(self.average, self.weights_file, self._row({"validation": figures}))
+
+    def _row(self, metrics: dict[str, Any]) -> weights.Weights:
+        grid = Grid(1, -HALF_PX)
+        return weights.Weights(
+            name=self.config.name,
+            builder=self.config.network,
+            options=self.config.options,
+            skeleton=Skeleton.COCO17,
+            heatmap_grid=grid,
+            paf_grid=grid,
+            mean=0.0,
+            scale=255.0,
+            licence="Apache-2.0",
+            metrics={"step": self.step, **metrics},
+        )
+
+    def _save(self) -> None:
+        save_checkpoint(
+            {
+                "config": _comparable(self.config),
+                "network": self.network.state_dict(),
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "best": self.best,
+            },
+            self.checkpoint_file,
+        )
+
+    def _write_log(self, **row: float) -> None:
+        with self.log_file.open("a", encoding="utf-8") as file:
+            rounded = {k: round(v, 6) for k, v in row.items()}
+            file.write(json.dumps({"step": self.step, **rounded}) + "\n")
+
+
+def learning_rate(config: TopDownTrainConfig, step: int) -> float:
+    """The rate at a step: a linear rise, then half a cosine down to a twentieth."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def _make_batches(config: TopDownTrainConfig, network: MaskRCNN) -> DetectionBatches:
+    sets = [
+        load_photo_set(
+            row.annotations,
+            row.images,
+            name=row.name,
+            weight=row.weight,
+            trusted=row.trusted,
+            min_agreement=row.min_agreement,
+            holdout=row.holdout,
+        )
+        for row in config.sets
+    ]
+    return DetectionBatches(
+        sets,
+        batch_size=config.batch_size,
+        augment=config.augment,
+        masks=network.config.masks,
+        seed=config.seed,
+    )
+
+
+def _comparable(config: TopDownTrainConfig) -> dict[str, Any]:
+    """The configuration as plain values, without what may differ in a resumed run."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    for free in ("output", "workers", "checkpoint_every"):
+        del values[free]
+    return values

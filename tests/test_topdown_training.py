@@ -1,0 +1,332 @@
+"""Training of detectors, and people found with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import openpaf
+from openpaf import weights
+from openpaf.cli import main
+from openpaf.errors import WeightsError
+from openpaf.geometry import Grid
+from openpaf.skeleton import Skeleton
+from openpaf.topdown.estimator import TopDownEstimator
+from openpaf.topdown.mask_rcnn import BUILDERS
+from openpaf.topdown.targets import DetectionBatches, make_target
+from openpaf.topdown.train_config import TopDownTrainConfig, is_top_down, read_config
+from openpaf.topdown.training import learning_rate, train
+from openpaf.training.augmentation import AugmentConfig, plan_crop
+from openpaf.training.checkpoints import CheckpointError, load_checkpoint
+from openpaf.training.config import SetConfig
+from openpaf.training.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.rendering import Crop, render
+
+S = Skeleton.COCO17
+AUGMENT = AugmentConfig(crop_px=64, person_px=(30, 60), rotation_deg=5)
+OPTIONS: dict[str, Any] = {
+    "fpn_channels": 8, "box_channels": 8, "keypoint_channels": [8], "mask_channels": [8],
+    "rpn_pre_nms_top_n_train": 20, "rpn_post_nms_top_n_train": 10, "rpn_pre_nms_top_n_test": 20,
+    "rpn_post_nms_top_n_test": 10, "box_batch_size_per_image": 16, "box_score_thresh": 0.0,
+    "box_detections_per_img": 5,
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six small photos of noise, each with a person: some with a box, some with a mask."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for i in range(6):
+        pixels = rng.integers(0, 255, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 120, "height": 90})
+        joints = np.column_stack([rng.uniform(30, 90, 17), rng.uniform(20, 70, 17), np.full(17, 2)])
+        row = {
+            "id": 2 * i + 1, "image_id": i, "category_id": 1, "iscrowd": 0, "area": 3000.0,
+            "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "bbox": [25, 15, 70, 60],
+        }  # fmt: skip
+        if i == 0:
+            row["segmentation"] = [[40, 20, 80, 20, 80, 60, 40, 60]]
+        annotations.append(row)
+        crowd = {"iscrowd": 1, "num_keypoints": 0, "keypoints": [0] * 51, "bbox": [0, 0, 20, 12]}
+        annotations.append({**row, "id": 2 * i + 2, **crowd})
+    write(tmp_path, images, annotations)
+    return tmp_path
+
+
+def write(folder: Path, images: Any, annotations: Any) -> None:
+    data = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    (folder / "people.json").write_text(json.dumps(data))
+
+
+def edit(folder: Path, change: Any) -> None:
+    data = json.loads((folder / "people.json").read_text())
+    for row in data["annotations"]:
+        change(row)
+    write(folder, data["images"], data["annotations"])
+
+
+def config_for(folder: Path, **changes: Any) -> TopDownTrainConfig:
+    row = SetConfig(annotations=str(folder / "people.json"), images=str(folder / "images"))
+    values: dict[str, Any] = {
+        "output": str(folder / "run"), "sets": (row,), "name": "tiny", "steps": 4,
+        "batch_size": 2, "warmup": 1, "workers": 1, "checkpoint_every": 2, "size": 64,
+        "options": OPTIONS, "augment": AUGMENT, "learning_rate": 1e-3,
+    }  # fmt: skip
+    return TopDownTrainConfig(**{**values, **changes})
+
+
+def toml_for(folder: Path, **more: str) -> Path:
+    path = folder / "run.toml"
+    options = "\n".join(f"{k} = {json.dumps(v)}" for k, v in OPTIONS.items())
+    lines = "\n".join(f"{k} = {v}" for k, v in more.items())
+    path.write_text(
+        f'method = "mask-rcnn"\nname = "tiny"\noutput = "run"\nsteps = 2\nsize = 64\n{lines}\n'
+        f"batch_size = 2\nworkers = 1\n[options]\n{options}\n[augment]\ncrop_px = 64\n"
+        '[[sets]]\nannotations = "people.json"\nimages = "images"\n'
+    )
+    return path
+
+
+# --- targets
+
+
+def cut(image: np.ndarray, photo: Photo, config: AugmentConfig, seed: int) -> Crop:
+    rng = np.random.default_rng(seed)
+    return render(plan_crop(photo, config, Skeleton.COCO17, rng), lambda _: image)
+
+
+def test_targets_move_with_the_crop(folder: Path) -> None:
+    photos = load_photo_set(folder / "people.json", folder / "images").photos
+    photo = photos[0]
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[20:60, 40:80] = 255  # what the outline of the mask encloses
+    for seed in range(6):
+        flat = AugmentConfig(
+            crop_px=64, person_px=(40, 50), rotation_deg=0, colour=0, blur=0, grey=0
+        )
+        crop = cut(image, photo, flat, seed)
+        row = make_target(crop, photo, masks=True)
+        seen = torch.from_numpy((crop.image[..., 0] > 128).astype(np.uint8))
+        if len(row["boxes"]) == 0:
+            continue
+        assert row["masks_labelled"].tolist() == [True]
+        assert (row["masks"][0] != seen).sum() <= 0.08 * seen.sum()
+        box = row["boxes"][0]
+        assert (box >= 0).all()
+        assert (box <= 64).all()
+        joints = row["keypoints"][0]
+        labelled = joints[joints[:, 2] > 0, :2]
+        assert ((labelled >= box[:2] - 1) & (labelled <= box[2:] + 1)).all()
+
+
+def test_joints_are_counted_from_the_corner_of_a_px(folder: Path) -> None:
+    photo = load_photo_set(folder / "people.json", folder / "images").photos[0]
+    crop = cut(np.zeros((90, 120, 3), np.uint8), photo, AUGMENT, 1)
+    joints = make_target(crop, photo)["keypoints"][0]
+    kept = joints[:, 2] > 0
+    expected = torch.from_numpy(crop.keypoints[0, :, :2]) + 0.5
+    torch.testing.assert_close(joints[kept, :2], expected[kept])
+
+
+def test_people_outside_the_crop_are_neither_person_nor_background(folder: Path) -> None:
+    photo = load_photo_set(folder / "people.json", folder / "images").photos[0]
+    crop = cut(np.zeros((90, 120, 3), np.uint8), photo, AUGMENT, 1)
+    x0, _, x1, _ = make_target(crop, photo)["boxes"][0].tolist()
+    for share, n_ignored in ((0.2, 1), (-0.1, 0)):  # of the box that is left in the crop
+        shift = 64 - x0 - share * (x1 - x0)
+        moved = type(crop)(
+            image=crop.image,
+            keypoints=crop.keypoints + np.array([shift, 0, 0], np.float32),
+            ignore=crop.ignore,
+            maybe=crop.maybe,
+            affine=crop.affine + np.array([[0, 0, shift], [0, 0, 0]]),
+        )
+        row = make_target(moved, dataclasses.replace(photo, ignore_boxes=photo.ignore_boxes[:0]))
+        assert len(row["boxes"]) == len(row["labels"]) == len(row["keypoints"]) == 0
+        assert len(row["ignore_boxes"]) == n_ignored
+
+
+def test_a_box_is_made_from_joints_where_there_is_none(folder: Path) -> None:
+    edit(folder, lambda row: row.pop("bbox"))
+    photo = load_photo_set(folder / "people.json", folder / "images").photos[0]
+    low, high = photo.keypoints[0, :, :2].min(axis=0), photo.keypoints[0, :, :2].max(axis=0)
+    assert (photo.boxes[0, :2] < low).all()
+    assert (photo.boxes[0, 2:] > high).all()
+    assert np.abs(photo.boxes[0] - [*low, *high]).max() < 0.15 * (high - low).max()
+
+
+def test_batches_follow_from_the_seed_and_the_step(folder: Path) -> None:
+    photos = load_photo_set(folder / "people.json", folder / "images")
+    makers = [
+        DetectionBatches([photos], batch_size=2, augment=AUGMENT, masks=True, seed=3)
+        for _ in range(2)
+    ]
+    streamed = list(makers[0].stream(5, 8))
+    again = makers[1].batch(6)
+    assert torch.equal(streamed[1].images, again.images)
+    assert torch.equal(streamed[1].targets[1]["boxes"], again.targets[1]["boxes"])
+    assert again.images.shape == (2, 3, 64, 64)
+    assert 0 <= again.images.min() <= again.images.max() <= 1
+    with pytest.raises(ValueError, match="sets: expected at least one"):
+        DetectionBatches([], batch_size=1, augment=AUGMENT)
+
+
+def test_unreadable_photos_are_replaced_until_there_are_too_many(folder: Path) -> None:
+    photos = load_photo_set(folder / "people.json", folder / "images")
+    maker = DetectionBatches([photos], batch_size=20, augment=AUGMENT)
+    (folder / "images" / "3.png").write_bytes(b"no picture")
+    assert maker.batch(0).images.shape[0] == 20
+    assert [Path(name).name for name in maker.bad_files] == ["3.png"]
+    (folder / "images" / "4.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="2 of 6 photos cannot be read"):
+        maker.batch(1)
+
+
+# --- the run
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(folder: Path) -> None:
+    whole = train(config_for(folder))
+    parts = config_for(folder, output=str(folder / "parts"))
+    train(parts, max_minutes=0)  # stops after one step
+    assert load_checkpoint(folder / "parts" / "checkpoint.pt")["step"] == 1
+    resumed = train(parts)
+    one, two = (load_checkpoint(f.parent / "checkpoint.pt") for f in (whole, resumed))
+    for key, value in one["network"].items():
+        torch.testing.assert_close(two["network"][key], value, atol=1e-6, rtol=1e-5)
+    with pytest.raises(CheckpointError, match=r"another configuration \(steps: 4 -> 5\)"):
+        train(config_for(folder, steps=5))
+
+
+def test_training_learns_to_find_one_person(folder: Path) -> None:
+    config = config_for(folder, steps=60, batch_size=1, learning_rate=3e-3, warmup=5)
+    train(config)
+    rows = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    first, last = rows[0], rows[-1]
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert last["loss_objectness"] < first["loss_objectness"]
+    assert last["loss_keypoint"] < np.log(56 * 56)  # better than chance
+    assert {"loss_classifier", "loss_box_reg", "loss_rpn_box_reg", "images_per_s"} <= set(last)
+
+
+def test_the_command_trains_validates_and_predicts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = toml_for(folder)
+    validation = '[validation]\nannotations = "people.json"\nimages = "images"\nholdout = [1, 3]\n'
+    path.write_text(path.read_text() + validation)
+    assert is_top_down(path)
+    assert main(["train", str(path)]) == 0
+    assert "tiny.safetensors" in capsys.readouterr().out
+    log = (folder / "run" / "log.jsonl").read_text()
+    assert '"val_AP"' in log
+    model, photo = str(folder / "run" / "tiny.safetensors"), str(folder / "images" / "0.png")
+    arguments = ["predict", photo, "--output", str(folder / "out"), "--model", model]
+    assert main([*arguments, "--size", "64", "--format", "coco,image"]) == 0
+    assert (folder / "out" / "0.json").is_file()
+    assert main([*arguments, "--runtime", "openvino"]) == 2
+    assert "a detector runs in 'torch' only" in capsys.readouterr().err
+    assert main(["train", str(path), "--show-targets", str(folder / "t")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("steps = 0", "steps: expected at least 1"),
+        ("speed = 3", "unknown key 'speed'"),
+        ('init = "a"\nimagenet = "b"', "init, imagenet: expected one of them"),
+        ("average = 1.0", "average: expected 0 to below 1"),
+    ],
+)
+def test_bad_files(folder: Path, line: str, message: str) -> None:
+    path = folder / "bad.toml"
+    path.write_text(
+        f'method = "mask-rcnn"\noutput = "run"\n{line}\n'
+        '[[sets]]\nannotations = "people.json"\nimages = "images"\n'
+    )
+    with pytest.raises(ValueError, match=rf"bad\.toml: .*{message}"):
+        read_config(path)
+
+
+def test_bad_runs(folder: Path) -> None:
+    with pytest.raises(ValueError, match="network: expected a detector of keypoints"):
+        train(config_for(folder, network="fasterrcnn_mobilenet_v2_fpn"))
+    with pytest.raises(ValueError, match="imagenet: expected a MobileNetV2"):
+        train(config_for(folder, network="keypointrcnn_resnet50_fpn", imagenet="x.npz"))
+    with pytest.raises(ValueError, match=r"crop_px: expected a multiple of 32, got 40"):
+        config_for(folder, augment=AugmentConfig(crop_px=40))
+    assert not is_top_down(folder / "missing.toml")
+
+
+def test_the_rate_rises_and_falls(folder: Path) -> None:
+    config = config_for(folder, steps=100, warmup=10, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.05, abs=1e-3)
+
+
+# --- the estimator
+
+
+def save_model(path: Path, builder: str = "keypointrcnn_mobilenet_v2_fpn", **options: Any) -> Path:
+    torch.manual_seed(0)
+    values = {**OPTIONS, **options}
+    grid = Grid(1, -0.5)
+    row = weights.Weights(
+        name=path.stem, builder=builder, options=values, skeleton=S, heatmap_grid=grid,
+        paf_grid=grid, mean=0.0, scale=255.0, licence="none", metrics={},
+    )  # fmt: skip
+    weights.save(BUILDERS[builder](S, **values).state_dict(), path, row)
+    return path
+
+
+def test_the_estimator_gives_poses(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "mask-rcnn-test.safetensors")
+    estimator = openpaf.PoseEstimator(model, size=64, device="cpu")
+    assert isinstance(estimator, TopDownEstimator)
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (90, 50))]
+    one, other = estimator(pictures[0]), estimator(pictures[1])
+    assert one.skeleton == estimator.skeleton == S
+    assert 0 < len(one) <= 5
+    assert (np.diff(one.person_scores) <= 0).all()
+    assert ((one.scores >= 0) & (one.scores <= 1)).all()
+    inside = np.nan_to_num(one.xy, nan=0)
+    assert (inside >= -1).all()
+    assert (inside <= [101, 81]).all()
+    for poses, wanted in zip(
+        estimator.batch([*pictures, pictures[0]]), (one, other, one), strict=True
+    ):
+        np.testing.assert_allclose(poses.xy, wanted.xy, atol=1e-3)
+        np.testing.assert_allclose(poses.person_scores, wanted.person_scores, atol=1e-5)
+    with pytest.raises(ValueError, match=r"fields: the model 'mask-rcnn-test' is a detector"):
+        estimator.fields(pictures[0])
+
+
+def test_estimators_refuse_what_they_cannot_do(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "boxes.safetensors", "fasterrcnn_mobilenet_v2_fpn")
+    with pytest.raises(WeightsError, match="expected a detector of keypoints"):
+        openpaf.PoseEstimator(model)
+    model = save_model(tmp_path / "joints.safetensors")
+    with pytest.raises(ValueError, match="device: 'nowhere' cannot be used"):
+        openpaf.PoseEstimator(model, device="nowhere")
+    with pytest.raises(ValueError, match="size: expected a whole number"):
+        openpaf.PoseEstimator(model, size=3)
+    with pytest.raises(WeightsError, match="neither a file, nor a shipped model"):
+        openpaf.PoseEstimator("mask-rcnn-none")
+
+
+def test_other_models_are_estimated_as_ever() -> None:
+    estimator = openpaf.PoseEstimator("lightweight-coco17", size=64)
+    assert type(estimator) is openpaf.PoseEstimator
