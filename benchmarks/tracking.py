@@ -31,9 +31,7 @@ from openpaf.tracking import Tracker, TrackerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 ANNOTATIONS = ROOT.parent / "shared" / "data" / "official_538_val2017_annotations.json"
-NOTHING = TrackingFigures(
-    n_truth=0, n_missed=0, n_false=0, n_switches=0, n_id_matches=0, n_found=0
-)
+NOTHING = TrackingFigures(n_truth=0, n_missed=0, n_false=0, n_switches=0, n_id_matches=0, n_found=0)
 NOISES = {"oracle": None, "clean": 0.0, "noisy": 1.0}
 
 
@@ -44,7 +42,9 @@ def main() -> None:
     parser.add_argument("--skip-jitter", action="store_true")
     arguments = parser.parse_args()
     people = standing_people(arguments.annotations)
-    print(f"{date.today()}, {platform.machine()}, {len(people)} people of {arguments.annotations.name}")
+    print(
+        f"{date.today()}, {platform.machine()}, {len(people)} people of {arguments.annotations.name}"
+    )
     print(f"{'scenes':8} {'fields':8} {'people':>7} {'missed':>7} {'false':>6} {'switches':>8} "
           f"{'MOTA':>6} {'IDF1':>6}")  # fmt: skip
     for fields, noise in NOISES.items():

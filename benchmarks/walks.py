@@ -94,7 +94,7 @@ def _cast(
             way[1] = rng.uniform(-0.3, 0.3)
         velocity = way * speed * (0 if kind == "stand" and i > 0 else 1)
         meeting_s = seconds / 2 + rng.uniform(-0.8, 0.8)
-        place = middle + [rng.uniform(-60, 60), rng.uniform(-15, 15)]
+        place = middle + rng.uniform(-1, 1, 2) * (60, 15)
         if kind == "stand" and i > 0:
             place[0] = middle[0] + (-1) ** i * rng.uniform(40, 130)
         walkers.append(
@@ -108,7 +108,6 @@ def _cast(
             )
         )
     return sorted(walkers, key=lambda walker: -walker.height)  # the nearest first
-
 
 
 def _pillar(walkers: list[_Walker]) -> tuple[float, float]:

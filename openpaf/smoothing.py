@@ -30,7 +30,7 @@ class Smoothing:
     """
 
     min_cutoff_hz: float = 1.0
-    beta: float = 6.0
+    beta: float = 12.0
     speed_cutoff_hz: float = 1.0
     max_gap_s: float = 0.3
 
@@ -88,9 +88,7 @@ class OneEuro:
         return np.where(present[:, None], smooth, np.nan).astype(np.float32)
 
 
-def _weight(
-    cutoff_hz: float | NDArray[np.float64], dt: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _weight(cutoff_hz: float | NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of the new value, after ``dt`` seconds, of a low-pass with this cutoff."""
     weight: NDArray[np.float64] = 1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt))
     return weight

@@ -41,12 +41,12 @@ class TrackerConfig:
 
     max_gap_s: float = 2.0
     max_new_gap_s: float = 0.3
-    min_similarity: float = 0.15
-    min_new_score: float = 0.25
-    min_joint_score: float = 0.1
-    duplicate_similarity: float = 0.5
+    min_similarity: float = 0.3
+    min_new_score: float = 0.3
+    min_joint_score: float = 0.2
+    duplicate_similarity: float = 0.3
     min_sigma: float = 0.06
-    acceleration: float = 1.5
+    acceleration: float = 1.0
     smoothing: Smoothing | None = field(default_factory=Smoothing)
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class Tracker:
         self._check(poses, time_s)
         for person in self._people:
             person.move_on(time_s, self.config.acceleration)
-        sure = poses.scores >= max(self.config.min_joint_score, np.finfo(np.float32).tiny)
+        sure = poses.scores >= max(self.config.min_joint_score, 1e-30)
         xy = np.where(sure[..., None], poses.xy, np.nan).astype(np.float64)  # (N, K, 2)
         similarity = _similarities(self._people, xy, poses.skeleton, self.config)  # (people, N)
         rows, columns = _assign(similarity, self.config.min_similarity)
@@ -118,9 +118,9 @@ class Tracker:
     def _check(self, poses: Poses, time_s: float) -> None:
         if not (math.isfinite(time_s) and time_s > self._time_s):
             raise ValueError(f"time_s: expected more than {self._time_s}, got {time_s!r}")
-        if self._skeleton not in (None, poses.skeleton):
+        if self._skeleton is not None and self._skeleton != poses.skeleton:
             raise ValueError(
-                f"poses: expected skeleton {self._skeleton.name!r} as before, "  # type: ignore[union-attr]
+                f"poses: expected skeleton {self._skeleton.name!r} as before, "
                 f"got {poses.skeleton.name!r}"
             )
         self._time_s, self._skeleton = time_s, poses.skeleton
@@ -186,7 +186,7 @@ class _Person:
         if both.any():
             # The median does not follow the few joints that another person lends in a crossing.
             error = np.median(xy[both] - self.xy[both], axis=0)
-            spread = (0.05 * self.size_px) ** 2 * 4 / both.sum() + 1e-9
+            spread = (0.05 * self.size_px) ** 2 * len(xy) / both.sum() + 1e-9
             gain = self.covariance[:, 0] / (self.covariance[0, 0] + spread)
             self.covariance = self.covariance - np.outer(gain, self.covariance[0])
             self.velocity = self.velocity + gain[1] * error

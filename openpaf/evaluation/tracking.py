@@ -134,7 +134,8 @@ def _best(gain: NDArray[np.float64]) -> list[tuple[int, int]]:
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(gain, maximize=True)
-    return [(i, k) for i, k in zip(rows, columns, strict=True) if gain[i, k] > 0]
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return [(i, k) for i, k in pairs if gain[i, k] > 0]
 
 
 def _id_matches(overlaps: dict[tuple[int, int], int]) -> int:
