@@ -42,9 +42,8 @@ def main() -> None:
     parser.add_argument("--skip-jitter", action="store_true")
     arguments = parser.parse_args()
     people = standing_people(arguments.annotations)
-    print(
-        f"{date.today()}, {platform.machine()}, {len(people)} people of {arguments.annotations.name}"
-    )
+    source = arguments.annotations.name
+    print(f"{date.today()}, {platform.machine()}, {len(people)} people of {source}")
     print(f"{'scenes':8} {'fields':8} {'people':>7} {'missed':>7} {'false':>6} {'switches':>8} "
           f"{'MOTA':>6} {'IDF1':>6}")  # fmt: skip
     for fields, noise in NOISES.items():

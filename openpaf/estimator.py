@@ -109,6 +109,15 @@ class PoseEstimator:
         picture = read_image(image)
         return self._fields(Letterbox.fit(picture.shape[:2], self.size).apply(picture))
 
+    def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
+        """The people in fields that :meth:`fields` gave for a picture of this height and width.
+
+        Returns:
+            Poses in px of the picture, as ``__call__`` gives them.
+        """
+        letterbox = Letterbox.fit(image_hw, self.size)
+        return self._result(letterbox.undo(decode(fields, self.config)))
+
     def _fields(self, network_input: NDArray[np.float32]) -> Fields:
         heatmaps, pafs = self.run(network_input[None])
         return self._as_fields(heatmaps[0], pafs[0])

@@ -69,10 +69,14 @@ class Tracker:
 
     Args:
         config: Thresholds, and how to smooth.
+
+    Attributes:
+        smooths: Whether joints are smoothed; may be changed from one frame to the next.
     """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
+        self.smooths = self.config.smoothing is not None
         self.reset()
 
     def reset(self) -> None:
@@ -139,15 +143,15 @@ class Tracker:
 
         self._people = [p for p in self._people if time_s - p.seen_s <= limit(p)]
 
-    @staticmethod
-    def _result(poses: Poses, owners: list[_Person | None], time_s: float) -> Poses:
+    def _result(self, poses: Poses, owners: list[_Person | None], time_s: float) -> Poses:
         chosen = [n for n, owner in enumerate(owners) if owner is not None]
         known = [owner for owner in owners if owner is not None]
         result = poses[chosen]
         xy = result.xy.copy()
         for n, person in enumerate(known):
             if person.filter is not None:
-                xy[n] = person.filter(result.xy[n], person.size_px, time_s)
+                smoothed = person.filter(result.xy[n], person.size_px, time_s)
+                xy[n] = smoothed if self.smooths else xy[n]
         return result.replace(xy=xy, ids=np.array([person.id for person in known], np.int64))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import predict, train
+from openpaf.cli import predict, train, webcam
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 
 OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
@@ -23,6 +23,8 @@ _EPILOG = """\
 examples:
   openpaf predict photo.jpg --output out
   openpaf predict photos/ more/*.png --output out --format coco
+  openpaf predict street.mp4 --output out
+  openpaf webcam
   openpaf train models/lightweight-coco17.toml
   openpaf predict --help
 
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
     train.add_parser(verbs)
+    webcam.add_parser(verbs)
     return parser
 
 
