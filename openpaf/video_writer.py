@@ -72,7 +72,12 @@ class VideoWriter:
             OSError: If it cannot be written.
         """
         if self._container is None:
-            self._open(image)
+            try:
+                self._open(image)
+            except BaseException:
+                self._container = None
+                self._partial.unlink(missing_ok=True)
+                raise
         frame = self._av.VideoFrame.from_ndarray(self._fitted(image), format="rgb24")
         tick = max(round(time_s * _TICKS), self._last_tick + 1)
         frame.pts, frame.time_base = tick, Fraction(1, _TICKS)
@@ -94,6 +99,7 @@ class VideoWriter:
         self._stream.options = {"crf": str(self._crf), "preset": "veryfast"}
         if self._sound_source is not None:
             self._sound = _Sound.of(self._av, self._sound_source, self._container)
+        self._container.start_encoding()  # writes the header: a bad path is known at once
 
     def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = self._stream.height, self._stream.width
