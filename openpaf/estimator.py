@@ -30,7 +30,8 @@ class PoseEstimator:
 
     Args:
         model: Name of a shipped model, or path of a safetensors file; the default model if None.
-        runtime: The engine: ``"auto"``, ``"torch"`` or ``"openvino"``.
+        runtime: The engine: ``"auto"``, ``"torch"``, ``"onnx"``, ``"openvino"`` or
+            ``"openvino-bf16"``; see :func:`openpaf.runtime.load_engine`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         config: Thresholds of the parser.
         size: Short side of the network's input in px; the long side follows. More finds smaller

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import predict, train, webcam
+from openpaf.cli import export, predict, train, webcam
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 
 OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_parser(verbs)
     train.add_parser(verbs)
     webcam.add_parser(verbs)
+    export.add_parser(verbs)
     return parser
 
 

@@ -95,7 +95,12 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         metavar="NAME_OR_PATH",
         help="a shipped model, or a file (default: the shipped one)",
     )
-    add("--runtime", default="auto", metavar="R", help="auto, torch or openvino (default: auto)")
+    add(
+        "--runtime",
+        default="auto",
+        metavar="R",
+        help="auto, torch, onnx, openvino or openvino-bf16; auto takes the fastest (default: auto)",
+    )
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add(
         "--size",
