@@ -59,6 +59,9 @@ class TrackerConfig:
                 raise ValueError(f"{name}: expected a number, 0 to 1, got {getattr(self, name)!r}")
 
 
+_DISCOUNT = 0.25  # chosen on composed scenes other than those of the benchmark
+
+
 class Tracker:
     """Gives the people of consecutive frames ids, and smooths their joints.
 
@@ -229,7 +232,7 @@ def _similarities(
     squared = ((expected[:, None] - xy[None]) ** 2).sum(axis=3)  # (P, N, K)
     both = np.isfinite(squared)
     fit = np.where(both, np.exp(-np.where(both, squared, 0) / (2 * variance[:, None])), 0)
-    fit *= (own / variance)[:, None] ** 0.25
+    fit *= (own / variance)[:, None] ** _DISCOUNT
     # A single joint in common is little evidence: as if two more did not fit.
     n_common = both.sum(axis=2)
     return np.asarray(fit.sum(axis=2) / np.maximum(n_common + 2 * (n_common < 3), 1))

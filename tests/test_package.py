@@ -14,7 +14,7 @@ import pytest
 
 import openpaf
 
-HEAVY = {"cv2", "numba", "PIL", "pycocotools", "safetensors.torch", "scipy", "torch", "tqdm"}
+HEAVY = {"av", "cv2", "numba", "PIL", "pycocotools", "safetensors.torch", "scipy", "torch", "tqdm"}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,9 @@ def test_constraints_cover_every_dependency(
     setup_cfg: configparser.ConfigParser, repo_root: Path
 ) -> None:
     extras = dict(setup_cfg["options.extras_require"])
-    assert set(extras) == {"openvino", "onnx", "demo", "train", "test", "benchmarks", "dev"}
+    assert set(extras) == {
+        "openvino", "onnx", "video", "export", "demo", "train", "test", "benchmarks", "dev",
+    }  # fmt: skip
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
     wanted = {re.split(r"[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}
     pins = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()
