@@ -226,7 +226,8 @@ def _similarities(
     sigmas = np.maximum(np.array(skeleton.oks_sigmas), config.min_sigma)
     expected = np.stack([person.xy for person in people])  # (P, K, 2)
     sizes = np.array([person.size_px for person in people])  # (P,)
-    doubts = np.array([person.covariance[0, 0] for person in people])  # (P,)
+    # Nobody is given up for long gaps between frames alone, as of 1 frame a second.
+    doubts = np.array([min(p.covariance[0, 0], p.size_px**2) for p in people])  # (P,)
     own = (2 * sizes[:, None] * sigmas) ** 2  # (P, K)
     variance = own + doubts[:, None]
     squared = ((expected[:, None] - xy[None]) ** 2).sum(axis=3)  # (P, N, K)

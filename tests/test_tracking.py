@@ -52,11 +52,19 @@ def test_a_second_behind_a_pillar() -> None:
     assert ids(tracker(people((300, 50), (400, 50)), 75 / FPS)) == before
 
 
+@pytest.mark.parametrize("gap_s", [0.01, 0.5, 1.0, 4.5])
+def test_any_frame_rate(gap_s: float) -> None:
+    tracker = Tracker()
+    for n in range(6):
+        assert ids(tracker(people((100 + n, 50), (400 - n, 50)), n * gap_s)) == [1, 2]
+
+
 def test_who_is_away_too_long_is_somebody_new() -> None:
     tracker = Tracker(TrackerConfig(max_gap_s=0.5))
     for n in range(10):
         tracker(people((100, 50)), n / FPS)
-    assert ids(tracker(people((100, 50)), 5.0)) == [2]
+    assert ids(tracker(Poses.empty(Skeleton.COCO17), 1.0)) == []
+    assert ids(tracker(people((100, 50)), 1.04)) == [2]
 
 
 def test_somebody_far_away_is_somebody_else() -> None:

@@ -116,6 +116,7 @@ function answer(found) {
   while (times.length > 30) times.shift();
   const rate = times.length > 1 ? 1000 * (times.length - 1) / (now - times[0]) : 0;
   $("people").textContent = found.people.length;
+  $("noun").textContent = found.people.length === 1 ? "person" : "people";
   $("rate").textContent = rate.toFixed(rate < 10 ? 1 : 0);
   $("latency").textContent = Math.round(now - sentAt);
   draw(found);
