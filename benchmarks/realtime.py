@@ -139,7 +139,7 @@ def sequential(
         skeletons(image, poses, fields, box)
         mark()
         names = ("letterbox", "network", "parser", "tracker", "drawing")
-        for name, a, b in zip(names, marks, marks[1:], strict=True):
+        for name, a, b in zip(names, marks, marks[1:], strict=False):
             steps.setdefault(name, []).append(b - a)
     return time.perf_counter() - began
 

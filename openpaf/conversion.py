@@ -20,6 +20,7 @@ FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 PRECISIONS = ("float32", "bfloat16", "int8")
 _NOTE = "openpaf"
 _EXAMPLE_HW = (128, 192)
+_IN_FLOAT = (r".*(heatmaps|pafs).*", r".*trunk\.[01][/.].*")  # names of layers, see quantize()
 
 
 def write_onnx(
@@ -98,6 +99,9 @@ def set_precision(model: Any, precision: str) -> None:
 def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     """An OpenVINO model with 8-bit integers, whose ranges are those seen in the inputs.
 
+    The first layers, which see the pixels, and the heads, which give the fields, stay in floating
+    point: they take little time, and with them AP falls by 0.08.
+
     Args:
         model: As :func:`openvino_model` gives it.
         inputs: (1, 3, h, w) float32 each, of typical photos; dozens of them.
@@ -113,6 +117,7 @@ def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
             nncf.Dataset(inputs),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(patterns=list(_IN_FLOAT), validate=False),
         )
     result.set_rt_info(model.get_rt_info([_NOTE, "weights"]).astype(str), [_NOTE, "weights"])
     set_precision(result, "int8")

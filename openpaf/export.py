@@ -30,7 +30,7 @@ from openpaf.runtime import Engine, load_engine
 from openpaf.weights import Weights
 
 #: Largest difference of fields that an export may have, as a share of their root mean square.
-TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25}
+TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.15}
 
 
 class ExportError(OpenpafError):

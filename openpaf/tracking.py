@@ -42,7 +42,7 @@ class TrackerConfig:
     max_gap_s: float = 2.0
     max_new_gap_s: float = 0.3
     min_similarity: float = 0.3
-    min_new_score: float = 0.3
+    min_new_score: float = 0.15
     min_joint_score: float = 0.2
     duplicate_similarity: float = 0.3
     min_sigma: float = 0.06

@@ -75,7 +75,7 @@ def test_somebody_far_away_is_somebody_else() -> None:
 
 def test_weak_people_continue_an_id_and_begin_none() -> None:
     tracker = Tracker()
-    weak = people((100, 50)).replace(person_scores=np.array([0.1]))
+    weak = people((100, 50)).replace(person_scores=np.array([0.05]))
     assert ids(tracker(weak, 0.0)) == []
     assert ids(tracker(people((100, 50)), 0.1)) == [1]
     assert ids(tracker(weak, 0.2)) == [1]
