@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openpaf.decoding import decode as decode
     from openpaf.draw import draw_poses as draw_poses
     from openpaf.errors import ImageError as ImageError
+    from openpaf.errors import VideoError as VideoError
     from openpaf.errors import WeightsError as WeightsError
     from openpaf.estimator import PoseEstimator as PoseEstimator
     from openpaf.fields import Fields as Fields
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from openpaf.images import read_image as read_image
     from openpaf.poses import Poses as Poses
     from openpaf.skeleton import Skeleton as Skeleton
+    from openpaf.smoothing import Smoothing as Smoothing
+    from openpaf.tracking import Tracker as Tracker
+    from openpaf.tracking import TrackerConfig as TrackerConfig
 
 __version__ = "0.1.0"
 
@@ -38,6 +42,10 @@ _HOME = {
     "PoseEstimator": "estimator",
     "Poses": "poses",
     "Skeleton": "skeleton",
+    "Smoothing": "smoothing",
+    "Tracker": "tracking",
+    "TrackerConfig": "tracking",
+    "VideoError": "errors",
     "WeightsError": "errors",
     "decode": "decoding",
     "draw_poses": "draw",

@@ -11,3 +11,7 @@ class ImageError(OpenpafError):
 
 class WeightsError(OpenpafError):
     """A checkpoint is missing, damaged, or does not fit its network."""
+
+
+class VideoError(OpenpafError):
+    """A video, stream or camera is missing, unreadable, or has no picture."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.conversion import is_export
 from openpaf.decoding import (
     DecodeConfig,
     assemble_people,
@@ -32,11 +33,12 @@ class PoseEstimator:
     """Finds every person in a picture and their joints.
 
     Args:
-        model: A name of :func:`openpaf.weights.table`, or path of a safetensors file of ours; the
-            default model if None.
+        model: A name of :func:`openpaf.weights.table`, path of a safetensors file of ours, or of an
+            ONNX or OpenVINO file that ``openpaf export`` wrote; the default model if None.
         weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
             together with ``model="cmu-coco"``.
-        runtime: The engine: ``"auto"``, ``"torch"`` or ``"openvino"``.
+        runtime: The engine: ``"auto"``, ``"torch"``, ``"onnx"``, ``"openvino"`` or
+            ``"openvino-bf16"``; see :func:`openpaf.runtime.load_engine`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         config: Thresholds of the parser.
         size: Short side of the network's input in px; the long side follows. More finds smaller
@@ -85,6 +87,11 @@ class PoseEstimator:
         self.run, self.weights = load_engine(model, runtime, device, weights=weights)
         if self.flip:
             _ = self.weights.skeleton.flip_limbs  # an error now rather than at the first picture
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether people are found by fields; a detector has none."""
+        return True
 
     @property
     def skeleton(self) -> Skeleton:
@@ -141,6 +148,15 @@ class PoseEstimator:
         picture = read_image(image)
         return self._fields(picture, Letterbox.fit(picture.shape[:2], self.size))
 
+    def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
+        """The people in fields that :meth:`fields` gave for a picture of this height and width.
+
+        Returns:
+            Poses in px of the picture, as ``__call__`` gives them.
+        """
+        letterbox = Letterbox.fit(image_hw, self.size)
+        return self.result(letterbox.undo(decode(fields, self.config)))
+
     @property
     def _averages(self) -> bool:
         return self.flip or self.scales != (1.0,)
@@ -189,5 +205,7 @@ def is_detector(model: str | Path | None) -> bool:
     if model is None:
         return False
     published = PUBLISHED.get(str(model))
+    if published is None and is_export(model):
+        return False
     builder = published.builder if published else read_header(find(model)).builder
     return "rcnn_" in builder

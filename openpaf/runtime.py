@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.channels import CHANNEL_ORDERS
+from openpaf.cache import cached_file, file_key
+from openpaf.conversion import (
+    is_export,
+    needed,
+    openvino_model,
+    read_onnx_note,
+    read_openvino_note,
+    source_of,
+    write_onnx,
+    write_openvino,
+)
+from openpaf.ends import with_ends
 from openpaf.errors import WeightsError
 from openpaf.published import PUBLISHED
-from openpaf.weights import Weights, load_model
-
-if TYPE_CHECKING:
-    from torch import nn
+from openpaf.weights import Weights, load_model, locate
 
 #: (B, 3, h, w) float32 RGB 0..255 -> heatmaps (B, K+1, h/8, w/8), pafs (B, 2L, h/8, w/8), float32
 Engine = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
-RUNTIMES = ("auto", "torch", "openvino")
+RUNTIMES = ("auto", "torch", "onnx", "openvino", "openvino-bf16")
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 def load_engine(
@@ -34,10 +44,12 @@ def load_engine(
     """Load a model into an engine.
 
     Args:
-        model: A name of :func:`openpaf.weights.table`, or path of a safetensors file of ours; the
-            default model if None.
-        runtime: ``"torch"``; ``"openvino"`` (the extra of that name; CPU only); or ``"auto"``,
-            which is torch.
+        model: A name of :func:`openpaf.weights.table`, path of a safetensors file of ours, or of an
+            ONNX or OpenVINO file that ``openpaf export`` wrote; the default model if None.
+        runtime: ``"torch"``; ``"onnx"``, ONNX Runtime, and ``"openvino"``, each of the extra of
+            that name, on the CPU; ``"openvino-bf16"``, which calculates in bfloat16; or
+            ``"auto"``: a GPU with torch if there is one, else what is fastest here, by a
+            measurement of about a second that is kept (see :mod:`openpaf.fastest`).
         device: A torch device such as ``"cpu"`` or ``"cuda:0"``; the first GPU if there is one,
             else the CPU, if None.
         weights: A checkpoint file to take in place of the model's own.
@@ -48,16 +60,28 @@ def load_engine(
 
     Raises:
         ValueError: If the runtime or the device is unknown, or cannot be had here.
-        WeightsError: If the model is missing, damaged, or top-down.
+        WeightsError: If the model is missing or damaged.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime: expected one of {', '.join(RUNTIMES)}, got {runtime!r}")
     published = PUBLISHED.get(str(model))
     if published is not None and published.top_down:
         raise WeightsError(f"{model}: a top-down network, which has no heatmaps and no PAFs")
-    if runtime == "openvino":
-        return _openvino_engine(model, device, weights)
-    return _torch_engine(model, device, weights)
+    if is_export(model):
+        if weights is not None:
+            raise ValueError(f"weights: {model} has its own, expected none")
+        return _exported_engine(source_of(model), runtime, device)
+    if runtime == "auto":
+        from openpaf.fastest import fastest_runtime
+
+        runtime = fastest_runtime(model, device, weights=weights)
+    if runtime == "torch":
+        return _torch_engine(model, device, weights)
+    if device not in (None, "cpu"):
+        raise ValueError(f"device: runtime {runtime!r} runs on 'cpu' only, got {device!r}")
+    if runtime == "onnx":
+        return _onnx_engine(model, weights)
+    return _openvino_engine(model, weights, "bfloat16" if runtime == "openvino-bf16" else "float32")
 
 
 def _torch_engine(
@@ -74,7 +98,7 @@ def _torch_engine(
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: {device!r} cannot be used here ({reason})") from error
     network, row = load_model(model, weights)
-    module = _with_ends(network, row)
+    module = with_ends(network, row)
     # Channels last is a fifth faster on CPUs and what tensor cores want.
     module.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -90,64 +114,117 @@ def _torch_engine(
     return run, row
 
 
-def _openvino_engine(
-    model: str | Path | None, device: str | None, weights: str | Path | None
-) -> tuple[Engine, Weights]:
-    try:
-        import openvino
-    except ImportError as error:
-        raise ValueError(
-            "runtime: 'openvino' is not installed; pip install 'openpaf[openvino]'"
-        ) from error
-    import torch
-
+def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engine, Weights]:
+    own = "onnx" if path.suffix.lower() == ".onnx" else "openvino"
+    if runtime not in ("auto", own):
+        raise ValueError(f"runtime: {path} runs with {own!r}, got {runtime!r}")
     if device not in (None, "cpu"):
-        raise ValueError(f"device: runtime 'openvino' runs on 'cpu' only, got {device!r}")
-    network, row = load_model(model, weights)
-    with warnings.catch_warnings():
-        # OpenVINO reads torch modules by torch.jit.trace, which torch calls deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        converted = openvino.convert_model(
-            _with_ends(network, row), example_input=torch.zeros(1, 3, 64, 64)
+        raise ValueError(f"device: runtime {own!r} runs on 'cpu' only, got {device!r}")
+    if own == "onnx":
+        return _onnx_session(path), read_onnx_note(path)
+    openvino = needed("openvino", "openvino")
+    try:
+        network = openvino.Core().read_model(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error
+    weights, precision = read_openvino_note(network, path)
+    return openvino_engine(network, precision), weights
+
+
+def _onnx_engine(model: str | Path | None, weights: str | Path | None) -> tuple[Engine, Weights]:
+    needed("onnxruntime", "onnx")
+    row, path = locate(model, weights)
+    name = f"{path.stem}-{conversion_key(row, path, 'torch', 'onnxscript')}.onnx"
+    converted = cached_file(name, lambda partial: write_onnx(model, partial, weights=weights))
+    if converted is not None:
+        return _onnx_session(converted), row
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_onnx(model, Path(folder) / name, weights=weights)
+        return _onnx_session(Path(folder) / name), row
+
+
+def _onnx_session(path: Path) -> Engine:
+    onnxruntime = needed("onnxruntime", "onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
         )
-    compiled = openvino.Core().compile_model(
-        converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    )
+    except Exception as error:  # its errors have no common class
+        raise WeightsError(f"{path}: cannot be run by ONNX Runtime ({error})") from error
+    (wanted,) = session.get_inputs()
 
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        _check_size(images, wanted.shape)
+        heatmaps, pafs = session.run(["heatmaps", "pafs"], {wanted.name: images})
+        return heatmaps, pafs
+
+    return run
+
+
+def _openvino_engine(
+    model: str | Path | None, weights: str | Path | None, precision: str
+) -> tuple[Engine, Weights]:
+    openvino = needed("openvino", "openvino")
+    row, path = locate(model, weights)
+    name = f"{path.stem}-{conversion_key(row, path, 'torch', 'openvino')}.xml"
+
+    def write(partial: Path) -> None:
+        write_openvino(openvino_model(model, weights=weights), partial)
+        # The weights go first: who sees the .xml must find them.
+        os.replace(partial.with_suffix(".bin"), partial.with_name(name).with_suffix(".bin"))
+
+    converted = cached_file(name, write)
+    if converted is None:
+        return openvino_engine(openvino_model(model, weights=weights), precision), row
+    return openvino_engine(openvino.Core().read_model(str(converted)), precision), row
+
+
+def openvino_engine(model: Any, precision: str) -> Engine:
+    """An engine of a model in OpenVINO's form.
+
+    Args:
+        model: As OpenVINO holds it.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+    """
+    import openvino
+
+    compiled = openvino.Core().compile_model(
+        model,
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"},
+    )
+    shape = [
+        side.get_length() if side.is_static else None for side in compiled.input(0).partial_shape
+    ]
+
+    def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        _check_size(images, shape)
         result = compiled(images)
         return np.array(result[0]), np.array(result[1])
 
-    return run, row
+    return run
 
 
-def _with_ends(network: nn.Module, row: Weights) -> nn.Module:
-    """The network between what its checkpoint asks for and the conventions of this library.
+def _check_size(images: NDArray[np.float32], wanted: list[Any]) -> None:
+    """Refuse pictures of another size than a file was exported for."""
+    fixed = [side if isinstance(side, int) else None for side in wanted]
+    if any(w is not None and w != n for w, n in zip(fixed[2:], images.shape[2:], strict=True)):
+        raise ValueError(
+            f"image: this model was exported for {fixed[2]} x {fixed[3]} px, "
+            f"got {images.shape[2]} x {images.shape[3]} after resizing; see size="
+        )
 
-    Before it RGB becomes BGR if need be, and is normalised; after it comes only the last stage,
-    its channels in the order of the skeleton.
-    """
-    import torch
-    from torch import Tensor, nn
 
-    order = CHANNEL_ORDERS[row.channel_order] if row.channel_order else None
+def versions(*modules: str) -> list[str]:
+    """The installed versions, as parts of a key of the cache."""
+    return [f"{module} {metadata.version(module)}" for module in modules]
 
-    class WithEnds(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-            if order is not None:
-                pafs = [channel for pair in order.pafs for channel in pair]
-                self.register_buffer("heatmap_order", torch.tensor(order.heatmaps))
-                self.register_buffer("paf_order", torch.tensor(pafs))
 
-        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-            if row.bgr:
-                images = images.flip(1)
-            heatmaps, pafs = self.network((images - row.mean) / row.scale)[-1]
-            if order is not None:
-                heatmaps = heatmaps.index_select(1, self.heatmap_order)
-                pafs = pafs.index_select(1, self.paf_order)
-            return heatmaps, pafs
-
-    return WithEnds().eval()
+def conversion_key(row: Weights, path: Path, *modules: str) -> str:
+    """A key that changes with a model's file, how it is run, and the modules' versions."""
+    return file_key(path, *row.to_metadata().values(), *versions(*modules))

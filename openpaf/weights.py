@@ -292,14 +292,20 @@ def load_model(
     """
     from openpaf.networks import build
 
-    row, path = _locate(model, weights)
+    row, path = locate(model, weights)
     network = build(row.builder, row.skeleton, **row.options)
     load(network, path)
     return network.eval(), row
 
 
-def _locate(model: str | Path | None, weights: str | Path | None) -> tuple[Weights, Path]:
-    """How a model is to be run, and its file."""
+def locate(
+    model: str | Path | None = None, weights: str | Path | None = None
+) -> tuple[Weights, Path]:
+    """How a model is to be run, and its file; the arguments are those of :func:`load_model`.
+
+    Raises:
+        WeightsError: If the file is missing, or does not say how it is to be run.
+    """
     published = PUBLISHED.get(str(model))
     if published is not None:
         row = _as_weights(published)

@@ -15,7 +15,8 @@ import pytest
 import openpaf
 
 HEAVY = {
-    "cv2", "numba", "PIL", "pycocotools", "requests", "safetensors.torch", "scipy", "torch", "tqdm",
+    "av", "cv2", "numba", "PIL", "pycocotools", "requests", "safetensors.torch", "scipy", "torch",
+    "tqdm",
 }  # fmt: skip
 
 
@@ -101,8 +102,8 @@ def test_constraints_cover_every_dependency(
 ) -> None:
     extras = dict(setup_cfg["options.extras_require"])
     assert set(extras) == {
-        "openvino", "onnx", "caffe", "demo", "train", "tensorboard", "test", "benchmarks",
-        "compare", "dev",
+        "openvino", "onnx", "caffe", "video", "export", "demo", "train", "tensorboard", "test",
+        "benchmarks", "compare", "dev",
     }  # fmt: skip
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
     wanted = {re.split(r"[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from openpaf import WeightsError, fastest, runtime
+from openpaf.cache import cached_file
+from openpaf.export import ExportError, export_model
+from openpaf.images import list_images
+from openpaf.networks import build
 from openpaf.runtime import load_engine
+from openpaf.weights import load_model, save
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +38,10 @@ def test_shapes_and_a_batch_is_its_pictures(pictures: np.ndarray) -> None:
         np.testing.assert_allclose(one_pafs[0], pafs[i], atol=1e-4)
 
 
-def test_openvino_says_what_torch_says(pictures: np.ndarray) -> None:
+def test_openvino_says_what_torch_says(small: Path, cache: Path, pictures: np.ndarray) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    torch_fields = load_engine(runtime="torch")[0](pictures)
-    openvino_fields = load_engine(runtime="openvino")[0](pictures)
+    torch_fields = load_engine(str(small), "torch")[0](pictures)
+    openvino_fields = load_engine(str(small), "openvino")[0](pictures)
     for ours, theirs in zip(torch_fields, openvino_fields, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
@@ -48,3 +57,167 @@ def test_a_missing_openvino_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ValueError, match=r"openpaf\[openvino\]"):
         load_engine(runtime="openvino")
+
+
+# Exports: one small model for all, as converting the shipped one takes long
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped network without its refinement stage."""
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    network, weights = load_model()
+    options = {**weights.options, "n_refinement_stages": 0}
+    small = build(weights.builder, weights.skeleton, **options)
+    known = network.state_dict()
+    state = {key: known[key] for key in small.state_dict()}
+    save(state, path, dataclasses.replace(weights, name="small", options=options))
+    return path
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("OPENPAF_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def photos(repo_root: Path) -> list[Path]:
+    return list_images(repo_root / "data" / "photos")[:2]
+
+
+def test_onnx_says_what_torch_says_at_any_size(
+    small: Path, cache: Path, pictures: np.ndarray
+) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    expected, _ = load_engine(str(small), "torch")
+    run, weights = load_engine(str(small), "onnx")
+    assert weights.name == "small"
+    for batch in (pictures, pictures[:1, :, :64, :96]):
+        for ours, theirs in zip(expected(batch), run(batch), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    (converted,) = cache.glob("small-*.onnx")
+    before = converted.stat().st_ino
+    load_engine(str(small), "onnx")  # the second time from the cache
+    assert [path.stat().st_ino for path in cache.glob("small-*.onnx")] == [before]
+
+
+def test_an_exported_file_runs_by_itself(
+    small: Path, cache: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    path = tmp_path / "small.onnx"
+    measured = export_model(
+        str(small), path, to="onnx", size_hw=(128, 192), photos=photos, size=128
+    )
+    assert measured.fields < 1e-4
+    assert measured.n_photos == 2
+    assert measured.n_same == measured.n_people
+    run, weights = load_engine(str(path))
+    assert weights.name == "small"
+    with pytest.raises(ValueError, match="exported for 128 x 192 px, got 64 x 96"):
+        run(np.zeros((1, 3, 64, 96), np.float32))
+    with pytest.raises(ValueError, match="runs with 'onnx', got 'torch'"):
+        load_engine(str(path), "torch")
+
+
+def test_an_export_beyond_the_tolerance_is_refused(
+    small: Path, cache: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    path = tmp_path / "small.xml"
+    arguments: dict[str, Any] = {
+        "to": "openvino", "precision": "bfloat16", "photos": photos, "size": 128,
+    }  # fmt: skip
+    with pytest.raises(ExportError, match=r"more than the tolerance of 1e-09"):
+        export_model(str(small), path, tolerance=1e-9, **arguments)
+    assert not list(tmp_path.iterdir())
+    measured = export_model(str(small), path, **arguments)
+    assert 1e-9 < measured.fields < 0.05
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["small.bin", "small.xml"]
+    assert load_engine(str(path))[1].name == "small"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"to": "tflite"}, "to: expected one of onnx, openvino, got 'tflite'"),
+        ({"precision": "int4"}, "precision: expected one of float32"),
+        ({"precision": "int8"}, "precision: ONNX is written in float32 only"),
+        ({"to": "openvino", "path": "a.xml", "precision": "int8"}, "calibration: int8 needs"),
+        ({"path": "a.xml"}, r"path: expected a name that ends in .onnx, got 'a.xml'"),
+        ({"size_hw": (100, 100)}, "size_hw: expected multiples of 8 px"),
+        ({"photos": []}, "photos: expected at least one"),
+    ],
+)
+def test_bad_exports(changes: dict[str, Any], said: str, photos: list[Path]) -> None:
+    arguments = {"path": "a.onnx", "to": "onnx", "photos": photos, **changes}
+    with pytest.raises(ValueError, match=said):
+        export_model(None, Path(arguments.pop("path")), **arguments)
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.xml"])
+def test_files_that_are_no_exports(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with pytest.raises(WeightsError, match="no such file"):
+        load_engine(str(tmp_path / name))
+    (tmp_path / name).write_text("nonsense")
+    with pytest.raises(WeightsError, match=name):
+        load_engine(str(tmp_path / name))
+
+
+def test_auto_takes_the_fastest_and_remembers(
+    small: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("OPENPAF_RUNTIME", raising=False)
+    monkeypatch.setattr(fastest, "_candidates", lambda device: ["torch", "onnx"])
+    asked = []
+
+    def measured(model: str | None, names: list[str], **_: Any) -> dict[str, float]:
+        asked.append(names)
+        return {"torch": 0.04, "onnx": 0.03}
+
+    monkeypatch.setattr(fastest, "measure", measured)
+    caplog.set_level("INFO")
+    assert fastest.fastest_runtime(str(small)) == "onnx"
+    assert "runtime auto: onnx (torch 40.0 ms, onnx 30.0 ms; measured now)" in caplog.text
+    assert fastest.fastest_runtime(str(small)) == "onnx"
+    assert len(asked) == 1
+    assert fastest.fastest_runtime(str(small), "cuda") == "torch"
+    monkeypatch.setenv("OPENPAF_RUNTIME", "openvino")
+    assert fastest.fastest_runtime(str(small)) == "openvino"
+    monkeypatch.setenv("OPENPAF_RUNTIME", "fast")
+    with pytest.raises(ValueError, match="OPENPAF_RUNTIME: expected one of torch"):
+        fastest.fastest_runtime(str(small))
+
+
+def test_measuring_leaves_out_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(model: str | None, name: str, device: str, **_: Any) -> tuple[Any, None]:
+        if name == "onnx":
+            raise ValueError("not today")
+        value = {"torch": 1.0, "openvino": 1.001, "openvino-bf16": 2.0}[name]
+        return lambda images: (np.full(3, value), np.full(3, value)), None
+
+    monkeypatch.setattr(runtime, "load_engine", load)
+    names = ["torch", "onnx", "openvino", "openvino-bf16"]
+    assert list(fastest.measure(None, names, seconds=0.01)) == ["torch", "openvino"]
+    assert "onnx cannot be used: not today" in caplog.text
+
+
+def test_without_a_cache_it_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path / "file" / "folder"))
+    assert cached_file("a.txt", lambda path: path.write_text("a")) is None
+    assert "the cache cannot be used" in caplog.text
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path / "new"))
+    first = cached_file("a.txt", lambda path: path.write_text("a"))
+    assert first is not None
+    assert first.read_text() == "a"
+    assert cached_file("a.txt", lambda path: path.write_text("b")) == first
+    assert first.read_text() == "a"

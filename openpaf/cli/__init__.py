@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import compare, evaluate, predict, train, weights
+from openpaf.cli import compare, evaluate, export, predict, train, webcam, weights
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 
 OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
@@ -23,6 +23,8 @@ _EPILOG = """\
 examples:
   openpaf predict photo.jpg --output out
   openpaf predict photos/ more/*.png --output out --format coco
+  openpaf predict street.mp4 --output out
+  openpaf webcam
   openpaf train models/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf weights list
@@ -95,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_parser(verbs)
     compare.add_parser(verbs)
     weights.add_parser(verbs)
+    webcam.add_parser(verbs)
+    export.add_parser(verbs)
     return parser
 
 

@@ -91,6 +91,10 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
 
 
 def _suffix(name: str, photo: Path) -> str:
+    from openpaf.video import VIDEO_SUFFIXES
+
+    if photo.suffix.lower() in VIDEO_SUFFIXES:
+        return {"image": ".mp4", "coco": ".jsonl", "openpose": "_keypoints.jsonl"}[name]
     if name == "image":
         return ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
     return {"coco": ".json", "openpose": "_keypoints.json"}[name]

@@ -1,4 +1,4 @@
-"""``openpaf predict``: photos to drawn pictures and JSON files."""
+"""``openpaf predict``: photos and videos to drawn pictures, drawn videos and JSON files."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from openpaf.cli.common import (
     traceback_wanted,
 )
 from openpaf.cli.outputs import FORMATS, Outputs, check_folder, name_outputs, write_picture
+from openpaf.cli.videos import list_videos, predict_video, video_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,9 @@ Finds the people of photos and writes, for each photo, into the output folder:
   NAME.jpg or NAME.png   the photo with its people drawn          (format image)
   NAME.json              COCO's list of results                   (format coco)
   NAME_keypoints.json    OpenPose's list of people                (format openpose)
+and of videos and streams, with an id for each person:
+  NAME.mp4               the video with its people drawn, H.264, with its sound
+  NAME.jsonl, NAME_keypoints.jsonl    a line of JSON for each frame, as it comes
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
 run are replaced, the photos themselves never.
 """
@@ -52,6 +56,8 @@ examples:
   openpaf predict photos/ --output out --format coco,openpose
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
+  openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
+  openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
 
 A file that cannot be read is named on the standard error stream and skipped.
 exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at all; 130 interrupted.
@@ -62,7 +68,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
     parser = verbs.add_parser(
         "predict",
-        help="find the people in photos; write drawn pictures and JSON",
+        help="find the people in photos and videos; write drawn pictures, videos and JSON",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -70,7 +76,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE", type=source_argument, help="file, folder or glob")
+    add(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        type=source_argument,
+        help="file, folder, glob or stream",
+    )
     add("--output", required=True, metavar="DIR", type=path_argument, help="made if missing")
     add(
         "--format",
@@ -90,7 +102,12 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=path_argument,
         help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
     )
-    add("--runtime", default="auto", metavar="R", help="auto, torch or openvino (default: auto)")
+    add(
+        "--runtime",
+        default="auto",
+        metavar="R",
+        help="auto, torch, onnx, openvino or openvino-bf16; auto takes the fastest (default: auto)",
+    )
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add(
         "--size",
@@ -112,6 +129,12 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         default=1,
         help="photos at a time; more use a GPU better (default: 1)",
+    )
+    add(
+        "--no-smoothing",
+        dest="smoothing",
+        action="store_false",
+        help="leave the joints of videos as they are found in each frame",
     )
     add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
 
@@ -142,9 +165,11 @@ class _Job:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is loaded."""
     started = time.perf_counter()
-    photos, missing = _find_photos(arguments.sources)
+    videos, others = list_videos(arguments.sources)
+    photos, missing = _find_photos(others, is_required=not videos)
     folder = check_folder(arguments.output, arguments.sources, arguments.format)
-    outputs = name_outputs(photos, folder, arguments.format)
+    named = [*photos, *map(video_name, videos)]
+    outputs = name_outputs(named, folder, arguments.format)
     job = _Job(
         estimator=_load(arguments),
         formats=arguments.format,
@@ -153,8 +178,17 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for message in missing:
         _skip(job, message)
-    _predict_all(job, photos, outputs, arguments.batch_size)
-    if not job.quiet:
+    _predict_all(job, photos, outputs[: len(photos)], arguments.batch_size)
+    for video, output in zip(videos, outputs[len(photos) :], strict=True):
+        job.skipped += not predict_video(
+            video,
+            output,
+            job.estimator,
+            threshold=job.threshold,
+            smoothing=arguments.smoothing,
+            quiet=job.quiet,
+        )
+    if not job.quiet and photos:
         say(
             f"{counted(job.done, 'photo', 'photos')}, "
             f"{counted(job.people, 'person', 'people')}, {job.skipped} skipped, "
@@ -163,17 +197,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if job.skipped else 0
 
 
-def _find_photos(sources: Sequence[str]) -> tuple[list[Path], list[str]]:
+def _find_photos(
+    sources: Sequence[str], *, is_required: bool = True
+) -> tuple[list[Path], list[str]]:
     """The photos of the sources, and what is wrong with those that give none.
 
     Raises:
-        ValueError: If there is no photo at all.
+        ValueError: If there is no photo at all, and one is required.
     """
     from openpaf.images import list_images
 
     missing: list[str] = []
     photos = list_images(sources, on_error=lambda error: missing.append(one_line(error)))
-    if not photos:
+    if not photos and is_required:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ValueError(f"no photo to read: {missing[0]}{more}")
     return photos, missing

@@ -77,6 +77,10 @@ class TopDownEstimator(PoseEstimator):
         self.network = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def has_fields(self) -> bool:
+        return False
+
     def __call__(self, image: Any) -> Poses:
         """The people of one picture; see :meth:`openpaf.PoseEstimator.__call__`."""
         return self.batch([image])[0]

@@ -1,0 +1,179 @@
+"""Frames per second from decoded to drawn frame: the pipeline, step by step, and the network alone.
+
+    python benchmarks/realtime.py vtest.avi [--runtime auto] [--size 256] [--frames 300]
+
+``vtest.avi`` comes with OpenCV's documentation (Debian: opencv-doc). Frames are decoded before the
+clock starts. Machines that are shared give noisy figures, so the three ways take turns, a few
+frames at a time, and the shares are of medians in one run. Latency is how many frames further the
+source was when a frame came out drawn, measured with a source that delivers at the rate that the
+pipeline reached. ``--minutes`` runs on, in circles, and gives the growth of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from openpaf import Letterbox, PoseEstimator, Tracker, decode
+from openpaf.video import VideoFrame, open_video
+from openpaf.watch import skeletons, watch
+
+
+class Memory:
+    """Decoded frames as a source, again and again, with times that go on."""
+
+    name, is_live, fps, n_frames = "memory", True, None, None
+
+    def __init__(self, images: list[np.ndarray], n: int, pause_s: float = 0.0) -> None:
+        self.images, self.n, self.pause_s = images, n, pause_s
+        self.n_given = 0
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        start = time.perf_counter()
+        for k in range(self.n):
+            # As a camera does: what comes while nobody looks is lost.
+            if self.pause_s:
+                due = int((time.perf_counter() - start) / self.pause_s) + 1
+                time.sleep(max(start + due * self.pause_s - time.perf_counter(), 0))
+                self.n_given = due
+            yield VideoFrame(
+                image=self.images[k % len(self.images)],
+                index=self.n_given if self.pause_s else k,
+                time_s=k / 25,
+                captured_s=time.perf_counter(),
+            )
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, *details: object) -> None: ...
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--minutes", type=float, default=0, help="also watch memory for so long")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with open_video(arguments.video) as video:
+        images = [frame.image for frame in islice(video, arguments.frames)]
+    estimator = PoseEstimator(arguments.model, runtime=arguments.runtime, size=arguments.size)
+    for _ in watch(Memory(images, 20), estimator, tracker=Tracker(), draw=skeletons):
+        pass  # compiles the parser and fills caches
+    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, load "
+          f"{os.getloadavg()[0]:.1f}, {arguments.video.name}, {len(images)} frames, runtime "
+          f"{arguments.runtime}, short side {arguments.size} px")  # fmt: skip
+    pipeline_s = compare(estimator, images)
+    latency(estimator, images, pipeline_s)
+    if arguments.minutes:
+        memory(estimator, images, arguments.minutes)
+
+
+def compare(estimator: PoseEstimator, images: list[np.ndarray], chunk: int = 20) -> float:
+    """Seconds a frame of the three ways, in turns; prints them and returns the pipeline's."""
+    box = Letterbox.fit(images[0].shape[:2], estimator.size)
+    times: dict[str, list[float]] = {}
+    steps: dict[str, list[float]] = {}
+    for start in range(0, len(images) - chunk + 1, chunk):
+        part = images[start : start + chunk]
+        inputs = [box.apply(image)[None] for image in part]
+        began = time.perf_counter()
+        for network_input in inputs:
+            estimator.run(network_input)
+        times.setdefault("network alone", []).append((time.perf_counter() - began) / chunk)
+        times.setdefault("sequential", []).append(sequential(estimator, part, steps) / chunk)
+        began = time.perf_counter()
+        source = Memory(part, chunk)
+        for _ in watch(source, estimator, tracker=Tracker(), draw=skeletons):
+            pass
+        times.setdefault("pipeline", []).append((time.perf_counter() - began) / chunk)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, seconds in medians.items():
+        print(f"{name:14} {1000 * seconds:8.2f} ms a frame  {1 / seconds:7.1f} frames a second  "
+              f"{seconds / medians['network alone']:6.3f} of the network")  # fmt: skip
+    total = sum(statistics.median(values) for values in steps.values())
+    for name, values in steps.items():
+        median = statistics.median(values)
+        print(f"  {name:12} {1000 * median:8.2f} ms  {100 * median / total:5.1f} % of the "
+              "sequential way")  # fmt: skip
+    return medians["pipeline"]
+
+
+def sequential(
+    estimator: PoseEstimator, images: list[np.ndarray], steps: dict[str, list[float]]
+) -> float:
+    """One step after the other; returns the seconds of all, and adds those of each step."""
+    tracker, began = Tracker(), time.perf_counter()
+    for n, image in enumerate(images):
+        marks = [time.perf_counter()]
+
+        def mark(marks: list[float] = marks) -> None:
+            marks.append(time.perf_counter())
+
+        box = Letterbox.fit(image.shape[:2], estimator.size)
+        network_input = box.apply(image)[None]
+        mark()
+        heatmaps, pafs = estimator.run(network_input)
+        mark()
+        fields = estimator._as_fields(heatmaps[0], pafs[0])
+        poses = estimator.result(box.undo(decode(fields, estimator.config)))
+        mark()
+        poses = tracker(poses[poses.person_scores >= 0.1], n / 25)
+        mark()
+        skeletons(image, poses, fields, box)
+        mark()
+        names = ("letterbox", "network", "parser", "tracker", "drawing")
+        for name, a, b in zip(names, marks, marks[1:], strict=False):
+            steps.setdefault(name, []).append(b - a)
+    return time.perf_counter() - began
+
+
+def latency(estimator: PoseEstimator, images: list[np.ndarray], pipeline_s: float) -> None:
+    source = Memory(images, 100, pause_s=pipeline_s)
+    behind, waits = [], []
+    for seen in watch(source, estimator, tracker=Tracker(), draw=skeletons):
+        behind.append((time.perf_counter() - seen.frame.captured_s) / pipeline_s)
+        waits.append(time.perf_counter() - seen.frame.captured_s)
+    print(f"latency        {1000 * statistics.median(waits):8.2f} ms, "
+          f"{statistics.median(behind):.2f} frames (median), "
+          f"{np.percentile(behind, 95):.2f} frames (95 %)")  # fmt: skip
+
+
+def memory(estimator: PoseEstimator, images: list[np.ndarray], minutes: float) -> None:
+    """The slope of a line through the resident memory, after the first tenth of the time."""
+    import psutil
+
+    process, began = psutil.Process(), time.perf_counter()
+    samples: list[tuple[float, float]] = []
+    n = 0
+    source = Memory(images, 10**9)
+    results = watch(source, estimator, tracker=Tracker(), draw=skeletons)
+    for n, _ in enumerate(results, 1):
+        seconds = time.perf_counter() - began
+        if n % 50 == 0 and seconds > 6 * minutes:
+            samples.append((seconds / 60, process.memory_info().rss / 2**20))
+        if seconds > 60 * minutes:
+            break
+    results.close()
+    slope = np.polyfit(*np.array(samples).T, 1)[0]
+    print(f"memory         {samples[-1][1]:8.1f} MiB after {n} frames, {slope:+.3f} MiB a minute")
+
+
+if __name__ == "__main__":
+    main()

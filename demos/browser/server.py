@@ -1,0 +1,215 @@
+"""The server behind the page: a picture comes over a WebSocket, its people go back.
+
+Nothing is stored: a picture lives in memory until its answer is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from aiohttp import WSCloseCode, WSMsgType, web
+from PIL import Image
+
+import openpaf
+
+HERE = Path(__file__).resolve().parent
+FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+KINDS = ("image/jpeg", "image/png", "image/webp")
+CAMERA, PICTURE = 0, 1  # the first byte of a message: whether the frames before it matter
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a client may do.
+
+    Args:
+        max_bytes: Size of a message.
+        max_pixels: Size of a picture.
+        max_clients: Connections at a time; one more is refused.
+        max_errors: Bad messages in a row before the connection is closed.
+        idle_s: A connection without a message for so long is closed.
+    """
+
+    max_bytes: int = 8_000_000
+    max_pixels: int = 24_000_000
+    max_clients: int = 16
+    max_errors: int = 5
+    idle_s: float = 120.0
+
+
+class Server:
+    """Pages and poses for several clients, who share one engine.
+
+    Each client is answered before its next picture is read, and the engine takes clients in the
+    order in which they asked: nobody waits for more than one picture of each of the others.
+
+    Args:
+        estimator: Finds the people.
+        hosts: Names under which the server may be called; requests for others, as a page elsewhere
+            could send them by a name that it points here, are refused. None allows any.
+        limits: What a client may do.
+        min_score: Leave out people whose score is below this.
+    """
+
+    def __init__(
+        self,
+        estimator: Callable[[Any], openpaf.Poses],
+        *,
+        hosts: frozenset[str] | None = frozenset({"localhost", "127.0.0.1", "::1"}),
+        limits: Limits | None = None,
+        min_score: float = 0.2,
+    ) -> None:
+        self.estimator, self.hosts, self.min_score = estimator, hosts, min_score
+        self.limits = limits or Limits()
+        self.clients: set[web.WebSocketResponse] = set()
+        self.n_answered = 0
+        self._turn = asyncio.Lock()  # first come, first served
+        self._engine = ThreadPoolExecutor(1, thread_name_prefix="engine")
+
+    def app(self) -> web.Application:
+        """The application for ``aiohttp.web.run_app``."""
+        app = web.Application(middlewares=[self._guard])
+        for path in FILES:
+            app.router.add_get(path, self._file)
+        app.router.add_get("/poses", self._poses)
+        app.on_shutdown.append(self._stop)
+        return app
+
+    @web.middleware
+    async def _guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """Refuse other sites' pages: the camera's picture is for this page only."""
+        called = urlsplit(f"//{request.host}")
+        if self.hosts is not None and called.hostname not in self.hosts:
+            raise web.HTTPForbidden(text=f"this server is not {request.host}\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise web.HTTPForbidden(text="another site's page may not ask here\n")
+        return await handler(request)
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        response = web.FileResponse(HERE / FILES[request.path])
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' blob: data:; "
+            "frame-ancestors 'none'"
+        )
+        return response
+
+    async def _poses(self, request: web.Request) -> web.StreamResponse:
+        if "Origin" not in request.headers:
+            raise web.HTTPForbidden(text="only a page of this server may ask here\n")
+        if len(self.clients) >= self.limits.max_clients:
+            raise web.HTTPServiceUnavailable(text="too many clients; try again later\n")
+        socket = web.WebSocketResponse(
+            max_msg_size=self.limits.max_bytes, heartbeat=30, compress=False
+        )
+        self.clients.add(socket)
+        try:
+            await socket.prepare(request)
+            await self._serve(socket)
+        except (ConnectionError, TimeoutError):
+            pass  # gone, which is anybody's right
+        finally:
+            self.clients.discard(socket)
+            if not socket.closed and socket.prepared:
+                await socket.close()
+        return socket
+
+    async def _serve(self, socket: web.WebSocketResponse) -> None:
+        """Answer one client, a picture at a time."""
+        tracker, n_errors = openpaf.Tracker(), 0
+        while n_errors < self.limits.max_errors:
+            message = await socket.receive(timeout=self.limits.idle_s)
+            if message.type is WSMsgType.BINARY:
+                try:
+                    await socket.send_json(await self._answer(message.data, tracker))
+                    n_errors = 0
+                    continue
+                except ValueError as error:
+                    said = str(error)
+            elif message.type is WSMsgType.TEXT:
+                said = "expected a picture, got text"
+            else:  # closed, or broken: aiohttp has answered that
+                return
+            n_errors += 1
+            await socket.send_json({"error": said})
+        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many bad messages")
+
+    async def _answer(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            answer = await loop.run_in_executor(self._engine, self._find, data, tracker)
+        self.n_answered += 1
+        return answer
+
+    def _find(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
+        """The people of a message, in the engine's thread."""
+        started = time.perf_counter()
+        if len(data) < 2 or data[0] not in (CAMERA, PICTURE):
+            raise ValueError("expected a byte that says the kind, and a picture")
+        image = self._decode(data[1:])
+        poses = self.estimator(image)
+        poses = poses[poses.person_scores >= self.min_score]
+        if data[0] == CAMERA:
+            poses = tracker(poses, time.perf_counter())
+        return {
+            "width": image.shape[1],
+            "height": image.shape[0],
+            "joints": list(poses.skeleton.joints),
+            "people": as_json(poses),
+            "engine_ms": round(1000 * (time.perf_counter() - started), 1),
+        }
+
+    def _decode(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """A picture as an array; its size is looked at before its pixels are."""
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
+                width, height = image.size
+                if width * height > self.limits.max_pixels:
+                    raise ValueError(
+                        f"the picture has {width} x {height} px, more than "
+                        f"{self.limits.max_pixels / 1e6:g} megapixels"
+                    )
+                return openpaf.read_image(image)
+        except (openpaf.ImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError("not a JPEG, PNG or WebP picture") from error
+
+    async def _stop(self, app: web.Application) -> None:
+        """Say goodbye to everybody."""
+        for socket in set(self.clients):
+            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+        self._engine.shutdown(wait=True, cancel_futures=True)
+
+
+def as_json(poses: openpaf.Poses) -> list[dict[str, Any]]:
+    """People as the page draws them: joints of x, y and score, or null."""
+    return [
+        {
+            "id": None if poses.ids is None else int(poses.ids[n]),
+            "score": round(float(poses.person_scores[n]), 3),
+            "joints": [
+                [round(float(x), 1), round(float(y), 1), round(float(score), 2)]
+                if score > 0
+                else None
+                for (x, y), score in zip(poses.xy[n], poses.scores[n], strict=True)
+            ],
+        }
+        for n in range(len(poses))
+    ]

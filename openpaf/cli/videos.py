@@ -1,0 +1,185 @@
+"""``openpaf predict`` of a video or stream: an mp4 with its people drawn, and JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from openpaf.cli.common import counted, described, report, say, shown
+from openpaf.cli.outputs import Outputs
+
+if TYPE_CHECKING:
+    from openpaf.estimator import PoseEstimator
+    from openpaf.video import Video
+    from openpaf.watch import Seen
+
+
+def predict_video(
+    source: str,
+    output: Outputs,
+    estimator: PoseEstimator,
+    *,
+    threshold: float,
+    smoothing: bool,
+    quiet: bool,
+) -> bool:
+    """Go through one video; what is written stays playable wherever it ends.
+
+    Args:
+        source: File or address.
+        output: What to write: an mp4 for ``"image"``, JSON lines for the other formats.
+        estimator: Finds the people.
+        threshold: Leave out people whose score is below this.
+        smoothing: Whether to smooth joints over time.
+        quiet: Say nothing but errors.
+
+    Returns:
+        Whether it was read to its end without an error. The error is reported.
+
+    Raises:
+        KeyboardInterrupt: If the user stops it; the files are closed before.
+    """
+    from openpaf.errors import VideoError
+    from openpaf.tracking import Tracker, TrackerConfig
+    from openpaf.video import open_video, shown_source
+    from openpaf.watch import skeletons, watch
+
+    logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
+    started, n_frames, people = time.perf_counter(), 0, set[int]()
+    tracker = Tracker() if smoothing else Tracker(TrackerConfig(smoothing=None))
+    draw = skeletons if "image" in output.files else None
+    name = shown(shown_source(source))
+    try:
+        with contextlib.ExitStack() as stack:
+            video = stack.enter_context(open_video(source))
+            writers = _Writers(output, source, video, stack)
+            results = watch(video, estimator, tracker=tracker, draw=draw, min_score=threshold)
+            stack.enter_context(contextlib.closing(results))
+            for seen in _with_bar(results, video, quiet):
+                writers.write(seen)
+                n_frames += 1
+                people.update(() if seen.poses.ids is None else seen.poses.ids.tolist())
+    except (VideoError, OSError, ValueError) as error:
+        message = described(error)
+        report(f"skipped {message if name in message else f'{name}: {message}'}")
+        return False
+    finally:
+        if n_frames and not quiet:
+            seconds = time.perf_counter() - started
+            say(f"{name}: {counted(n_frames, 'frame', 'frames')}, "
+                f"{counted(len(people), 'person', 'people')}, "
+                f"{n_frames / seconds:.1f} frames a second")  # fmt: skip
+    return True
+
+
+def _with_bar(results: Iterator[Seen], video: Video, quiet: bool) -> Iterator[Seen]:
+    from tqdm import tqdm
+
+    hidden = True if quiet else None
+    return iter(
+        tqdm(results, total=video.n_frames, unit="frame", file=sys.stderr, disable=hidden,
+             leave=False)
+    )  # fmt: skip
+
+
+class _Writers:
+    """The files of one video, opened when the first frame is there."""
+
+    def __init__(
+        self, output: Outputs, source: str, video: Video, stack: contextlib.ExitStack
+    ) -> None:
+        self._output, self._source, self._video, self._stack = output, source, video, stack
+        self._lines: dict[str, IO[str]] = {}
+        self._movie: Any = None
+
+    def write(self, seen: Seen) -> None:
+        if not self._lines and self._movie is None:
+            self._open()
+        if self._movie is not None and seen.picture is not None:
+            self._movie.write(seen.picture, seen.frame.time_s)
+        for name, file in self._lines.items():
+            file.write(json.dumps(_line(name, seen)) + "\n")
+            file.flush()  # a line is there as soon as its frame is done
+
+    def _open(self) -> None:
+        from openpaf.video_writer import VideoWriter
+
+        for name, path in self._output.files.items():
+            if name == "image":
+                sound = None if self._video.is_live else self._source
+                movie = VideoWriter(path, fps=self._video.fps, sound=sound)
+                self._movie = self._stack.enter_context(movie)
+            else:
+                file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
+                self._lines[name] = self._stack.enter_context(file)
+
+
+def _line(name: str, seen: Seen) -> dict[str, Any]:
+    """What one line of JSON says of a frame."""
+    from openpaf.formats import poses_to_coco, poses_to_openpose
+
+    height, width = seen.frame.image.shape[:2]
+    row: dict[str, Any] = {
+        "frame": seen.frame.index,
+        "time_s": round(seen.frame.time_s, 4),
+        "size": [width, height],
+    }
+    if name == "coco":
+        return {**row, "people": poses_to_coco(seen.poses, seen.frame.index)}
+    return {**row, **poses_to_openpose(seen.poses)}
+
+
+def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Sources that are videos or streams, and those to take photos from.
+
+    Args:
+        sources: Files, folders, globs and addresses.
+
+    Returns:
+        Videos in order, those of folders and globs included; and the sources that may have photos.
+    """
+    import glob
+
+    from openpaf.video import is_url, is_video
+
+    videos: list[str] = []
+    others: list[str] = []
+    for source in sources:
+        if is_url(source) or (is_video(source) and Path(source).exists()):
+            videos.append(source)
+            continue
+        if is_video(source) and not glob.has_magic(source):
+            videos.append(source)  # missing: reading it says so
+            continue
+        if Path(source).is_dir():
+            inside = sorted(map(str, Path(source).iterdir()))
+        else:
+            inside = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
+        found = [path for path in inside if is_video(path) and not Path(path).name.startswith(".")]
+        videos += found
+        if not found or _has_photos(inside):
+            others.append(source)
+    return list(dict.fromkeys(videos)), others
+
+
+def video_name(source: str) -> Path:
+    """A path whose stem names a video's results; of an address, made from its host and path."""
+    from openpaf.video import is_url, shown_source
+
+    if not is_url(source):
+        return Path(source)
+    address = shown_source(source).split("://", 1)[1].split("?")[0]
+    return Path(re.sub(r"[^A-Za-z0-9-]+", "_", address).strip("_") + ".ts")
+
+
+def _has_photos(paths: Sequence[str]) -> bool:
+    from openpaf.images import IMAGE_SUFFIXES
+
+    return any(Path(path).suffix.lower() in IMAGE_SUFFIXES for path in paths)

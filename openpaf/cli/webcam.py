@@ -1,0 +1,221 @@
+"""``openpaf webcam``: the people before a camera, in a window."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openpaf.cli.common import counted, path_argument, positive_integer, say, score_argument
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from openpaf.watch import Seen
+
+_KEYS = "space pause   s save   v skeletons/heatmaps   f smoothing   q quit"
+_ALTERNATIVE = "the browser demo needs neither: python demos/browser"
+_WINDOW = "openpaf"
+
+_EPILOG = f"""\
+keys in the window: {_KEYS}
+
+examples:
+  openpaf webcam                        the first camera
+  openpaf webcam --camera 1 --size 192  the second one, faster
+  openpaf webcam --camera rtsp://user:password@host/stream
+
+Without a camera or a display: {_ALTERNATIVE}
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "webcam",
+        help="the people before a camera, live in a window",
+        description="Shows the people before a camera with ids, frame rate and latency.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--camera", default="0", metavar="N", help="number or address of the camera (default: 0)")
+    add("--model", metavar="NAME_OR_PATH", help="default: the shipped one")
+    add("--runtime", default="auto", metavar="R", help="as for predict (default: auto)")
+    add("--device", metavar="D", help="cpu, cuda ... (default: a GPU if there is one)")
+    add("--size", type=positive_integer, default=256, metavar="N",
+        help="short side of the network's input in px (default: 256)")  # fmt: skip
+    add("--threshold", type=score_argument, default=0.2, metavar="S",
+        help="leave out people whose score is below this (default: 0.2)")  # fmt: skip
+    add("--output", type=path_argument, default=Path("."), metavar="DIR",
+        help="where key s saves a picture and its JSON (default: here)")  # fmt: skip
+    add("--mirror", action="store_true", help="show the picture as a mirror would")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it; what is missing here is found before the model is loaded."""
+    check_display()
+    from openpaf.estimator import PoseEstimator
+    from openpaf.tracking import Tracker
+    from openpaf.video import open_video
+    from openpaf.watch import watch
+
+    logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
+    camera = arguments.camera
+    with contextlib.ExitStack() as stack:
+        video = stack.enter_context(_opened(open_video, camera))
+        estimator = PoseEstimator(
+            arguments.model,
+            runtime=arguments.runtime,
+            device=arguments.device,
+            size=arguments.size,
+        )
+        view = View(Tracker(), arguments.output, arguments.mirror)
+        results = watch(
+            video,
+            estimator,
+            tracker=view.tracker,
+            draw=view.draw,
+            min_score=arguments.threshold,
+        )
+        stack.enter_context(contextlib.closing(results))
+        _show(results, view)
+    return 0
+
+
+def _opened(open_video: Any, camera: str) -> Any:
+    from openpaf.errors import VideoError
+
+    source: str | int = int(camera) if camera.isascii() and camera.isdecimal() else camera
+    try:
+        return open_video(source)
+    except VideoError as error:
+        raise VideoError(f"{error}; {_ALTERNATIVE}") from error
+
+
+def check_display() -> None:
+    """See that a window can be opened.
+
+    Raises:
+        ValueError: If there is no display, or OpenCV was built without windows.
+    """
+    has_screen = sys.platform != "linux" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not has_screen:
+        raise ValueError(f"webcam: no display here; {_ALTERNATIVE}")
+    import cv2
+
+    lines = [line.split() for line in cv2.getBuildInformation().splitlines()]
+    if ["GUI:", "NONE"] in lines:
+        raise ValueError(
+            "webcam: this build of OpenCV opens no windows; pip uninstall opencv-python-headless, "
+            f"then pip install 'openpaf[demo]'; or {_ALTERNATIVE}"
+        )
+
+
+class View:
+    """What is shown and what the keys change; drawn in one thread, switched in another.
+
+    Args:
+        tracker: Whose smoothing a key switches.
+        folder: Where pictures are saved.
+        is_mirrored: Whether left and right change places on the screen.
+    """
+
+    def __init__(self, tracker: Any, folder: Path, is_mirrored: bool = False) -> None:
+        self.tracker, self.folder, self.is_mirrored = tracker, folder, is_mirrored
+        self.shows_heatmaps = False
+        self.is_paused = False
+        self.n_saved = 0
+        self._times: deque[float] = deque(maxlen=30)
+
+    def draw(self, *arguments: Any) -> NDArray[np.uint8]:
+        """The picture in the chosen view."""
+        from openpaf.watch import heatmaps, skeletons
+
+        return (heatmaps if self.shows_heatmaps else skeletons)(*arguments)
+
+    def picture(self, seen: Seen) -> NDArray[np.uint8]:
+        """What the window shows of a result: the drawing under a line of figures."""
+        import cv2
+        import numpy as np
+
+        assert seen.picture is not None  # watch was asked to draw
+        shown = seen.picture[:, ::-1] if self.is_mirrored else seen.picture
+        canvas = np.ascontiguousarray(shown)
+        text = self.figures(seen)
+        scale = max(canvas.shape[1] / 1300, 0.4)
+        place = (round(12 * scale), round(30 * scale))
+        for color, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+            cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color,
+                        max(1, round(2 * width * scale)), cv2.LINE_AA)  # fmt: skip
+        return canvas
+
+    def figures(self, seen: Seen) -> str:
+        """Frame rate, latency from capture to display, and the number of people."""
+        now = time.perf_counter()
+        self._times.append(now)
+        span = self._times[-1] - self._times[0]
+        rate = (len(self._times) - 1) / span if span > 0 else 0.0
+        latency_ms = 1000 * (now - seen.frame.captured_s)
+        smoothing = "" if self.tracker.smooths else "   smoothing off"
+        people = counted(len(seen.poses), "person", "people")
+        return f"{rate:.0f} fps   {latency_ms:.0f} ms   {people}{smoothing}"
+
+    def press(self, key: int, seen: Seen | None) -> bool:
+        """Do what a key says; False if that is to quit."""
+        if key in (ord("q"), 27):
+            return False
+        if key in (ord("p"), ord(" ")):
+            self.is_paused = not self.is_paused
+            self._times.clear()
+        elif key == ord("v"):
+            self.shows_heatmaps = not self.shows_heatmaps
+        elif key == ord("f"):
+            self.tracker.smooths = not self.tracker.smooths
+        elif key == ord("s") and seen is not None:
+            self.save(seen)
+        return True
+
+    def save(self, seen: Seen) -> None:
+        """Write the drawn picture and its people as JSON."""
+        from openpaf.cli.outputs import write_picture
+        from openpaf.formats import write_poses
+
+        assert seen.picture is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.n_saved += 1
+        stem = f"openpaf-{time.strftime('%Y%m%d-%H%M%S')}-{self.n_saved}"
+        write_picture(seen.picture, self.folder / f"{stem}.png")
+        write_poses(seen.poses, self.folder / f"{stem}.json", image_id=stem)
+        say(f"saved {self.folder / stem}.png and .json")
+
+
+def _show(results: Any, view: View) -> None:
+    """The loop of the window."""
+    import cv2
+
+    say(f"keys in the window: {_KEYS}")
+    cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
+    try:
+        for seen in results:
+            cv2.imshow(_WINDOW, cv2.cvtColor(view.picture(seen), cv2.COLOR_RGB2BGR))
+            while True:
+                goes_on = view.press(cv2.waitKey(30 if view.is_paused else 1) & 0xFF, seen)
+                is_closed = cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1
+                if not goes_on or is_closed:
+                    return
+                if not view.is_paused:
+                    break
+    finally:
+        cv2.destroyAllWindows()

@@ -1,0 +1,43 @@
+"""What stands before and after a network, so that every engine speaks the library's conventions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openpaf.channels import CHANNEL_ORDERS
+from openpaf.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def with_ends(network: nn.Module, row: Weights) -> nn.Module:
+    """The network between what its checkpoint asks for and the conventions of this library.
+
+    Before it RGB becomes BGR if need be, and is normalised; after it comes only the last stage,
+    its channels in the order of the skeleton.
+    """
+    import torch
+    from torch import Tensor, nn
+
+    order = CHANNEL_ORDERS[row.channel_order] if row.channel_order else None
+
+    class WithEnds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            if order is not None:
+                pafs = [channel for pair in order.pafs for channel in pair]
+                self.register_buffer("heatmap_order", torch.tensor(order.heatmaps))
+                self.register_buffer("paf_order", torch.tensor(pafs))
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            if row.bgr:
+                images = images.flip(1)
+            heatmaps, pafs = self.network((images - row.mean) / row.scale)[-1]
+            if order is not None:
+                heatmaps = heatmaps.index_select(1, self.heatmap_order)
+                pafs = pafs.index_select(1, self.paf_order)
+            return heatmaps, pafs
+
+    return WithEnds().eval()

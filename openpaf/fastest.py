@@ -1,0 +1,167 @@
+"""Which engine and precision run a model fastest on this processor: measured once, then known."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openpaf.cache import file_key, read_note, write_note
+from openpaf.weights import locate
+
+_log = logging.getLogger(__name__)
+
+_SIZE_HW = (256, 456)
+_SECONDS = 1.0
+_LARGEST_DIFFERENCE = 0.1
+
+
+def fastest_runtime(
+    model: str | Path | None = None,
+    device: str | None = None,
+    *,
+    weights: str | Path | None = None,
+) -> str:
+    """The runtime for ``runtime="auto"``: torch on a GPU, otherwise what is fastest here.
+
+    All engines that are installed take turns on one picture of 256 x 456 px for about a second;
+    the shortest time of each counts, as other programs can only make it longer. The result is kept
+    in the cache for this file, processor, number of threads and versions. bfloat16 is tried where
+    the processor calculates with it, and refused where its fields differ by more than a tenth of
+    their root mean square. The environment variable ``OPENPAF_RUNTIME`` names one to take instead.
+
+    Args:
+        model: As :func:`openpaf.runtime.load_engine` takes it.
+        device: Likewise; any but None and ``"cpu"`` means torch.
+        weights: Likewise.
+
+    Returns:
+        A runtime that can be had here; which, and the times, are logged.
+
+    Raises:
+        ValueError: If ``OPENPAF_RUNTIME`` is none.
+        WeightsError: If the model is missing or damaged.
+    """
+    from openpaf.runtime import RUNTIMES
+
+    named = os.environ.get("OPENPAF_RUNTIME")
+    if named and named not in RUNTIMES[1:]:
+        raise ValueError(
+            f"OPENPAF_RUNTIME: expected one of {', '.join(RUNTIMES[1:])}, got {named!r}"
+        )
+    if device not in (None, "cpu"):
+        return "torch"
+    if named:
+        return named
+    candidates = _candidates(device)
+    if len(candidates) == 1:
+        return candidates[0]
+    row, path = locate(model, weights)
+    key = file_key(path, *row.to_metadata().values(), *_machine(), *candidates)
+    note = f"fastest-{key}.json"
+    known = read_note(note)
+    if isinstance(known, dict) and known.get("runtime") in candidates:
+        _log.info("runtime auto: %s (%s; measured before)", known["runtime"], known.get("times"))
+        return str(known["runtime"])
+    times = measure(model, candidates, weights=weights)
+    best = min(times, key=lambda name: times[name])
+    said = ", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in times.items())
+    _log.info("runtime auto: %s (%s; measured now)", best, said)
+    write_note(note, {"runtime": best, "times": said})
+    return best
+
+
+def _candidates(device: str | None) -> list[str]:
+    """The runtimes that can be had here."""
+    if device is None:
+        import torch
+
+        if torch.cuda.is_available():
+            return ["torch"]
+    found = ["torch"]
+    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript")):
+        found.append("onnx")
+    if importlib.util.find_spec("openvino"):
+        found.append("openvino")
+        import openvino
+
+        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            found.append("openvino-bf16")
+    return found
+
+
+def _machine() -> list[str]:
+    """What the times depend on, beside the model."""
+    from openpaf.runtime import versions
+
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            facts = [line for line in file if line.startswith(("model name", "flags"))]
+        processor = "".join(facts[:2])
+    except OSError:  # not Linux
+        pass
+    installed = [
+        name for name in ("torch", "onnxruntime", "openvino") if importlib.util.find_spec(name)
+    ]
+    return [processor, str(os.cpu_count()), *versions(*installed)]
+
+
+def measure(
+    model: str | Path | None,
+    runtimes: list[str],
+    seconds: float = _SECONDS,
+    *,
+    weights: str | Path | None = None,
+) -> dict[str, float]:
+    """The shortest time of each runtime for one picture, in seconds.
+
+    Args:
+        model: As :func:`openpaf.runtime.load_engine` takes it.
+        runtimes: What to compare; one that fails, or differs too much from the first, is left out.
+        seconds: How long to measure, the loading and conversion apart.
+        weights: As :func:`openpaf.runtime.load_engine` takes them.
+    """
+    from openpaf.runtime import load_engine
+
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (1, 3, _SIZE_HW[0] // 8, _SIZE_HW[1] // 8)).astype(np.float32)
+    picture = np.ascontiguousarray(coarse.repeat(8, axis=2).repeat(8, axis=3))
+    engines: dict[str, Any] = {}
+    expected = None
+    for name in runtimes:
+        try:
+            engine = load_engine(model, name, "cpu", weights=weights)[0]
+            fields = engine(picture)  # the first call prepares much
+        except (ValueError, RuntimeError) as error:
+            if name == "torch":
+                raise
+            _log.warning("runtime %s cannot be used: %s", name, error)
+            continue
+        expected = fields if expected is None else expected
+        if difference(expected, fields) > _LARGEST_DIFFERENCE:
+            _log.warning("runtime %s is not used: its fields differ from torch's", name)
+            continue
+        engines[name] = engine
+    times = dict.fromkeys(engines, float("inf"))
+    end, rounds = time.perf_counter() + seconds, 0
+    # In turns, so that another program that is busy for a while slows all alike.
+    while time.perf_counter() < end or rounds < 2:
+        for name, engine in engines.items():
+            start = time.perf_counter()
+            engine(picture)
+            times[name] = min(times[name], time.perf_counter() - start)
+        rounds += 1
+    return times
+
+
+def difference(expected: Any, fields: Any) -> float:
+    """Root mean square difference of fields, as a share of the root mean square of the first."""
+    squares = sum(float(((a - b) ** 2).sum()) for a, b in zip(expected, fields, strict=True))
+    return float(np.sqrt(squares / max(sum(float((a**2).sum()) for a in expected), 1e-12)))

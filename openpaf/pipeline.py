@@ -1,0 +1,122 @@
+"""Steps that overlap: each in a thread of its own, frames in order, little in between."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+_END = object()
+_POLL_S = 0.05  # how soon a thread that waits sees that it shall stop
+
+
+class _Failure:
+    """An error on its way to the caller, behind the results that came before it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def overlap(
+    items: Iterable[Any], *steps: Callable[[Any], Any], depth: int = 1
+) -> Generator[Any, None, None]:
+    """Results of a chain of steps, each of which works on another item at the same time.
+
+    While the caller has one result, the last step makes the next, the step before it the one
+    after, and so on. NumPy, OpenCV, the engines and the parser let go of Python's lock, so this
+    uses all cores.
+
+    Args:
+        items: Where the chain begins. They are taken in the thread of the first step, when it has
+            time: of a live source this is the newest frame. Without steps, a thread only reads
+            ahead.
+        steps: Functions of one item; each takes what the one before it returned.
+        depth: How many results may wait between two threads.
+
+    Yields:
+        Results in the order of the items. An error of a step or of ``items`` is raised here,
+        after the results before it. Closing the generator stops all threads.
+    """
+    stop = threading.Event()
+    queues: list[queue.Queue[Any]] = [queue.Queue(depth) for _ in range(max(len(steps), 1))]
+    first = steps[0] if steps else None
+    threads = [_start(_feed, items, first, queues[0], stop)]
+    for n, step in enumerate(steps[1:]):
+        threads.append(_start(_work, queues[n], step, queues[n + 1], stop))
+    try:
+        while True:
+            result = _get(queues[-1], stop)
+            if result is _END:
+                return
+            if isinstance(result, _Failure):
+                raise result.error
+            yield result
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=5)  # a source that hangs does not keep the caller
+
+
+def _start(target: Callable[..., None], *arguments: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, name="openpaf", daemon=True)
+    thread.start()
+    return thread
+
+
+def _feed(
+    items: Iterable[Any],
+    step: Callable[[Any], Any] | None,
+    results: queue.Queue[Any],
+    stop: threading.Event,
+) -> None:
+    iterator: Iterator[Any] | None = None
+    try:
+        iterator = iter(items)
+        for item in iterator:
+            if stop.is_set() or not _put(results, step(item) if step else item, stop):
+                break
+        else:
+            _put(results, _END, stop)
+    except BaseException as error:  # the caller's to see, whatever it is
+        _put(results, _Failure(error), stop)
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            with suppress(Exception):
+                close()
+
+
+def _work(
+    inputs: queue.Queue[Any],
+    step: Callable[[Any], Any],
+    results: queue.Queue[Any],
+    stop: threading.Event,
+) -> None:
+    while True:
+        item = _get(inputs, stop)
+        if item is _END or isinstance(item, _Failure):
+            _put(results, item, stop)
+            return
+        try:
+            result = step(item)
+        except BaseException as error:
+            result = _Failure(error)
+        if not _put(results, result, stop) or isinstance(result, _Failure):
+            return
+
+
+def _get(source: queue.Queue[Any], stop: threading.Event) -> Any:
+    while not stop.is_set():
+        with suppress(queue.Empty):
+            return source.get(timeout=_POLL_S)
+    return _END
+
+
+def _put(target: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        with suppress(queue.Full):
+            target.put(item, timeout=_POLL_S)
+            return True
+    return False

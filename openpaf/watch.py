@@ -1,0 +1,115 @@
+"""People in a video: reading, network, and parser with drawing, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.geometry import Letterbox
+from openpaf.pipeline import overlap
+from openpaf.poses import Poses
+from openpaf.tracking import Tracker
+from openpaf.video import Video, VideoFrame
+
+if TYPE_CHECKING:
+    from openpaf.estimator import PoseEstimator
+    from openpaf.fields import Fields
+
+#: Makes a picture of a frame, its people, the fields they were found in (a detector has none), and
+#: where those lie.
+Draw = Callable[[NDArray[np.uint8], Poses, "Fields | None", Letterbox], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """A frame and who is in it.
+
+    Args:
+        frame: As the video gave it.
+        poses: Its people, with ids if there is a tracker, in px of the frame.
+        picture: RGB uint8 with the people drawn; None if nobody asked for it.
+    """
+
+    frame: VideoFrame
+    poses: Poses
+    picture: NDArray[np.uint8] | None
+
+
+def watch(
+    video: Video,
+    estimator: PoseEstimator,
+    *,
+    tracker: Tracker | None = None,
+    draw: Draw | None = None,
+    min_score: float = 0.1,
+) -> Generator[Seen, None, None]:
+    """The people of every frame of a recording, or of the newest frames of a live source.
+
+    Three threads work at the same time: one reads, one runs the network, and one parses, tracks
+    and draws; whoever iterates shows or writes meanwhile.
+
+    Args:
+        video: As :func:`openpaf.video.open_video` gives it.
+        estimator: Finds the people.
+        tracker: Gives ids and smooths.
+        draw: Makes the picture; see :func:`skeletons`.
+        min_score: Leave out people whose score is below this.
+
+    Yields:
+        Frames in their order.
+    """
+
+    def look(frame: VideoFrame) -> tuple[VideoFrame, Fields | Poses]:
+        if estimator.has_fields:
+            return frame, estimator.fields(frame.image)
+        return frame, estimator(frame.image)
+
+    def understand(looked: tuple[VideoFrame, Fields | Poses]) -> Seen:
+        frame, found = looked
+        image_hw = (frame.image.shape[0], frame.image.shape[1])
+        fields = None if isinstance(found, Poses) else found
+        poses = found if isinstance(found, Poses) else estimator.parse(found, image_hw)
+        poses = poses[poses.person_scores >= min_score]
+        if tracker is not None:
+            poses = tracker(poses, frame.time_s)
+        picture = None
+        if draw is not None:
+            picture = draw(frame.image, poses, fields, Letterbox.fit(image_hw, estimator.size))
+        return Seen(frame=frame, poses=poses, picture=picture)
+
+    # Nothing may wait between a live source and the network: it would be old by then.
+    frames: Any = video if video.is_live else overlap(video)
+    return overlap(frames, look, understand)
+
+
+def skeletons(
+    image: NDArray[np.uint8], poses: Poses, fields: Fields | None, letterbox: Letterbox
+) -> NDArray[np.uint8]:
+    """The skeletons over the picture."""
+    from openpaf.draw import draw_poses
+
+    return draw_poses(image, poses)
+
+
+def heatmaps(
+    image: NDArray[np.uint8], poses: Poses, fields: Fields | None, letterbox: Letterbox
+) -> NDArray[np.uint8]:
+    """The highest heatmap of each cell, in colours, over the darkened picture.
+
+    Where a detector found the people there are none, so the skeletons are drawn.
+    """
+    import cv2
+
+    if fields is None:
+        return skeletons(image, poses, fields, letterbox)
+    height, width = letterbox.resized_hw
+    highest = np.clip(fields.heatmaps[:-1].max(axis=0), 0, 1)  # (h, w) cells
+    enlarged = cv2.resize(highest, letterbox.size_hw[::-1])[:height, :width]
+    shown = cv2.resize(enlarged, image.shape[1::-1])  # (H, W)
+    colors = cv2.applyColorMap((255 * shown).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    dark = cv2.convertScaleAbs(image, alpha=0.5)
+    return np.asarray(cv2.add(dark, cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)))

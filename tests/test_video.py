@@ -1,0 +1,433 @@
+"""Videos: read whole and upright, live sources by their newest frame, written playable."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import openpaf.estimator
+from openpaf import Poses, Skeleton, VideoError
+from openpaf.cli import main
+from openpaf.cli.videos import list_videos, video_name
+from openpaf.cli.webcam import View
+from openpaf.video import VideoFile, is_video, open_video, shown_source
+from openpaf.video_live import LiveVideo
+from openpaf.video_writer import VideoWriter
+from openpaf.watch import heatmaps, skeletons, watch
+
+av = pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
+
+HALVES = np.zeros((48, 64, 3), np.uint8)
+HALVES[:24, :, 0] = 220  # red above
+
+
+def make_video(
+    path: Path, n_frames: int = 10, *, times: list[float] | None = None, sound: str | None = None
+) -> Path:
+    """A video whose frames get brighter, of 10 frames a second if not told otherwise."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream(sound, rate=44100) if sound else None
+        for n in range(n_frames):
+            image = np.full((48, 64, 3), (20 * n + 10) % 250, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if times:
+                frame.pts, frame.time_base = round(1000 * times[n]), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        if audio is not None:
+            write_tone(container, audio, n_frames / 10)
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_tone(container: Any, stream: Any, seconds: float) -> None:
+    for start in range(0, round(44100 * seconds), 1024):
+        wave = np.sin(np.arange(start, start + 1024) / 20)
+        samples = (8000 * wave).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.pts, frame.sample_rate, frame.time_base = start, 44100, Fraction(1, 44100)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def test_every_frame_in_order_with_its_time(tmp_path: Path) -> None:
+    with open_video(make_video(tmp_path / "a.mp4")) as video:
+        assert (video.is_live, video.fps, video.n_frames) == (False, 10, 10)
+        frames = list(video)
+    assert [frame.index for frame in frames] == list(range(10))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(10) / 10, atol=1e-3)
+    brightness = [frame.image.mean() for frame in frames]
+    np.testing.assert_allclose(brightness, 20 * np.arange(10) + 10, atol=4)
+
+
+def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 1.5, 1.6, 4.0]
+    path = make_video(tmp_path / "a.mkv", 5, times=times)
+    with open_video(path) as video:
+        np.testing.assert_allclose([frame.time_s for frame in video], times, atol=2e-3)
+    with open_video(path) as video, VideoWriter(tmp_path / "b.mp4", fps=video.fps) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.time_s)
+    with open_video(tmp_path / "b.mp4") as video:
+        np.testing.assert_allclose([frame.time_s for frame in video], times, atol=2e-3)
+
+
+def test_one_frame_per_second_and_one_frame_at_all(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", 1)
+    with open_video(path) as video:
+        assert len(list(video)) == 1
+    path = make_video(tmp_path / "b.mp4", 3, times=[0.0, 1.0, 2.0])
+    with open_video(path) as video:
+        assert [round(frame.time_s) for frame in video] == [0, 1, 2]
+
+
+def test_rotation_is_applied(tmp_path: Path) -> None:
+    """A phone held upright: the display matrix says to turn the picture clockwise."""
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, fps=10) as writer:
+        for n in range(3):
+            writer.write(HALVES, n / 10)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40  # version, times, id, duration, layer and volume before
+    quarter = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
+    data[matrix : matrix + 36] = b"".join(
+        value.to_bytes(4, "big", signed=True) for value in quarter
+    )
+    path.write_bytes(data)
+    with open_video(path) as video:
+        image = next(iter(video)).image
+    assert image.shape == (64, 48, 3)
+    assert image[:, 40, 0].mean() > 150  # what was above is right now
+    assert image[:, 8, 0].mean() < 80
+
+
+# What is wrong with some
+
+
+def test_a_truncated_video_gives_the_frames_it_has(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", 40)
+    data = path.read_bytes()
+    path.write_bytes(data[: (data.index(b"movi") + data.index(b"idx1")) // 2])
+    with open_video(path) as video:
+        assert 5 < len(list(video)) < 40
+
+
+def test_damaged_frames_are_left_out(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", 40)
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    middle = range(len(data) // 3, len(data) // 2)
+    for n in middle:
+        data[n] = rng.integers(256)
+    path.write_bytes(data)
+    with open_video(path) as video:
+        frames = list(video)
+    assert len(frames) > 5
+    assert np.all(np.diff([frame.time_s for frame in frames]) > 0)
+
+
+def test_what_is_no_video_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video\n" * 50)
+    whole = make_video(tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "half.mp4").write_bytes(whole[:200])
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        write_tone(container, container.add_stream("aac", rate=44100), 0.5)
+    said = {
+        "missing.mp4": "no such file",
+        "empty.mp4": "the file is empty",
+        "text.mp4": "cannot be opened as a video",
+        "half.mp4": "cannot be opened as a video",
+        "sound.mp4": "has no stream of pictures",
+        ".": "a folder, not a video",
+    }
+    for name, reason in said.items():
+        with pytest.raises(VideoError, match=reason):
+            open_video(tmp_path / name)
+    with pytest.raises(VideoError, match="no frame of it can be read"):
+        make_headless(tmp_path / "none.avi")
+
+
+def make_headless(path: Path) -> None:
+    """A video with a header and no frame."""
+    data = make_video(path, 10).read_bytes()
+    path.write_bytes(data[: data.index(b"movi") + 4])
+    with VideoFile(path) as video:
+        list(video)
+
+
+def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ValueError, match=r"openpaf\[video\]"):
+        open_video(tmp_path / "a.mp4")
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown_source("rtsp://me:secret@host/live") == "rtsp://host/live"
+    assert video_name("rtsp://me:secret@host:554/live?x=1") == Path("host_554_live.ts")
+
+
+# Writing
+
+
+def test_what_is_written_plays_in_browsers(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4", 20, sound="aac")
+    with VideoWriter(tmp_path / "b.mp4", fps=10, sound=str(source)) as writer:
+        for n in range(20):
+            writer.write(np.full((49, 63, 3), 100, np.uint8), n / 10)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.mp4", "b.mp4"]
+    data = (tmp_path / "b.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # faststart
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (video.width, video.height, video.frames) == (62, 48, 20)
+        assert audio.codec_context.name == "aac"
+        sound = [packet for packet in container.demux(audio) if packet.pts is not None]
+        assert float(sound[-1].pts * sound[-1].time_base) == pytest.approx(2.0, abs=0.1)
+
+
+def test_sound_that_mp4_cannot_hold_becomes_aac(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mkv", 10, sound="pcm_s16le")
+    with VideoWriter(tmp_path / "b.mp4", fps=10, sound=str(source)) as writer:
+        for n in range(5):
+            writer.write(HALVES, n / 10)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples / 44100 == pytest.approx(0.5, abs=0.1)  # no longer than the pictures
+
+
+def test_a_changing_size_fits_into_the_first(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", fps=10) as writer:
+        for n, shape in enumerate([(48, 64), (96, 64), (10, 300), (48, 64)]):
+            writer.write(np.full((*shape, 3), 200, np.uint8), n / 10)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert {frame.image.shape for frame in video} == {(48, 64, 3)}
+
+
+def test_an_interruption_leaves_a_playable_file(tmp_path: Path) -> None:
+    def write() -> None:
+        with VideoWriter(tmp_path / "a.mp4", fps=10) as writer:
+            for n in range(5):
+                writer.write(HALVES, n / 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len(list(video)) == 5
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        VideoWriter(tmp_path / "missing" / "a.mp4").write(HALVES, 0.0)
+    with VideoWriter(tmp_path / "none.mp4"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+# Live sources
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((8, 8, 3), value, np.uint8)
+
+
+def test_the_newest_frame_and_never_one_twice() -> None:
+    go_on, finish = threading.Event(), threading.Event()
+
+    def capture() -> Iterator[np.ndarray]:
+        yield picture(0)
+        go_on.wait(20)
+        for value in range(1, 6):
+            yield picture(value)
+        finish.wait(20)
+
+    with LiveVideo("camera", capture) as video:
+        frames = iter(video)
+        assert next(frames).image[0, 0, 0] == 0
+        go_on.set()
+        while video.n_grabbed < 6:
+            time.sleep(0.01)
+        frame = next(frames)
+        assert frame.image[0, 0, 0] == 5
+        assert frame.index == 1
+        finish.set()
+
+
+def test_reconnects_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
+    opened = []
+
+    def capture() -> Iterator[np.ndarray]:
+        opened.append(time.monotonic())
+        if len(opened) in (2, 3):
+            raise VideoError("camera: lost")
+        yield picture(len(opened))
+
+    with LiveVideo("camera", capture, first_pause_s=0.05) as video:
+        values = [int(frame.image[0, 0, 0]) for frame, _ in zip(video, range(2), strict=False)]
+    assert values == [1, 4]
+    pauses = [record.args[-1] for record in caplog.records if "trying again" in record.message]
+    assert pauses[:3] == [0.05, 0.1, 0.2]
+
+
+def test_a_source_that_never_works_is_an_error_at_once() -> None:
+    def capture() -> Iterator[np.ndarray]:
+        raise VideoError("camera 9: not there, or taken by another program")
+        yield picture(0)
+
+    with pytest.raises(VideoError, match="camera 9: not there"):
+        LiveVideo("camera 9", capture)
+
+
+def test_a_stalled_stream_is_given_up() -> None:
+    stop = threading.Event()
+
+    def capture() -> Iterator[np.ndarray]:
+        yield picture(0)
+        stop.wait(20)
+
+    with LiveVideo("stream", capture, give_up_s=0.3) as video:
+        frames = iter(video)
+        next(frames)
+        with pytest.raises(VideoError, match=r"stream: no frame for 0\.3 s"):
+            next(frames)
+        stop.set()
+
+
+def test_no_camera_is_one_line_with_the_alternative(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "openpaf", "webcam", "--camera", "77"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(Path(openpaf.__file__).parent.parent)},
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "demos/browser" in result.stderr
+
+
+# The command
+
+
+class Finder:
+    """Finds one person in the middle of every frame."""
+
+    size = 64
+    has_fields = True
+
+    def __init__(self, model: Any = None, **options: Any) -> None: ...
+
+    def fields(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+        offsets = np.linspace(-10, 10, 17)[:, None] * [0.5, 1.0]
+        xy = np.array(image_hw[::-1]) / 2 + offsets
+        return Poses.from_keypoints(
+            np.concatenate([xy, np.ones((17, 1))], axis=1)[None], Skeleton.COCO17
+        )
+
+
+@pytest.fixture
+def finder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Finder)
+
+
+def test_predict_a_video(finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = make_video(tmp_path / "a.avi"), tmp_path / "out"
+    assert main(["predict", str(source), "--output", str(out), "--format", "image,coco"]) == 0
+    assert "a.avi: 10 frames, 1 person" in capsys.readouterr().out
+    assert [path.name for path in sorted(out.iterdir())] == ["a.jsonl", "a.mp4"]
+    rows = [json.loads(line) for line in (out / "a.jsonl").read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(10))
+    assert {person["track_id"] for row in rows for person in row["people"]} == {1}
+    assert rows[5]["time_s"] == pytest.approx(0.5)
+    with open_video(out / "a.mp4") as video:
+        assert len(list(video)) == 10
+
+
+def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4")
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    assert list_videos([str(tmp_path)]) == ([str(tmp_path / "a.mp4")], [str(tmp_path)])
+    (tmp_path / "b.png").unlink()
+    assert list_videos([str(tmp_path / "*.mp4")]) == ([str(tmp_path / "a.mp4")], [])
+    assert is_video("rtsp://host/x")
+    assert not is_video(tmp_path)
+
+
+def test_a_bad_video_is_skipped(
+    finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.mp4").write_text("no")
+    good = make_video(tmp_path / "good.mp4", 3)
+    arguments = ["predict", str(tmp_path / "bad.mp4"), str(tmp_path / "no.mp4"), str(good)]
+    assert main([*arguments, "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == 2
+    assert "good.mp4: 3 frames" in said.out
+
+
+def test_keys_of_the_window(tmp_path: Path) -> None:
+    from openpaf import Tracker
+    from openpaf.video import VideoFrame
+    from openpaf.watch import Seen
+
+    image = np.zeros((60, 80, 3), np.uint8)
+    frame = VideoFrame(image=image, index=0, time_s=0.0, captured_s=time.perf_counter())
+    seen = Seen(frame=frame, poses=Finder().parse(image, (60, 80)), picture=image.copy())
+    view = View(Tracker(), tmp_path)
+    assert not view.press(ord("q"), seen)
+    assert view.press(ord("p"), seen)
+    assert view.is_paused
+    view.press(ord("f"), seen)
+    assert not view.tracker.smooths
+    view.press(ord("v"), seen)
+    assert view.shows_heatmaps
+    view.press(ord("s"), seen)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png"]
+    assert "1 person" in view.figures(seen)
+    assert view.picture(seen).max() == 255  # the line of figures
+
+
+class Detector(Finder):
+    """Finds the same person without fields, as Mask R-CNN does."""
+
+    has_fields = False
+
+    def fields(self, image: np.ndarray) -> np.ndarray:
+        raise AssertionError("a detector has none")
+
+    def __call__(self, image: np.ndarray) -> Poses:
+        return self.parse(image, (image.shape[0], image.shape[1]))
+
+
+def test_a_detector_watches_videos_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    make_video(path)
+    for draw in (skeletons, heatmaps):
+        detector: Any = Detector()
+        seen = list(watch(open_video(path), detector, draw=draw))
+        with open_video(path) as video:
+            expected = [detector(frame.image).xy for frame in video]
+        assert len(seen) == len(expected) > 0
+        for one, xy in zip(seen, expected, strict=True):
+            np.testing.assert_array_equal(one.poses.xy, xy)
+            assert one.picture is not None
+            assert (one.picture != one.frame.image).any()
