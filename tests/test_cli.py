@@ -565,3 +565,16 @@ def test_a_bar_on_a_terminal_only(tmp_path: Path) -> None:
     assert b"0/2" in shown
     lines = shown.replace(b"\r\n", b"\n").replace(b"\r", b"\n").splitlines()
     assert b"in/1.png: 0 people" in lines  # alone on its line: the bar was out of the way
+
+
+def test_benchmark_times_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    arguments = ["benchmark", str(tmp_path), "--size", "64", "--repeats", "1"]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "runtime torch" in lines[0]  # what conftest.py makes of auto
+    assert "1 photo, 0 people" in lines[0]
+    steps = ["network", "peaks", "limbs", "matching", "people", "total"]
+    assert [line.split()[0] for line in lines[1:]] == steps
+    assert main([*arguments, "--runtime", "tpu"]) == 2
+    assert capsys.readouterr().err.startswith("openpaf: runtime: expected one of")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import compare, evaluate, export, predict, train, webcam, weights
+from openpaf.cli import benchmark, compare, evaluate, export, predict, train, webcam, weights
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 
 OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
     train.add_parser(verbs)
+    benchmark.add_parser(verbs)
     evaluate.add_parser(verbs)
     compare.add_parser(verbs)
     weights.add_parser(verbs)
