@@ -27,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--model", action="append", help="default: every shipped model")
     parser.add_argument("--size", type=int, action="append", help="default: 368 and 256")
-    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--runtime", default="torch")
     parser.add_argument(
         "--holdout", type=int, nargs=2, metavar=("R", "N"),
         help="only every N-th photo of the file, from number R on: a run's held-out split",

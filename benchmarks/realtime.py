@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from openpaf import Letterbox, PoseEstimator, Tracker, decode
+from openpaf.fastest import chosen_runtime
 from openpaf.video import VideoFrame, open_video
 from openpaf.watch import skeletons, watch
 
@@ -73,6 +74,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with open_video(arguments.video) as video:
         images = [frame.image for frame in islice(video, arguments.frames)]
+    arguments.runtime = chosen_runtime(arguments.model, arguments.runtime)
     estimator = PoseEstimator(arguments.model, runtime=arguments.runtime, size=arguments.size)
     for _ in watch(Memory(images, 20), estimator, tracker=Tracker(), draw=skeletons):
         pass  # compiles the parser and fills caches

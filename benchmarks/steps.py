@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import openpaf
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
+from openpaf.fastest import chosen_runtime
 from openpaf.images import list_images, read_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=368)
     parser.add_argument("--repeat", type=int, default=7)
     arguments = parser.parse_args()
+    arguments.runtime = chosen_runtime(arguments.model, arguments.runtime)
     estimator = openpaf.PoseEstimator(
         arguments.model, runtime=arguments.runtime, size=arguments.size
     )

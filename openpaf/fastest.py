@@ -22,6 +22,37 @@ _SECONDS = 1.0
 _LARGEST_DIFFERENCE = 0.1
 
 
+def chosen_runtime(
+    model: str | Path | None,
+    runtime: str,
+    device: str | None = None,
+    *,
+    weights: str | Path | None = None,
+) -> str:
+    """The runtime that a model runs in: what ``"auto"`` means here, any other as it is.
+
+    Args:
+        model: As :class:`openpaf.PoseEstimator` takes it.
+        runtime: Likewise.
+        device: Likewise.
+        weights: Likewise.
+
+    Raises:
+        ValueError: If ``OPENPAF_RUNTIME`` is none.
+        WeightsError: If the model is missing or damaged.
+    """
+    from openpaf.conversion import FORMATS, is_export
+    from openpaf.estimator import is_detector
+
+    if runtime != "auto":
+        return runtime
+    if is_export(model):
+        return next(name for name, end in FORMATS.items() if str(model).lower().endswith(end))
+    if is_detector(model or weights):
+        return "torch"
+    return fastest_runtime(model, device, weights=weights)
+
+
 def fastest_runtime(
     model: str | Path | None = None,
     device: str | None = None,

@@ -221,3 +221,13 @@ def test_without_a_cache_it_still_works(
     assert first.read_text() == "a"
     assert cached_file("a.txt", lambda path: path.write_text("b")) == first
     assert first.read_text() == "a"
+
+
+def test_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENPAF_RUNTIME", "openvino")
+    assert fastest.chosen_runtime(None, "onnx") == "onnx"
+    assert fastest.chosen_runtime(None, "auto") == "openvino"
+    assert fastest.chosen_runtime("a.onnx", "auto") == "onnx"
+    assert fastest.chosen_runtime("a.xml", "auto") == "openvino"
+    monkeypatch.setenv("OPENPAF_RUNTIME", "onnx")
+    assert fastest.chosen_runtime("keypointrcnn-coco17", "auto") == "torch"  # a detector

@@ -52,10 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.estimator import PoseEstimator
     from openpaf.evaluation.steps import median_times, run_in_steps
+    from openpaf.fastest import chosen_runtime
     from openpaf.images import list_images, read_image
 
     pictures = [read_image(path) for path in list_images(arguments.sources)]
-    runtime = _runtime(arguments)
+    runtime = chosen_runtime(
+        arguments.model, arguments.runtime, arguments.device, weights=arguments.weights
+    )
     estimator = PoseEstimator(
         arguments.model,
         weights=arguments.weights,
@@ -80,16 +83,3 @@ def run(arguments: argparse.Namespace) -> int:
     for step, ms in medians.items():
         say(f"{step:10} {ms:10.3f} ms {ms / medians['network']:9.4f} of the network")
     return 0
-
-
-def _runtime(arguments: argparse.Namespace) -> str:
-    """The runtime by name: what ``auto`` means here is worth knowing."""
-    from openpaf.conversion import is_export
-    from openpaf.estimator import is_detector
-    from openpaf.fastest import fastest_runtime
-
-    if arguments.runtime != "auto" or is_export(arguments.model):
-        return str(arguments.runtime)
-    if is_detector(arguments.model or arguments.weights):
-        return "torch"
-    return fastest_runtime(arguments.model, arguments.device, weights=arguments.weights)

@@ -78,7 +78,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=_named_file,
         help="another system's COCO results; may be given several times",
     )
-    add_run_arguments(parser)
+    add_run_arguments(parser, runtime="auto")  # what one would run
     add(
         "--people",
         type=positive_integer,

@@ -70,7 +70,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=path_argument,
         help="measure this file of COCO results instead of a model",
     )
-    add_run_arguments(parser)
+    add_run_arguments(parser, runtime="torch")  # whose figures are the same everywhere
     add = parser.add_argument
     add(
         "--scales",
@@ -191,8 +191,10 @@ def _check(arguments: argparse.Namespace) -> None:
 def _check_models(arguments: argparse.Namespace) -> None:
     """Find what is wrong with any size before the first is run for an hour."""
     from openpaf.evaluation.settings import check_joints, default_model
+    from openpaf.fastest import chosen_runtime
 
     arguments.model = arguments.model or default_model(arguments.method)
+    arguments.runtime = chosen_runtime(arguments.model, arguments.runtime, arguments.device)
     for size in arguments.size:
         check_joints(_estimator(arguments, size), arguments.model)
 

@@ -52,10 +52,15 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: boo
     add("--allow-missing", action="store_true", help="go on without photos that are not there")
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe how models are run."""
+def add_run_arguments(parser: argparse.ArgumentParser, *, runtime: str) -> None:
+    """Describe how models are run, by default in this runtime."""
     add = parser.add_argument
-    add("--runtime", default="auto", metavar="R", help="auto, torch or openvino (default: auto)")
+    add(
+        "--runtime",
+        default=runtime,
+        metavar="R",
+        help=f"torch, onnx, openvino, openvino-bf16, or auto, the fastest (default: {runtime})",
+    )
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add(
         "--size",

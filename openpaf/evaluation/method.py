@@ -20,6 +20,7 @@ from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.run import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps
+from openpaf.fastest import chosen_runtime
 from openpaf.formats import poses_to_coco, read_json, write_json
 from openpaf.images import read_image
 from openpaf.skeleton import Skeleton
@@ -43,9 +44,8 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     from openpaf.estimator import PoseEstimator
 
     annotations = read_annotations(job["annotations"])
-    estimator = PoseEstimator(
-        job["model"], runtime=job["runtime"], device=job["device"], size=job["size"]
-    )
+    runtime = chosen_runtime(job["model"], job["runtime"], job["device"])
+    estimator = PoseEstimator(job["model"], runtime=runtime, device=job["device"], size=job["size"])
     check_joints(estimator, job["model"])
     bottom_up = method_of(job["model"]) == "paf"
     category = annotations.dataset["categories"][0]["id"]
@@ -66,7 +66,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
             partial.add(image_id, {"rows": rows, "ms": times})
         found = [partial.done[i] for i in job["image_ids"]]
     return {
-        "settings": describe(estimator, job["model"], job["runtime"], job["device"]),
+        "settings": describe(estimator, job["model"], runtime, job["device"]),
         "rows": [row for photo in found for row in photo["rows"]],
         "ms": median_times([photo["ms"] for photo in found]),
         "time_by_people": [
