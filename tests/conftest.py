@@ -16,9 +16,23 @@ REPO_ROOT = Path(__file__).resolve().parents[1]
 # What is fastest depends on the machine and the hour; the golden results are torch's.
 os.environ.setdefault("OPENPAF_RUNTIME", "torch")
 
+# One thread a process: the suite runs in several, and threads that wait for each other on busy
+# cores take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No deadline: the first call of a kernel compiles it, and CI shares its cores.
 hypothesis.settings.register_profile("openpaf", deadline=None)
 hypothesis.settings.load_profile("openpaf")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs on all cores where pytest-xdist is; ``-n 0`` is one process."""
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    option = config.option
+    if whole and getattr(option, "numprocesses", 0) is None and not option.usepdb:
+        option.numprocesses = os.cpu_count() or 1
+        option.dist = "loadfile"
 
 
 def pytest_configure() -> None:

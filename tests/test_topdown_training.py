@@ -209,11 +209,11 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder: Path) -> None:
 
 
 def test_training_learns_to_find_one_person(folder: Path) -> None:
-    config = config_for(folder, steps=60, batch_size=1, learning_rate=3e-3, warmup=5)
+    config = config_for(folder, steps=40, batch_size=1, learning_rate=3e-3, warmup=5)
     train(config)
     rows = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     first, last = rows[0], rows[-1]
-    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert [row["step"] for row in rows] == [20, 40]
     assert last["loss_objectness"] < first["loss_objectness"]
     assert last["loss_keypoint"] < np.log(56 * 56)  # better than chance
     assert {"loss_classifier", "loss_box_reg", "loss_rpn_box_reg", "images_per_s"} <= set(last)

@@ -18,6 +18,7 @@ from openpaf.cli import main
 from openpaf.training import loop
 from openpaf.training.checkpoints import load_checkpoint
 from openpaf.training.config import read_config
+from openpaf.training.dataset import DatasetError
 from openpaf.training.loop import TrainingError, train
 
 HEAD = """\
@@ -54,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
         joints = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(5, 35, 17), np.full(17, 2)])
         annotations.append(
             {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 40, 30],
-             "num_keypoints": 17, "keypoints": joints.ravel().tolist()}
+             "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0}
         )  # fmt: skip
     data = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
     (tmp_path / "people.json").write_text(json.dumps(data))
@@ -319,6 +320,18 @@ def test_the_best_weights_are_in_the_checkpoint(folder: Path) -> None:
     train(read_config(path), max_minutes=0)
     assert weights.exists()
     assert checkpoint(folder, "run")["best_file"] == best or checkpoint(folder, "run")["best"] > 0
+
+
+def test_validation_that_cannot_be_measured_is_refused_before_the_first_step(folder: Path) -> None:
+    data = json.loads((folder / "people.json").read_text())
+    del data["annotations"][2]["area"]
+    (folder / "bare.json").write_text(json.dumps(data))
+    path = config_file(folder)
+    path.write_text(
+        path.read_text() + '[validation]\nannotations = "bare.json"\nimages = "images"\n'
+    )
+    with pytest.raises(DatasetError, match=r"bare.json: validation needs 'area' .* 1 of 4 lack it"):
+        train(read_config(path))
 
 
 # --- bad input, as the command tells it

@@ -24,7 +24,7 @@ from openpaf.topdown.targets import HALF_PX, DetectionBatch, DetectionBatches
 from openpaf.topdown.train_config import TopDownTrainConfig
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from openpaf.training.dataset import load_photo_set
-from openpaf.training.validation import validate
+from openpaf.training.validation import check_validation, validate
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class _Run:
     def __init__(self, config: TopDownTrainConfig) -> None:
         self.config = config
         self.output = Path(config.output)
+        if config.validation is not None:
+            check_validation(config.validation)
         torch.manual_seed(config.seed)
         network = build(config.network, Skeleton.COCO17, **config.options)
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:

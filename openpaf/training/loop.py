@@ -42,7 +42,7 @@ from openpaf.training.sources import (
     make_batches,
     spare_crops,
 )
-from openpaf.training.validation import validate
+from openpaf.training.validation import check_validation, validate
 
 __all__ = ["Run", "TrainingError", "learning_rate", "load_teacher", "make_batches", "train"]
 
@@ -100,6 +100,8 @@ class Run:
         self.checkpoint_file = self.output / "checkpoint.pt"
         self.weights_file = self.output / f"{config.name}.safetensors"
         torch.manual_seed(config.seed)
+        if config.validation is not None:
+            check_validation(config.validation)
         self.maker = make_batches(config)
         self.network = LightweightNetwork(self.skeleton, **network_options(config))
         self.teacher = (

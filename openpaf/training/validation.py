@@ -14,9 +14,30 @@ from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
 from openpaf.poses import Poses
 from openpaf.training.config import SetConfig
+from openpaf.training.dataset import DatasetError, read_json
 from openpaf.training.packing import read_photo
 
 _log = logging.getLogger(__name__)
+
+
+_NEEDED = ("image_id", "area", "bbox", "iscrowd", "keypoints", "num_keypoints")
+
+
+def check_validation(photos: SetConfig) -> None:
+    """See that the COCO figures can be computed, before a run rather than in the middle of it.
+
+    Raises:
+        DatasetError: If the file cannot be read, or annotations lack what the figures need.
+    """
+    path = Path(photos.annotations)
+    rows = read_json(path)["annotations"]
+    for key in _NEEDED:
+        lacking = [row.get("id") for row in rows if key not in row]
+        if lacking:
+            raise DatasetError(
+                f"{path}: validation needs {key!r} in every annotation; {len(lacking)} of "
+                f"{len(rows)} lack it, the first with id {lacking[0]}"
+            )
 
 
 def validate(
