@@ -30,7 +30,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs on all cores where pytest-xdist is; ``-n 0`` is one process."""
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
     option = config.option
-    if whole and getattr(option, "numprocesses", 0) is None and not option.usepdb:
+    if "PYTEST_XDIST_WORKER" in os.environ or not whole or option.usepdb:
+        return  # the processes themselves come here, too
+    if getattr(option, "numprocesses", 0) is None:
         option.numprocesses = os.cpu_count() or 1
         option.dist = "loadfile"
 
