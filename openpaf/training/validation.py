@@ -13,6 +13,7 @@ from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
 from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
 from openpaf.training.dataset import DatasetError, read_json
 from openpaf.training.packing import read_photo
@@ -20,7 +21,7 @@ from openpaf.training.packing import read_photo
 _log = logging.getLogger(__name__)
 
 
-_NEEDED = ("image_id", "area", "bbox", "iscrowd", "keypoints", "num_keypoints")
+_NEEDED = ("image_id", "area", "bbox", "iscrowd")
 
 
 def check_validation(photos: SetConfig) -> None:
@@ -55,6 +56,9 @@ def validate(
         size: Short side of the network's input in px.
     """
     annotations = load_annotations(photos.annotations)
+    for person in annotations.anns.values():  # people with a box alone are neither right nor wrong
+        person.setdefault("keypoints", [0] * 3 * Skeleton.COCO17.n_joints)
+        person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
     # In the file's order, as load_photo_set counts positions.
     ids = [image["id"] for image in annotations.dataset["images"]]
     if photos.holdout is not None:
