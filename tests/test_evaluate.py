@@ -24,6 +24,8 @@ from openpaf.cli import main
 from openpaf.evaluation.annotations import read_annotations, read_results
 from openpaf.evaluation.coco import METRICS, evaluate
 from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
+from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
+from openpaf.evaluation.settings import default_model
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -474,11 +476,31 @@ def test_no_photos_to_run_a_model_on(run: Run) -> None:
     refused(run(images=False), "--images: needed to run a model")
 
 
-def test_mask_rcnn_is_told_to_be_missing_as_long_as_it_does_not_ship(run: Run) -> None:
-    shipped = [row["name"] for row in openpaf.weights.table()]
-    if any(name.startswith("mask-rcnn") for name in shipped):
-        pytest.skip("a model of that kind ships")
+def test_a_method_of_which_no_model_ships(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = openpaf.weights.table()
+    assert {default_model(method) for method in METHODS_OF_MODELS} == {
+        "lightweight-coco17", "mask-rcnn-mobilenet",
+    }  # fmt: skip
+    monkeypatch.setattr(
+        openpaf.weights, "table", lambda: [r for r in rows if "rcnn" not in r["name"]]
+    )
     refused(run("--method", "mask-rcnn"), "method 'mask-rcnn': no such model ships; has: light")
+
+
+def test_a_detector_is_evaluated_like_any_other(shared_dir: Path, tmp_path: Path) -> None:
+    folder = shared_dir / "data" / "coco_val_dev"
+    data = json.loads((folder / "person_keypoints.json").read_text())
+    ids = sorted({row["image_id"] for row in data["annotations"] if row["num_keypoints"] > 12})[:3]
+    status = main([
+        "evaluate", "--annotations", str(folder / "person_keypoints.json"), "--images",
+        str(folder / "images"), "--method", "mask-rcnn", "--size", "256", "--image-ids",
+        *map(str, ids), "--json", str(tmp_path / "f.json"), "--partial", str(tmp_path / "p.jsonl"),
+        "--quiet",
+    ])  # fmt: skip
+    assert status == 0
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert report["settings"]["method"] == "mask-rcnn"
+    assert report["detections"] > 0
 
 
 def test_a_real_model_on_real_photos(shared_dir: Path, tmp_path: Path) -> None:
