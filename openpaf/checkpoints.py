@@ -90,6 +90,8 @@ def _zip_kind(path: Path) -> str:
         raise WeightsError(
             f"{path}: expected a checkpoint, found the beginning of one; it is cut short"
         ) from error
+    except Exception as error:  # a damaged directory of files gives many kinds
+        raise WeightsError(f"{path}: damaged ({_first_line(error)})") from error
     if any("/code/" in name for name in names):
         raise WeightsError(f"{path}: refused: a TorchScript program, which is code, not weights")
     if any(name.endswith("data.pkl") for name in names):
@@ -165,7 +167,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged file
         reason = _first_line(error)
         if "pickle" in reason:
             raise WeightsError(

@@ -283,6 +283,18 @@ def test_damaged_bytes_give_an_error_or_tensors(kind: str, data: st.DataObject) 
     assert all(isinstance(value, torch.Tensor) for value in state.values())
 
 
+@pytest.mark.parametrize("kind", ["pth", "npz"])
+def test_an_archive_whose_names_are_no_text(kind: str, tmp_path: Path) -> None:
+    content = bytearray(written(kind))
+    entry = content.index(b"PK\x01\x02")  # the first of the archive's directory
+    content[entry + 9] |= 0x08  # its name is said to be UTF-8,
+    content[entry + 46] = 0x80  # and is not
+    path = tmp_path / f"damaged.{kind}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"damaged\.{kind}: damaged"):
+        read_state(path)
+
+
 # --- Filling a network
 
 
