@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from openpaf.download import cache_folder
 from openpaf.evaluation.coco import Row
 from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
@@ -96,8 +96,7 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 
 def default_partial_path(settings: Mapping[str, Any]) -> Path:
     """Where the results of an unfinished run wait: a file in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "openpaf" / "evaluate" / f"{settings_key(settings)}.jsonl"
+    return cache_folder() / "evaluate" / f"{settings_key(settings)}.jsonl"
 
 
 def detect_photos(

@@ -23,7 +23,8 @@ from openpaf.topdown.mobilenet import MobileNetV2, load_imagenet
 from openpaf.topdown.targets import HALF_PX, DetectionBatch, DetectionBatches
 from openpaf.topdown.train_config import TopDownTrainConfig
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from openpaf.training.dataset import load_photo_set
+from openpaf.training.optimization import learning_rate
+from openpaf.training.sources import load_set
 from openpaf.training.validation import check_validation, validate
 
 _log = logging.getLogger(__name__)
@@ -228,29 +229,9 @@ class _Run:
             file.write(json.dumps({"step": self.step, **rounded}) + "\n")
 
 
-def learning_rate(config: TopDownTrainConfig, step: int) -> float:
-    """The rate at a step: a linear rise, then half a cosine down to a twentieth."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
-
-
 def _make_batches(config: TopDownTrainConfig, network: MaskRCNN) -> DetectionBatches:
-    sets = [
-        load_photo_set(
-            row.annotations,
-            row.images,
-            name=row.name,
-            weight=row.weight,
-            trusted=row.trusted,
-            min_agreement=row.min_agreement,
-            holdout=row.holdout,
-        )
-        for row in config.sets
-    ]
     return DetectionBatches(
-        sets,
+        [load_set(row) for row in config.sets],
         batch_size=config.batch_size,
         augment=config.augment,
         masks=network.config.masks,

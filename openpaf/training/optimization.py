@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -13,7 +14,18 @@ from openpaf.training.config import TrainConfig
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+class Schedule(Protocol):
+    """What a configuration says of its learning rate."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+
+
+def learning_rate(config: Schedule, step: int) -> float:
     """The rate at a step: a linear rise, then half a cosine down to a twentieth."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup

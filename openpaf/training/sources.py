@@ -30,10 +30,15 @@ def load_sets(config: TrainConfig) -> list[PhotoSet]:
     Raises:
         DatasetError: If a set is missing or without people.
     """
-    return [_load(row) for row in config.sets]
+    return [load_set(row) for row in config.sets]
 
 
-def _load(row: SetConfig) -> PhotoSet:
+def load_set(row: SetConfig) -> PhotoSet:
+    """One photo set of a run.
+
+    Raises:
+        DatasetError: If it is missing or without people.
+    """
     return load_photo_set(
         row.annotations,
         row.images,
