@@ -8,16 +8,14 @@ in either format, joints that the layout lacks (see ``skeleton`` of :func:`write
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from openpaf.json_files import read_json, write_json
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -357,47 +355,3 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        ValueError: If it is not JSON; the message names the file.
-        OSError: If it cannot be read.
-    """
-    raw = Path(path).read_bytes()
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from error
-
-
-def write_json(data: Any, path: str | os.PathLike[str]) -> None:
-    """Write a JSON file, whole or not at all: a reader never sees half a file.
-
-    Args:
-        data: Lists, dictionaries, texts and finite numbers.
-        path: The file; its folder must exist. An existing file is replaced.
-
-    Raises:
-        ValueError: If a number is NaN or infinite.
-        OSError: If the file cannot be written; the message names the path.
-    """
-    text = json.dumps(data, allow_nan=False) + "\n"
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".openpaf-{uuid.uuid4().hex}.tmp")
-    try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout
-            return
-        if target.is_dir():
-            raise IsADirectoryError(21, "Is a directory")
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        # The same kind of error, but about the path that the caller knows.
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -161,7 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
         for partial in partials:
             partial.close()
     if arguments.json:
-        from openpaf.formats import write_json
+        from openpaf.json_files import write_json
 
         write_json({**runs[0], "runs": runs}, arguments.json)
     for partial in partials:
@@ -271,7 +271,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Measure one run, print it, and write its detections and the gallery."""
     from openpaf.evaluation.report import as_text, measure
-    from openpaf.formats import write_json
+    from openpaf.json_files import write_json
 
     settings = {
         **settings,

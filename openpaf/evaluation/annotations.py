@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.evaluation.coco import Row
-from openpaf.formats import read_json
+from openpaf.json_files import read_json
 from openpaf.skeleton import Skeleton
 
 _N_VALUES = 3 * Skeleton.COCO17.n_joints

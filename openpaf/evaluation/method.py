@@ -21,8 +21,9 @@ from openpaf.evaluation.run import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.fastest import chosen_runtime
-from openpaf.formats import poses_to_coco, read_json, write_json
+from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
+from openpaf.json_files import read_json, write_json
 from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
