@@ -295,34 +295,60 @@ def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None
         Teacher(_Everywhere(), S, shared_channels(S), share=0.5)
 
 
-def test_a_run_starts_from_a_wider_network(photo_folder: Path) -> None:
+_CHEAP = {"rank": 16, "hidden_width": 64, "atrous": False}
+
+
+def test_a_run_starts_from_a_larger_network(photo_folder: Path) -> None:
     wide = train(config_for(photo_folder, steps=1))
-    options = {"width": 16, "trunk_widths": (16,) * 12, "teacher": str(wide)}
     config = config_for(
-        photo_folder, output=str(photo_folder / "narrow"), narrow=str(wide), steps=1, **options
+        photo_folder, output=str(photo_folder / "slim"), shrink=str(wide), steps=1, **_CHEAP
     )
     network, row = load_model(train(config))
-    assert row.options["trunk_widths"] == [16] * 12
+    assert {key: row.options[key] for key in _CHEAP} == _CHEAP
     assert network(torch.zeros(1, 3, 64, 64))[-1][1].shape == (1, 2 * S.n_limbs, 8, 8)
     with pytest.raises(ValueError, match="expected one of them, got more"):
         replace(config, init=str(wide))
 
 
-def test_batch_norm_and_hints_go_on_to_the_same_bits(photo_folder: Path) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [{"batch_norm": True, "init": None}, {"feature_steps": 1, "frozen_layers": 5}],
+    ids=["batch_norm", "features"],
+)
+def test_hints_and_what_goes_with_them_go_on_to_the_same_bits(
+    photo_folder: Path, more: dict[str, object]
+) -> None:
     wide = train(config_for(photo_folder, steps=1))
-    options = {"inner_width": 16, "hidden_width": 32, "trunk_widths": (16,) * 12, "steps": 2}
-    options |= {"teacher": str(wide), "hint_weight": 0.5, "batch_norm": True, "init": None}
+    options = {**_CHEAP, "steps": 2, "teacher": str(wide), "hint_weight": 0.5, **more}
     states = []
     for name, minutes in (("straight", None), ("stopped", 0.0)):
         config = config_for(photo_folder, output=str(photo_folder / name), **options)
         path = train(config, max_minutes=minutes)
         if minutes is not None:
             path = train(config)
-        network, row = load_model(path)
-        assert row.options["inner_width"] == 16
-        states.append(network.state_dict())
+        states.append(load_model(path)[0].state_dict())
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_features_come_first_and_frozen_layers_stay(photo_folder: Path) -> None:
+    wide = train(config_for(photo_folder, steps=1))
+    options = {"teacher": str(wide), "hint_weight": 0.5, "feature_steps": 2, "frozen_layers": 7}
+    options |= {"shrink": str(wide), "atrous": False, "steps": 2, "average": 0.0}
+    path = train(config_for(photo_folder, output=str(photo_folder / "slim"), **options))
+    before, after = load_model(wide)[0].state_dict(), load_model(path)[0].state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert any(key.startswith("trunk.7.") for key in moved)
+    assert any(key.startswith("context.") for key in moved)
+    stays = ("initial_stage", "refinement_stages", *(f"trunk.{i}." for i in range(7)))
+    assert not any(key.startswith(stays) for key in moved)
+
+
+def test_features_cannot_come_first_without_a_teacher(photo_folder: Path) -> None:
+    with pytest.raises(ValueError, match="feature_steps: expected >= 0, and a hint_weight"):
+        config_for(photo_folder, feature_steps=5)
+    with pytest.raises(ValueError, match="frozen_layers: expected 0 to 13, got 14"):
+        config_for(photo_folder, frozen_layers=14)
 
 
 def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:

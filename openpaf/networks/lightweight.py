@@ -26,8 +26,23 @@ TRUNK = (
 TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
 
 
-def _conv(n_in: int, n_out: int, size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(n_in, n_out, size, padding=dilation * (size // 2), dilation=dilation)
+def _conv(n_in: int, n_out: int, size: int = 3) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, size, padding=size // 2)
+
+
+def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn.Module:
+    """A 3x3 convolution, or its factors: a 3x3 one to ``rank`` channels and a 1x1 one from them.
+
+    Reference:
+        Zhang et al., Accelerating Very Deep Convolutional Networks for Classification and
+        Detection, TPAMI 2016, section 3.1.
+    """
+    if rank is None:
+        return nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation)
+    return nn.Sequential(
+        nn.Conv2d(n_in, rank, 3, padding=dilation, dilation=dilation, bias=False),
+        nn.Conv2d(rank, n_out, 1),
+    )
 
 
 class SeparableConv(nn.Module):
@@ -56,14 +71,12 @@ class SeparableConv(nn.Module):
 class Context(nn.Module):
     """Narrows the trunk's 512 channels, and widens their view (figure 3 of the reference)."""
 
-    def __init__(self, n_in: int, width: int, inner: int) -> None:
+    def __init__(self, n_in: int, width: int) -> None:
         super().__init__()
         self.align = _conv(n_in, width, 1)
-        self.reduce = _conv(width, inner, 1)
+        self.reduce = _conv(width, width, 1)
         self.separable = nn.Sequential(
-            SeparableConv(inner, inner, activation=nn.ELU),
-            SeparableConv(inner, inner, activation=nn.ELU),
-            SeparableConv(inner, width, activation=nn.ELU),
+            *(SeparableConv(width, width, activation=nn.ELU) for _ in range(3))
         )
         self.out = _conv(width, width)
 
@@ -88,11 +101,11 @@ class Head(nn.Module):
 class RefinementBlock(nn.Module):
     """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
 
-    def __init__(self, n_in: int, width: int, inner: int) -> None:
+    def __init__(self, n_in: int, width: int, rank: int | None) -> None:
         super().__init__()
         self.squeeze = _conv(n_in, width, 1)
-        self.conv = _conv(width, inner)
-        self.dilated = _conv(inner, width, dilation=2)
+        self.conv = conv3x3(width, width, rank)
+        self.dilated = conv3x3(width, width, rank, dilation=2)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = nn.functional.relu(self.squeeze(x))
@@ -121,11 +134,12 @@ class LightweightNetwork(nn.Module):
         skeleton: Its joints and limbs give the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
-        inner_width: Channels between the layers of a block, ``width`` if None.
+        rank: Of the 3x3 convolutions of the stages, which are then two factors each, see
+            :func:`conv3x3`; whole if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
-            has it; else it ends at stride 16, as MobileNet does.
+            has it; else it is strided there, as in MobileNet, and ends at stride 16.
         stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a feature
             pyramid brings its features there; finer than the trunk's end is 4 for the atrous
             trunk, and 4 and 8 for the strided one.
@@ -135,8 +149,8 @@ class LightweightNetwork(nn.Module):
     result, all of them for supervision; h and w are H and W over the stride, rounded up.
 
     Raises:
-        ValueError: If the number of stages is negative, a width below 1, the trunk's widths are not
-            twelve, or the stride is none of those or coarser than the end of the trunk.
+        ValueError: If the number of stages is negative, a width or rank below 1, the trunk's widths
+            are not twelve, or the stride is none of those or coarser than the end of the trunk.
 
     Reference:
         Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
@@ -150,7 +164,7 @@ class LightweightNetwork(nn.Module):
         *,
         n_refinement_stages: int = 1,
         width: int = 128,
-        inner_width: int | None = None,
+        rank: int | None = None,
         hidden_width: int | None = None,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
         atrous: bool = True,
@@ -166,6 +180,8 @@ class LightweightNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
+        if rank is not None and rank < 1:
+            raise ValueError(f"rank: expected at least 1, or None, got {rank}")
         strides = (4, 8) if atrous else (4, 8, 16)
         if stride not in strides:
             raise ValueError(
@@ -173,16 +189,15 @@ class LightweightNetwork(nn.Module):
                 f"atrous={atrous}, got {stride!r}"
             )
         self.trunk, finer = _trunk(trunk_widths, atrous, stride)
-        inner = inner_width or width
-        self.context = Context(trunk_widths[-1], width, inner)
+        self.context = Context(trunk_widths[-1], width)
         # For each layer of the trunk, whether the pyramid reads its output. (A list of those that
         # it reads may be empty, and then TorchScript cannot tell its type.)
         skips = [index for index, _ in finer]
         self.is_kept = [index in skips for index in range(len(self.trunk))]
         self.pyramid = Pyramid(width, [n_channels for _, n_channels in finer])
         initial: list[nn.Module] = []
-        for into, out in ((width, inner), (inner, inner), (inner, width)):
-            initial += [_conv(into, out), nn.ReLU()]
+        for _ in range(3):
+            initial += [conv3x3(width, width, rank), nn.ReLU()]
         self.initial_stage = Stage(
             nn.Sequential(*initial), width, hidden_width or 4 * width, skeleton
         )
@@ -190,8 +205,8 @@ class LightweightNetwork(nn.Module):
         self.refinement_stages = nn.ModuleList(
             Stage(
                 nn.Sequential(
-                    RefinementBlock(width + n_fields, width, inner),
-                    *(RefinementBlock(width, width, inner) for _ in range(4)),
+                    RefinementBlock(width + n_fields, width, rank),
+                    *(RefinementBlock(width, width, rank) for _ in range(4)),
                 ),
                 width,
                 width,
@@ -226,9 +241,11 @@ def _trunk(
     n_in, reached = widths[0], 2
     layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
     last = {}
-    for n_out, (_, step, dilation) in zip(widths[1:], TRUNK, strict=True):
-        if dilation > 1 and not atrous:
-            step, dilation = dilation, 1  # as MobileNet has it
+    for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):
+        if not atrous:
+            # The block before the dilated one is strided, as in MobileNet. Up to the dilated
+            # block, the cells are then every second one of the atrous trunk, to the bit.
+            step, dilation = (2 if TRUNK[i + 1 : i + 2] == ((512, 1, 2),) else step), 1
         layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))
         n_in, reached = n_out, reached * step
         last[reached] = (len(layers) - 1, n_out)

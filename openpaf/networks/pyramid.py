@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -22,7 +23,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, width: int, n_channels: list[int]) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(_Step(width, n) for n in reversed(n_channels))
+        self.steps = nn.ModuleList(PyramidStep(width, n) for n in reversed(n_channels))
 
     def forward(self, x: Tensor, finer: list[Tensor]) -> Tensor:
         for i, step in enumerate(self.steps):
@@ -30,13 +31,23 @@ class Pyramid(nn.Module):
         return x
 
 
-class _Step(nn.Module):
+class PyramidStep(nn.Module):
     """Doubles the grid: repeats each cell, adds the finer features, and smooths their sum."""
 
     def __init__(self, width: int, n_channels: int) -> None:
         super().__init__()
         self.lateral = nn.Conv2d(n_channels, width, 1)
         self.smooth = nn.Conv2d(width, width, 3, padding=1)
+
+    @torch.no_grad()
+    def interpolate(self) -> None:
+        """Let it begin as linear interpolation of what is not negative, without finer features."""
+        for parameter in self.parameters():
+            parameter.zero_()
+        # Cells of both grids coincide at even indices: after each cell is repeated, the mean of
+        # a cell and the next is that cell itself, or lies half way to the next.
+        width = len(self.smooth.weight)
+        self.smooth.weight[range(width), range(width), 1:, 1:] = 0.25
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:
         # Doubled exactly and cropped, not resized to the finer size, so that cells keep their

@@ -25,7 +25,8 @@ def add_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> list[str]:
 
     Args:
         network: Convolutions named ``out`` of modules named ``heatmaps`` or ``pafs`` give fields
-            and are left alone, as is everything that is no convolution.
+            and are left alone, as is what is no convolution, or has no bias: the first of two
+            factors, whose second has one.
         batches: Normalised pictures (B, 3, H, W) from which the first statistics are taken. In
             evaluation the network gives the same as before.
 
@@ -35,7 +36,7 @@ def add_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> list[str]:
     found = {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and not _gives_fields(name)
+        if isinstance(module, nn.Conv2d) and module.bias is not None and not _gives_fields(name)
     }
     statistics = {name: _Statistics(module) for name, module in found.items()}
     for images in batches:

@@ -55,20 +55,25 @@ class TrainConfig:
             lacks fitted by least squares.
         teacher: A teacher for photos whose background is not trusted: ``hpe0001_fp16.npz``, or a
             safetensors file of this library, with the grids and the skeleton of ours.
-        narrow: Weights of a wider network of ours to start from instead; see
-            :mod:`openpaf.training.narrow`.
+        shrink: Weights of a larger network of ours to start from instead; see
+            :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
         hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
             :class:`openpaf.training.hints.Hints`.
+        feature_steps: For so many steps at first, only the features that the stages share are
+            drawn to the teacher's, which is much quicker than a whole step; in one process.
         batch_norm: Whether to train with batch norm, folded away in what is saved; see
             :mod:`openpaf.training.batch_norm`.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
-        inner_width: Channels between the layers of a block, ``width`` if None.
+        rank: Of the 3x3 convolutions of the stages, whole if None; see
+            :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
+        atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
+            back to stride 8 by a pyramid.
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
         steps: Optimiser steps of the whole run.
@@ -77,6 +82,7 @@ class TrainConfig:
         momentum: Of SGD.
         learning_rate: After warm-up; it falls as a half cosine to a twentieth.
         trunk_rate: Factor on it for the trunk; 0 freezes the trunk.
+        frozen_layers: So many layers of the trunk, counted from the picture, do not learn.
         warmup: Steps over which the rate rises.
         weight_decay: Of AdamW, decoupled; of SGD, added to the gradient.
         heatmap_weight: Factor on the heatmaps' error in the loss.
@@ -103,17 +109,19 @@ class TrainConfig:
     skeleton: str = "coco17"
     init: str | None = None
     open_model_zoo: str | None = None
-    narrow: str | None = None
+    shrink: str | None = None
     teacher: str | None = None
     teacher_share: float = 0.0
     hint_weight: float = 0.0
+    feature_steps: int = 0
     batch_norm: bool = False
     fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128
-    inner_width: int | None = None
+    rank: int | None = None
     hidden_width: int | None = None
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
+    atrous: bool = True
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
     steps: int = 1000
@@ -122,6 +130,7 @@ class TrainConfig:
     momentum: float = 0.9
     learning_rate: float = 1e-4
     trunk_rate: float = 1.0
+    frozen_layers: int = 0
     warmup: int = 100
     weight_decay: float = 1e-4
     heatmap_weight: float = 1.0
@@ -161,12 +170,18 @@ class TrainConfig:
         for name in ("average", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)}")
-        if sum(map(bool, (self.init, self.open_model_zoo, self.narrow))) > 1:
-            raise ValueError("init, open_model_zoo, narrow: expected one of them, got more")
+        if sum(map(bool, (self.init, self.open_model_zoo, self.shrink))) > 1:
+            raise ValueError("init, open_model_zoo, shrink: expected one of them, got more")
         if not 0 <= self.teacher_share <= 1:
             raise ValueError(f"teacher_share: expected 0 to 1, got {self.teacher_share}")
         if self.hint_weight < 0 or (self.hint_weight and not self.teacher):
             raise ValueError("hint_weight: expected >= 0, and a teacher that gives the hints")
+        if self.feature_steps < 0 or (self.feature_steps and not self.hint_weight):
+            raise ValueError("feature_steps: expected >= 0, and a hint_weight above 0")
+        if not 0 <= self.frozen_layers <= len(TRUNK_WIDTHS) + 1:
+            raise ValueError(
+                f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
+            )
         object.__setattr__(self, "trunk_widths", tuple(self.trunk_widths))
 
 
@@ -175,9 +190,10 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
     return {
         "n_refinement_stages": config.n_refinement_stages,
         "width": config.width,
-        "inner_width": config.inner_width,
+        "rank": config.rank,
         "hidden_width": config.hidden_width,
         "trunk_widths": list(config.trunk_widths),
+        "atrous": config.atrous,
     }
 
 
@@ -208,7 +224,7 @@ def read_config(path: str | Path) -> TrainConfig:
         raise ValueError(f"{path}: {error}") from error
     paths: dict[str, Any] = {
         name: str(path.parent / getattr(config, name))
-        for name in ("output", "init", "open_model_zoo", "narrow", "teacher")
+        for name in ("output", "init", "open_model_zoo", "shrink", "teacher")
         if getattr(config, name)
     }
     return dataclasses.replace(config, **paths)

@@ -1,8 +1,8 @@
 """Hints: a student's hidden features are drawn to its teacher's, not only its fields.
 
-A narrowed network keeps the width of the features that its stages share, so that they can be
-compared channel for channel. Every part then learns from a target of its own, which takes far
-fewer steps than to learn from the fields alone.
+A network made of a larger one keeps the width of the features that its stages share, so that
+they can be compared channel for channel. Every part then learns from a target of its own, which
+takes far fewer steps than to learn from the fields alone.
 
 Reference:
     Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.
@@ -39,17 +39,19 @@ class Hints:
 
     def loss(self) -> Tensor:
         """Mean squared error of the features of the last calls of both, over their variance."""
-        errors = []
-        for ours, theirs in zip(self._student.kept, self._teacher.kept, strict=True):
-            wanted = theirs.detach().float()
-            error = (ours.float() - wanted).square().mean()
-            errors.append(error / wanted.var().clamp(min=1e-12))
-        return torch.stack(errors).mean()
+        pairs = zip(self._student.kept, self._teacher.kept, strict=True)
+        return torch.stack([hint(ours, theirs) for ours, theirs in pairs]).mean()
+
+
+def hint(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean squared error of features, over the variance of the teacher's."""
+    wanted = theirs.detach().float()
+    return (ours.float() - wanted).square().mean() / wanted.var().clamp(min=1e-12)
 
 
 def _parts(network: LightweightNetwork) -> list[nn.Module]:
     """The modules whose outputs the stages share."""
-    parts: list[nn.Module] = [network.context, network.initial_stage.body]
+    parts: list[nn.Module] = [network.pyramid, network.initial_stage.body]
     for stage in network.refinement_stages:
         parts += list(cast(nn.Sequential, cast(Stage, stage).body).children())
     return parts

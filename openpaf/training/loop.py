@@ -25,7 +25,7 @@ from openpaf.training.checkpoints import (
 from openpaf.training.config import SKELETONS, TrainConfig, network_options
 from openpaf.training.device_batches import make_device_batches
 from openpaf.training.distributed import Processes, join
-from openpaf.training.hints import Hints
+from openpaf.training.hints import Hints, hint
 from openpaf.training.journal import Journal, Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimization import (
@@ -110,6 +110,8 @@ class Run:
             else None
         )
         self.hints = self._hints() if config.hint_weight else None
+        if config.feature_steps and processes.n > 1:
+            raise ValueError(f"feature_steps: expected one process, got {processes.n}")
         self.normed: list[str] = []  # convolutions that have a batch norm while they train
         self.step, self.best, self.bad_steps = 0, -1.0, 0
         self.best_file: bytes | None = None
@@ -214,12 +216,38 @@ class Run:
     def one_step(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from a batch; gives the figures for the log, still on the device."""
         batch = batch.to(self.device)
-        if self.teacher is not None:
-            batch = self.teacher.fill(batch)
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate
         images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+        only_features = self.step < self.config.feature_steps
+        loss, parts = (self._features_loss if only_features else self._loss)(images, batch)
+        norm = self._descend(loss)
+        finite = math.isfinite(norm)
+        self._count_bad_steps(finite)
+        extra = {"gradient": norm} if finite else {"skipped": 1.0}
+        figures = {"rate": rate, **extra}
+        return {
+            **parts,
+            "loss": loss.detach(),
+            **{name: torch.as_tensor(value) for name, value in figures.items()},
+        }
+
+    def _features_loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """How far the features that the stages share are from the teacher's."""
+        assert self.teacher is not None  # the configuration sees to that
+        assert isinstance(self.teacher.network, LightweightNetwork)  # and the hints to that
+        half = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=half):
+            ours = self.network.features(images)
+            theirs = self.teacher.features(batch)
+        loss = hint(ours, theirs)
+        return loss, {"hints": loss.detach()}
+
+    def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the fields of all stages, and of hidden features where there are hints."""
+        if self.teacher is not None:
+            batch = self.teacher.fill(batch)
         half = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=half):
             stages = self.shared(images)
@@ -232,20 +260,21 @@ class Run:
             n_crops=self.config.batch_size / self.processes.n,
         )
         if self.hints is not None:
-            hint = self.hints.loss()
-            loss, parts["hints"] = loss + self.config.hint_weight * hint, hint.detach()
+            hints = self.hints.loss()
+            loss, parts["hints"] = loss + self.config.hint_weight * hints, hints.detach()
+        return loss, parts
+
+    def _descend(self, loss: Tensor) -> float:
+        """A step of the optimiser, if the gradient is finite; the norm of the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-        finite = math.isfinite(float(norm))
-        if finite:
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip))
+        if math.isfinite(norm):
             self.scaler.step(self.optimizer)
             self._move_average()
         self.scaler.update()
-        self._count_bad_steps(finite)
-        extra = {"gradient": norm} if finite else {"skipped": torch.ones_like(norm)}
-        return {**parts, "loss": loss.detach(), "rate": torch.as_tensor(rate), **extra}
+        return norm
 
     def _count_bad_steps(self, finite: bool) -> None:
         """Leave out single bad steps, and stop where there is no end of them."""

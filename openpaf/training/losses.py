@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
 from openpaf.training.batches import Batch
 
@@ -103,10 +105,19 @@ class Teacher:
         self._pafs = torch.tensor([row[:2] for row in channels["pafs"]])
         self._signs = torch.tensor([row[2] for row in channels["pafs"]])
 
+    def _input(self, batch: Batch) -> Tensor:
+        return (batch.images - self.mean) / self.scale
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> Tensor:
+        """What the stages of the teacher, a lightweight network, share: (B, width, h, w)."""
+        features: Tensor = cast(LightweightNetwork, self.network).features(self._input(batch))
+        return features
+
     @torch.no_grad()
     def fill(self, batch: Batch) -> Batch:
         """The batch with the teacher's fields where labels are silent and not to be trusted."""
-        heatmaps, pafs = self.network((batch.images - self.mean) / self.scale)[-1]
+        heatmaps, pafs = self.network(self._input(batch))[-1]
         open_ = ~batch.trusted[:, None, None, None]
 
         target_heatmaps = batch.heatmaps.clone()

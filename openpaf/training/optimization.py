@@ -37,10 +37,12 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     """AdamW or SGD, with a rate of its own for the trunk; a trunk of rate 0 is frozen.
 
     Args:
-        network: Its ``trunk`` is told from the rest.
+        network: Its ``trunk`` is told from the rest, and frozen where the run says so.
         config: The run.
     """
     assert isinstance(network.trunk, nn.Module)  # every family names it so
+    for layer in list(network.trunk.children())[: config.frozen_layers]:
+        layer.requires_grad_(False)
     trunk = list(network.trunk.parameters())
     in_trunk = {id(parameter) for parameter in trunk}
     rest = [p for p in network.parameters() if id(p) not in in_trunk]

@@ -15,8 +15,8 @@ from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
 from openpaf.training.losses import Teacher, own_channels
-from openpaf.training.narrow import narrow
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
+from openpaf.training.shrink import shrink
 
 MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
 #: Steps from here on give crops for what is not training: no run has that many.
@@ -110,13 +110,13 @@ def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: 
         filler = Teacher(zoo, skeleton, shared_channels(skeleton))
         first, last = _BEYOND, _BEYOND + config.fit_batches
         fit_new_limbs(network, zoo, skeleton, lambda: map(filler.fill, maker.stream(first, last)))
-    elif config.narrow:
-        wide, row = weights.load_model(config.narrow)
+    elif config.shrink:
+        wide, row = weights.load_model(config.shrink)
         if not isinstance(wide, LightweightNetwork) or row.skeleton != SKELETONS[config.skeleton]:
             raise WeightsError(
-                f"{config.narrow}: narrow expects a lightweight network of {config.skeleton!r}"
+                f"{config.shrink}: shrink expects a lightweight network of {config.skeleton!r}"
             )
-        narrow(wide, network, torch.cat(spare_crops(maker)))
+        shrink(wide, network, torch.cat(spare_crops(maker)))
 
 
 def _zoo_network(path: str) -> LightweightNetwork:

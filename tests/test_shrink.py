@@ -1,0 +1,137 @@
+"""Cheaper networks from trained ones, without training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from openpaf import Skeleton
+from openpaf.networks import LightweightNetwork
+from openpaf.training.hints import Hints
+from openpaf.training.shrink import keep_most_missed, shrink
+
+_WIDTHS = (8, 8, 12, 12, 16, 16, 24, 24, 24, 24, 24, 24)
+
+
+def _network(seed: int, **options: object) -> LightweightNetwork:
+    torch.manual_seed(seed)
+    options = {"width": 16, "trunk_widths": _WIDTHS, **options}
+    network = LightweightNetwork(Skeleton.COCO17, **options)
+    for parameter in network.parameters():  # so that signals do not die in a random network
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter)
+    return network.eval()
+
+
+def _images(n: int = 3, seed: int = 1) -> Tensor:
+    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def _share_lost(wide: LightweightNetwork, slim: LightweightNetwork) -> float:
+    with torch.no_grad():
+        wanted, got = torch.cat(wide(_images())[-1], 1), torch.cat(slim(_images())[-1], 1)
+    return float((got - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
+
+
+def test_a_network_of_the_same_layers_is_the_same_network() -> None:
+    wide, slim = _network(0), _network(1)
+    shrink(wide, slim, _images())
+    assert _share_lost(wide, slim) == 0
+
+
+def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more() -> None:
+    wide = _network(0)
+    lost = []
+    for rank in (16, 12, 8):
+        slim = _network(1, rank=rank)
+        assert slim.refinement_stages[0].body[0].conv[0].out_channels == rank
+        before = _share_lost(wide, slim)
+        shrink(wide, slim, _images())
+        lost.append(_share_lost(wide, slim))
+        assert lost[-1] < 0.5 * before
+    assert lost[0] < 1e-6
+    assert lost[0] < lost[1] < lost[2]
+
+
+def test_heads_with_fewer_hidden_channels_come_near() -> None:
+    wide, slim = _network(0), _network(1, hidden_width=40)
+    assert slim.initial_stage.heatmaps.hidden.out_channels == 40
+    shrink(wide, slim, _images())
+    with torch.no_grad():
+        wanted, got = (torch.cat(network(_images())[0], 1) for network in (wide, slim))
+    variance = (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean()
+    assert float((got - wanted).square().mean() / variance) < 0.2
+
+
+def test_a_channel_that_says_nothing_new_goes_first_and_the_rest_makes_up_for_it() -> None:
+    x = torch.randn(500, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[:, 4] = 0.5 * x[:, 1]  # a copy
+    matrix = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    matrix[2] = 0  # nobody reads it
+    kept, fitted = keep_most_missed(x.T @ x / 500, matrix, 4)
+    assert 2 not in kept.tolist()
+    assert len({1, 4} & set(kept.tolist())) == 1
+    torch.testing.assert_close(x @ fitted, x @ matrix, atol=0.05, rtol=0)
+
+
+def test_a_strided_trunk_has_every_second_cell_of_the_atrous_one() -> None:
+    wide, slim = _network(0), _network(1, atrous=False)
+    shrink(wide, slim, _images())
+    with torch.no_grad():
+        fine, coarse = wide.trunk[:9](_images()), slim.trunk[:9](_images())
+    assert coarse.shape[2:] == (4, 4)
+    torch.testing.assert_close(fine[:, :, ::2, ::2], coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_the_pyramid_of_a_strided_network_starts_as_linear_interpolation() -> None:
+    wide, slim = _network(0), _network(1, atrous=False)
+    shrink(wide, slim, _images())
+    coarse = torch.arange(5.0).repeat(1, 16, 5, 1)
+    with torch.no_grad():
+        fine = slim.pyramid(coarse, [torch.randn(1, 16, 10, 10)])
+    wanted = torch.tensor([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4])
+    torch.testing.assert_close(fine[0, 3, 4, :9], wanted)
+
+
+def test_a_network_that_is_wider_is_refused() -> None:
+    wider = {"width": 20, "hidden_width": 64, "n_refinement_stages": 0}
+    with pytest.raises(ValueError, match=r"slim: context\.align\.\w+ cannot be made"):
+        shrink(_network(0, n_refinement_stages=0), _network(0, **wider), _images(1))
+    with pytest.raises(ValueError, match="slim: expected at most 64 hidden channels, got 80"):
+        shrink(_network(0), _network(0, hidden_width=80), _images(1))
+
+
+def test_trunk_widths_are_twelve_and_a_rank_is_positive() -> None:
+    with pytest.raises(ValueError, match="trunk_widths: expected 12 numbers"):
+        LightweightNetwork(Skeleton.COCO17, trunk_widths=(8, 8))
+    with pytest.raises(ValueError, match="rank: expected at least 1, or None, got 0"):
+        LightweightNetwork(Skeleton.COCO17, rank=0)
+
+
+def test_hints_compare_hidden_features_and_reach_every_part() -> None:
+    torch.manual_seed(0)
+    student = LightweightNetwork(
+        Skeleton.COCO17, width=16, rank=8, trunk_widths=_WIDTHS, atrous=False
+    )
+    teacher, images = _network(1), _images()
+    hints = Hints(student, teacher)
+    with torch.no_grad():
+        teacher(images)
+    student(images)
+    loss = hints.loss()
+    loss.backward()
+    assert float(loss.detach()) > 0
+    reached = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None}
+    assert reached == {"trunk", "context", "pyramid", "initial_stage", "refinement_stages"}
+    twin = _network(1)
+    same = Hints(twin, teacher)
+    with torch.no_grad():
+        teacher(images)
+    twin(images)
+    assert float(same.loss().detach()) < 1e-9
+
+
+def test_hints_need_features_of_the_same_width() -> None:
+    with pytest.raises(ValueError, match=r"widths \[14, 7\], got \[16, 7\]"):
+        Hints(_network(0, width=14), _network(0))
