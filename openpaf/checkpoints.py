@@ -63,10 +63,11 @@ def _kind(path: Path, start: bytes) -> str:
         raise WeightsError(f"{expected} a Git LFS pointer; the file itself must be fetched")
     if start.startswith(b"PK\x03\x04"):
         return _zip_kind(path)
-    if start[0] == 0x80:  # the opcode that a pickle starts with
-        return "torch"
+    # Before pickle's opcode: the length that the file starts with may have that byte too.
     if len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 27:
         return "safetensors"
+    if start[0] == 0x80:  # the opcode that a pickle starts with
+        return "torch"
     # The tags of a network's name and layers; a text of Caffe's starts with letters.
     if path.suffix == ".caffemodel" or start[:1] in (b"\x0a", b"\x12") or start[:2] == b"\xa2\x06":
         return "caffe"

@@ -214,6 +214,18 @@ def test_caffe_needs_protobuf(tmp_path: Path, monkeypatch: Any) -> None:
     _net_parameter.cache_clear()
 
 
+@pytest.mark.parametrize("low", [0x80, 0x00, 0x38])
+def test_safetensors_of_any_length_of_header(tmp_path: Path, low: int) -> None:
+    """The file starts with that length, whose first byte is that of a pickle for one in 32."""
+    path = tmp_path / "a.safetensors"
+    for padding in range(0, 2048, 8):
+        save_file(STATE, path, {"note": "x" * padding})
+        if path.read_bytes()[0] == low:
+            break
+    assert path.read_bytes()[0] == low
+    assert same(read_state(path))
+
+
 # --- Files that are something else, or not whole
 
 
