@@ -108,6 +108,19 @@ def set_precision(model: Any, precision: str) -> None:
     model.set_rt_info(precision, [_NOTE, "precision"])
 
 
+def set_source(model: Any, sha256: str) -> None:
+    """Note in an OpenVINO model the weights that it is made from."""
+    model.set_rt_info(sha256, [_NOTE, "source"])
+
+
+def read_source(model: Any) -> str | None:
+    """SHA-256 of the weights that an OpenVINO model is made from; None if it does not say."""
+    try:
+        return str(model.get_rt_info([_NOTE, "source"]).astype(str))
+    except RuntimeError:
+        return None
+
+
 def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     """An OpenVINO model with 8-bit integers, whose ranges are those seen in the inputs.
 

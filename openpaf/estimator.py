@@ -37,8 +37,8 @@ class PoseEstimator:
             ONNX or OpenVINO file that ``openpaf export`` wrote; the default model if None.
         weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
             together with ``model="cmu-coco"``.
-        runtime: The engine: ``"auto"``, ``"torch"``, ``"onnx"``, ``"openvino"`` or
-            ``"openvino-bf16"``; see :func:`openpaf.runtime.load_engine`.
+        runtime: The engine: ``"auto"``, ``"torch"``, ``"onnx"``, ``"openvino"``,
+            ``"openvino-bf16"`` or ``"openvino-int8"``; see :func:`openpaf.runtime.load_engine`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         config: Thresholds of the parser.
         size: Short side of the network's input in px; the long side follows. More finds smaller

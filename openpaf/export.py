@@ -17,6 +17,7 @@ from openpaf.conversion import (
     openvino_model,
     quantize,
     set_precision,
+    set_source,
     write_onnx,
     write_openvino,
 )
@@ -25,9 +26,10 @@ from openpaf.errors import OpenpafError
 from openpaf.fastest import difference
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
+from openpaf.hashing import sha256_of
 from openpaf.images import read_image
 from openpaf.runtime import Engine, load_engine
-from openpaf.weights import Weights
+from openpaf.weights import Weights, find
 
 #: Largest difference of fields that an export may have, as a share of their root mean square.
 TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.15}
@@ -104,6 +106,7 @@ def export_model(
                 inputs = [network_input(photo, size, size_hw)[None] for photo in calibration]
                 converted = quantize(converted, inputs)
             set_precision(converted, precision)
+            set_source(converted, sha256_of(find(model)))
             write_openvino(converted, partial)
         measured = compare(model, str(partial), photos, size=size, size_hw=size_hw)
         if not measured.fields <= limit:

@@ -22,6 +22,7 @@ from openpaf.conversion import (
     write_onnx,
     write_openvino,
 )
+from openpaf.eight_bit import read_eight_bit
 from openpaf.ends import with_ends
 from openpaf.errors import WeightsError
 from openpaf.published import PUBLISHED
@@ -30,7 +31,7 @@ from openpaf.weights import Weights, load_model, locate
 #: (B, 3, h, w) float32 RGB 0..255 -> heatmaps (B, K+1, h/8, w/8), pafs (B, 2L, h/8, w/8), float32
 Engine = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
-RUNTIMES = ("auto", "torch", "onnx", "openvino", "openvino-bf16")
+RUNTIMES = ("auto", "torch", "onnx", "openvino", "openvino-bf16", "openvino-int8")
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
@@ -47,9 +48,11 @@ def load_engine(
         model: A name of :func:`openpaf.weights.table`, path of a safetensors file of ours, or of an
             ONNX or OpenVINO file that ``openpaf export`` wrote; the default model if None.
         runtime: ``"torch"``; ``"onnx"``, ONNX Runtime, and ``"openvino"``, each of the extra of
-            that name, on the CPU; ``"openvino-bf16"``, which calculates in bfloat16; or
-            ``"auto"``: a GPU with torch if there is one, else what is fastest here, by a
-            measurement of about a second that is kept (see :mod:`openpaf.fastest`).
+            that name, on the CPU; ``"openvino-bf16"``, which calculates in bfloat16;
+            ``"openvino-int8"``, in 8-bit integers, for models that have a file for it (see
+            :mod:`openpaf.eight_bit`); or ``"auto"``: a GPU with torch if there is one, else what
+            is fastest here, by a measurement of about a second that is kept (see
+            :mod:`openpaf.fastest`).
         device: A torch device such as ``"cpu"`` or ``"cuda:0"``; the first GPU if there is one,
             else the CPU, if None.
         weights: A checkpoint file to take in place of the model's own.
@@ -81,6 +84,10 @@ def load_engine(
         raise ValueError(f"device: runtime {runtime!r} runs on 'cpu' only, got {device!r}")
     if runtime == "onnx":
         return _onnx_engine(model, weights)
+    if runtime == "openvino-int8":
+        if weights is not None:
+            raise ValueError(f"weights: runtime {runtime!r} has its own, expected none")
+        return openvino_engine(read_eight_bit(model), "int8"), locate(model)[0]
     return _openvino_engine(model, weights, "bfloat16" if runtime == "openvino-bf16" else "float32")
 
 

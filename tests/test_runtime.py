@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from openpaf import WeightsError, fastest, runtime
 from openpaf.cache import cached_file
+from openpaf.eight_bit import eight_bit_file
 from openpaf.export import ExportError, export_model
 from openpaf.images import list_images
 from openpaf.networks import build
@@ -206,6 +208,58 @@ def test_measuring_leaves_out_what_is_wrong(
     names = ["torch", "onnx", "openvino", "openvino-bf16"]
     assert list(fastest.measure(None, names, seconds=0.01)) == ["torch", "openvino"]
     assert "onnx cannot be used: not today" in caplog.text
+
+
+def test_8_bit_integers_of_the_shipped_model(pictures: np.ndarray) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    expected, row = load_engine(None, "torch")
+    run, eight_bit_row = load_engine(None, "openvino-int8")
+    assert eight_bit_row == row
+    assert 1e-4 < fastest.difference(expected(pictures), run(pictures)) < 0.3
+
+
+def test_8_bit_integers_need_a_file_of_the_same_weights(
+    small: Path, cache: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with pytest.raises(ValueError, match=r"needs small-int8\.xml and \.bin beside .*, found none"):
+        load_engine(str(small), "openvino-int8")
+    with pytest.raises(ValueError, match="weights: runtime 'openvino-int8' has its own"):
+        load_engine(None, "openvino-int8", weights=small)
+    assert eight_bit_file(small) is None
+    weights = tmp_path / "small.safetensors"
+    shutil.copy(small, weights)
+    path = tmp_path / "small-int8.xml"
+    # What precision the numbers are in does not matter here, and float32 is quickly made.
+    export_model(str(weights), path, to="openvino", photos=photos[:1], size=64)
+    assert eight_bit_file(weights) == path
+    assert load_engine(str(weights), "openvino-int8")[1].name == "small"
+    state = load_model(str(weights))[0].state_dict()
+    state["context.out.bias"] += 1
+    save(state, weights, load_model(str(weights))[1])
+    with pytest.raises(WeightsError, match=r"made from other weights than .* export it again"):
+        load_engine(str(weights), "openvino-int8")
+
+
+def test_auto_tries_8_bit_integers_where_there_are_some(
+    small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    monkeypatch.delenv("OPENPAF_RUNTIME", raising=False)
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path))
+    tried: list[list[str]] = []
+
+    def measure(model: object, runtimes: list[str], **_: object) -> dict[str, float]:
+        tried.append(runtimes)
+        return {name: 1.0 / len(name) for name in runtimes}
+
+    monkeypatch.setattr(fastest, "measure", measure)
+    monkeypatch.setattr(fastest, "_candidates", lambda device: ["torch", "openvino"])
+    assert fastest.fastest_runtime() == "openvino-int8"
+    assert fastest.fastest_runtime() == "openvino-int8"  # from the cache
+    assert fastest.fastest_runtime(str(small)) == "openvino"
+    assert fastest.fastest_runtime(weights=small) == "openvino"
+    assert tried == [["torch", "openvino", "openvino-int8"], ["torch", "openvino"]]
 
 
 def test_without_a_cache_it_still_works(

@@ -94,6 +94,13 @@ def test_the_pyramid_of_a_strided_network_starts_as_linear_interpolation() -> No
     torch.testing.assert_close(fine[0, 3, 4, :9], wanted)
 
 
+def test_a_pyramid_that_is_trained_is_kept() -> None:
+    wide, slim = _network(0, atrous=False), _network(1, atrous=False, rank=8)
+    shrink(wide, slim, _images())
+    kept = zip(wide.pyramid.parameters(), slim.pyramid.parameters(), strict=True)
+    assert all(torch.equal(theirs, ours) for theirs, ours in kept)
+
+
 def test_a_network_that_is_wider_is_refused() -> None:
     wider = {"width": 20, "hidden_width": 64, "n_refinement_stages": 0}
     with pytest.raises(ValueError, match=r"slim: context\.align\.\w+ cannot be made"):

@@ -59,7 +59,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, runtime: str) -> None:
         "--runtime",
         default=runtime,
         metavar="R",
-        help=f"torch, onnx, openvino, openvino-bf16, or auto, the fastest (default: {runtime})",
+        help="torch, onnx, openvino, openvino-bf16, openvino-int8, or auto, the fastest "
+        f"(default: {runtime})",
     )
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add(

@@ -106,7 +106,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "--runtime",
         default="auto",
         metavar="R",
-        help="auto, torch, onnx, openvino or openvino-bf16; auto takes the fastest (default: auto)",
+        help="auto, torch, onnx, openvino, openvino-bf16 or openvino-int8; auto takes the fastest "
+        "(default: auto)",
     )
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add(

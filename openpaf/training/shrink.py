@@ -2,7 +2,7 @@
 
 What both have alike is copied. A 3x3 convolution that the cheaper network has as two factors is
 split along the principal components of its responses, heads with fewer hidden channels keep
-those that are missed most, and a pyramid starts as linear interpolation. No gradient is needed;
+those that are missed most, and a new pyramid starts as linear interpolation. No gradient is needed;
 the result is where training starts.
 
 Reference:
@@ -46,8 +46,9 @@ def shrink(wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor) -
             _shrink_head(wide.get_submodule(name), module, seen[name])
         elif name in seen:
             _factorize(wide.get_submodule(name), module, seen[name])
-    for step in slim.pyramid.steps:
-        cast(PyramidStep, step).interpolate()
+    if any(key.startswith("pyramid.") for key in left):  # the trained network has none
+        for step in slim.pyramid.steps:
+            cast(PyramidStep, step).interpolate()
     done = {f"{name}." for name in seen} | {"pyramid."}
     missing = [key for key in left if not key.startswith(tuple(done))]
     if missing:
