@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import configparser
 import json
 import re
@@ -58,11 +59,17 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_weights_come_with_their_cards() -> None:
-    names = {entry.name for entry in resources.files("openpaf.models").iterdir()}
-    weights = {name for name in names if name.endswith(".safetensors")}
-    assert weights
-    for name in weights:
-        assert name.removesuffix(".safetensors") + ".md" in names
+    """And the card names each file by its hash: it is about these very weights."""
+    folder = resources.files("openpaf.models")
+    files = [entry for entry in folder.iterdir() if entry.name.endswith((".safetensors", ".bin"))]
+    files += [entry for entry in folder.iterdir() if entry.name.endswith(".xml")]
+    assert {"lightweight-coco17.safetensors", "lightweight-coco17-int8.bin"} <= {
+        entry.name for entry in files
+    }
+    for entry in files:
+        model = entry.name.rpartition(".")[0].removesuffix("-int8")
+        card = (folder / f"{model}.md").read_text(encoding="utf-8")
+        assert hashlib.sha256(entry.read_bytes()).hexdigest() in card, entry.name
 
 
 def test_type_hints_are_announced() -> None:

@@ -33,6 +33,7 @@ examples:
 
 The difference is the root mean square of the difference of the fields, as a share of the root mean
 square of the fields. Tolerance: 0.001 for float32, 0.05 for bfloat16, 0.15 for int8.
+`--runtime openvino-int8` runs MODEL-int8.xml, if it lies beside the weights of MODEL.
 """
 
 

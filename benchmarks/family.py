@@ -1,0 +1,134 @@
+"""The shipped bottom-up models side by side: what they find, what they cost, by engine.
+
+    python benchmarks/family.py [--data ../shared/data/coco_val_dev] [--seconds 20] [--threads 2]
+
+Prints two Markdown tables. Accuracy: COCO AP over the completely labelled photos of a folder with
+``person_keypoints.json`` and ``images/``, at two sizes, in torch and in 8-bit integers; without
+the folder this table is left out. Cost: parameters, multiplications, and the time of the network
+for one picture of 368 x 656 px by every engine that is installed, beside the default model's in
+the same engine. All take turns, the shortest time of each counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from openpaf import PoseEstimator, weights
+from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.networks import build, describe
+from openpaf.runtime import load_engine
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = (368, 256)
+TIMED_HW = (368, 656)
+RUNTIMES = ("torch", "onnx", "openvino", "openvino-int8")
+PAUSE_SECONDS = 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "coco_val_dev"
+    )
+    parser.add_argument("--seconds", type=float, default=20, help="of measuring time; 0: no times")
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU, for torch")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    models = bottom_up_models()
+    print(
+        f"{date.today()}, {platform.machine()}, torch {metadata.version('torch')}, "
+        f"{arguments.threads} threads\n"
+    )
+    if arguments.data.is_dir():
+        print(accuracy_table(models, arguments.data), "\n")
+    if arguments.seconds > 0:
+        print(cost_table(models, arguments.seconds))
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        print(f"\nload of the machine at the end {load:.1f} on {os.cpu_count()} cores")
+
+
+def bottom_up_models() -> list[str]:
+    """Names of the shipped models that have fields, the default first."""
+    shipped = [row["name"] for row in weights.table() if row["shipped"]]
+    names = [name for name in shipped if weights.locate(name)[0].builder == "lightweight"]
+    return sorted(names, key=lambda name: name != weights.DEFAULT_MODEL)
+
+
+def accuracy_table(models: list[str], data: Path) -> str:
+    annotations = load_annotations(data / "person_keypoints.json")
+    ids = [i for i in sorted(annotations.imgs) if annotations.imgs[i].get("ann_complete")]
+    figures = ("AP", "AP50", "AP75", "APM", "APL")
+    lines = [f"| model | engine | size | {' | '.join(figures)} |", "|---" * 8 + "|"]
+    for model in models:
+        for runtime in engines_of(model, ("torch", "openvino-int8")):
+            for size in SIZES:
+                estimator = PoseEstimator(model, size=size, runtime=runtime)
+                found = detect(annotations, data / "images", estimator, ids)
+                values = evaluate(annotations, found, ids)
+                row = [model, runtime, str(size), *(f"{values[name]:.3f}" for name in figures)]
+                lines.append("| " + " | ".join(row) + " |")
+    return "\n".join([*lines, "", f"{len(ids)} photos"])
+
+
+def engines_of(model: str, runtimes: tuple[str, ...]) -> list[str]:
+    """Those of the runtimes that the model has here."""
+    found = []
+    for runtime in runtimes:
+        try:
+            load_engine(model, runtime, "cpu")
+        except ValueError as error:
+            print(f"{model}: {error}\n")
+        else:
+            found.append(runtime)
+    return found
+
+
+def cost_table(models: list[str], seconds: float) -> str:
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 3, *TIMED_HW)).astype(np.float32)
+    runs: dict[tuple[str, str], Callable[..., object]] = {}
+    for model in models:
+        for runtime in engines_of(model, RUNTIMES):
+            runs[model, runtime] = load_engine(model, runtime, "cpu")[0]
+    times = shortest_times(runs, picture, seconds)
+    heads = ["model", "parameters", "GMACs", *(f"{runtime}, ms" for runtime in RUNTIMES)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    for model in models:
+        row = weights.locate(model)[0]
+        described = describe(build(row.builder, row.skeleton, **row.options), TIMED_HW)
+        cells = [model, f"{described.parameters:,}", f"{described.gmacs:.1f}"]
+        for runtime in RUNTIMES:
+            mine, first = times.get((model, runtime)), times.get((models[0], runtime))
+            ratio = f" ({first / mine:.2f}x)" if mine and first else ""
+            cells.append(f"{1000 * mine:.0f}{ratio}" if mine else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def shortest_times(
+    runs: dict[tuple[str, str], Callable[..., object]], picture: np.ndarray, seconds: float
+) -> dict[tuple[str, str], float]:
+    times = dict.fromkeys(runs, float("inf"))
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for key, run in runs.items():
+            time.sleep(PAUSE_SECONDS)  # threads of the engine before stop waiting for work
+            run(picture)
+            for _ in range(3):
+                start = time.perf_counter()
+                run(picture)
+                times[key] = min(times[key], time.perf_counter() - start)
+    return times
+
+
+if __name__ == "__main__":
+    main()
