@@ -161,7 +161,8 @@ def _score_limbs(  # type: ignore[no-untyped-def]
                 n_samples, point_threshold, n_may_fail, threshold, likely, middles, along,
                 first, second, scores, n,
             )  # fmt: skip
-            types[n:end] = limbs[i, 0]
+            for j in range(n, end):
+                types[j] = limbs[i, 0]
             n = end
             if a < end_a:  # no more room
                 types, scores = _grown(types), _grown(scores)
