@@ -151,22 +151,17 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     point_threshold = np.float32(point_threshold)
     likely, middles = np.empty(len(xy) + 1, np.int32), np.empty(len(xy), np.int32)
     along = np.empty(n_samples, np.float32)
-    n = 0
-    for i in range(len(limbs)):
-        a, end_a = starts[limbs[i, 1]], starts[limbs[i, 1] + 1]
-        start_b, end_b = starts[limbs[i, 2]], starts[limbs[i, 2] + 1]
-        while a < end_a:
-            a, end = _score_limb(
-                fields, limbs[i, 0], h, w, xy, cells, a, end_a, start_b, end_b, association,
-                n_samples, point_threshold, n_may_fail, threshold, likely, middles, along,
-                first, second, scores, n,
-            )  # fmt: skip
-            for j in range(n, end):
-                types[j] = limbs[i, 0]
-            n = end
-            if a < end_a:  # no more room
-                types, scores = _grown(types), _grown(scores)
-                first, second = _grown(first), _grown(second)
+    n, row, a = 0, 0, 0
+    while True:
+        row, a, n = _score_limbs_while_room(
+            fields, h, w, limbs, row, xy, cells, starts, a, association, n_samples,
+            point_threshold, n_may_fail, threshold, likely, middles, along, types, first,
+            second, scores, n,
+        )  # fmt: skip
+        if row == len(limbs):
+            break
+        types, scores = _grown(types), _grown(scores)
+        first, second = _grown(first), _grown(second)
     pairs, weights = np.empty((n, 2), np.int32), np.empty(n, np.float32)
     for i in range(n):
         pairs[i, 0], pairs[i, 1] = first[i], second[i]
@@ -176,34 +171,43 @@ def _score_limbs(  # type: ignore[no-untyped-def]
 
 
 @leaf
-def _score_limb(  # type: ignore[no-untyped-def]
-    fields, limb, h, w, xy, cells, start_a, end_a, start_b, end_b, association, n_samples,
-    point_threshold, n_may_fail, threshold, likely, middles, along, first, second, scores, n,
+def _score_limbs_while_room(  # type: ignore[no-untyped-def]
+    fields, h, w, limbs, first_row, xy, cells, starts, first_a, association, n_samples,
+    point_threshold, n_may_fail, threshold, likely, middles, along, types, first, second,
+    scores, n,
 ):  # fmt: skip
-    """Writes a limb's candidates from n on; returns the peak where room ended, and their end."""
-    field_x, field_y = fields[2 * limb], fields[2 * limb + 1]
-    cells_x, cells_y = cells[0, start_b:end_b], cells[1, start_b:end_b]
-    for a in range(start_a, end_a):
-        if n + len(cells_x) > len(scores):
-            return a, n
-        n_likely = _screen(
-            field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a], association != 0,
-            likely, middles,
-        )  # fmt: skip
-        for i in range(n_likely):
-            b = start_b + likely[i]
-            if association == 0:
-                score = _integral(
-                    field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
-                    cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
-                    point_threshold, n_may_fail, along,
-                )  # fmt: skip
-            else:
-                score = _presence(field_x, field_y, w, cells, a, b, association)
-            if score >= threshold and score > 0:
-                first[n], second[n], scores[n] = a, b, min(score, _LARGEST)
-                n += 1
-    return end_a, n
+    """Writes candidates from n on, beginning at some row of ``limbs`` and peak.
+
+    Returns the row and the peak where there was no more room, and the end of the candidates.
+    """
+    for row in range(first_row, len(limbs)):
+        limb, start_a, end_a = limbs[row, 0], starts[limbs[row, 1]], starts[limbs[row, 1] + 1]
+        start_b, end_b = starts[limbs[row, 2]], starts[limbs[row, 2] + 1]
+        field_x, field_y = fields[2 * limb], fields[2 * limb + 1]
+        cells_x, cells_y = cells[0, start_b:end_b], cells[1, start_b:end_b]
+        for a in range(max(start_a, first_a), end_a):
+            if n + len(cells_x) > len(scores):
+                return row, a, n
+            n_likely = _screen(
+                field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a],
+                association != 0, likely, middles,
+            )  # fmt: skip
+            for i in range(n_likely):
+                b = start_b + likely[i]
+                if association == 0:
+                    score = _integral(
+                        field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
+                        cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
+                        point_threshold, n_may_fail, along,
+                    )  # fmt: skip
+                else:
+                    score = _presence(field_x, field_y, w, cells, a, b, association)
+                if score >= threshold and score > 0:
+                    types[n], first[n], second[n] = limb, a, b
+                    scores[n] = min(score, _LARGEST)
+                    n += 1
+        first_a = 0
+    return len(limbs), 0, n
 
 
 @leaf
