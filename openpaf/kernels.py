@@ -40,7 +40,7 @@ def leaf(function: Function) -> Function:
     """Compile a part that makes no arrays and returns only numbers: it fills those it is given.
 
     Its caller holds them, so nobody needs to count references to them. Each count is an atomic
-    operation, and they were a third of the time of parsing nine people. To make an array in a
+    operation: to parse nine people took 3,900 of them, and with leaves 500. To make an array in a
     leaf is an error of compilation.
     """
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}

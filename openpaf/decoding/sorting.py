@@ -17,7 +17,9 @@ def falling(values):  # type: ignore[no-untyped-def]
     if n < 48:
         _insertion_sort(values, order)
     else:
-        _radix_sort(values.view(np.uint32), order, np.empty(n, np.int32), np.zeros((4, 256), np.int32))
+        _radix_sort(
+            values.view(np.uint32), order, np.empty(n, np.int32), np.zeros((4, 256), np.int32)
+        )
     return order
 
 
