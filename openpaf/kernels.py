@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _load_numba_without_scipy() -> None:
+    """Load numba's array functions without scipy.linalg, which takes a third of the first parse.
+
+    They import it only to see whether it is there; where a kernel multiplies matrices, which none
+    of ours does, numba imports it then. Where numba is made otherwise, nothing is done.
+    """
+    linalg = importlib.import_module("numba.np.linalg")
+    ensure_blas = getattr(linalg, "ensure_blas", None)
+    if ensure_blas is None or "numba.np.arraymath" in sys.modules:
+        return
+    linalg.ensure_blas = lambda: None  # type: ignore[attr-defined]
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = ensure_blas  # type: ignore[attr-defined]
+
+
+_load_numba_without_scipy()
 
 
 def kernel(function: Function) -> Function:
