@@ -62,7 +62,9 @@ __all__ = [*_HOME, *_MODULES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(f"openpaf.{_HOME[name]}"), name)
+        value = getattr(importlib.import_module(f"openpaf.{_HOME[name]}"), name)
+        globals()[name] = value  # found at once the next time: openpaf.decode in a loop
+        return value
     if name in _MODULES:
         return importlib.import_module(f"openpaf.{name}")
     raise AttributeError(f"module 'openpaf' has no attribute {name!r}")

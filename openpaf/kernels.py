@@ -1,13 +1,35 @@
-"""How the library compiles its inner loops: three decorators around ``numba.njit``."""
+"""How the library compiles its inner loops: four decorators around ``numba.njit``."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _load_numba_without_scipy() -> None:
+    """Load numba's array functions without scipy.linalg, which takes a third of the first parse.
+
+    They import it only to see whether it is there; where a kernel multiplies matrices, which none
+    of ours does, numba imports it then. Where numba is made otherwise, nothing is done.
+    """
+    linalg = importlib.import_module("numba.np.linalg")
+    ensure_blas = getattr(linalg, "ensure_blas", None)
+    if ensure_blas is None or "numba.np.arraymath" in sys.modules:
+        return
+    linalg.ensure_blas = lambda: None  # type: ignore[attr-defined]
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = ensure_blas  # type: ignore[attr-defined]
+
+
+_load_numba_without_scipy()
 
 
 def kernel(function: Function) -> Function:
@@ -32,6 +54,18 @@ def part(function: Function) -> Function:
     """
     # No entries for callers from Python or C: they take a tenth of the time to compile.
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    return cast(Function, compiled)
+
+
+def leaf(function: Function) -> Function:
+    """Compile a part that makes no arrays and returns only numbers: it fills those it is given.
+
+    Its caller holds them, so nobody needs to count references to them. Each count is an atomic
+    operation: to parse nine people took 3,900 of them, and with leaves 500. To make an array in a
+    leaf is an error of compilation.
+    """
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
     compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     return cast(Function, compiled)
 

@@ -50,6 +50,19 @@ def test_heavy_modules_wait_until_they_are_used(tmp_path: Path, statement: str) 
     assert not HEAVY & set(json.loads(result.stdout.splitlines()[-1]))
 
 
+def test_the_first_parse_waits_for_no_linear_algebra_and_numba_still_has_it() -> None:
+    code = (
+        "import sys, openpaf.decoding\n"
+        "from numba.core.registry import cpu_target\n"
+        "cpu_target.target_context.refresh()\n"  # what loading a kernel from the cache begins with
+        "assert 'numba.np.arraymath' in sys.modules and 'scipy.linalg' not in sys.modules\n"
+        "from numba.np.linalg import ensure_blas\n"
+        "ensure_blas()\n"
+        "assert 'scipy.linalg.cython_blas' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_every_public_name_is_there() -> None:
     for name in openpaf.__all__:
         assert getattr(openpaf, name) is not None

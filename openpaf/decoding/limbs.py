@@ -14,7 +14,7 @@ from openpaf.decoding.config import ASSOCIATIONS, DEFAULTS, DecodeConfig
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _LARGEST, Peaks, _grown
 from openpaf.decoding.sorting import falling
 from openpaf.fields import Fields
-from openpaf.kernels import inlined, kernel, part
+from openpaf.kernels import inlined, kernel, leaf, part
 from openpaf.skeleton import Skeleton
 
 
@@ -141,43 +141,27 @@ def _score_limbs(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Arrays of :class:`Limbs`."""
     h, w = pafs.shape[2], pafs.shape[3]
-    cells = _clamped_cells(xy, stride, offset, h, w)
+    fields, cells = pafs.reshape(2 * len(pafs), h * w), np.empty((2, len(xy)), np.float32)
+    _clamp_cells(xy, stride, offset, h, w, cells)
     types = np.empty(_FIRST_CAPACITY, np.int32)
     first = np.empty(_FIRST_CAPACITY, np.int32)
     second = np.empty(_FIRST_CAPACITY, np.int32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
     n_may_fail = int(n_samples * (1 - fraction) + 1e-6)
     point_threshold = np.float32(point_threshold)
-    likely = np.empty(len(xy) + 1, np.int32)  # one more: it is written before it is counted
+    likely, middles = np.empty(len(xy) + 1, np.int32), np.empty(len(xy), np.int32)
     along = np.empty(n_samples, np.float32)
-    n = 0
-    for i in range(len(limbs)):
-        field, start_a, end_a = pafs[limbs[i, 0]], starts[limbs[i, 1]], starts[limbs[i, 1] + 1]
-        start_b, end_b = starts[limbs[i, 2]], starts[limbs[i, 2] + 1]
-        field_x, field_y = field[0].ravel(), field[1].ravel()
-        cells_x, cells_y = cells[0, start_b:end_b], cells[1, start_b:end_b]
-        for a in range(start_a, end_a):
-            n_likely = _screen(
-                field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a],
-                association != 0, likely,
-            )  # fmt: skip
-            for i_likely in range(n_likely):
-                b = start_b + likely[i_likely]
-                if association == 0:
-                    score = _integral(
-                        field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
-                        cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
-                        point_threshold, n_may_fail, along,
-                    )  # fmt: skip
-                else:
-                    score = _presence(field, cells, a, b, association)
-                if score >= threshold and score > 0:
-                    if n == len(types):
-                        types, scores = _grown(types), _grown(scores)
-                        first, second = _grown(first), _grown(second)
-                    types[n], first[n], second[n] = limbs[i, 0], a, b
-                    scores[n] = min(score, _LARGEST)
-                    n += 1
+    n, row, a = 0, 0, 0
+    while True:
+        row, a, n = _score_limbs_while_room(
+            fields, h, w, limbs, row, xy, cells, starts, a, association, n_samples,
+            point_threshold, n_may_fail, threshold, likely, middles, along, types, first,
+            second, scores, n,
+        )  # fmt: skip
+        if row == len(limbs):
+            break
+        types, scores = _grown(types), _grown(scores)
+        first, second = _grown(first), _grown(second)
     pairs, weights = np.empty((n, 2), np.int32), np.empty(n, np.float32)
     for i in range(n):
         pairs[i, 0], pairs[i, 1] = first[i], second[i]
@@ -186,42 +170,74 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     return types[:n].copy(), pairs, scores[:n].copy(), weights
 
 
-@part
-def _clamped_cells(xy, stride, offset, h, w):  # type: ignore[no-untyped-def]
+@leaf
+def _score_limbs_while_room(  # type: ignore[no-untyped-def]
+    fields, h, w, limbs, first_row, xy, cells, starts, first_a, association, n_samples,
+    point_threshold, n_may_fail, threshold, likely, middles, along, types, first, second,
+    scores, n,
+):  # fmt: skip
+    """Writes candidates from n on, beginning at some row of ``limbs`` and peak.
+
+    Returns the row and the peak where there was no more room, and the end of the candidates.
+    """
+    for row in range(first_row, len(limbs)):
+        limb, start_a, end_a = limbs[row, 0], starts[limbs[row, 1]], starts[limbs[row, 1] + 1]
+        start_b, end_b = starts[limbs[row, 2]], starts[limbs[row, 2] + 1]
+        field_x, field_y = fields[2 * limb], fields[2 * limb + 1]
+        cells_x, cells_y = cells[0, start_b:end_b], cells[1, start_b:end_b]
+        for a in range(max(start_a, first_a), end_a):
+            if n + len(cells_x) > len(scores):
+                return row, a, n
+            n_likely = _screen(
+                field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a],
+                association != 0, likely, middles,
+            )  # fmt: skip
+            for i in range(n_likely):
+                b = start_b + likely[i]
+                if association == 0:
+                    score = _integral(
+                        field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
+                        cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
+                        point_threshold, n_may_fail, along,
+                    )  # fmt: skip
+                else:
+                    score = _presence(field_x, field_y, w, cells, a, b, association)
+                if score >= threshold and score > 0:
+                    types[n], first[n], second[n] = limb, a, b
+                    scores[n] = min(score, _LARGEST)
+                    n += 1
+        first_a = 0
+    return len(limbs), 0, n
+
+
+@leaf
+def _clamp_cells(xy, stride, offset, h, w, cells):  # type: ignore[no-untyped-def]
     """Peaks in cells of the PAFs, inside the field: so is every point between two of them."""
-    cells = np.empty((2, len(xy)), np.float32)
     for p in range(len(xy)):
         x, y = (xy[p, 0] - offset) / stride, (xy[p, 1] - offset) / stride
         # In this order NaN, which would be an index anywhere in memory, becomes 0.
         cells[0, p] = min(x, w - 1.0) if x > 0 else 0.0
         cells[1, p] = min(y, h - 1.0) if y > 0 else 0.0
-    return cells
-
-
-@inlined
-def _nearest_cell(x, y, width):  # type: ignore[no-untyped-def]
-    """Index, in the flat field, of the cell nearest to a point inside it."""
-    half = np.float32(0.5)
-    # Truncation rounds, as the half is added and nothing is negative.
-    row, column = np.int32(y + half), np.int32(x + half)
-    return np.uint64(np.int32(row * np.int32(width)) + column)
 
 
 @inlined
 def _screen(  # type: ignore[no-untyped-def]
-    field_x, field_y, width, cells_x, cells_y, ax, ay, is_all, likely
+    field_x, field_y, width, cells_x, cells_y, ax, ay, is_all, likely, middles
 ):
     """Which of the cells the field points to from a, at the limb's middle and its quarters.
 
-    Few pairs pass. Without branches: they would be a coin's throw each.
+    Few pairs pass. Without branches: they would be a coin's throw each. ``likely`` has room for
+    one more than there are, as it is written before it is counted.
     """
-    zero = np.float32(0)
+    half, zero, width = np.float32(0.5), np.float32(0), np.int32(width)
+    for b in range(len(cells_x)):  # a loop of its own: vectorised, as it only computes
+        x, y = ax + half * (cells_x[b] - ax), ay + half * (cells_y[b] - ay)
+        middles[b] = _nearest_cell(x, y, width)
     n = np.uint64(0)
     for b in range(len(cells_x)):
-        dx, dy = cells_x[b] - ax, cells_y[b] - ay
         likely[n] = b
-        middle = _along(field_x, field_y, width, ax, ay, dx, dy, np.float32(0.5))
-        n += np.uint64(is_all | (middle > zero))
+        dx, dy, cell = cells_x[b] - ax, cells_y[b] - ay, np.uint64(np.uint32(middles[b]))
+        n += np.uint64(is_all | (field_x[cell] * dx + field_y[cell] * dy > zero))
     n_middle, n = n, np.uint64(0)
     for i in range(n_middle):
         b = likely[i]
@@ -234,9 +250,17 @@ def _screen(  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _nearest_cell(x, y, width):  # type: ignore[no-untyped-def]
+    """Index, in the flat field, of the cell nearest to a point inside it."""
+    half = np.float32(0.5)
+    # Truncation rounds, as the half is added and nothing is negative.
+    return np.int32(np.int32(np.int32(y + half) * width) + np.int32(x + half))
+
+
+@inlined
 def _along(field_x, field_y, width, x, y, dx, dy, t):  # type: ignore[no-untyped-def]
     """The nearest cell's field times (dx, dy), at the share t of the way along it."""
-    cell = _nearest_cell(x + t * dx, y + t * dy, width)
+    cell = np.uint64(np.uint32(_nearest_cell(x + t * dx, y + t * dy, width)))
     return field_x[cell] * dx + field_y[cell] * dy
 
 
@@ -280,17 +304,16 @@ def _integral(  # type: ignore[no-untyped-def]
     return total * share if n_may_fail >= 0 else -one
 
 
-@inlined
-def _presence(field, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
+@leaf
+def _presence(field_x, field_y, width, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
     """Mean length of the field at the limb's midpoints, whatever its direction."""
     total = 0.0
     for i in range(n_midpoints):
         t = (i + 1) / (n_midpoints + 1)
         column = int(cells[0, a] * (1 - t) + cells[0, b] * t + 0.5)
         row = int(cells[1, a] * (1 - t) + cells[1, b] * t + 0.5)
-        total += math.sqrt(
-            np.float64(field[0, row, column]) ** 2 + np.float64(field[1, row, column]) ** 2
-        )
+        cell = row * width + column
+        total += math.sqrt(np.float64(field_x[cell]) ** 2 + np.float64(field_y[cell]) ** 2)
     return np.float32(total / n_midpoints)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.sorting import falling
 from openpaf.fields import Fields
-from openpaf.kernels import kernel, part
+from openpaf.kernels import kernel, leaf, part
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,46 +96,19 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     x, y = np.empty(_FIRST_CAPACITY, np.float32), np.empty(_FIRST_CAPACITY, np.float32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
     n, n_dropped = 0, 0
-    marks = np.zeros((h * w + 7) // 8 * 8, np.bool_)
-    eights = marks.view(np.uint64)
+    planes = heatmaps.reshape(n_joints + 1, h * w)
+    marks, spots = np.zeros((h * w + 7) // 8 * 8, np.bool_), np.empty(h * w + 1, np.int32)
     logs = np.empty((3, 3), np.float32)
     # Floats that are not negative are ordered as their bits are, taken as integers.
     lowest = np.array([threshold]).view(np.int32)[0]
     for k in range(n_joints):
-        plane = heatmaps[k]
-        cells = plane.ravel()
-        bits = cells.view(np.int32)
-        top, bottom = 0, h
-        while top < bottom and not _reaches(bits[top * w : min(top + _BAND, h) * w], lowest):
-            top += _BAND
-        while bottom > top and not _reaches(bits[max(bottom - _BAND, 0) * w : bottom * w], lowest):
-            bottom -= _BAND
-        if bottom <= top:
-            starts[k + 1] = n
-            continue
-        _mark(marks, cells, h, w, top, bottom, threshold)
-        for eight in range(((bottom - top) * w + 7) // 8):
-            if eights[eight] == 0:
-                continue
-            for cell in range(8 * eight, 8 * eight + 8):
-                if not marks[cell]:
-                    continue
-                row, column = top + cell // w, cell % w
-                if 0 < row < h - 1 and 0 < column < w - 1:
-                    if not _is_peak_inside(plane, row, column, support):
-                        continue
-                    dx, dy, rise = _vertex_inside(plane, row, column)
-                else:
-                    if not _is_peak(plane, row, column, support):
-                        continue
-                    dx, dy, rise = _vertex(plane, row, column, sigma, logs)
-                if n == len(scores):
-                    x, y, scores = _grown(x), _grown(y), _grown(scores)
-                x[n], y[n] = (column + dx) * stride + offset, (row + dy) * stride + offset
-                scores[n] = min(plane[row, column] * math.exp(rise), _LARGEST)
-                n += 1
-            eights[eight] = 0
-        if n - starts[k] > max_peaks:
+        cells = planes[k]
+        n_spots = _find_spots(cells, h, w, threshold, lowest, support, marks, spots)
+        while n + n_spots > len(scores):
+            x, y, scores = _grown(x), _grown(y), _grown(scores)
+        _refine(cells, h, w, spots, n_spots, stride, offset, sigma, logs, x, y, scores, n)
+        n += n_spots
+        if n_spots > max_peaks:
             kept = _keep_strongest(x, y, scores, starts[k], n, max_peaks)
             n_dropped += n - kept
             n = kept
@@ -155,15 +128,76 @@ def _grown(array):  # type: ignore[no-untyped-def]
     return bigger
 
 
-@part
-def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
+@leaf
+def _find_spots(cells, h, w, threshold, lowest, support, marks, spots):  # type: ignore[no-untyped-def]
+    """Writes the cells of a joint's peaks in reading order, and returns how many there are.
+
+    ``lowest`` is the threshold's bits. ``marks`` is room for a mark a cell; none is left in it.
+    """
+    bits = cells.view(np.int32)
+    top, bottom = 0, h
+    while top < bottom and not _reaches(bits[top * w : min(top + _BAND, h) * w], lowest):
+        top += _BAND
+    while bottom > top and not _reaches(bits[max(bottom - _BAND, 0) * w : bottom * w], lowest):
+        bottom -= _BAND
+    if bottom <= top:
+        return 0
+    _mark(marks, cells, h, w, top, bottom, threshold)
+    n_marked = _take_marks(marks, ((bottom - top) * w + 7) // 8, spots)
+    n = 0
+    for i in range(n_marked):
+        cell = top * w + spots[i]
+        row, column = cell // w, cell % w
+        if 0 < row < h - 1 and 0 < column < w - 1:
+            is_peak = _is_peak_inside(cells, w, cell, support)
+        else:
+            is_peak = _is_peak(cells, h, w, row, column, support)
+        if is_peak:
+            spots[n] = cell
+            n += 1
+    return n
+
+
+@leaf
+def _take_marks(marks, n_eights, marked):  # type: ignore[no-untyped-def]
+    """Writes where the marks are, clears them, and returns how many there were."""
+    eights = marks.view(np.uint64)  # most hold no mark
+    n = np.uint64(0)
+    for eight in range(n_eights):
+        if eights[eight] != 0:
+            for mark in range(8 * eight, 8 * eight + 8):
+                marked[n] = mark
+                n += np.uint64(marks[mark])
+            eights[eight] = 0
+    return np.int64(n)
+
+
+@leaf
+def _refine(  # type: ignore[no-untyped-def]
+    cells, h, w, spots, n_spots, stride, offset, sigma, logs, x, y, scores, n
+):
+    """Writes, from n on, the places of a joint's peaks in px and their heights.
+
+    ``logs`` is room for 3 x 3 numbers.
+    """
+    for i in range(n_spots):
+        row, column = spots[i] // w, spots[i] % w
+        if 0 < row < h - 1 and 0 < column < w - 1:
+            dx, dy, rise = _vertex_inside(cells, w, spots[i])
+        else:
+            dx, dy, rise = _vertex(cells, h, w, row, column, sigma, logs)
+        x[n + i], y[n + i] = (column + dx) * stride + offset, (row + dy) * stride + offset
+        scores[n + i] = min(cells[spots[i]] * math.exp(rise), _LARGEST)
+
+
+@leaf
+def _is_peak(cells, h, w, row, column, support):  # type: ignore[no-untyped-def]
     """Whether no neighbour is higher, and the four direct ones are high enough on average."""
-    h, w = plane.shape
-    value = plane[row, column]
+    value = cells[row * w + column]
     total, n_direct = 0.0, 0
     for r in range(max(row - 1, 0), min(row + 2, h)):
         for c in range(max(column - 1, 0), min(column + 2, w)):
-            other = plane[r, c]
+            other = cells[r * w + c]
             # Of equal cells side by side, the first in reading order is the peak.
             earlier = r < row or (r == row and c < column)
             if other > value or (other == value and earlier):
@@ -176,7 +210,7 @@ def _is_peak(plane, row, column, support):  # type: ignore[no-untyped-def]
     return total >= support * value * n_direct
 
 
-@part
+@leaf
 def _reaches(bits, lowest):  # type: ignore[no-untyped-def]
     """Whether some cell is no lower; both as the bits of floats. NaN may pass, too."""
     highest = np.int32(0)
@@ -185,7 +219,7 @@ def _reaches(bits, lowest):  # type: ignore[no-untyped-def]
     return highest >= lowest
 
 
-@part
+@leaf
 def _mark(marks, cells, h, w, top, bottom, threshold):  # type: ignore[no-untyped-def]
     """Marks the cells of a band of rows that may be peaks.
 
@@ -210,60 +244,53 @@ def _mark(marks, cells, h, w, top, bottom, threshold):  # type: ignore[no-untype
             marks[cell - base] = cells[cell] >= threshold
 
 
-@part
-def _is_peak_inside(plane, row, column, support):  # type: ignore[no-untyped-def]
+@leaf
+def _is_peak_inside(cells, w, cell, support):  # type: ignore[no-untyped-def]
     """:func:`_is_peak` of a marked cell with eight neighbours: four of them are not higher."""
-    value = plane[row, column]
+    value = cells[cell]
     if (
-        (plane[row, column - 1] == value)
-        | (plane[row - 1, column] == value)
-        | (plane[row - 1, column - 1] >= value)
-        | (plane[row - 1, column + 1] >= value)
-        | (plane[row + 1, column - 1] > value)
-        | (plane[row + 1, column + 1] > value)
+        (cells[cell - 1] == value)
+        | (cells[cell - w] == value)
+        | (cells[cell - w - 1] >= value)
+        | (cells[cell - w + 1] >= value)
+        | (cells[cell + w - 1] > value)
+        | (cells[cell + w + 1] > value)
     ):
         return False
-    total = np.float64(plane[row - 1, column]) + plane[row, column - 1]
-    total += np.float64(plane[row, column + 1]) + plane[row + 1, column]
+    total = np.float64(cells[cell - w]) + cells[cell - 1]
+    total += np.float64(cells[cell + 1]) + cells[cell + w]
     return total >= support * value * 4
 
 
-@part
-def _vertex_inside(plane, row, column):  # type: ignore[no-untyped-def]
+@leaf
+def _vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
     """:func:`_vertex` of a cell with eight neighbours, written out: most peaks are such."""
-    least, scale = np.float32(1e-4), np.float32(1) / plane[row, column]
+    least, scale = np.float32(1e-4), np.float32(1) / cells[cell]
     # Named by the compass: north is the row above.
-    north, south = plane[row - 1, column] * scale, plane[row + 1, column] * scale
-    west, east = plane[row, column - 1] * scale, plane[row, column + 1] * scale
-    north, south, west, east = (
-        max(north, least),
-        max(south, least),
-        max(west, least),
-        max(east, least),
-    )
+    north, south = max(cells[cell - w] * scale, least), max(cells[cell + w] * scale, least)
+    west, east = max(cells[cell - 1] * scale, least), max(cells[cell + 1] * scale, least)
     ln, ls, lw, le = math.log(north), math.log(south), math.log(west), math.log(east)
-    nw = math.log(max(plane[row - 1, column - 1] * scale, least))
-    ne = math.log(max(plane[row - 1, column + 1] * scale, least))
-    sw = math.log(max(plane[row + 1, column - 1] * scale, least))
-    se = math.log(max(plane[row + 1, column + 1] * scale, least))
+    nw = math.log(max(cells[cell - w - 1] * scale, least))
+    ne = math.log(max(cells[cell - w + 1] * scale, least))
+    sw = math.log(max(cells[cell + w - 1] * scale, least))
+    se = math.log(max(cells[cell + w + 1] * scale, least))
     dx, rise_x = _weighted_parabola(lw, le, nw, ln, ne, sw, ls, se, north * north, south * south)
     dy, rise_y = _weighted_parabola(ln, ls, nw, lw, sw, ne, le, se, west * west, east * east)
     return dx, dy, rise_x + rise_y
 
 
-@part
-def _vertex(plane, row, column, sigma, logs):  # type: ignore[no-untyped-def]
+@leaf
+def _vertex(cells, h, w, row, column, sigma, logs):  # type: ignore[no-untyped-def]
     """The Gaussian's middle: (offset in x, offset in y, both in cells, log of its rise).
 
     ``logs`` is room for 3 x 3 logarithms relative to the peak's; NaN outside the field.
     """
-    h, w = plane.shape
-    value = plane[row, column]
+    value = cells[row * w + column]
     for i in range(3):
         for j in range(3):
             r, c = row + i - 1, column + j - 1
             if 0 <= r < h and 0 <= c < w:
-                logs[i, j] = math.log(max(plane[r, c] / value, np.float32(1e-4)))
+                logs[i, j] = math.log(max(cells[r * w + c] / value, np.float32(1e-4)))
             else:
                 logs[i, j] = np.nan
     dx, rise_x = _parabola(
@@ -277,7 +304,7 @@ def _vertex(plane, row, column, sigma, logs):  # type: ignore[no-untyped-def]
     return dx, dy, rise_x + rise_y
 
 
-@part
+@leaf
 def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-untyped-def]
     """Vertex along a row (before, 0, after) between two others, a and b: (offset, log of rise)."""
     if math.isnan(before) and math.isnan(after):
@@ -296,7 +323,7 @@ def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-
     return _peak_of_parabola(slope, curvature)
 
 
-@part
+@leaf
 def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b):  # type: ignore[no-untyped-def]
     """Vertex along a row whose neighbours help against noise.
 
@@ -311,7 +338,7 @@ def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b
     return _peak_of_parabola(0.5 * slope / total, curvature / total)
 
 
-@part
+@leaf
 def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
     if curvature < 1e-6:
         return 0.0, 0.0  # a plateau

@@ -147,14 +147,14 @@ def _assemble(  # type: ignore[no-untyped-def]
         ranks[person] = i
         p = person  # type: ignore[assignment]
         for _ in range(f.size[person]):
-            out_xy[i, f.joint[p]] = xy[p]
+            out_xy[i, f.joint[p], 0], out_xy[i, f.joint[p], 1] = xy[p, 0], xy[p, 1]
             out_scores[i, f.joint[p]] = scores[p]
             p = f.next[p]
     for i in range(len(shared)):
         person, p = ranks[f.name[shared[i, 0]]], shared[i, 1]
         if person < 0:
             continue  # too few joints to be kept
-        out_xy[person, f.joint[p]] = xy[p]
+        out_xy[person, f.joint[p], 0], out_xy[person, f.joint[p], 1] = xy[p, 0], xy[p, 1]
         out_scores[person, f.joint[p]] = scores[p]
     boxes = _boxes(out_xy, out_scores, 0.0)
     person_scores = _person_scores(out_xy, out_scores, strong, score_size)

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from openpaf.kernels import part
+from openpaf.kernels import leaf, part
 
 
 @part
 def falling(values):  # type: ignore[no-untyped-def]
-    """Indices by falling value, equal ones in order: a radix sort of floats that are >= 0."""
+    """Indices by falling value, equal ones in order; of floats that are >= 0."""
     n = len(values)
-    order = np.arange(n).astype(np.int32)
+    order = np.empty(n, np.int32)
+    for i in range(n):
+        order[i] = i
     if n < 48:
-        for i in range(1, n):
-            item, j = order[i], i
-            while j > 0 and values[order[j - 1]] < values[item]:
-                order[j] = order[j - 1]
-                j -= 1
-            order[j] = item
-        return order
-    # The bits of a float that is not negative, read as an integer, sort as the float does.
-    keys = values.view(np.uint32)
-    other = np.empty(n, np.int32)
-    for shift in (0, 11, 22):
-        starts = np.zeros(2049, np.int32)
-        for i in range(n):
-            starts[2048 - ((keys[i] >> np.uint32(shift)) & np.uint32(2047))] += 1
-        for digit in range(1, 2049):
-            starts[digit] += starts[digit - 1]
-        for i in order:  # type: ignore[assignment]
-            digit = 2047 - ((keys[i] >> np.uint32(shift)) & np.uint32(2047))
-            other[starts[digit]] = i
-            starts[digit] += 1
-        order, other = other, order
+        _insertion_sort(values, order)
+    else:
+        _radix_sort(
+            values.view(np.uint32), order, np.empty(n, np.int32), np.zeros((4, 256), np.int32)
+        )
     return order
+
+
+@leaf
+def _insertion_sort(values, order):  # type: ignore[no-untyped-def]
+    for i in range(1, len(order)):
+        item, j = order[i], i
+        while j > 0 and values[order[j - 1]] < values[item]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = item
+
+
+@leaf
+def _radix_sort(keys, order, other, starts):  # type: ignore[no-untyped-def]
+    """By one byte after the other, from the last; an even number of times, so ``order`` is left.
+
+    The bits of a float that is not negative, read as an integer, sort as the float does.
+    """
+    for key in keys:
+        for byte in range(4):
+            starts[byte, 255 - ((key >> np.uint32(8 * byte)) & np.uint32(255))] += 1
+    for byte in range(4):
+        start = 0
+        for digit in range(256):
+            start, starts[byte, digit] = start + starts[byte, digit], start
+        for i in order:
+            digit = 255 - ((keys[i] >> np.uint32(8 * byte)) & np.uint32(255))
+            other[starts[byte, digit]] = i
+            starts[byte, digit] += 1
+        order, other = other, order
