@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.cpu import CPUTargetOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -65,7 +66,9 @@ def leaf(function: Function) -> Function:
     operation: to parse nine people took 3,900 of them, and with leaves 500. To make an array in a
     leaf is an error of compilation.
     """
-    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    if hasattr(CPUTargetOptions, "_nrt"):  # numba does not document it
+        options["_nrt"] = False
     compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     return cast(Function, compiled)
 
