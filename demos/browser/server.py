@@ -23,9 +23,9 @@ from PIL import Image
 import openpaf
 
 HERE = Path(__file__).resolve().parent
-FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
-KINDS = ("image/jpeg", "image/png", "image/webp")
+FILES = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "skeletons.js")}
 CAMERA, PICTURE = 0, 1  # the first byte of a message: whether the frames before it matter
+IDLE = 4000  # code by which a connection is closed that said nothing for long; the page knows it
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +124,9 @@ class Server:
         try:
             await socket.prepare(request)
             await self._serve(socket)
-        except (ConnectionError, TimeoutError):
+        except asyncio.TimeoutError:  # not the built-in one on Python 3.10
+            await socket.close(code=IDLE)
+        except ConnectionError:
             pass  # gone, which is anybody's right
         finally:
             self.clients.discard(socket)
