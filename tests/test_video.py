@@ -347,6 +347,14 @@ def test_predict_a_video(finder: None, tmp_path: Path, capsys: pytest.CaptureFix
         assert len(list(video)) == 10
 
 
+def test_predict_a_video_to_a_file(finder: None, tmp_path: Path) -> None:
+    source, drawn = make_video(tmp_path / "a.avi", 3), tmp_path / "drawn.mp4"
+    assert main(["predict", str(source), "--output", str(drawn)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avi", "drawn.jsonl", "drawn.mp4"]
+    with open_video(drawn) as video:
+        assert len(list(video)) == 3
+
+
 def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4")
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
