@@ -47,6 +47,7 @@ class TrackerConfig:
     duplicate_similarity: float = 0.3
     min_sigma: float = 0.06
     acceleration: float = 1.0
+    second_reach: float = 2.0
     smoothing: Smoothing | None = field(default_factory=Smoothing)
 
     def __post_init__(self) -> None:
@@ -108,19 +109,36 @@ class Tracker:
             person.move_on(time_s, self.config.acceleration)
         sure = poses.scores >= max(self.config.min_joint_score, 1e-30)
         xy = np.where(sure[..., None], poses.xy, np.nan).astype(np.float64)  # (N, K, 2)
-        similarity = _similarities(self._people, xy, poses.skeleton, self.config)  # (people, N)
-        rows, columns = _assign(similarity, self.config.min_similarity)
-        owners: list[_Person | None] = [None] * len(poses)
-        for row, column in zip(rows, columns, strict=True):
-            person = self._people[row]
-            person.see(xy[column], time_s)
-            owners[column] = person
-        found = similarity[rows].max(axis=0, initial=0)  # (detections,)
-        for n in np.flatnonzero(poses.person_scores >= self.config.min_new_score):
-            if owners[n] is None and sure[n].any() and found[n] < self.config.duplicate_similarity:
+        strong = poses.person_scores >= self.config.min_new_score
+        owners, duplicates = self._owners(xy, strong, poses.skeleton)
+        for n, person in enumerate(owners):
+            if person is not None:
+                person.see(xy[n], time_s)
+            elif strong[n] and not duplicates[n] and sure[n].any():
                 owners[n] = self._add(xy[n], time_s)
         self._forget(time_s)
         return self._result(poses, owners, time_s)
+
+    def _owners(
+        self, xy: NDArray[np.float64], strong: NDArray[np.bool_], skeleton: Skeleton
+    ) -> tuple[list[_Person | None], NDArray[np.bool_]]:
+        """The known person of each detection (N, K, 2), and which detections are somebody's second.
+
+        Who is left over on both sides is compared again with a larger tolerance: where nobody
+        else fits, a bad detection is more likely than somebody new in the place of somebody lost.
+        """
+        owners: list[_Person | None] = [None] * len(xy)
+        similarity = _similarities(self._people, xy, skeleton, self.config)  # (people, N)
+        rows, columns = _assign(similarity, self.config.min_similarity)
+        for row, column in zip(rows, columns, strict=True):
+            owners[column] = self._people[row]
+        duplicates = similarity[rows].max(axis=0, initial=0) >= self.config.duplicate_similarity
+        lost = [p for n, p in enumerate(self._people) if n not in rows]
+        free = [n for n, owner in enumerate(owners) if owner is None and strong[n] and not duplicates[n]]
+        wide = _similarities(lost, xy[free], skeleton, self.config, self.config.second_reach)
+        for row, column in zip(*_assign(wide, self.config.min_similarity), strict=True):
+            owners[free[column]] = lost[row]
+        return owners, duplicates
 
     def _check(self, poses: Poses, time_s: float) -> None:
         if not (math.isfinite(time_s) and time_s > self._time_s):
@@ -213,7 +231,11 @@ def _size_px(xy: NDArray[np.float64]) -> float:
 
 
 def _similarities(
-    people: list[_Person], xy: NDArray[np.float64], skeleton: Skeleton, config: TrackerConfig
+    people: list[_Person],
+    xy: NDArray[np.float64],
+    skeleton: Skeleton,
+    config: TrackerConfig,
+    reach: float = 1.0,
 ) -> NDArray[np.float64]:
     """How well each detection (N, K, 2) fits each known person: (people, N), 0 to 1.
 
@@ -223,7 +245,7 @@ def _similarities(
     """
     if not people or not len(xy):
         return np.zeros((len(people), len(xy)))
-    sigmas = np.maximum(np.array(skeleton.oks_sigmas), config.min_sigma)
+    sigmas = reach * np.maximum(np.array(skeleton.oks_sigmas), config.min_sigma)
     expected = np.stack([person.xy for person in people])  # (P, K, 2)
     sizes = np.array([person.size_px for person in people])  # (P,)
     # Nobody is given up for long gaps between frames alone, as of 1 frame a second.
