@@ -48,6 +48,7 @@ class TrackerConfig:
     min_sigma: float = 0.06
     acceleration: float = 1.0
     second_reach: float = 2.0
+    max_joint_speed: float = 5.0
     smoothing: Smoothing | None = field(default_factory=Smoothing)
 
     def __post_init__(self) -> None:
@@ -113,6 +114,9 @@ class Tracker:
         owners, duplicates = self._owners(xy, strong, poses.skeleton)
         for n, person in enumerate(owners):
             if person is not None:
+                wild = person.wild(poses.xy[n], time_s, self.config.max_joint_speed)
+                poses = _without(poses, n, wild)
+                xy[n, wild] = np.nan
                 person.see(xy[n], time_s)
             elif strong[n] and not duplicates[n] and sure[n].any():
                 owners[n] = self._add(xy[n], time_s)
@@ -176,6 +180,15 @@ class Tracker:
         return result.replace(xy=xy, ids=np.array([person.id for person in known], np.int64))
 
 
+def _without(poses: Poses, n: int, joints: NDArray[np.bool_]) -> Poses:
+    """Poses in which some joints (K,) of person ``n`` are missing."""
+    if not joints.any():
+        return poses
+    xy, scores = poses.xy.copy(), poses.scores.copy()
+    xy[n, joints], scores[n, joints] = np.nan, 0
+    return poses.replace(xy=xy, scores=scores)
+
+
 class _Person:
     """Somebody who has been seen: the last known joints, and where they go.
 
@@ -191,6 +204,7 @@ class _Person:
         # Unknown at first: a run of three sizes a second is not ruled out.
         self.covariance = np.diag([0.0, (1.5 * self.size_px) ** 2])
         self.time_s = self.seen_s = time_s
+        self.joint_seen_s = np.full(len(xy), time_s)
         self.n_seen = 1
         self.filter: OneEuro | None = None
 
@@ -203,6 +217,17 @@ class _Person:
         strength = (acceleration * self.size_px) ** 2
         self.covariance = step @ self.covariance @ step.T + strength * noise
         self.time_s = time_s
+
+    def wild(
+        self, xy: NDArray[np.float32], time_s: float, max_speed: float
+    ) -> NDArray[np.bool_]:
+        """Which joints (K,) of a detection (K, 2) are too far from where they are expected."""
+        distance = np.linalg.norm(xy - self.xy, axis=1)  # (K,), NaN where not known or not found
+        extent = np.nanmedian(np.linalg.norm(xy - np.nanmedian(xy, axis=0), axis=1))
+        size = max(self.size_px, 2 * extent)
+        wild = distance > size * (1 + max_speed * (time_s - self.joint_seen_s))
+        # Where most joints are far off, it is the expectation that is wrong.
+        return wild & (2 * wild.sum() < np.isfinite(distance).sum())
 
     def see(self, xy: NDArray[np.float64], time_s: float) -> None:
         """Correct by what was found."""
@@ -217,6 +242,7 @@ class _Person:
             self.velocity = self.velocity + gain[1] * error
             self.xy = self.xy + error
         self.xy[present] = xy[present]
+        self.joint_seen_s[present] = time_s
         share = 0.2 if both.any() else 1.0
         self.size_px += share * (_size_px(self.xy) - self.size_px)
         self.seen_s = time_s
