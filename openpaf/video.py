@@ -127,6 +127,13 @@ class VideoFile:
     Args:
         source: Path or address.
 
+    Attributes:
+        name: For messages.
+        fps: Frames per second, None where the file does not say.
+        n_frames: How many there should be, None where nothing tells.
+        start_s: Time of the file's first moment, which is 0 for whoever reads it.
+        n_damaged: Packets that were left out so far.
+
     Raises:
         VideoError: If it is missing, not a video, or has no stream of pictures.
         ValueError: If PyAV is not installed.

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import openpaf
+import openpaf.estimator
+import openpaf.video
 from openpaf import VideoError
 from openpaf.cli import main
 from openpaf.video import open_video
