@@ -122,7 +122,8 @@ function answer(found) {
   const rate = times.length > 1 ? 1000 * (times.length - 1) / (now - times[0]) : 0;
   $("people").textContent = found.people.length;
   $("noun").textContent = found.people.length === 1 ? "person" : "people";
-  $("rate").textContent = rate ? rate.toFixed(rate < 10 ? 1 : 0) : "–";
+  $("rate").textContent = rate.toFixed(rate < 10 ? 1 : 0);
+  $("rate").parentElement.hidden = !rate;    // a single picture has none
   $("latency").textContent = Math.round(now - sent.at);
   shown = found;
   draw();
