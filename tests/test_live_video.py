@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -288,3 +291,33 @@ def test_a_stream_that_is_not_there(
     assert "cannot be opened as a video" in said[0]
     assert "secret" not in said[0]
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_ctrl_c_leaves_a_playable_film_of_a_stream(tmp_path: Path) -> None:
+    with stream(every_10_ms(lambda n: 100)) as port:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "openpaf", "predict", f"http://127.0.0.1:{port}/live",
+             "--output", str(tmp_path), "--size", "64", "--runtime", "torch"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(openpaf.__file__).parent.parent)},
+        )  # fmt: skip
+        try:
+            lines = tmp_path / f"127_0_0_1_{port}_live.jsonl"
+            end = time.monotonic() + 120
+            while not (lines.exists() and lines.read_text().count("\n") > 5):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < end, "no line of JSON came"
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "frames a second" in said
+    assert "Traceback" not in errors
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(len(rows)))
+    with open_video(lines.with_suffix(".mp4")) as film:
+        assert (
+            abs(len(list(film)) - len(rows)) <= 1
+        )  # a frame may be in one file and not yet in the other
