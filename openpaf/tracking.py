@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.motion import Track
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 from openpaf.smoothing import OneEuro, Smoothing
@@ -25,10 +26,16 @@ class TrackerConfig:
         min_similarity: Least similarity, 0 to 1, of a person and where one is expected.
         min_new_score: Least score of a person who gets a new id; weaker ones only continue a
             known one.
+        sure_new_score: From this score on, somebody new is shown at once; weaker ones when they are
+            seen again, which keeps out what flashes up in a single frame.
         min_joint_score: Joints whose score is below this are not compared: the parser completes
             people from weak peaks, which may be anywhere.
         duplicate_similarity: Somebody new who is as similar as this to a person who was just
             found is a second detection of the same, and is left out.
+        second_reach: How many times larger the tolerance is for people and detections that are left
+            over on both sides.
+        max_joint_speed: A joint that moves faster than its person, in sizes per second, and further
+            than a size, is a mistake and left out; infinity keeps all.
         min_sigma: Least tolerance of a joint, in the sense of the OKS: faces turn, and the sigma
             of an eye allows for the hand of a labeller only.
         acceleration: How unsteadily people move, in sizes per second squared: the standard
@@ -43,8 +50,11 @@ class TrackerConfig:
     max_new_gap_s: float = 0.3
     min_similarity: float = 0.3
     min_new_score: float = 0.15
+    sure_new_score: float = 0.3
     min_joint_score: float = 0.2
     duplicate_similarity: float = 0.3
+    second_reach: float = 2.0
+    max_joint_speed: float = 5.0
     min_sigma: float = 0.06
     acceleration: float = 1.0
     smoothing: Smoothing | None = field(default_factory=Smoothing)
@@ -53,7 +63,14 @@ class TrackerConfig:
         for name in ("max_gap_s", "max_new_gap_s", "min_sigma", "acceleration"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)!r}")
-        shares = ("min_similarity", "min_new_score", "min_joint_score", "duplicate_similarity")
+        if not self.second_reach >= 1:
+            raise ValueError(f"second_reach: expected a number >= 1, got {self.second_reach!r}")
+        if not self.max_joint_speed > 0:
+            raise ValueError(
+                f"max_joint_speed: expected a number > 0, got {self.max_joint_speed!r}"
+            )
+        shares = ("min_similarity", "min_new_score", "sure_new_score", "min_joint_score",
+                  "duplicate_similarity")  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a number, 0 to 1, got {getattr(self, name)!r}")
@@ -67,8 +84,9 @@ class Tracker:
 
     Each known person is moved on by a constant-velocity model, compared with everybody in the
     frame by the object keypoint similarity, and the assignment of largest total similarity is
-    taken. People are followed through crossings and up to ``max_gap_s`` of being hidden. Every
-    frame is answered from itself and the frames before it: no latency is added.
+    taken; who is left over is compared once more with a larger tolerance. People are followed
+    through crossings and up to ``max_gap_s`` of being hidden. Every frame is answered from itself
+    and the frames before it: no latency is added.
 
     Args:
         config: Thresholds, and how to smooth.
@@ -84,7 +102,7 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget everybody; ids begin at 1 again."""
-        self._people: list[_Person] = []
+        self._people: list[Track] = []
         self._time_s = -math.inf
         self._next_id = 1
         self._skeleton: Skeleton | None = None
@@ -98,29 +116,59 @@ class Tracker:
 
         Returns:
             Those who have an id, smoothed where the configuration says so, in the order of
-            ``poses``. Weak detections that continue nobody are left out.
+            ``poses``. Weak detections that continue nobody are left out, and so are joints that
+            leap away from their person.
 
         Raises:
             ValueError: If time does not go on, or the skeleton is not that of the last frame.
         """
+        config = self.config
+        gap_s = time_s - self._time_s  # infinite in the first frame
         self._check(poses, time_s)
-        for person in self._people:
-            person.move_on(time_s, self.config.acceleration)
-        sure = poses.scores >= max(self.config.min_joint_score, 1e-30)
+        for track in self._people:
+            track.move_on(time_s, config.acceleration)
+        sure = poses.scores >= max(config.min_joint_score, 1e-30)
         xy = np.where(sure[..., None], poses.xy, np.nan).astype(np.float64)  # (N, K, 2)
-        similarity = _similarities(self._people, xy, poses.skeleton, self.config)  # (people, N)
-        rows, columns = _assign(similarity, self.config.min_similarity)
-        owners: list[_Person | None] = [None] * len(poses)
-        for row, column in zip(rows, columns, strict=True):
-            person = self._people[row]
-            person.see(xy[column], time_s)
-            owners[column] = person
-        found = similarity[rows].max(axis=0, initial=0)  # (detections,)
-        for n in np.flatnonzero(poses.person_scores >= self.config.min_new_score):
-            if owners[n] is None and sure[n].any() and found[n] < self.config.duplicate_similarity:
-                owners[n] = self._add(xy[n], time_s)
+        strong = (poses.person_scores >= config.min_new_score) & sure.any(axis=1)
+        # Between frames that are far apart, nobody can be told from who flashes up.
+        at_once = (poses.person_scores >= config.sure_new_score) | (gap_s > config.max_new_gap_s)
+        owners, duplicates = self._owners(xy, strong, poses.skeleton)
+        for n, person in enumerate(owners):
+            if person is not None:
+                # What leaps must not lead the expectation astray either.
+                leaps = person.leaps(poses.xy[n], time_s, config.max_joint_speed)
+                poses = _without(poses, n, leaps)
+                xy[n, leaps] = np.nan
+                person.see(xy[n], time_s)
+                self._name(person)
+            elif strong[n] and not duplicates[n]:
+                owners[n] = new = self._add(xy[n], time_s)
+                if at_once[n]:
+                    self._name(new)
         self._forget(time_s)
         return self._result(poses, owners, time_s)
+
+    def _owners(
+        self, xy: NDArray[np.float64], strong: NDArray[np.bool_], skeleton: Skeleton
+    ) -> tuple[list[Track | None], NDArray[np.bool_]]:
+        """The known person of each detection (N, K, 2), and which detections are somebody's second.
+
+        Who is left over on both sides is compared again with a larger tolerance: where nobody
+        else fits, a bad detection is more likely than somebody new in the place of somebody lost.
+        """
+        owners: list[Track | None] = [None] * len(xy)
+        similarity = _similarities(self._people, xy, skeleton, self.config)  # (people, N)
+        rows, columns = _assign(similarity, self.config.min_similarity)
+        for row, column in zip(rows, columns, strict=True):
+            owners[column] = self._people[row]
+        duplicates = similarity[rows].max(axis=0, initial=0) >= self.config.duplicate_similarity
+        lost = [p for n, p in enumerate(self._people) if n not in rows]
+        is_free = strong & ~duplicates & np.array([owner is None for owner in owners], bool)
+        free = np.flatnonzero(is_free)
+        wide = _similarities(lost, xy[free], skeleton, self.config, self.config.second_reach)
+        for row, column in zip(*_assign(wide, self.config.min_similarity), strict=True):
+            owners[free[column]] = lost[row]
+        return owners, duplicates
 
     def _check(self, poses: Poses, time_s: float) -> None:
         if not (math.isfinite(time_s) and time_s > self._time_s):
@@ -132,23 +180,28 @@ class Tracker:
             )
         self._time_s, self._skeleton = time_s, poses.skeleton
 
-    def _add(self, xy: NDArray[np.float64], time_s: float) -> _Person:
-        person = _Person(self._next_id, xy, time_s)
+    def _add(self, xy: NDArray[np.float64], time_s: float) -> Track:
+        person = Track(xy, time_s)
         if self.config.smoothing is not None:
             person.filter = OneEuro(len(xy), self.config.smoothing)
-        self._next_id += 1
         self._people.append(person)
         return person
 
+    def _name(self, person: Track) -> None:
+        """Give an id to who has none."""
+        if person.id is None:
+            person.id = self._next_id
+            self._next_id += 1
+
     def _forget(self, time_s: float) -> None:
-        def limit(person: _Person) -> float:
+        def limit(person: Track) -> float:
             return self.config.max_gap_s if person.n_seen > 1 else self.config.max_new_gap_s
 
         self._people = [p for p in self._people if time_s - p.seen_s <= limit(p)]
 
-    def _result(self, poses: Poses, owners: list[_Person | None], time_s: float) -> Poses:
-        chosen = [n for n, owner in enumerate(owners) if owner is not None]
-        known = [owner for owner in owners if owner is not None]
+    def _result(self, poses: Poses, owners: list[Track | None], time_s: float) -> Poses:
+        chosen = [n for n, owner in enumerate(owners) if owner is not None and owner.id is not None]
+        known = [owner for owner in owners if owner is not None and owner.id is not None]
         result = poses[chosen]
         xy = result.xy.copy()
         for n, person in enumerate(known):
@@ -158,62 +211,21 @@ class Tracker:
         return result.replace(xy=xy, ids=np.array([person.id for person in known], np.int64))
 
 
-class _Person:
-    """Somebody who has been seen: the last known joints, and where they go.
-
-    The motion is a Kalman filter of the body's displacement and velocity, with one covariance
-    for x and y, in px.
-    """
-
-    def __init__(self, id: int, xy: NDArray[np.float64], time_s: float) -> None:
-        self.id = id
-        self.xy = xy.copy()  # (K, 2), where expected; NaN where never seen
-        self.size_px = _size_px(self.xy)
-        self.velocity = np.zeros(2)  # px per second
-        # Unknown at first: a run of three sizes a second is not ruled out.
-        self.covariance = np.diag([0.0, (1.5 * self.size_px) ** 2])
-        self.time_s = self.seen_s = time_s
-        self.n_seen = 1
-        self.filter: OneEuro | None = None
-
-    def move_on(self, time_s: float, acceleration: float) -> None:
-        """Predict: the joints go where the velocity takes them, and the doubt grows."""
-        dt = time_s - self.time_s
-        self.xy = self.xy + self.velocity * dt
-        step = np.array([[1, dt], [0, 1]])
-        noise = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
-        strength = (acceleration * self.size_px) ** 2
-        self.covariance = step @ self.covariance @ step.T + strength * noise
-        self.time_s = time_s
-
-    def see(self, xy: NDArray[np.float64], time_s: float) -> None:
-        """Correct by what was found."""
-        both = np.isfinite(self.xy[:, 0]) & np.isfinite(xy[:, 0])
-        present = np.isfinite(xy[:, 0])
-        if both.any():
-            # The median does not follow the few joints that another person lends in a crossing.
-            error = np.median(xy[both] - self.xy[both], axis=0)
-            spread = (0.05 * self.size_px) ** 2 * len(xy) / both.sum() + 1e-9
-            gain = self.covariance[:, 0] / (self.covariance[0, 0] + spread)
-            self.covariance = self.covariance - np.outer(gain, self.covariance[0])
-            self.velocity = self.velocity + gain[1] * error
-            self.xy = self.xy + error
-        self.xy[present] = xy[present]
-        share = 0.2 if both.any() else 1.0
-        self.size_px += share * (_size_px(self.xy) - self.size_px)
-        self.seen_s = time_s
-        self.n_seen += 1
-
-
-def _size_px(xy: NDArray[np.float64]) -> float:
-    """Square root of the area of the box around the joints, px; bounded for lines and points."""
-    width, height = np.nanmax(xy, axis=0) - np.nanmin(xy, axis=0)
-    longer = max(width, height)
-    return max(math.sqrt(width * height), 0.4 * longer, 4.0)
+def _without(poses: Poses, n: int, joints: NDArray[np.bool_]) -> Poses:
+    """Poses in which some joints (K,) of person ``n`` are missing."""
+    if not joints.any():
+        return poses
+    xy, scores = poses.xy.copy(), poses.scores.copy()
+    xy[n, joints], scores[n, joints] = np.nan, 0
+    return poses.replace(xy=xy, scores=scores)
 
 
 def _similarities(
-    people: list[_Person], xy: NDArray[np.float64], skeleton: Skeleton, config: TrackerConfig
+    people: list[Track],
+    xy: NDArray[np.float64],
+    skeleton: Skeleton,
+    config: TrackerConfig,
+    reach: float = 1.0,
 ) -> NDArray[np.float64]:
     """How well each detection (N, K, 2) fits each known person: (people, N), 0 to 1.
 
@@ -223,7 +235,7 @@ def _similarities(
     """
     if not people or not len(xy):
         return np.zeros((len(people), len(xy)))
-    sigmas = np.maximum(np.array(skeleton.oks_sigmas), config.min_sigma)
+    sigmas = reach * np.maximum(np.array(skeleton.oks_sigmas), config.min_sigma)
     expected = np.stack([person.xy for person in people])  # (P, K, 2)
     sizes = np.array([person.size_px for person in people])  # (P,)
     # Nobody is given up for long gaps between frames alone, as of 1 frame a second.

@@ -30,6 +30,9 @@ VIDEO_SUFFIXES = frozenset({
 # fmt: on
 """Suffixes, in lower case, by which files count as videos."""
 
+OPEN_READ_TIMEOUT_S = (10.0, 10.0)
+"""How long a stream may take to open, and to give its next bytes."""
+
 _URL = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https|udp|tcp|srt|hls)://", re.IGNORECASE)
 
 
@@ -123,6 +126,13 @@ class VideoFile:
 
     Args:
         source: Path or address.
+
+    Attributes:
+        name: For messages.
+        fps: Frames per second, None where the file does not say.
+        n_frames: How many there should be, None where nothing tells.
+        start_s: Time of the file's first moment, which is 0 for whoever reads it.
+        n_damaged: Packets that were left out so far.
 
     Raises:
         VideoError: If it is missing, not a video, or has no stream of pictures.
@@ -218,7 +228,7 @@ def open_container(source: str, **options: Any) -> InputContainer:
         if os.path.isfile(source) and not os.path.getsize(source):
             raise VideoError(f"{name}: the file is empty")
     else:
-        options = {"timeout": (10.0, 10.0), **options}  # seconds to open, to read
+        options = {"timeout": OPEN_READ_TIMEOUT_S, **options}
     try:
         container = av.open(source, **options)
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -34,6 +34,10 @@ class LiveVideo:
         max_pause_s: The longest pause.
         give_up_s: Without a frame for so long, the iteration ends with an error; None never.
 
+    Attributes:
+        n_grabbed: Frames that came, taken or not.
+        n_reconnections: How often the source was opened again.
+
     Raises:
         VideoError: If the first frame does not come within ``give_up_s`` or the source cannot be
             opened.

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +74,7 @@ def test_poses_of_a_picture_and_ids_of_a_camera(demo: Any) -> None:
 
 def test_pages_are_served_and_nothing_else(demo: Any) -> None:
     async def talk(client: Any, connect: Any) -> None:
-        for path in ("/", "/page.js", "/page.css"):
+        for path in ("/", "/page.js", "/skeletons.js", "/page.css"):
             response = await client.get(path)
             assert response.status == 200
             assert "default-src 'self'" in response.headers["Content-Security-Policy"]
@@ -147,6 +139,7 @@ def test_too_much_too_often_too_long(demo: Any) -> None:
         async with connect() as socket:  # nothing at all
             started = time.monotonic()
             assert (await socket.receive()).type is WSMsgType.CLOSE
+            assert socket.close_code == demo.IDLE  # the page then connects when it has something
             assert time.monotonic() - started < 30
         async with connect() as socket:  # and the server is still there
             await socket.send_bytes(jpeg())
@@ -171,6 +164,36 @@ def test_a_hundred_sockets(demo: Any) -> None:
             await socket.close()
 
     serve(demo.Server(someone, limits=demo.Limits(max_clients=4)), talk)
+
+
+def test_who_says_nothing_half_a_word_or_terabytes(demo: Any) -> None:
+    """Connections below WebSocket's: mute, cut off in a header, announcing or sending too much."""
+
+    async def talk(client: Any, connect: Any) -> None:
+        address = (client.host, client.port)
+        silent = [await asyncio.open_connection(*address) for _ in range(100)]
+        for _, writer in silent[:50]:
+            writer.write(b"GET /poses HTTP/1.1\r\nHost: ")
+        async with connect() as socket:
+            await socket.send_bytes(jpeg())
+            assert len((await socket.receive_json())["people"]) == 1
+        async with connect() as socket:
+            header = b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4)  # of a binary frame
+            socket._response.connection.transport.write(header + bytes(100_000))
+            assert (await socket.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
+            assert socket.close_code == 1009
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(f"POST / HTTP/1.1\r\nHost: {client.host}\r\n".encode())
+        writer.write(b"Content-Length: 1000000000000\r\n\r\n" + bytes(100_000))
+        assert b" 405 " in await reader.readline()
+        writer.close()
+        async with connect() as socket:
+            await socket.send_bytes(jpeg())
+            assert len((await socket.receive_json())["people"]) == 1
+        for _, writer in silent:
+            writer.close()
+
+    serve(demo.Server(someone, limits=demo.Limits(max_clients=2)), talk)
 
 
 def test_who_closes_in_the_middle_hurts_nobody(demo: Any) -> None:
@@ -222,165 +245,3 @@ def test_one_who_floods_does_not_starve_another(demo: Any) -> None:
             assert order.count(32) == 5
 
     serve(demo.Server(slow), talk)
-
-
-# In a real browser
-
-
-def start(repo_root: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-u", str(repo_root / "demos" / "browser"), "--port", "0", "--size", "256",
-         "--runtime", "torch"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONPATH": str(repo_root)},
-    )  # fmt: skip
-
-
-def where(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Running on" in line:
-            return line.split("Running on")[1].split()[0]
-    raise AssertionError("the server did not start")
-
-
-@pytest.fixture(scope="module")
-def site(repo_root: Path) -> Iterator[str]:
-    """The address of the demo as its command serves it; asked to stop, it stops cleanly."""
-    process = start(repo_root)
-    try:
-        yield where(process)
-    finally:
-        process.terminate()
-        status = process.wait(30)
-        assert process.stdout is not None
-        process.stdout.close()
-    assert status == 0
-
-
-def test_the_command_serves_the_page(site: str) -> None:
-    with urllib.request.urlopen(site, timeout=60) as response:
-        assert b"<canvas" in response.read()
-
-
-def test_skeletons_on_the_canvas_of_chromium(site: str, repo_root: Path, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium here (Debian: apt install chromium)")
-    film = make_film(repo_root, tmp_path / "film.mjpeg")
-    # The folder of the profile is not tmp_path's: Chromium refuses long paths of sockets.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = subprocess.Popen(
-            [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--disable-dev-shm-usage", "--remote-debugging-port=0", f"--user-data-dir={profile}",
-             "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-             f"--use-file-for-fake-video-capture={film}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            looks = asyncio.run(drive(Path(profile), site, tmp_path))
-        finally:
-            browser.terminate()
-            browser.wait(30)
-    for seen in looks:
-        assert seen["people"] >= 1
-        # Without skeletons the film has hardly a pixel of exactly these two colours.
-        assert seen["orange"] > 100
-        assert seen["blue"] > 100
-        assert seen["rate"] > 0
-        assert seen["overflow"] <= 0  # nothing to scroll sideways, on a phone either
-    kept = os.environ.get("OPENPAF_SCREENSHOTS")
-    if kept:
-        for picture in tmp_path.glob("page-*.png"):
-            shutil.copy(picture, kept)
-
-
-def make_film(repo_root: Path, path: Path) -> Path:
-    """A photo as the film of a camera that Chromium plays."""
-    photo = Image.open(repo_root / "data" / "photos" / "astronaut.jpg").convert("RGB")
-    scene = Image.new("RGB", (640, 480), "gray")
-    scene.paste(photo.resize((480, 480)), (80, 0))
-    frame = io.BytesIO()
-    scene.save(frame, "JPEG", quality=90)
-    path.write_bytes(frame.getvalue() * 30)
-    return path
-
-
-SIZES = ((1000, 760), (390, 780))  # of a computer's window, and of a phone's screen
-LOOK = """(() => {
-  const view = document.getElementById("view");
-  const data = view.getContext("2d").getImageData(0, 0, view.width, view.height).data;
-  let orange = 0, blue = 0;
-  const near = (i, r, g, b) => Math.abs(data[i] - r) + Math.abs(data[i + 1] - g)
-    + Math.abs(data[i + 2] - b) < 12;
-  for (let i = 0; i < data.length; i += 4) {
-    orange += near(i, 255, 138, 20); blue += near(i, 38, 150, 255);
-  }
-  return JSON.stringify({
-    people: Number(document.getElementById("people").textContent), orange, blue,
-    rate: Number(document.getElementById("rate").textContent),
-    overflow: document.documentElement.scrollWidth - innerWidth,
-    answered: Number(document.body.dataset.answered || 0),
-    message: document.getElementById("message").textContent,
-  });
-})()"""
-
-
-async def drive(profile: Path, address: str, out: Path) -> list[dict[str, Any]]:
-    """Open the page, press Camera, and look at it in each size when some answers are there."""
-    port_file = profile / "DevToolsActivePort"
-    end = time.monotonic() + 60
-    while not port_file.exists() or not port_file.read_text().strip():
-        assert time.monotonic() < end, "chromium did not start"
-        await asyncio.sleep(0.1)
-    port = port_file.read_text().split()[0]
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
-            pages = [p for p in await response.json(content_type=None) if p["type"] == "page"]
-        async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            page = Page(socket)
-            await page.call("Page.navigate", url=address)
-            await page.wait_until("document.readyState === 'complete' && socket?.readyState === 1")
-            await page.value("document.getElementById('camera').click()")
-            return [await look(page, size, out) for size in SIZES]
-
-
-async def look(page: Page, size: tuple[int, int], out: Path) -> dict[str, Any]:
-    """What the canvas has after three more answers in a window of this size."""
-    await page.call("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1],
-                    deviceScaleFactor=1, mobile=size[0] < 500)  # fmt: skip
-    await page.value("document.body.dataset.answered = 0")
-    await page.wait_until(
-        "document.body.dataset.answered >= 3 && document.getElementById('people').textContent > 0"
-    )
-    seen = json.loads(await page.value(LOOK))
-    picture = await page.call("Page.captureScreenshot", format="png")
-    (out / f"page-{size[0]}.png").write_bytes(base64.b64decode(picture["data"]))
-    return dict(seen)
-
-
-class Page:
-    """A page of Chromium over its debugging protocol."""
-
-    def __init__(self, socket: Any) -> None:
-        self.socket, self.number = socket, 0
-
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self.number += 1
-        await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
-        while True:
-            answer = await self.socket.receive_json(timeout=60)
-            if answer.get("id") == self.number:
-                return dict(answer["result"])
-
-    async def value(self, expression: str) -> Any:
-        answer = await self.call(
-            "Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True
-        )
-        return answer["result"].get("value")
-
-    async def wait_until(self, condition: str, seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while not await self.value(condition):
-            assert time.monotonic() < end, f"{condition}: {await self.value(LOOK)}"
-            await asyncio.sleep(0.1)

@@ -413,6 +413,29 @@ def test_output_that_cannot_be(run: Run, fake: type[FakeEstimator], tmp_path: Pa
     assert fake.made == 0
 
 
+def test_the_drawn_file_itself_as_output(run: Run, tmp_path: Path) -> None:
+    source, drawn = photo(tmp_path / "a.png"), tmp_path / "new" / "drawn.jpg"
+    for _ in range(2):  # its own earlier result is replaced
+        assert run("predict", source, "--output", drawn)[0] == 0
+    assert files(tmp_path / "new") == ["drawn.jpg", "drawn.json"]
+    with Image.open(drawn) as picture:
+        assert picture.format == "JPEG"
+
+
+def test_a_file_as_output_that_cannot_be(
+    run: Run, fake: type[FakeEstimator], tmp_path: Path
+) -> None:
+    source, other = photo(tmp_path / "a.png"), photo(tmp_path / "b.png")
+    before = source.read_bytes()
+    result = run("predict", source, other, "--output", tmp_path / "c.png")
+    assert_bad_use(result, "c.png is one file; 2 inputs need a folder")
+    assert_bad_use(run("predict", source, "--output", tmp_path / "c.mp4"), "file .jpg or .png, got")
+    assert_bad_use(run("predict", source, "--output", source), "a.png is the source")
+    assert source.read_bytes() == before
+    assert files(tmp_path) == ["a.png", "b.png"]
+    assert fake.made == 0
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_output_without_permission(run: Run, fake: type[FakeEstimator], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o500)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import openpaf.estimator
-from openpaf import Poses, Skeleton, VideoError
+from openpaf import Poses, Skeleton, Tracker, VideoError
 from openpaf.cli import main
 from openpaf.cli.videos import list_videos, video_name
 from openpaf.cli.webcam import View
@@ -140,6 +140,71 @@ def test_damaged_frames_are_left_out(tmp_path: Path) -> None:
     assert np.all(np.diff([frame.time_s for frame in frames]) > 0)
 
 
+def test_8k(finder: None, tmp_path: Path) -> None:
+    source = tmp_path / "8k.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
+        frame = av.VideoFrame(7680, 4320, "rgb24")
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    out = tmp_path / "out"
+    assert main(["predict", str(source), "--output", str(out), "--format", "image,coco"]) == 0
+    row = json.loads((out / "8k.jsonl").read_text())
+    assert row["size"] == [7680, 4320]
+    nose_x, nose_y = row["people"][0]["keypoints"][:2]
+    assert (nose_x, nose_y) == pytest.approx((3840, 2160), abs=20)
+    with open_video(out / "8k.mp4") as video:
+        image = next(iter(video)).image
+    assert image.shape == (4320, 7680, 3)
+    assert image[2100:2220, 3780:3900].max() > 100  # the person is drawn
+
+
+def test_black_frames_have_nobody() -> None:
+    """As a covered camera gives; the network runs, and both views draw nothing over them."""
+    black = [np.zeros((90, 120, 3), np.uint8) for _ in range(3)]
+    pictures = LiveVideo("camera", lambda: iter(black), first_pause_s=0.01)
+    estimator = openpaf.PoseEstimator(size=64)
+    for draw in (skeletons, heatmaps):
+        with contextlib.closing(watch(pictures, estimator, tracker=Tracker(), draw=draw)) as seen:
+            for one in islice(seen, 3):
+                assert len(one.poses) == 0
+                assert one.picture is not None
+                assert one.picture.shape == (90, 120, 3)
+                if draw is skeletons:
+                    assert not one.picture.any()
+    pictures.close()
+
+
+def test_a_camera_that_changes_its_size(tmp_path: Path) -> None:
+    """People lie in px of their own frame, and the film goes on."""
+    sizes = [(48, 64), (96, 64), (30, 200)]
+    index = iter(range(10**6))
+
+    def capture() -> Iterator[np.ndarray]:
+        while True:
+            yield np.zeros((*sizes[next(index) % 3], 3), np.uint8)
+            time.sleep(0.005)
+
+    finder: Any = Finder()
+    seen_sizes = set()
+    with LiveVideo("camera", capture) as video, VideoWriter(tmp_path / "a.mp4") as writer:
+        with contextlib.closing(watch(video, finder, draw=skeletons)) as results:
+            for one in results:
+                height, width = one.frame.image.shape[:2]
+                np.testing.assert_allclose(one.poses.xy[0].mean(axis=0), (width / 2, height / 2))
+                seen_sizes.add((height, width))
+                assert one.picture is not None
+                assert one.picture.shape == (height, width, 3)
+                writer.write(one.picture, one.frame.time_s)
+                if len(seen_sizes) == 3:
+                    break
+        n_written = writer.n_frames
+    with open_video(tmp_path / "a.mp4") as film:
+        assert len(list(film)) == n_written
+
+
 def test_what_is_no_video_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video\n" * 50)
@@ -242,86 +307,6 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# Live sources
-
-
-def picture(value: int) -> np.ndarray:
-    return np.full((8, 8, 3), value, np.uint8)
-
-
-def test_the_newest_frame_and_never_one_twice() -> None:
-    go_on, finish = threading.Event(), threading.Event()
-
-    def capture() -> Iterator[np.ndarray]:
-        yield picture(0)
-        go_on.wait(20)
-        for value in range(1, 6):
-            yield picture(value)
-        finish.wait(20)
-
-    with LiveVideo("camera", capture) as video:
-        frames = iter(video)
-        assert next(frames).image[0, 0, 0] == 0
-        go_on.set()
-        while video.n_grabbed < 6:
-            time.sleep(0.01)
-        frame = next(frames)
-        assert frame.image[0, 0, 0] == 5
-        assert frame.index == 1
-        finish.set()
-
-
-def test_reconnects_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
-    opened = []
-
-    def capture() -> Iterator[np.ndarray]:
-        opened.append(time.monotonic())
-        if len(opened) in (2, 3):
-            raise VideoError("camera: lost")
-        yield picture(len(opened))
-
-    with LiveVideo("camera", capture, first_pause_s=0.05) as video:
-        values = [int(frame.image[0, 0, 0]) for frame, _ in zip(video, range(2), strict=False)]
-    assert values == [1, 4]
-    pauses = [record.args[-1] for record in caplog.records if "trying again" in record.message]
-    assert pauses[:3] == [0.05, 0.1, 0.2]
-
-
-def test_a_source_that_never_works_is_an_error_at_once() -> None:
-    def capture() -> Iterator[np.ndarray]:
-        raise VideoError("camera 9: not there, or taken by another program")
-        yield picture(0)
-
-    with pytest.raises(VideoError, match="camera 9: not there"):
-        LiveVideo("camera 9", capture)
-
-
-def test_a_stalled_stream_is_given_up() -> None:
-    stop = threading.Event()
-
-    def capture() -> Iterator[np.ndarray]:
-        yield picture(0)
-        stop.wait(20)
-
-    with LiveVideo("stream", capture, give_up_s=0.3) as video:
-        frames = iter(video)
-        next(frames)
-        with pytest.raises(VideoError, match=r"stream: no frame for 0\.3 s"):
-            next(frames)
-        stop.set()
-
-
-def test_no_camera_is_one_line_with_the_alternative(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "openpaf", "webcam", "--camera", "77"],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
-        env={"PATH": "", "PYTHONPATH": str(Path(openpaf.__file__).parent.parent)},
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert "demos/browser" in result.stderr
-
-
 # The command
 
 
@@ -362,6 +347,14 @@ def test_predict_a_video(finder: None, tmp_path: Path, capsys: pytest.CaptureFix
         assert len(list(video)) == 10
 
 
+def test_predict_a_video_to_a_file(finder: None, tmp_path: Path) -> None:
+    source, drawn = make_video(tmp_path / "a.avi", 3), tmp_path / "drawn.mp4"
+    assert main(["predict", str(source), "--output", str(drawn)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avi", "drawn.jsonl", "drawn.mp4"]
+    with open_video(drawn) as video:
+        assert len(list(video)) == 3
+
+
 def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4")
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
@@ -385,7 +378,6 @@ def test_a_bad_video_is_skipped(
 
 
 def test_keys_of_the_window(tmp_path: Path) -> None:
-    from openpaf import Tracker
     from openpaf.video import VideoFrame
     from openpaf.watch import Seen
 

@@ -6,7 +6,9 @@
 
 Open the address that is printed. Without a camera, drop a picture on the page. Only this computer
 can reach it unless --host says otherwise; browsers give pages of other computers the camera over
-HTTPS only, for which there are --certificate and --key.
+HTTPS only, for which there are --certificate and --key. For a phone in the same network:
+
+    python demos/browser --host 0.0.0.0 --name 192.168.1.5 --certificate cert.pem --key key.pem
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 
 def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(
         prog="demos/browser",
         description=__doc__,

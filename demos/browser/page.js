@@ -3,36 +3,31 @@
 // the screen always belongs together, and no queue can build up anywhere.
 
 const CAMERA = 0, PICTURE = 1;
-const LONGEST_PX = 640;        // more than the network looks at would only take time
-const LEFT = "#ff8a14", RIGHT = "#2696ff", MIDDLE = "#d6f06a", DARK = "#181a1e";
-const LIMBS = [
-  "left_shoulder left_elbow", "left_elbow left_wrist", "right_shoulder right_elbow",
-  "right_elbow right_wrist", "left_hip left_knee", "left_knee left_ankle", "right_hip right_knee",
-  "right_knee right_ankle", "left_shoulder right_shoulder", "left_hip right_hip",
-  "left_shoulder left_hip", "right_shoulder right_hip", "nose left_eye", "nose right_eye",
-  "left_eye left_ear", "right_eye right_ear",
-].map((pair) => pair.split(" "));
-const LEAST_SCORE = 0.1;
+const SENT_PX = { [CAMERA]: 640, [PICTURE]: 1600 };  // longer side; more would only take time
+const DRAWN_PX = 1920;         // longest side of the canvas, which is as fine as the screen if it can
 
 const $ = (id) => document.getElementById(id);
 const view = $("view"), pen = view.getContext("2d"), video = $("video");
 const still = document.createElement("canvas");   // the picture that was sent
+const INVITATION = "Press Camera, or drop a picture here.";
+const IDLE = 4000;             // the server closes so whom it has not heard for long
 let socket = null, stream = null, facing = "user";
-let inFlight = false, paused = false, waiting = null, sentAt = 0, times = [], pauseMs = 500;
+let inFlight = false, paused = false, waiting = null, sent = null, times = [], pauseMs = 500;
+let shown = null;              // the answer that is on the canvas
 
 function say(text) { $("message").textContent = text; }
 
 function connect() {
   socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/poses");
-  socket.binaryType = "arraybuffer";
   socket.onopen = () => {
     inFlight = false; pauseMs = 500;
-    say(stream || waiting ? "" : "Press Camera, or drop a picture.");
+    say(stream || waiting || shown ? "" : INVITATION);
     next();
   };
   socket.onmessage = (event) => { inFlight = false; answer(JSON.parse(event.data)); next(); };
   socket.onclose = (event) => {
     inFlight = false;
+    if (event.code === IDLE) { socket = null; return; }   // next() connects again
     say(event.reason ? `The server says: ${event.reason}` : "The server is gone; trying again …");
     setTimeout(connect, pauseMs);
     pauseMs = Math.min(2 * pauseMs, 10000);
@@ -49,7 +44,7 @@ async function startCamera() {
   try {
     stream = await navigator.mediaDevices.getUserMedia({
       audio: false,
-      video: { facingMode: facing, width: { ideal: LONGEST_PX }, frameRate: { ideal: 60 } },
+      video: { facingMode: facing, width: { ideal: SENT_PX[CAMERA] }, frameRate: { ideal: 60 } },
     });
   } catch (error) {
     const why = { NotAllowedError: "The camera was not allowed.", NotFoundError:
@@ -62,8 +57,9 @@ async function startCamera() {
   video.srcObject = stream;
   await video.play();
   $("pause").hidden = $("flip").hidden = false;
+  $("camera").textContent = "Stop camera";
   $("mirror").checked = facing === "user";
-  paused = false; times = [];
+  setPaused(false);
   say("");
   next();
 }
@@ -72,6 +68,12 @@ function stopCamera() {
   if (stream) stream.getTracks().forEach((track) => track.stop());
   stream = null;
   $("pause").hidden = $("flip").hidden = true;
+  $("camera").textContent = "Camera";
+}
+
+function setPaused(yes) {
+  paused = yes; times = [];
+  $("pause").textContent = paused ? "Go on" : "Pause";
 }
 
 function showPicture(file) {
@@ -86,98 +88,92 @@ function showPicture(file) {
 }
 
 function next() {
-  if (inFlight || !socket || socket.readyState !== WebSocket.OPEN) return;
+  const films = stream && !paused && !document.hidden;
+  if (inFlight || !(waiting || films)) return;
+  if (!socket) { connect(); return; }
+  if (socket.readyState !== WebSocket.OPEN) return;
   if (waiting) {
     const picture = waiting; waiting = null;
-    send(picture, picture.width, picture.height, PICTURE, 1600);
-  } else if (stream && !paused && video.videoWidth) {
-    send(video, video.videoWidth, video.videoHeight, CAMERA, LONGEST_PX);
-  } else if (stream && !paused) {
+    send(picture, picture.width, picture.height, PICTURE);
+    picture.close();
+  } else if (video.videoWidth) {
+    send(video, video.videoWidth, video.videoHeight, CAMERA);
+  } else {
     requestAnimationFrame(next);
   }
 }
 
-function send(source, width, height, kind, longest) {
+function send(source, width, height, kind) {
   inFlight = true;
-  const scale = Math.min(1, longest / Math.max(width, height));
+  const to = socket;           // by the time the picture is packed there may be another
+  const scale = Math.min(1, SENT_PX[kind] / Math.max(width, height));
   still.width = Math.round(width * scale); still.height = Math.round(height * scale);
   still.getContext("2d").drawImage(source, 0, 0, still.width, still.height);
-  sentAt = performance.now();
+  sent = { kind, at: performance.now() };
   still.toBlob((blob) => {
-    if (socket.readyState === WebSocket.OPEN) socket.send(new Blob([Uint8Array.of(kind), blob]));
-    else inFlight = false;
+    if (to.readyState === WebSocket.OPEN) to.send(new Blob([Uint8Array.of(kind), blob]));
   }, "image/jpeg", 0.85);
 }
 
 function answer(found) {
   if (found.error) { say(`The server says: ${found.error}`); stopCamera(); return; }
   const now = performance.now();
-  times.push(now);
-  while (times.length > 30) times.shift();
+  times = sent.kind === CAMERA ? [...times.slice(-29), now] : [];
   const rate = times.length > 1 ? 1000 * (times.length - 1) / (now - times[0]) : 0;
   $("people").textContent = found.people.length;
   $("noun").textContent = found.people.length === 1 ? "person" : "people";
   $("rate").textContent = rate.toFixed(rate < 10 ? 1 : 0);
-  $("latency").textContent = Math.round(now - sentAt);
-  draw(found);
+  $("rate").parentElement.hidden = !rate;    // a single picture has none
+  $("latency").textContent = Math.round(now - sent.at);
+  shown = found;
+  draw();
+  $("save").hidden = false;
   document.body.dataset.answered = Number(document.body.dataset.answered || 0) + 1;
 }
 
-function draw(found) {
-  view.width = still.width; view.height = still.height;
+// The canvas has a pixel for each of the screen's that it covers, so that lines are sharp.
+function draw() {
+  const room = Math.min(view.clientWidth / still.width, view.clientHeight / still.height);
+  const most = DRAWN_PX / Math.max(still.width, still.height);
+  const scale = Math.min(Math.max(room * devicePixelRatio, 1), most);
+  view.width = Math.round(still.width * scale); view.height = Math.round(still.height * scale);
   const mirrored = $("mirror").checked;
-  const X = (x) => mirrored ? view.width - 1 - x : x;
   pen.save();
   if (mirrored) { pen.translate(view.width, 0); pen.scale(-1, 1); }
-  pen.drawImage(still, 0, 0);
+  pen.drawImage(still, 0, 0, view.width, view.height);
   pen.restore();
-  pen.lineCap = "round";
-  for (const person of found.people) {
-    const joints = {};
-    found.joints.forEach((name, k) => {
-      const joint = person.joints[k];
-      if (joint && joint[2] >= LEAST_SCORE) joints[name] = [X(joint[0]), joint[1]];
-    });
-    drawPerson(joints, person.id);
-  }
+  // Integers are the centres of pixels.
+  const place = (x, y) => [(mirrored ? still.width - x - 0.5 : x + 0.5) * scale, (y + 0.5) * scale];
+  drawPeople(pen, shown, place);
 }
 
-function drawPerson(joints, id) {
-  const places = Object.values(joints);
-  if (!places.length) return;
-  const ys = places.map((p) => p[1]), xs = places.map((p) => p[0]);
-  const size = Math.max(Math.max(...ys) - Math.min(...ys), Math.max(...xs) - Math.min(...xs));
-  const width = Math.min(Math.max(size / 45, 2), 8);
-  const side = (a, b) => a.startsWith("left") && b.startsWith("left") ? LEFT
-    : a.startsWith("right") && b.startsWith("right") ? RIGHT : MIDDLE;
-  for (const [color, extra] of [[DARK, 2], [null, 0]]) {
-    for (const [a, b] of LIMBS) {
-      if (!joints[a] || !joints[b]) continue;
-      pen.strokeStyle = color || side(a, b);
-      pen.lineWidth = width + extra;
-      pen.beginPath(); pen.moveTo(...joints[a]); pen.lineTo(...joints[b]); pen.stroke();
-    }
-    for (const [name, place] of Object.entries(joints)) {
-      pen.fillStyle = color || side(name, name);
-      pen.beginPath(); pen.arc(...place, (width + extra) * 0.75, 0, 7); pen.fill();
-    }
-  }
-  if (id !== null) {
-    const x = (Math.min(...xs) + Math.max(...xs)) / 2, y = Math.max(Math.min(...ys) - 12, 14);
-    pen.font = "600 15px system-ui, sans-serif"; pen.textAlign = "center";
-    pen.lineWidth = 4; pen.strokeStyle = DARK; pen.strokeText(`#${id}`, x, y);
-    pen.fillStyle = "#fff"; pen.fillText(`#${id}`, x, y);
-  }
+// While a picture is in flight, its answer will be drawn soon; the last one is of another picture.
+function drawAgain() { if (shown && !inFlight) draw(); }
+
+function savePicture() {
+  view.toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `openpaf-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-")}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
 }
 
-$("camera").onclick = startCamera;
+$("camera").onclick = () => { if (stream) { stopCamera(); say(""); } else startCamera(); };
 $("flip").onclick = () => { facing = facing === "user" ? "environment" : "user"; startCamera(); };
-$("pause").onclick = () => {
-  paused = !paused; times = []; $("pause").textContent = paused ? "Go on" : "Pause"; next();
-};
+$("pause").onclick = () => { setPaused(!paused); next(); };
+$("save").onclick = savePicture;
+$("mirror").onchange = drawAgain;
+addEventListener("resize", drawAgain);
+document.addEventListener("visibilitychange", () => { times = []; next(); });
 $("file").onchange = (event) => { showPicture(event.target.files[0]); event.target.value = ""; };
-addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
-addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+addEventListener("dragover", (event) => {
+  event.preventDefault(); document.body.classList.add("dropping");
+});
+addEventListener("dragleave", (event) => {    // of the window, not from one part to the next
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
 addEventListener("drop", (event) => {
   event.preventDefault(); document.body.classList.remove("dropping");
   showPicture(event.dataTransfer.files[0]);

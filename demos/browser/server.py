@@ -23,9 +23,9 @@ from PIL import Image
 import openpaf
 
 HERE = Path(__file__).resolve().parent
-FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
-KINDS = ("image/jpeg", "image/png", "image/webp")
+FILES = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "skeletons.js")}
 CAMERA, PICTURE = 0, 1  # the first byte of a message: whether the frames before it matter
+IDLE = 4000  # code by which a connection is closed that said nothing for long; the page knows it
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,6 @@ class Server:
         self.estimator, self.hosts, self.min_score = estimator, hosts, min_score
         self.limits = limits or Limits()
         self.clients: set[web.WebSocketResponse] = set()
-        self.n_answered = 0
         self._turn = asyncio.Lock()  # first come, first served
         self._engine = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
@@ -96,7 +95,10 @@ class Server:
         """Refuse other sites' pages: the camera's picture is for this page only."""
         called = urlsplit(f"//{request.host}")
         if self.hosts is not None and called.hostname not in self.hosts:
-            raise web.HTTPForbidden(text=f"this server is not {request.host}\n")
+            raise web.HTTPForbidden(
+                text=f"this server is not {called.hostname}; if it is, start it with "
+                f"--name {called.hostname}\n"
+            )
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="another site's page may not ask here\n")
@@ -124,7 +126,9 @@ class Server:
         try:
             await socket.prepare(request)
             await self._serve(socket)
-        except (ConnectionError, TimeoutError):
+        except asyncio.TimeoutError:  # not the built-in one on Python 3.10
+            await socket.close(code=IDLE)
+        except ConnectionError:
             pass  # gone, which is anybody's right
         finally:
             self.clients.discard(socket)
@@ -155,13 +159,10 @@ class Server:
     async def _answer(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         async with self._turn:
-            answer = await loop.run_in_executor(self._engine, self._find, data, tracker)
-        self.n_answered += 1
-        return answer
+            return await loop.run_in_executor(self._engine, self._find, data, tracker)
 
     def _find(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
         """The people of a message, in the engine's thread."""
-        started = time.perf_counter()
         if len(data) < 2 or data[0] not in (CAMERA, PICTURE):
             raise ValueError("expected a byte that says the kind, and a picture")
         image = self._decode(data[1:])
@@ -174,7 +175,6 @@ class Server:
             "height": image.shape[0],
             "joints": list(poses.skeleton.joints),
             "people": as_json(poses),
-            "engine_ms": round(1000 * (time.perf_counter() - started), 1),
         }
 
     def _decode(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -52,6 +52,43 @@ def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -
     return folder
 
 
+def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Outputs | None:
+    """The results of a single photo or video whose drawn file the user names.
+
+    Args:
+        file: What the user gave as output.
+        sources: All photos and videos of the run.
+        formats: Some of :data:`FORMATS`; the others get the file's stem.
+
+    Returns:
+        None if it has no suffix of pictures or videos, or is a folder.
+
+    Raises:
+        ValueError: If it cannot hold the results: of several sources, or by its suffix.
+    """
+    from openpaf.images import IMAGE_SUFFIXES
+    from openpaf.video import VIDEO_SUFFIXES
+
+    suffix = file.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or file.is_dir():
+        return None
+    if len(sources) != 1:
+        raise ValueError(
+            f"--output: {shown(file)} is one file; {len(sources)} inputs need a folder"
+        )
+    source = sources[0]
+    allowed = (".mp4",) if source.suffix.lower() in VIDEO_SUFFIXES else (".jpg", ".png")
+    if suffix not in allowed:
+        raise ValueError(
+            f"--output: expected a folder or a file {' or '.join(allowed)}, got {shown(file)}"
+        )
+    if os.path.realpath(file) == os.path.realpath(source):
+        raise ValueError(f"--output: {shown(file)} is the source; choose another name")
+    check_folder(file.parent, (), formats)
+    files = {name: file.with_name(file.stem + _suffix(name, source)) for name in formats}
+    return Outputs(file.stem, files | ({"image": file} if "image" in files else {}))
+
+
 def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -> list[Outputs]:
     """Names for the results of every photo.
 

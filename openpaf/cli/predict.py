@@ -24,7 +24,14 @@ from openpaf.cli.common import (
     source_argument,
     traceback_wanted,
 )
-from openpaf.cli.outputs import FORMATS, Outputs, check_folder, name_outputs, write_picture
+from openpaf.cli.outputs import (
+    FORMATS,
+    Outputs,
+    check_folder,
+    name_file,
+    name_outputs,
+    write_picture,
+)
 from openpaf.cli.videos import list_videos, predict_video, video_name
 
 if TYPE_CHECKING:
@@ -57,6 +64,7 @@ examples:
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
+  openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
 
 A file that cannot be read is named on the standard error stream and skipped.
@@ -83,7 +91,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=source_argument,
         help="file, folder, glob or stream",
     )
-    add("--output", required=True, metavar="DIR", type=path_argument, help="made if missing")
+    add(
+        "--output",
+        required=True,
+        metavar="DIR",
+        type=path_argument,
+        help="a folder, made if missing; of a single photo or video also the drawn file itself",
+    )
     add(
         "--format",
         default=("image", "coco"),
@@ -168,9 +182,8 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     videos, others = list_videos(arguments.sources)
     photos, missing = _find_photos(others, is_required=not videos)
-    folder = check_folder(arguments.output, arguments.sources, arguments.format)
     named = [*photos, *map(video_name, videos)]
-    outputs = name_outputs(named, folder, arguments.format)
+    outputs = _outputs(arguments, named)
     job = _Job(
         estimator=_load(arguments),
         formats=arguments.format,
@@ -193,9 +206,17 @@ def run(arguments: argparse.Namespace) -> int:
         say(
             f"{counted(job.done, 'photo', 'photos')}, "
             f"{counted(job.people, 'person', 'people')}, {job.skipped} skipped, "
-            f"{time.perf_counter() - started:.1f} s, written to {shown(folder)}"
+            f"{time.perf_counter() - started:.1f} s, written to {shown(arguments.output)}"
         )
     return 1 if job.skipped else 0
+
+
+def _outputs(arguments: argparse.Namespace, sources: Sequence[Path]) -> list[Outputs]:
+    file = name_file(arguments.output, sources, arguments.format)
+    if file is not None:
+        return [file]
+    folder = check_folder(arguments.output, arguments.sources, arguments.format)
+    return name_outputs(sources, folder, arguments.format)
 
 
 def _find_photos(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from openpaf.video import Video
     from openpaf.watch import Seen
 
 _KEYS = "space pause   s save   v skeletons/heatmaps   f smoothing   q quit"
@@ -66,13 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_display()
     from openpaf.estimator import PoseEstimator
     from openpaf.tracking import Tracker
-    from openpaf.video import open_video
     from openpaf.watch import watch
 
     logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
-    camera = arguments.camera
     with contextlib.ExitStack() as stack:
-        video = stack.enter_context(_opened(open_video, camera))
+        video = stack.enter_context(_open(arguments.camera))
         estimator = PoseEstimator(
             arguments.model,
             runtime=arguments.runtime,
@@ -92,8 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(open_video: Any, camera: str) -> Any:
+def _open(camera: str) -> Video:
     from openpaf.errors import VideoError
+    from openpaf.video import open_video
 
     source: str | int = int(camera) if camera.isascii() and camera.isdecimal() else camera
     try:

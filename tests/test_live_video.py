@@ -1,0 +1,323 @@
+"""Live sources: the newest frame counts; what is lost comes back, what never works is said."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import openpaf.estimator
+import openpaf.video
+from openpaf import VideoError
+from openpaf.cli import main
+from openpaf.video import open_video
+from openpaf.video_live import LiveVideo, open_camera, open_stream
+
+pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((8, 8, 3), value, np.uint8)
+
+
+def test_the_newest_frame_and_never_one_twice() -> None:
+    go_on, finish = threading.Event(), threading.Event()
+
+    def capture() -> Iterator[np.ndarray]:
+        yield picture(0)
+        go_on.wait(20)
+        for value in range(1, 6):
+            yield picture(value)
+        finish.wait(20)
+
+    with LiveVideo("camera", capture) as video:
+        frames = iter(video)
+        assert next(frames).image[0, 0, 0] == 0
+        go_on.set()
+        while video.n_grabbed < 6:
+            time.sleep(0.01)
+        frame = next(frames)
+        assert frame.image[0, 0, 0] == 5
+        assert frame.index == 1
+        finish.set()
+
+
+def test_reconnects_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
+    opened = []
+
+    def capture() -> Iterator[np.ndarray]:
+        opened.append(time.monotonic())
+        if len(opened) in (2, 3):
+            raise VideoError("camera: lost")
+        yield picture(len(opened))
+
+    with LiveVideo("camera", capture, first_pause_s=0.05) as video:
+        values = [int(frame.image[0, 0, 0]) for frame, _ in zip(video, range(2), strict=False)]
+    assert values == [1, 4]
+    pauses = [record.args[-1] for record in caplog.records if "trying again" in record.message]
+    assert pauses[:3] == [0.05, 0.1, 0.2]
+
+
+def test_a_source_that_never_works_is_an_error_at_once() -> None:
+    def capture() -> Iterator[np.ndarray]:
+        raise VideoError("camera 9: not there, or taken by another program")
+        yield picture(0)
+
+    with pytest.raises(VideoError, match="camera 9: not there"):
+        LiveVideo("camera 9", capture)
+
+
+def test_a_stalled_stream_is_given_up() -> None:
+    stop = threading.Event()
+
+    def capture() -> Iterator[np.ndarray]:
+        yield picture(0)
+        stop.wait(20)
+
+    with LiveVideo("stream", capture, give_up_s=0.3) as video:
+        frames = iter(video)
+        next(frames)
+        with pytest.raises(VideoError, match=r"stream: no frame for 0\.3 s"):
+            next(frames)
+        stop.set()
+
+
+def test_no_camera_is_one_line_with_the_alternative(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "openpaf", "webcam", "--camera", "77"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(Path(openpaf.__file__).parent.parent)},
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "demos/browser" in result.stderr
+
+
+# Cameras
+
+
+class Camera:
+    """In place of OpenCV's: gives each of its frames, then is unplugged."""
+
+    def __init__(self, frames: list[np.ndarray | None] | None) -> None:
+        self.is_open, self.frames = frames is not None, list(frames or [])
+        self.is_released = False
+
+    def isOpened(self) -> bool:
+        return self.is_open
+
+    def set(self, *setting: Any) -> None: ...
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        time.sleep(0.01)
+        return (True, self.frames.pop(0)) if self.frames else (False, None)
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, *cameras: Camera) -> None:
+    """The cameras that one number gives, one after the other."""
+    import cv2
+
+    left = iter(cameras)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: next(left, Camera(None)))
+
+
+def bgr(value: int, size_hw: tuple[int, int] = (8, 8)) -> np.ndarray:
+    return np.full((*size_hw, 3), (0, 0, value), np.uint8)
+
+
+def test_a_camera_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, mute = Camera(None), Camera([])
+    plug_in(monkeypatch, taken, mute)
+    with pytest.raises(VideoError, match="camera 0: not there, or taken by another program"):
+        open_video(0)
+    with pytest.raises(VideoError, match="camera 0: gives no picture"):
+        open_video(0)
+    assert taken.is_released
+    assert mute.is_released
+
+
+def test_a_camera_unplugged_in_the_middle_comes_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Camera([bgr(1)])
+    plug_in(monkeypatch, first, Camera(None), Camera([bgr(2, (6, 4))] * 50))
+    with open_camera(0, first_pause_s=0.01) as video:
+        frames = [frame for frame, _ in zip(video, range(3), strict=False)]
+    assert [tuple(frame.image[0, 0]) for frame in frames] == [(1, 0, 0), (2, 0, 0), (2, 0, 0)]
+    assert [frame.image.shape[:2] for frame in frames] == [(8, 8), (6, 4), (6, 4)]  # another size
+    assert first.is_released
+    said = [record.getMessage() for record in caplog.records]
+    assert any("camera 0: lost; trying again" in line for line in said)
+    assert any("not there, or taken" in line for line in said)
+
+
+def test_frames_that_are_none_are_a_loss_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    nonsense = np.zeros((0, 0, 3), np.uint8)  # as some drivers give while they start
+    plug_in(monkeypatch, Camera([bgr(1), None]), Camera([nonsense]), Camera([bgr(3)] * 50))
+    with open_camera(0, first_pause_s=0.01) as video:
+        values = [frame.image[0, 0, 0] for frame, _ in zip(video, range(2), strict=False)]
+    assert values == [1, 3]
+
+
+# Streams
+
+
+@contextmanager
+def stream(pictures: Callable[[], Iterator[int]], port: int = 0) -> Iterator[int]:
+    """A camera on the network: each client gets its pictures as motion JPEG; gives the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                for value in pictures():
+                    data = io.BytesIO()
+                    Image.new("RGB", (64, 48), (value, 0, 0)).save(data, "JPEG", quality=95)
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {data.tell()}"
+                    self.wfile.write(head.encode() + b"\r\n\r\n" + data.getvalue() + b"\r\n")
+                    if server.is_stopped.is_set():
+                        return
+            except OSError:
+                pass  # the client has gone
+
+        def log_message(self, *message: Any) -> None: ...
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        is_stopped = threading.Event()
+
+    server = Server(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.is_stopped.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def every_10_ms(value: Callable[[int], int]) -> Callable[[], Iterator[int]]:
+    def pictures() -> Iterator[int]:
+        for n in range(10_000):
+            yield value(n)
+            time.sleep(0.01)
+
+    return pictures
+
+
+def test_a_network_camera_gives_its_newest_frame() -> None:
+    with (
+        stream(every_10_ms(lambda n: min(n, 250))) as port,
+        open_video(f"http://me:secret@127.0.0.1:{port}/live") as video,
+    ):
+        assert (video.is_live, video.n_frames) == (True, None)
+        assert video.name == f"http://127.0.0.1:{port}/live"
+        frames = iter(video)
+        first = next(frames).image
+        assert first.shape == (48, 64, 3)
+        time.sleep(0.6)  # whoever looks on is far behind now
+        second = next(frames).image
+    assert int(second[0, 0, 0]) - int(first[0, 0, 0]) > 15
+
+
+def test_a_network_camera_that_is_switched_off_and_on(caplog: pytest.LogCaptureFixture) -> None:
+    with stream(every_10_ms(lambda n: 50)) as port:
+        video = open_stream(f"http://127.0.0.1:{port}/live", first_pause_s=0.05)
+        frames = iter(video)
+        assert next(frames).image[0, 0, 0] == pytest.approx(50, abs=4)
+    while video.n_reconnections < 2:  # nobody is there
+        time.sleep(0.01)
+    with stream(every_10_ms(lambda n: 200), port), video:
+        values = [int(next(frames).image[0, 0, 0]) for _ in range(3)]
+    assert values[-1] == pytest.approx(200, abs=4)
+    assert "trying again" in caplog.text
+
+
+def test_a_network_camera_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection stays and says nothing more: it is opened anew."""
+    monkeypatch.setattr(openpaf.video, "OPEN_READ_TIMEOUT_S", (5.0, 0.3))
+    calls: list[int] = []
+    stop = threading.Event()
+
+    def pictures() -> Iterator[int]:
+        calls.append(1)
+        yield from [50 * len(calls)] * 8
+        stop.wait(20)
+
+    with (
+        stream(pictures) as port,
+        open_stream(f"http://127.0.0.1:{port}/", first_pause_s=0.05) as video,
+    ):
+        for frame in video:
+            if frame.image[0, 0, 0] > 80:
+                break
+        stop.set()
+    assert video.n_reconnections >= 1
+
+
+@pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/live", "http://me:secret@127.0.0.1:9/"])
+def test_a_stream_that_is_not_there(
+    address: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", lambda *a, **k: None)
+    assert main(["predict", address, "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "127.0.0.1:9" in said[0]
+    assert "cannot be opened as a video" in said[0]
+    assert "secret" not in said[0]
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_ctrl_c_leaves_a_playable_film_of_a_stream(tmp_path: Path) -> None:
+    with stream(every_10_ms(lambda n: 100)) as port:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "openpaf", "predict", f"http://127.0.0.1:{port}/live",
+             "--output", str(tmp_path), "--size", "64", "--runtime", "torch"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(openpaf.__file__).parent.parent)},
+        )  # fmt: skip
+        try:
+            lines = tmp_path / f"127_0_0_1_{port}_live.jsonl"
+            end = time.monotonic() + 120
+            while not (lines.exists() and lines.read_text().count("\n") > 5):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < end, "no line of JSON came"
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "frames a second" in said
+    assert "Traceback" not in errors
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(len(rows)))
+    with open_video(lines.with_suffix(".mp4")) as film:
+        assert (
+            abs(len(list(film)) - len(rows)) <= 1
+        )  # a frame may be in one file and not yet in the other
