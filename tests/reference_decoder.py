@@ -267,6 +267,9 @@ def _complete(people, limbs, skeleton, scores, config):
                 continue
             if p in people.waiting:
                 p, q = q, p
+            reach = config.complete_reach * (people.diagonal(p) + config.join_size_px)
+            if np.linalg.norm(np.float64(people.xy[a]) - people.xy[b]) > reach:
+                continue
             if people.merge(p, q):
                 people.waiting.discard(q)
                 changed = True

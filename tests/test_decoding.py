@@ -161,6 +161,19 @@ def test_a_weak_joint_completes_a_person_and_never_begins_one():
     assert len(decode(dataclasses.replace(fields, heatmaps=fields.heatmaps * 0.08))) == 0
 
 
+def test_a_weak_joint_far_away_completes_nobody():
+    # The person is 60 px wide, and 80 are added: 120 px are near enough, 300 are not.
+    for x, completes in ((220, True), (400, False)):
+        fields = encode_fields(people(CHAIN, [(40, 50), (100, 50), (x, 50)]), (104, 440))
+        heatmaps = fields.heatmaps.copy()
+        heatmaps[2] *= 0.08
+        faint = dataclasses.replace(fields, heatmaps=heatmaps)
+        (scores,) = decode(faint).scores
+        assert (scores > 0).tolist() == [True, True, completes]
+        (scores,) = decode(faint, DecodeConfig(complete_reach=3)).scores
+        assert (scores > 0).all()
+
+
 def test_a_spike_of_noise_is_no_peak():
     heatmaps = np.zeros((3, 12, 14), np.float32)
     heatmaps[0, 5, 5] = 1

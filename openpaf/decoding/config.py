@@ -57,6 +57,8 @@ class DecodeConfig:
         share_threshold: A joint already used is given to a second person who lacks it where the
             limb to it has at least this score (two people's joints in one peak); 1 never, on
             fields of at most 1.
+        complete_reach: A weak joint that a limb ties to a person completes it only if the limb is
+            at most this many times the sum of the person's size and ``join_size_px`` long.
         complete_distance: A person's missing joint is filled in by a single peak of that joint
             at most this many times the person's size away from a joint that it has a limb with;
             0 never.
@@ -88,6 +90,7 @@ class DecodeConfig:
     join_distance: float = 0.4
     join_size_px: float = 80.0
     share_threshold: float = 0.7
+    complete_reach: float = 1.0
     complete_distance: float = 0.5
     single_threshold: float = 0.3
     duplicate_oks: float = 0.9
@@ -105,7 +108,7 @@ class DecodeConfig:
             value = getattr(self, name)
             self._check(name, self._is_number(name) and 0 <= value <= 1, "a number from 0 to 1")
         for name in ("limb_point_threshold", "limb_threshold", "join_distance", "join_size_px",
-                     "share_threshold", "complete_distance", "single_threshold",
+                     "share_threshold", "complete_reach", "complete_distance", "single_threshold",
                      "duplicate_oks"):  # fmt: skip
             self._check(name, self._is_number(name) and getattr(self, name) >= 0, "a number >= 0")
         for name, least in (("max_peaks", 1), ("limb_samples", 2), ("runners_up", 0),

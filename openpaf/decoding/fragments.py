@@ -132,8 +132,11 @@ def _distance(xy, a, b):  # type: ignore[no-untyped-def]
 
 
 @part
-def complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-def]
-    """Weak peaks that wait are merged into people along limbs; each may bring the next."""
+def complete_along_limbs(f, xy, pairs, reach, least_size):  # type: ignore[no-untyped-def]
+    """Weak peaks that wait are merged into people along limbs; each may bring the next.
+
+    A weak field points anywhere, so limbs longer than the person allows are passed over.
+    """
     for _ in range(3):
         changed = False
         for i in range(len(pairs)):
@@ -142,6 +145,8 @@ def complete_along_limbs(f, pairs, scores, strong):  # type: ignore[no-untyped-d
                 continue
             if f.size[p] == 0:
                 p, q = q, p
+            if _distance(xy, pairs[i, 0], pairs[i, 1]) > reach * (_diagonal(f, p) + least_size):
+                continue
             f.size[q] = 1
             if _merge(f, p, q):
                 changed = True

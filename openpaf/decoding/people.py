@@ -67,6 +67,7 @@ def _people_numbers(config: DecodeConfig) -> tuple[float | int, ...]:
         float(config.join_distance),
         float(config.join_size_px),
         float(config.share_threshold),
+        float(config.complete_reach),
         float(config.complete_distance),
         float(config.single_threshold),
         float(config.duplicate_oks),
@@ -115,7 +116,7 @@ def _assemble_alone(*arguments):  # type: ignore[no-untyped-def]
 @part
 def _assemble(  # type: ignore[no-untyped-def]
     xy, scores, starts, pairs, limb_scores, sigmas, neighbours, strong, join_distance,
-    join_size, share_threshold, complete_distance, single_threshold, duplicate_oks,
+    join_size, share_threshold, complete_reach, complete_distance, single_threshold, duplicate_oks,
     score_size, min_joints, min_person_score,
 ):  # fmt: skip
     """Arrays of :class:`Poses`."""
@@ -133,7 +134,7 @@ def _assemble(  # type: ignore[no-untyped-def]
         join(f, xy, join_distance, join_size)
     # Before weak peaks take the places of joints that two people share.
     shared = share(f, pairs, limb_scores, share_threshold)
-    complete_along_limbs(f, pairs, scores, strong)
+    complete_along_limbs(f, xy, pairs, complete_reach, join_size)
     if complete_distance > 0:
         complete_nearby(f, xy, scores, neighbours, complete_distance)
     for p in range(n_peaks):
