@@ -212,7 +212,7 @@ def test_skeletons_over_the_camera(site: str, port: int) -> None:
         assert_skeletons(seen)
         assert seen["rate"] > 0
         await page.press("pause")
-        await asyncio.sleep(1)  # what is in flight
+        await page.wait_until("!inFlight")
         still = (await page.look("paused"))["answered"]
         await asyncio.sleep(0.5)
         assert (await page.look("paused"))["answered"] == still
