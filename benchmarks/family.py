@@ -60,8 +60,7 @@ def main() -> None:
 def bottom_up_models() -> list[str]:
     """Names of the shipped models that have fields, the default first."""
     shipped = [row["name"] for row in weights.table() if row["shipped"]]
-    names = [name for name in shipped if weights.locate(name)[0].builder == "lightweight"]
-    return sorted(names, key=lambda name: name != weights.DEFAULT_MODEL)
+    return [name for name in shipped if weights.locate(name)[0].builder == "lightweight"]
 
 
 def accuracy_table(models: list[str], data: Path) -> str:

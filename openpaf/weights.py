@@ -168,11 +168,13 @@ def _how_to_run(row: Weights | Published) -> dict[str, Any]:
 
 
 def _shipped() -> list[Path]:
+    """The files of the shipped models, the default one first."""
     try:
         folder = Path(str(resources.files("openpaf.models")))
     except ModuleNotFoundError:  # a checkout that is not installed: the models lie beside it
         folder = Path(__file__).resolve().parent.parent / "models"
-    return sorted(folder.glob("*.safetensors"))
+    files = folder.glob("*.safetensors")
+    return sorted(files, key=lambda path: (path.stem != DEFAULT_MODEL, path.name))
 
 
 def find(model: str | Path | None) -> Path:
