@@ -162,7 +162,7 @@ def test_a_weak_joint_completes_a_person_and_never_begins_one():
 
 
 def test_a_weak_joint_far_away_completes_nobody():
-    # The person is 60 px wide, and 80 are added: 120 px are near enough, 300 are not.
+    # The person is 60 px wide, 80 are added, times 2: 120 px are near enough, 300 are not.
     for x, completes in ((220, True), (400, False)):
         fields = encode_fields(people(CHAIN, [(40, 50), (100, 50), (x, 50)]), (104, 440))
         heatmaps = fields.heatmaps.copy()

@@ -90,7 +90,7 @@ class DecodeConfig:
     join_distance: float = 0.4
     join_size_px: float = 80.0
     share_threshold: float = 0.7
-    complete_reach: float = 1.0
+    complete_reach: float = 2.0
     complete_distance: float = 0.5
     single_threshold: float = 0.3
     duplicate_oks: float = 0.9
