@@ -156,6 +156,21 @@ def write_openvino(model: Any, path: Path) -> None:
     openvino.save_model(model, str(path), compress_to_fp16=False)
 
 
+def read_openvino(path: Path) -> Any:
+    """An OpenVINO model from its file.
+
+    Raises:
+        ValueError: If the extra ``openvino`` is not installed.
+        WeightsError: If the file is damaged.
+    """
+    openvino = needed("openvino", "openvino")
+    try:
+        return openvino.Core().read_model(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error
+
+
 def read_onnx_note(path: Path) -> Weights:
     """How the model in an ONNX file of ours is to be run.
 

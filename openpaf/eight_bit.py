@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from openpaf.conversion import needed, read_source
+from openpaf.conversion import read_openvino, read_source
 from openpaf.errors import WeightsError
 from openpaf.hashing import sha256_of
 from openpaf.weights import find
@@ -38,18 +38,13 @@ def read_eight_bit(model: str | Path | None) -> Any:
         ValueError: If there is none, or the extra ``openvino`` is not installed.
         WeightsError: If it is damaged, or was made from other weights.
     """
-    openvino = needed("openvino", "openvino")
     weights, path = find(model), eight_bit_file(model)
     if path is None:
         raise ValueError(
             f"runtime: 'openvino-int8' needs {weights.stem + _END} and .bin beside {weights}, "
             "found none; `openpaf export --to openvino --precision int8` makes them"
         )
-    try:
-        network = openvino.Core().read_model(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error
+    network = read_openvino(path)
     if read_source(network) != sha256_of(weights):
         raise WeightsError(f"{path}: made from other weights than {weights}; export it again")
     return network

@@ -17,6 +17,7 @@ from openpaf.conversion import (
     needed,
     openvino_model,
     read_onnx_note,
+    read_openvino,
     read_openvino_note,
     source_of,
     write_onnx,
@@ -129,12 +130,7 @@ def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engi
         raise ValueError(f"device: runtime {own!r} runs on 'cpu' only, got {device!r}")
     if own == "onnx":
         return _onnx_session(path), read_onnx_note(path)
-    openvino = needed("openvino", "openvino")
-    try:
-        network = openvino.Core().read_model(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error
+    network = read_openvino(path)
     weights, precision = read_openvino_note(network, path)
     return openvino_engine(network, precision), weights
 

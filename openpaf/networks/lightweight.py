@@ -241,11 +241,13 @@ def _trunk(
     n_in, reached = widths[0], 2
     layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
     last = {}
+    dilations = [dilation for _, _, dilation in TRUNK]
     for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):
         if not atrous:
             # The block before the dilated one is strided, as in MobileNet. Up to the dilated
-            # block, the cells are then every second one of the atrous trunk, to the bit.
-            step, dilation = (2 if TRUNK[i + 1 : i + 2] == ((512, 1, 2),) else step), 1
+            # block, the cells are then every second one of the atrous trunk.
+            step *= max(dilations[i + 1 : i + 2], default=1)
+            dilation = 1
         layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))
         n_in, reached = n_out, reached * step
         last[reached] = (len(layers) - 1, n_out)
