@@ -25,7 +25,7 @@ class PhotoFields(NamedTuple):
 
 def models(teacher: Path) -> Iterator[tuple[str, PoseEstimator]]:
     """The shipped model, and the one it started from where its weights are at hand."""
-    yield "the shipped model", PoseEstimator()
+    yield "the shipped model", PoseEstimator(runtime="torch")
     if not teacher.is_file():
         return
     network = LightweightNetwork(Skeleton.COCO18)
@@ -38,7 +38,7 @@ def models(teacher: Path) -> Iterator[tuple[str, PoseEstimator]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "open-model-zoo.safetensors"
         weights.save(network.state_dict(), file, row)
-        estimator = PoseEstimator(file)
+        estimator = PoseEstimator(file, runtime="torch")
     yield "Open Model Zoo 0001", estimator
 
 
