@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
 from openpaf.training.hints import Hints
-from openpaf.training.shrink import keep_most_missed, shrink
+from openpaf.training.linear import keep_most_missed
+from openpaf.training.shrink import shrink
 
 _WIDTHS = (8, 8, 12, 12, 16, 16, 24, 24, 24, 24, 24, 24)
 
@@ -45,13 +46,50 @@ def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more
     lost = []
     for rank in (16, 12, 8):
         slim = _network(1, rank=rank)
-        assert slim.refinement_stages[0].body[0].conv[0].out_channels == rank
+        assert slim.initial_stage.body[0][0].out_channels == rank
         before = _share_lost(wide, slim)
         shrink(wide, slim, _images())
         lost.append(_share_lost(wide, slim))
         assert lost[-1] < 0.5 * before
     assert lost[0] < 1e-6
     assert lost[0] < lost[1] < lost[2]
+
+
+def test_layers_make_up_for_what_those_before_them_lost() -> None:
+    wide, slim, blind = _network(0), _network(1, rank=6), _network(1, rank=6)
+    shrink(wide, slim, _images(8))
+    shrink(wide, blind, _images(8))
+    for ours, theirs in zip(
+        blind.refinement_stages.parameters(), wide.refinement_stages.parameters(), strict=True
+    ):
+        ours.data.copy_(theirs)
+    assert _share_lost(wide, slim) < 0.9 * _share_lost(wide, blind)
+
+
+def test_coarse_refinement_starts_no_worse_than_the_stage_before_it() -> None:
+    wide, slim = _network(0), _network(1, coarse_refinement=True)
+    wide.requires_grad_(False)
+    shrink(wide, slim, _images(8))
+    block = slim.refinement_stages[0].body.blocks[0]
+    with torch.no_grad():
+        images = _images()
+        initial, last = (torch.cat(fields, 1) for fields in slim(images))
+        wanted = torch.cat(wide(images)[-1], 1)
+        x = torch.cat([slim.features(images), initial], 1)
+        theirs = wide.refinement_stages[0].body[0].squeeze(x)
+    torch.testing.assert_close(block.squeeze(x), theirs[:, :, ::2, ::2], atol=0.05, rtol=0.01)
+    assert (last - wanted).square().mean() < 0.9 * (initial - wanted).square().mean()
+
+
+def test_a_fitted_pyramid_comes_nearer_than_any_coarse_features_alone() -> None:
+    wide, slim = _network(0), _network(1, atrous=False)
+    shrink(wide, slim, _images(8))
+    with torch.no_grad():
+        images = _images()
+        wanted, got = wide.features(images), slim.features(images)
+        # The best that one value for four cells could do.
+        blocks = nn.functional.avg_pool2d(wanted, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert (got - wanted).square().mean() < (blocks - wanted).square().mean()
 
 
 def test_heads_with_fewer_hidden_channels_come_near() -> None:
@@ -84,29 +122,26 @@ def test_a_strided_trunk_has_every_second_cell_of_the_atrous_one() -> None:
     torch.testing.assert_close(fine[:, :, ::2, ::2], coarse, atol=1e-4, rtol=1e-4)
 
 
-def test_the_pyramid_of_a_strided_network_starts_as_linear_interpolation() -> None:
-    wide, slim = _network(0), _network(1, atrous=False)
-    shrink(wide, slim, _images())
-    coarse = torch.arange(5.0).repeat(1, 16, 5, 1)
-    with torch.no_grad():
-        fine = slim.pyramid(coarse, [torch.randn(1, 16, 10, 10)])
-    wanted = torch.tensor([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4])
-    torch.testing.assert_close(fine[0, 3, 4, :9], wanted)
-
-
 def test_a_pyramid_that_is_trained_is_kept() -> None:
     wide, slim = _network(0, atrous=False), _network(1, atrous=False, rank=8)
     shrink(wide, slim, _images())
-    kept = zip(wide.pyramid.parameters(), slim.pyramid.parameters(), strict=True)
+    kept = zip(wide.context.parameters(), slim.context.parameters(), strict=True)
     assert all(torch.equal(theirs, ours) for theirs, ours in kept)
 
 
-def test_a_network_that_is_wider_is_refused() -> None:
-    wider = {"width": 20, "hidden_width": 64, "n_refinement_stages": 0}
-    with pytest.raises(ValueError, match=r"slim: context\.align\.\w+ cannot be made"):
-        shrink(_network(0, n_refinement_stages=0), _network(0, **wider), _images(1))
-    with pytest.raises(ValueError, match="slim: expected at most 64 hidden channels, got 80"):
-        shrink(_network(0), _network(0, hidden_width=80), _images(1))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 20, "hidden_width": 64}, "expected 16 width, got 20"),
+        ({"hidden_width": 80}, "expected at most 64 hidden channels, got 80"),
+        ({"n_refinement_stages": 2}, "expected 1 refinement stages, got 2"),
+        ({"atrous": False, "stride": 4}, "expected fields at the stride of the wide"),
+        ({"trunk_widths": (8,) * 12}, r"trunk\.\d+\.\w+\.\w+ cannot be made"),
+    ],
+)
+def test_a_network_that_cannot_be_made_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"slim: .*{message}"):
+        shrink(_network(0), _network(0, **options), _images(1))
 
 
 def test_trunk_widths_are_twelve_and_a_rank_is_positive() -> None:
@@ -119,7 +154,12 @@ def test_trunk_widths_are_twelve_and_a_rank_is_positive() -> None:
 def test_hints_compare_hidden_features_and_reach_every_part() -> None:
     torch.manual_seed(0)
     student = LightweightNetwork(
-        Skeleton.COCO17, width=16, rank=8, trunk_widths=_WIDTHS, atrous=False
+        Skeleton.COCO17,
+        width=16,
+        rank=8,
+        trunk_widths=_WIDTHS,
+        atrous=False,
+        coarse_refinement=True,
     )
     teacher, images = _network(1), _images()
     hints = Hints(student, teacher)
@@ -130,7 +170,7 @@ def test_hints_compare_hidden_features_and_reach_every_part() -> None:
     loss.backward()
     assert float(loss.detach()) > 0
     reached = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None}
-    assert reached == {"trunk", "context", "pyramid", "initial_stage", "refinement_stages"}
+    assert reached == {"trunk", "context", "initial_stage", "refinement_stages"}
     twin = _network(1)
     same = Hints(twin, teacher)
     with torch.no_grad():
@@ -140,5 +180,5 @@ def test_hints_compare_hidden_features_and_reach_every_part() -> None:
 
 
 def test_hints_need_features_of_the_same_width() -> None:
-    with pytest.raises(ValueError, match=r"widths \[14, 7\], got \[16, 7\]"):
+    with pytest.raises(ValueError, match=r"hints need 14 channels and 1 .*got 16 and 1"):
         Hints(_network(0, width=14), _network(0))

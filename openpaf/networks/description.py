@@ -167,5 +167,6 @@ _VIEWS: dict[str, Callable[..., _View]] = {
     "conv2d": _convolved,
     "max_pool2d": _pooled,
     "interpolate": _repeated,
+    "pixel_shuffle": _repeated,
     "__getitem__": _cropped,
 }

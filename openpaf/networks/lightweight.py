@@ -24,13 +24,14 @@ TRUNK = (
 )  # fmt: skip
 #: Channels of the trunk's first convolution and of its eleven blocks.
 TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
+_N_BLOCKS = 5  # of a refinement stage
 
 
 def _conv(n_in: int, n_out: int, size: int = 3) -> nn.Conv2d:
     return nn.Conv2d(n_in, n_out, size, padding=size // 2)
 
 
-def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn.Module:
+def conv3x3(n_in: int, n_out: int, rank: int | None) -> nn.Module:
     """A 3x3 convolution, or its factors: a 3x3 one to ``rank`` channels and a 1x1 one from them.
 
     Reference:
@@ -38,11 +39,8 @@ def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn
         Detection, TPAMI 2016, section 3.1.
     """
     if rank is None:
-        return nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation)
-    return nn.Sequential(
-        nn.Conv2d(n_in, rank, 3, padding=dilation, dilation=dilation, bias=False),
-        nn.Conv2d(rank, n_out, 1),
-    )
+        return _conv(n_in, n_out)
+    return nn.Sequential(nn.Conv2d(n_in, rank, 3, padding=1, bias=False), _conv(rank, n_out, 1))
 
 
 class SeparableConv(nn.Module):
@@ -69,19 +67,24 @@ class SeparableConv(nn.Module):
 
 
 class Context(nn.Module):
-    """Narrows the trunk's 512 channels, and widens their view (figure 3 of the reference)."""
+    """Narrows the trunk's 512 channels, and widens their view (figure 3 of the reference).
 
-    def __init__(self, n_in: int, width: int) -> None:
+    Where the trunk is coarser than the fields, a pyramid brings the narrowed features to their grid
+    before their view is widened. Its input is then the trunk's end and the features ``finer``.
+    """
+
+    def __init__(self, n_in: int, width: int, finer: list[int]) -> None:
         super().__init__()
-        self.align = _conv(n_in, width, 1)
+        self.align = _conv(n_in, width * (4 if finer else 1), 1)
+        self.pyramid = Pyramid(width, finer)
         self.reduce = _conv(width, width, 1)
         self.separable = nn.Sequential(
             *(SeparableConv(width, width, activation=nn.ELU) for _ in range(3))
         )
         self.out = _conv(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        aligned = nn.functional.elu(self.align(x))
+    def forward(self, x: Tensor, finer: list[Tensor]) -> Tensor:
+        aligned = nn.functional.elu(self.pyramid(self.align(x), finer))
         context = self.separable(nn.functional.elu(self.reduce(aligned)))
         return nn.functional.relu(self.out(aligned + context))
 
@@ -99,18 +102,46 @@ class Head(nn.Module):
 
 
 class RefinementBlock(nn.Module):
-    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
+    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference).
 
-    def __init__(self, n_in: int, width: int, rank: int | None) -> None:
+    Args:
+        n_in: Channels of its input.
+        width: Channels of its output.
+        stride: 2 for a block that gives a grid twice as coarse.
+        dilation: Of its last convolution; 1 on the coarser grid.
+    """
+
+    def __init__(self, n_in: int, width: int, *, stride: int = 1, dilation: int = 2) -> None:
         super().__init__()
-        self.squeeze = _conv(n_in, width, 1)
-        self.conv = conv3x3(width, width, rank)
-        self.dilated = conv3x3(width, width, rank, dilation=2)
+        size = 1 if stride == 1 else 3
+        self.squeeze = nn.Conv2d(n_in, width, size, stride=stride, padding=size // 2)
+        self.conv = _conv(width, width)
+        self.dilated = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = nn.functional.relu(self.squeeze(x))
         wide = nn.functional.relu(self.dilated(nn.functional.relu(self.conv(squeezed))))
         return squeezed + wide
+
+
+class CoarseRefinement(nn.Module):
+    """Residual blocks on a grid twice as coarse, and back: a quarter of the work.
+
+    The blocks see twice as far; what a coarse cell says of its four fine ones, and the input
+    itself, make the fine cells again.
+    """
+
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            RefinementBlock(n_in, width, stride=2, dilation=1),
+            *(RefinementBlock(width, width, dilation=1) for _ in range(_N_BLOCKS - 1)),
+        )
+        self.widen = _conv(width, 4 * width, 1)
+        self.pyramid = Pyramid(width, [n_in])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(self.pyramid(self.widen(self.blocks(x)), [x]))
 
 
 class Stage(nn.Module):
@@ -134,15 +165,18 @@ class LightweightNetwork(nn.Module):
         skeleton: Its joints and limbs give the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
-        rank: Of the 3x3 convolutions of the stages, which are then two factors each, see
+        rank: Of the 3x3 convolutions of the initial stage, which are then two factors each, see
             :func:`conv3x3`; whole if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
+        coarse_refinement: Whether the refinement stages work at twice the stride of the fields, see
+            :class:`CoarseRefinement`. What they give is then added to the fields of the stage
+            before.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
             has it; else it is strided there, as in MobileNet, and ends at stride 16.
-        stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a feature
-            pyramid brings its features there; finer than the trunk's end is 4 for the atrous
-            trunk, and 4 and 8 for the strided one.
+        stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a pyramid
+            brings its features there, see :mod:`openpaf.networks.pyramid`; finer than the trunk's
+            end is 4 for the atrous trunk, and 4 and 8 for the strided one.
 
     Input: (B, 3, H, W) float, RGB, normalised as the weights' row says.
     Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
@@ -154,8 +188,7 @@ class LightweightNetwork(nn.Module):
 
     Reference:
         Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
-        CVPR 2017, with one body for both branches. The pyramid: Lin et al., Feature Pyramid
-        Networks for Object Detection, CVPR 2017, figure 3.
+        CVPR 2017, with one body for both branches.
     """
 
     def __init__(
@@ -167,6 +200,7 @@ class LightweightNetwork(nn.Module):
         rank: int | None = None,
         hidden_width: int | None = None,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
+        coarse_refinement: bool = False,
         atrous: bool = True,
         stride: int = 8,
     ) -> None:
@@ -189,12 +223,11 @@ class LightweightNetwork(nn.Module):
                 f"atrous={atrous}, got {stride!r}"
             )
         self.trunk, finer = _trunk(trunk_widths, atrous, stride)
-        self.context = Context(trunk_widths[-1], width)
+        self.context = Context(trunk_widths[-1], width, [n_channels for _, n_channels in finer])
         # For each layer of the trunk, whether the pyramid reads its output. (A list of those that
         # it reads may be empty, and then TorchScript cannot tell its type.)
         skips = [index for index, _ in finer]
         self.is_kept = [index in skips for index in range(len(self.trunk))]
-        self.pyramid = Pyramid(width, [n_channels for _, n_channels in finer])
         initial: list[nn.Module] = []
         for _ in range(3):
             initial += [conv3x3(width, width, rank), nn.ReLU()]
@@ -202,12 +235,10 @@ class LightweightNetwork(nn.Module):
             nn.Sequential(*initial), width, hidden_width or 4 * width, skeleton
         )
         n_fields = skeleton.n_joints + 1 + 2 * skeleton.n_limbs
+        self.coarse_refinement = coarse_refinement
         self.refinement_stages = nn.ModuleList(
             Stage(
-                nn.Sequential(
-                    RefinementBlock(width + n_fields, width, rank),
-                    *(RefinementBlock(width, width, rank) for _ in range(4)),
-                ),
+                _refinement(width + n_fields, width, coarse_refinement),
                 width,
                 width,
                 skeleton,
@@ -223,15 +254,26 @@ class LightweightNetwork(nn.Module):
             x = layer(x)
             if self.is_kept[i]:
                 finer.append(x)
-        return self.pyramid(self.context(x), finer)
+        return self.context(x, finer)
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         features = self.features(image)
         stages = [self.initial_stage(features)]
         for stage in self.refinement_stages:
             heatmaps, pafs = stages[-1]
-            stages.append(stage(torch.cat([features, heatmaps, pafs], dim=1)))
+            new_heatmaps, new_pafs = stage(torch.cat([features, heatmaps, pafs], dim=1))
+            if self.coarse_refinement:
+                new_heatmaps, new_pafs = heatmaps + new_heatmaps, pafs + new_pafs
+            stages.append((new_heatmaps, new_pafs))
         return stages
+
+
+def _refinement(n_in: int, width: int, coarse: bool) -> nn.Module:
+    """The body of a refinement stage."""
+    if coarse:
+        return CoarseRefinement(n_in, width)
+    others = (RefinementBlock(width, width) for _ in range(_N_BLOCKS - 1))
+    return nn.Sequential(RefinementBlock(n_in, width), *others)
 
 
 def _trunk(

@@ -1,29 +1,39 @@
-"""A feature pyramid: brings coarse features to a finer grid, with the help of finer features."""
+"""Brings features of a coarse grid to a finer one, with the finer features of the trunk."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
 class Pyramid(nn.Module):
-    """Top-down steps from coarse features to the finest; with no step the features as they are.
+    """Doubles the grid of features, as often as there are finer ones; without them it does nothing.
+
+    Each of a cell's channels becomes a channel of one of the four finer cells that it covers, so
+    that a coarse cell can say where in it something is; the finer features of the trunk are added.
+    (Features that were narrowed to ``width`` first, and then repeated and smoothed, kept much
+    less: a coarse cell had as many numbers for four cells as each of them has.)
 
     Args:
-        width: Channels of the features.
-        n_channels: Channels of the finer features, fine to coarse, each half as fine as the next.
+        width: Channels of the result.
+        n_channels: Those of the finer features, fine to coarse.
 
-    Input: features (B, width, h, w), and the finer ones (B, n, h', w'), fine to coarse, each of
-    one or no cell less than twice the size of the coarser.
-    Output: features (B, width, h', w') of the size of the finest.
+    Input: features (B, 4 * width, h, w), or (B, width, h, w) where nothing is finer; and the finer
+    ones (B, n, h', w'), fine to coarse, each of one or no cell less than twice the size of the
+    coarser.
+    Output: (B, width, h', w') of the size of the finest, without an activation.
 
     Reference:
-        Lin et al., Feature Pyramid Networks for Object Detection, CVPR 2017, figure 3.
+        Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+        Convolutional Neural Network, CVPR 2016, equation 4 (channels to cells); Lin et al., Feature
+        Pyramid Networks for Object Detection, CVPR 2017, figure 3 (what is added).
     """
 
     def __init__(self, width: int, n_channels: list[int]) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(PyramidStep(width, n) for n in reversed(n_channels))
+        last = len(n_channels) - 1
+        self.steps = nn.ModuleList(
+            PyramidStep(width, n, is_last=i == last) for i, n in enumerate(reversed(n_channels))
+        )
 
     def forward(self, x: Tensor, finer: list[Tensor]) -> Tensor:
         for i, step in enumerate(self.steps):
@@ -32,26 +42,17 @@ class Pyramid(nn.Module):
 
 
 class PyramidStep(nn.Module):
-    """Doubles the grid: repeats each cell, adds the finer features, and smooths their sum."""
+    """Channels to cells, and the finer features; then channels for the next step, if any."""
 
-    def __init__(self, width: int, n_channels: int) -> None:
+    def __init__(self, width: int, n_channels: int, *, is_last: bool) -> None:
         super().__init__()
-        self.lateral = nn.Conv2d(n_channels, width, 1)
-        self.smooth = nn.Conv2d(width, width, 3, padding=1)
-
-    @torch.no_grad()
-    def interpolate(self) -> None:
-        """Let it begin as linear interpolation of what is not negative, without finer features."""
-        for parameter in self.parameters():
-            parameter.zero_()
-        # Cells of both grids coincide at even indices: after each cell is repeated, the mean of
-        # a cell and the next is that cell itself, or lies half way to the next.
-        width = len(self.smooth.weight)
-        self.smooth.weight[range(width), range(width), 1:, 1:] = 0.25
+        self.lateral = nn.Conv2d(n_channels, width, 1, bias=False)
+        self.widen = (
+            nn.Identity() if is_last else nn.Sequential(nn.ReLU(), nn.Conv2d(width, 4 * width, 1))
+        )
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:
         # Doubled exactly and cropped, not resized to the finer size, so that cells keep their
         # places where that size is odd.
-        x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        x = x[:, :, : finer.shape[2], : finer.shape[3]]
-        return nn.functional.relu(self.smooth(x + self.lateral(finer)))
+        x = nn.functional.pixel_shuffle(x, 2)[:, :, : finer.shape[2], : finer.shape[3]]
+        return self.widen(x + self.lateral(finer))

@@ -68,10 +68,11 @@ class TrainConfig:
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
-        rank: Of the 3x3 convolutions of the stages, whole if None; see
+        rank: Of the 3x3 convolutions of the initial stage, whole if None; see
             :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
+        coarse_refinement: Whether refinement works at stride 16.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
         heatmap_offset: Grid offset of the heatmaps in px.
@@ -121,6 +122,7 @@ class TrainConfig:
     rank: int | None = None
     hidden_width: int | None = None
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
+    coarse_refinement: bool = False
     atrous: bool = True
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
@@ -193,6 +195,7 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "rank": config.rank,
         "hidden_width": config.hidden_width,
         "trunk_widths": list(config.trunk_widths),
+        "coarse_refinement": config.coarse_refinement,
         "atrous": config.atrous,
     }
 

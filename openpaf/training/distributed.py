@@ -60,6 +60,16 @@ class Processes:
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=ids)
 
+    def average_gradients(self, network: nn.Module) -> None:
+        """Average the gradients of a network that was not called by what :meth:`wrap` gave."""
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        if self.n == 1 or not gradients:
+            return
+        mean = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, part in zip(gradients, mean.split(sizes), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean of each value over the processes."""
         if self.n > 1:

@@ -126,7 +126,7 @@ def _fold_dropped_channels(
     columns += columns[-1:] * (len(columns) % 2)  # pairs
     fit = LeastSquares(squeeze.in_channels, len(columns))
     for batch in batches():
-        features = network.context(network.trunk((batch.images - 128) / 255))
+        features = network.features((batch.images - 128) / 255)
         have = torch.cat([features, *network.initial_stage(features)], dim=1)
         dropped = torch.cat([features, *teacher.initial_stage(features)], dim=1)[:, columns]
         fit.add(have, dropped, torch.ones_like(dropped))

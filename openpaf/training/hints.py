@@ -15,7 +15,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from openpaf.networks.lightweight import LightweightNetwork, Stage
+from openpaf.networks.lightweight import CoarseRefinement, LightweightNetwork, Stage
+
+_ALIGNED = 0.3  # weight of the features before their view is widened, where only features learn
 
 
 class Hints:
@@ -23,24 +25,47 @@ class Hints:
 
     Args:
         student: The network in training.
-        teacher: A network of the same width and number of stages.
+        teacher: A network of the same width and number of stages. Where the student refines on a
+            grid twice as coarse, it is compared with every second cell.
 
     Raises:
         ValueError: If the widths or the stages differ.
     """
 
     def __init__(self, student: LightweightNetwork, teacher: LightweightNetwork) -> None:
-        self._student, self._teacher = _Recorder(student), _Recorder(teacher)
-        widths = [_widths(network) for network in (student, teacher)]
-        if widths[0] != widths[1]:
+        ours, theirs = (
+            (network.context.out.out_channels, len(network.refinement_stages))
+            for network in (student, teacher)
+        )
+        if ours != theirs:
             raise ValueError(
-                f"teacher: hints need features of the widths {widths[0]}, got {widths[1]}"
+                f"teacher: hints need {ours[0]} channels and {ours[1]} refinement stages as the "
+                f"student has them, got {theirs[0]} and {theirs[1]}"
             )
+        pairs = [
+            (student.context, teacher.context),
+            (student.initial_stage.body, teacher.initial_stage.body),
+        ]
+        for our_stage, their_stage in zip(
+            student.refinement_stages, teacher.refinement_stages, strict=True
+        ):
+            pairs += _pairs(cast(Stage, our_stage).body, cast(Stage, their_stage).body)
+        self._student, self._teacher = (_Recorder([pair[k] for pair in pairs]) for k in range(2))
+        self._student_aligned = _Recorder([student.context.pyramid])
+        self._teacher_aligned = _Recorder([teacher.context.pyramid])
+
+    def of_features(self) -> Tensor:
+        """The same of the features that the stages share alone; linear ones steady the others."""
+        aligned = hint(self._student_aligned.kept[0], self._teacher_aligned.kept[0])
+        return hint(self._student.kept[0], self._teacher.kept[0]) + _ALIGNED * aligned
 
     def loss(self) -> Tensor:
         """Mean squared error of the features of the last calls of both, over their variance."""
-        pairs = zip(self._student.kept, self._teacher.kept, strict=True)
-        return torch.stack([hint(ours, theirs) for ours, theirs in pairs]).mean()
+        losses = []
+        for ours, theirs in zip(self._student.kept, self._teacher.kept, strict=True):
+            step = round(theirs.shape[-1] / ours.shape[-1])
+            losses.append(hint(ours, theirs[:, :, ::step, ::step]))
+        return torch.stack(losses).mean()
 
 
 def hint(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -49,26 +74,24 @@ def hint(ours: Tensor, theirs: Tensor) -> Tensor:
     return (ours.float() - wanted).square().mean() / wanted.var().clamp(min=1e-12)
 
 
-def _parts(network: LightweightNetwork) -> list[nn.Module]:
-    """The modules whose outputs the stages share."""
-    parts: list[nn.Module] = [network.pyramid, network.initial_stage.body]
-    for stage in network.refinement_stages:
-        parts += list(cast(nn.Sequential, cast(Stage, stage).body).children())
-    return parts
-
-
-def _widths(network: LightweightNetwork) -> list[int]:
-    """Channels of the shared features, and how many parts there are."""
-    return [network.context.out.out_channels, len(_parts(network))]
+def _pairs(ours: nn.Module, theirs: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+    """Block by block; and what comes out of coarse refinement with what comes out of the other."""
+    blocks = [
+        list((body.blocks if isinstance(body, CoarseRefinement) else body).children())
+        for body in (ours, theirs)
+    ]
+    pairs = list(zip(*blocks, strict=True))
+    if isinstance(ours, CoarseRefinement):
+        pairs.append((ours, theirs))
+    return pairs
 
 
 class _Recorder:
-    """Keeps the outputs of a network's parts as they pass."""
+    """Keeps the outputs of modules as they pass."""
 
-    def __init__(self, network: LightweightNetwork) -> None:
-        parts = _parts(network)
-        self.kept: list[Tensor] = [torch.empty(0)] * len(parts)
-        for i, module in enumerate(parts):
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self.kept: list[Tensor] = [torch.empty(0)] * len(modules)
+        for i, module in enumerate(modules):
             module.register_forward_hook(self._keeper(i))
 
     def _keeper(self, i: int):  # type: ignore[no-untyped-def]

@@ -25,7 +25,7 @@ from openpaf.training.checkpoints import (
 from openpaf.training.config import SKELETONS, TrainConfig, network_options
 from openpaf.training.device_batches import make_device_batches
 from openpaf.training.distributed import Processes, join
-from openpaf.training.hints import Hints, hint
+from openpaf.training.hints import Hints
 from openpaf.training.journal import Journal, Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimization import (
@@ -110,8 +110,6 @@ class Run:
             else None
         )
         self.hints = self._hints() if config.hint_weight else None
-        if config.feature_steps and processes.n > 1:
-            raise ValueError(f"feature_steps: expected one process, got {processes.n}")
         self.normed: list[str] = []  # convolutions that have a batch norm while they train
         self.step, self.best, self.bad_steps = 0, -1.0, 0
         self.best_file: bytes | None = None
@@ -236,12 +234,12 @@ class Run:
     def _features_loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """How far the features that the stages share are from the teacher's."""
         assert self.teacher is not None  # the configuration sees to that
-        assert isinstance(self.teacher.network, LightweightNetwork)  # and the hints to that
+        assert self.hints is not None  # and to that
         half = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=half):
-            ours = self.network.features(images)
-            theirs = self.teacher.features(batch)
-        loss = hint(ours, theirs)
+            self.network.features(images)
+            self.teacher.features(batch)
+        loss = self.hints.of_features()
         return loss, {"hints": loss.detach()}
 
     def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -268,6 +266,8 @@ class Run:
         """A step of the optimiser, if the gradient is finite; the norm of the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if self.step < self.config.feature_steps:  # which goes past what shares gradients
+            self.processes.average_gradients(self.network)
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip))
         if math.isfinite(norm):

@@ -1,15 +1,14 @@
 """A cheaper network from a trained one of the same stages: the start of a fast model.
 
-What both have alike is copied. A 3x3 convolution that the cheaper network has as two factors is
-split along the principal components of its responses, heads with fewer hidden channels keep
-those that are missed most, and a new pyramid starts as linear interpolation. No gradient is needed;
-the result is where training starts.
+What both have alike is copied. What the cheaper network has of its own is fitted by least squares,
+layer by layer from the picture on: a pyramid, an initial stage whose convolutions are two factors
+each, heads with fewer hidden channels, and refinement on a coarser grid. Each layer reads what the
+cheaper network gives it, and is to give what the trained network's layer gives, so that it makes up
+for what the layers before it lost. No gradient is needed; the result is where training starts.
 
 Reference:
     Zhang et al., Accelerating Very Deep Convolutional Networks for Classification and Detection,
-    TPAMI 2016, section 3.1 (factors from principal components of responses); Hassibi and Stork,
-    Second Order Derivatives for Network Pruning: Optimal Brain Surgeon, NIPS 1992, equation 5 (cost
-    of a removal).
+    TPAMI 2016, section 3.3 (layers are fitted to the inputs of the cheaper network).
 """
 
 from __future__ import annotations
@@ -21,155 +20,238 @@ import torch
 from torch import Tensor, nn
 
 from openpaf.networks.lightweight import Head, LightweightNetwork
-from openpaf.networks.pyramid import PyramidStep
-
-_RIDGE = 1e-3  # of the mean squared input
+from openpaf.training.linear import LinearFit, cells, keep_most_missed
 
 
-@torch.no_grad()
-def shrink(wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor) -> None:
+def shrink(
+    wide: LightweightNetwork,
+    slim: LightweightNetwork,
+    images: Tensor,
+    target: LightweightNetwork | None = None,
+) -> None:
     """Fill a cheaper network from a trained one.
 
     Args:
         wide: A trained network; its 3x3 convolutions are whole.
         slim: Receives its weights: of the same skeleton, stages and widths, but maybe strided, with
-            factors of 3x3 convolutions, or with fewer hidden channels in its heads.
-        images: (B, 3, H, W) float32, normalised; some twenty crops are enough.
+            a rank, fewer hidden channels in the initial stage's heads, or coarse refinement.
+        images: (B, 3, H, W) float32, normalised, H and W multiples of 16; some forty crops are
+            enough.
+        target: The network whose responses the layers are fitted to, if not ``wide``: the one that
+            ``wide`` was made of.
 
     Raises:
         ValueError: If a layer of ``slim`` cannot be made of one of ``wide``.
     """
-    seen = _inputs_of_split_layers(wide, slim, images)
     left = _copy(wide, slim)
-    for name, module in slim.named_modules():
-        if isinstance(module, Head) and name in seen:
-            _shrink_head(wide.get_submodule(name), module, seen[name])
-        elif name in seen:
-            _factorize(wide.get_submodule(name), module, seen[name])
-    if any(key.startswith("pyramid.") for key in left):  # the trained network has none
-        for step in slim.pyramid.steps:
-            cast(PyramidStep, step).interpolate()
-    done = {f"{name}." for name in seen} | {"pyramid."}
-    missing = [key for key in left if not key.startswith(tuple(done))]
+    _check(wide, slim, left)
+    if not left:
+        return
+    of_context = [name for name in left if name.startswith("context.")]
+    with torch.no_grad():
+        fitting = _Fitting(slim, target or wide, images)
+        if of_context:
+            fitting.context()
+        if len(of_context) < len(left):
+            fitting.stages()
+
+
+def _theirs(name: str) -> str:
+    """What a network without coarse refinement calls a layer of one that has it."""
+    return name.replace(".body.blocks.", ".body.")
+
+
+@torch.no_grad()
+def _copy(wide: nn.Module, slim: nn.Module) -> list[str]:
+    """Copy all tensors of the same name and shape; the names of the others."""
+    theirs, left = wide.state_dict(), []
+    for name, tensor in slim.state_dict().items():
+        original = theirs.get(name, theirs.get(_theirs(name)))
+        if original is not None and original.shape == tensor.shape:
+            tensor.copy_(original)
+        else:
+            left.append(name)
+    return left
+
+
+def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) -> None:
+    """An error where the networks differ in what cannot be fitted."""
+    ours, theirs = slim.initial_stage.pafs, wide.initial_stage.pafs
+    if ours.hidden.out_channels > theirs.hidden.out_channels:
+        raise ValueError(
+            f"slim: expected at most {theirs.hidden.out_channels} hidden channels, "
+            f"got {ours.hidden.out_channels}"
+        )
+    for name, ours_has, theirs_has in (
+        ("width", slim.context.out.out_channels, wide.context.out.out_channels),
+        ("limbs", ours.out.out_channels // 2, theirs.out.out_channels // 2),
+        ("refinement stages", len(slim.refinement_stages), len(wide.refinement_stages)),
+    ):
+        if ours_has != theirs_has:
+            raise ValueError(f"slim: expected {theirs_has} {name}, got {ours_has}")
+    n_steps = len(slim.context.pyramid.steps)
+    if n_steps > 1 or len(wide.context.pyramid.steps) > n_steps:
+        raise ValueError("slim: expected fields at the stride of the wide network's")
+    missing = [name for name in left if name.startswith("trunk.")]
     if missing:
         raise ValueError(f"slim: {missing[0]} cannot be made of the wide network's layers")
 
 
-def _inputs_of_split_layers(
-    wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor
-) -> dict[str, list[Tensor]]:
-    """What the layers of ``wide`` read that are whole there and are not in ``slim``, by name."""
-    kept: dict[str, list[Tensor]] = {}
-    handles = []
-    for name, module in slim.named_modules():
-        try:
-            original = wide.get_submodule(name)
-        except AttributeError:
-            continue
-        factored = isinstance(module, nn.Sequential) and isinstance(original, nn.Conv2d)
-        narrower = (
-            isinstance(module, Head) and isinstance(original, Head) and _differ(module, original)
+class _Fitting:
+    """Fits the layers of a network in their order.
+
+    Args:
+        slim: The network.
+        target: Another, whose layers say what those of ``slim`` are to give.
+        images: (B, 3, H, W) float32, normalised.
+    """
+
+    def __init__(
+        self, slim: LightweightNetwork, target: LightweightNetwork, images: Tensor
+    ) -> None:
+        self.slim, self.target, self.images = slim, target, images.split(1)
+        names = [
+            name
+            for name, module in target.named_modules()
+            if name.endswith(".body")
+            or (isinstance(module, nn.Conv2d) and not name.startswith("trunk."))
+        ]
+        self.wanted = self._record(target, names, 1)
+
+    def context(self) -> None:
+        """Fit what narrows the trunk's features and brings them to the finer grid."""
+        self._fit_pyramid("context.align", "context.pyramid", self.wanted["context.align"])
+
+    def stages(self) -> None:
+        """Fit all layers of all stages."""
+        for name, module in list(self.slim.named_modules()):
+            if isinstance(module, Head):
+                self._fit_head(name, module)
+            elif name.endswith(".body.widen"):
+                body = name.removesuffix(".widen")
+                self._fit_pyramid(name, f"{body}.pyramid", self.wanted[body])
+            elif ".body." in name and _theirs(name) in self.wanted:
+                whole = self.target.get_submodule(_theirs(name))
+                size = 3 if name.endswith(".blocks.0.squeeze") else None
+                self._fit_layer(name, self.wanted[_theirs(name)], _matrix(whole, size))
+
+    def _fit_layer(self, name: str, wanted: list[Tensor], prior: Tensor) -> None:
+        """Fit a convolution, or its two factors, to responses, near the layer ``prior``."""
+        ours = self.slim.get_submodule(name)
+        convolution = ours[0] if isinstance(ours, nn.Sequential) else ours
+        assert isinstance(convolution, nn.Conv2d)
+        fit = LinearFit()
+        for x, y in zip(self._inputs(name), wanted, strict=True):
+            padding = cast("tuple[int, int]", convolution.padding)
+            patches = nn.functional.unfold(
+                x, convolution.kernel_size, convolution.dilation, padding, convolution.stride
+            )  # (1, n_in * kh * kw, cells)
+            # A coarser grid has every second cell of the fine one.
+            step = y.shape[3] * convolution.stride[1] // x.shape[3]
+            fit.add(patches[0].T.double(), cells(y[:, :, ::step, ::step]))
+        layer = fit.solve(prior)
+        if isinstance(ours, nn.Conv2d):
+            _fill(ours, layer[:-1], layer[-1])
+            return
+        first, second = cast("tuple[nn.Conv2d, nn.Conv2d]", tuple(ours.children()))
+        matrix, main, bias = fit.split(layer, first.out_channels)
+        _fill(first, matrix, None)
+        _fill(second, main, bias)
+
+    def _fit_head(self, name: str, head: Head) -> None:
+        """Fit both layers of a head, which may have fewer hidden channels."""
+        whole = cast(Head, self.target.get_submodule(name))
+        hidden = self.wanted[f"{name}.hidden"]
+        rows = torch.cat([cells(x.relu()) for x in hidden])
+        mean, matrix = rows.mean(0), _matrix(whole.out)
+        gram = (rows - mean).T @ (rows - mean) / len(rows)
+        kept, fitted = keep_most_missed(gram, matrix[:-1], head.hidden.out_channels)
+        bias = matrix[-1] + mean @ matrix[:-1] - mean @ fitted
+        self._fit_layer(
+            f"{name}.hidden", [x[:, kept] for x in hidden], _matrix(whole.hidden)[:, kept]
         )
-        if factored or narrower:
-            kept[name] = []
-            handles.append(original.register_forward_pre_hook(_keeper(kept[name])))
-    if kept:
-        for image in images.split(1):
-            wide(image)
-    for handle in handles:
-        handle.remove()
-    return kept
+        prior = torch.cat([fitted[kept], bias[None]])
+        wanted = self.wanted[f"{name}.out"]
+        if self.slim.coarse_refinement and name.startswith("refinement_stages."):
+            before, branch = int(name.split(".")[1]), int(name.endswith(".pafs"))
+            wanted = [
+                y - self.slim(image)[before][branch]
+                for y, image in zip(wanted, self.images, strict=True)
+            ]
+            prior = torch.zeros_like(prior)
+        self._fit_layer(f"{name}.out", wanted, prior)
+
+    def _fit_pyramid(self, align: str, pyramid: str, wanted: list[Tensor]) -> None:
+        """Fit the 1x1 convolution before a pyramid of one step, and the step itself."""
+        coarse = cast(nn.Conv2d, self.slim.get_submodule(align))
+        lateral = cast(nn.Conv2d, self.slim.get_submodule(f"{pyramid}.steps.0.lateral"))
+        fit = LinearFit()
+        inputs = zip(
+            self._inputs(align), self._inputs(f"{pyramid}.steps.0.lateral"), wanted, strict=True
+        )
+        for end, fine, y in inputs:
+            # An input is one fine cell's: the coarse cell that covers it and a 1 for the bias, at
+            # one of four places by which of the four cells it is; and the finer features.
+            end_cells = cells(end)
+            one = end_cells.new_ones(len(end_cells), 1)
+            for k in range(4):
+                phase = torch.zeros(len(end_cells), 4, coarse.in_channels + 1, dtype=torch.float64)
+                phase[:, k] = torch.cat([end_cells, one], 1)
+                of_phase = cells(fine[:, :, k // 2 :: 2, k % 2 :: 2])
+                fit.add(
+                    torch.cat([phase.flatten(1), of_phase], 1),
+                    cells(y[:, :, k // 2 :: 2, k % 2 :: 2]),
+                )
+        n_phases, width = 4 * (coarse.in_channels + 1), lateral.out_channels
+        layer = fit.solve(
+            torch.zeros(n_phases + lateral.in_channels + 1, width, dtype=torch.float64)
+        )
+        phases = layer[:n_phases].view(4, -1, width).permute(1, 2, 0).flatten(1)  # (n, width * 4)
+        _fill(coarse, phases[:-1], phases[-1] + layer[-1].repeat_interleave(4))
+        _fill(lateral, layer[n_phases:-1], None)
+
+    def _inputs(self, name: str) -> list[Tensor]:
+        """What a layer of the network reads, an image each."""
+        return self._record(self.slim, [name], 0)[name]
+
+    def _record(self, network: nn.Module, names: list[str], which: int) -> dict[str, list[Tensor]]:
+        """Inputs (``which`` 0) or outputs (1) of some layers, one tensor an image."""
+        kept: dict[str, list[Tensor]] = {name: [] for name in names}
+        handles = [
+            network.get_submodule(name).register_forward_hook(_keeper(rows, which))
+            for name, rows in kept.items()
+        ]
+        for image in self.images:
+            network(image)
+        for handle in handles:
+            handle.remove()
+        return kept
 
 
-def _differ(head: Head, other: Head) -> bool:
-    return head.hidden.out_channels != other.hidden.out_channels
-
-
-def _keeper(rows: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor]], None]:
-    def keep(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        rows.append(inputs[0])
+def _keeper(rows: list[Tensor], which: int) -> Callable[..., None]:
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        rows.append((inputs[0], output)[which])
 
     return keep
 
 
-def _copy(wide: nn.Module, slim: nn.Module) -> list[str]:
-    """Copy all tensors of the same name and shape; the names of the others."""
-    theirs, ours = wide.state_dict(), slim.state_dict()
-    same = [key for key in ours if key in theirs and theirs[key].shape == ours[key].shape]
-    for key in same:
-        ours[key].copy_(theirs[key])
-    return sorted(set(ours) - set(same))
-
-
-def _factorize(whole: nn.Module, factors: nn.Module, inputs: list[Tensor]) -> None:
-    """Split a convolution so that its two factors keep most of the variance of its responses."""
-    assert isinstance(whole, nn.Conv2d)
-    assert whole.bias is not None
-    first, second = factors.children()
-    assert isinstance(first, nn.Conv2d)
-    assert isinstance(second, nn.Conv2d)
-    assert second.bias is not None
-    responses = torch.cat([_cells(whole(x)) for x in inputs])  # (cells, C)
-    mean = responses.mean(0)
-    centred = responses - mean
-    _values, vectors = torch.linalg.eigh(centred.T @ centred)
-    main = vectors[:, -first.out_channels :]  # (C, rank)
-    first.weight.copy_((main.T @ whole.weight.double().flatten(1)).view_as(first.weight))
-    second.weight.copy_(main[:, :, None, None])
-    second.bias.copy_(mean - main @ (main.T @ (mean - whole.bias.double())))
-
-
-def _shrink_head(wide: nn.Module, slim: Head, inputs: list[Tensor]) -> None:
-    """Keep the hidden channels that are missed most, and fit what reads them to the rest."""
-    assert isinstance(wide, Head)
-    n_kept = slim.hidden.out_channels
-    if n_kept > wide.hidden.out_channels:
-        raise ValueError(
-            f"slim: expected at most {wide.hidden.out_channels} hidden channels, got {n_kept}"
-        )
-    hidden = torch.cat([_cells(wide.hidden(x).relu()) for x in inputs])  # (cells, hidden)
-    mean = hidden.mean(0)
-    gram = (hidden - mean).T @ (hidden - mean) / len(hidden)
-    matrix = wide.out.weight.double().flatten(1).T.contiguous()  # (hidden, out)
-    kept, fitted = keep_most_missed(gram, matrix, n_kept)
-    for ours, theirs in zip(slim.hidden.parameters(), wide.hidden.parameters(), strict=True):
-        ours.copy_(theirs[kept])
-    slim.out.weight.copy_(fitted[kept].T[:, :, None, None])
-    assert slim.out.bias is not None
-    assert wide.out.bias is not None
-    slim.out.bias.copy_(wide.out.bias.double() + mean @ matrix - mean[kept] @ fitted[kept])
-
-
-def keep_most_missed(gram: Tensor, matrix: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:
-    """Take away inputs of a linear layer one by one, each time the one that costs least.
+def _matrix(layer: nn.Module, size: int | None = None) -> Tensor:
+    """A convolution as a matrix (n_in * kh * kw + 1, n_out), its bias last, float64.
 
     Args:
-        gram: (n, n) float64, covariance of the inputs.
-        matrix: (n, out) float64, the layer.
-        n_kept: How many inputs to keep.
-
-    Returns:
-        The indices (n_kept,) of the inputs kept, rising; and the layer (n, out) that does its best
-        with them, zero in the rows of the others.
+        layer: The convolution.
+        size: Kernel to pad a kernel of 1x1 to.
     """
-    n = len(gram)
-    inverse = torch.linalg.inv(
-        gram + _RIDGE * gram.diagonal().mean() * torch.eye(n, dtype=gram.dtype)
-    )
-    matrix, alive = matrix.clone(), torch.ones(n, dtype=torch.bool)
-    for _ in range(n - n_kept):
-        cost = matrix.square().sum(1) / inverse.diagonal().clamp(min=1e-30)
-        cost[~alive] = torch.inf
-        gone = int(cost.argmin())
-        alive[gone] = False
-        column, pivot = inverse[:, gone].clone(), float(inverse[gone, gone])
-        matrix -= torch.outer(column / pivot, matrix[gone])
-        inverse -= torch.outer(column, column) / pivot
-        matrix[gone] = 0
-        inverse[gone], inverse[:, gone], inverse[gone, gone] = 0, 0, 1e-30
-    return alive.nonzero()[:, 0], matrix
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.bias is not None
+    weight = layer.weight
+    if size is not None:
+        weight = nn.functional.pad(weight, [size // 2] * 4)
+    return torch.cat([weight.flatten(1).T, layer.bias[None]]).double()
 
 
-def _cells(x: Tensor) -> Tensor:
-    """(B, C, H, W) to rows (B * H * W, C), in double precision."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).double()
+def _fill(layer: nn.Conv2d, matrix: Tensor, bias: Tensor | None) -> None:
+    layer.weight.copy_(matrix.T.reshape(layer.weight.shape))
+    if bias is not None:
+        assert layer.bias is not None
+        layer.bias.copy_(bias)

@@ -116,7 +116,10 @@ def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: 
             raise WeightsError(
                 f"{config.shrink}: shrink expects a lightweight network of {config.skeleton!r}"
             )
-        shrink(wide, network, torch.cat(spare_crops(maker)))
+        target = weights.load_model(config.teacher)[0] if config.teacher else wide
+        if not isinstance(target, LightweightNetwork):
+            target = wide
+        shrink(wide, network, torch.cat(spare_crops(maker)), target)
 
 
 def _zoo_network(path: str) -> LightweightNetwork:
