@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from openpaf.cli import main
 from openpaf.training import loop
@@ -162,13 +163,19 @@ folder = sys.argv[1]
 torch.distributed.init_process_group("gloo")
 train(read_config(f"{folder}/two.toml"))
 train(read_config(f"{folder}/fewer.toml"), max_minutes=0)
+train(read_config(f"{folder}/teacher.toml"))
+torch.distributed.barrier()  # until the file is there
+train(read_config(f"{folder}/features_two.toml"))
 torch.distributed.destroy_process_group()
 """
 
 
 def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path) -> None:
     more = 'optimizer = "sgd"\nlearning_rate = 1e-3\n'  # three crops on two processes: 1 and 2
-    files = {name: config_file(folder, name, more) for name in ("one", "two", "fewer")}
+    files = {name: config_file(folder, name, more) for name in ("one", "two", "fewer", "teacher")}
+    learn = f'{more}teacher = "teacher/tiny.safetensors"\nhint_weight = 1.0\nfeature_steps = 6\n'
+    for name in ("features_one", "features_two"):
+        files[name] = config_file(folder, name, learn)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     script(folder, TWO, *launcher)
     train(read_config(files["one"]))
@@ -180,6 +187,11 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path)
     assert moved > 1e-4
     for name in ("two", "fewer"):
         assert float((_flat(folder, name) - one).abs().max()) < 1e-3 * moved
+    # Of features alone too, but for their variance, which each process takes of its own crops.
+    train(read_config(files["features_one"]))
+    ours, theirs = (_flat(folder, f"features_{n}") - start for n in ("one", "two"))
+    assert float(ours.norm()) > 1e-4
+    assert float(nn.functional.cosine_similarity(ours, theirs, dim=0)) > 0.95
     losses = [
         json.loads((folder / name / "log.jsonl").read_text().splitlines()[-1])["loss"]
         for name in ("one", "two", "fewer")

@@ -18,7 +18,8 @@ class Description:
     Args:
         parameters: Numbers that training can change, batch norm's running means not among them.
         receptive_field_px: Side of the square of the picture, in px, that a cell of the last
-            heatmaps depends on.
+            heatmaps depends on; a stride too much where a grid is made coarser between two
+            pyramids.
         stride: Px from a cell to the next.
         offset_px: The middle of the receptive field of cell 0, in px: where the layers put it.
             Where its weights have learned to put their peaks is another matter: that follows from
