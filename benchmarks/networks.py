@@ -38,9 +38,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight, stride=4": ("lightweight", {"stride": 4}),
     "lightweight, atrous=False": ("lightweight", {"atrous": False}),
     "lightweight, atrous=False, stride=16": ("lightweight", {"atrous": False, "stride": 16}),
-    "lightweight, atrous=False, rank=48": (
+    "lightweight of fast-coco17": (
         "lightweight",
-        {"atrous": False, "rank": 48, "hidden_width": 128},  # models/fast-coco17.toml
+        {"atrous": False, "coarse_refinement": True, "rank": 64, "hidden_width": 128},
     ),
     "lightweight_coco": ("lightweight_coco", {}),
     "lightweight_coco, 3 refinements": ("lightweight_coco", {"n_refinement_stages": 3}),
