@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from openpaf import Poses, Skeleton
-from openpaf.draw import CENTER, LEFT, RIGHT, _drawn_limbs, _plan, draw_poses
+from openpaf.draw import CENTER, LEFT, RIGHT, _drawn_limbs, draw_poses
 
 # A person facing us, in units of the height; COCO's joints.
 # fmt: off
@@ -38,8 +38,7 @@ def grey(height: int = 240, width: int = 320) -> NDArray[np.uint8]:
 
 
 def drawn_names(skeleton: Skeleton) -> set[str]:
-    tie = _plan(skeleton)[3]
-    return {"-".join(skeleton.joints[k] for k in limb) for limb in _drawn_limbs(skeleton, tie)}
+    return {"-".join(skeleton.joints[k] for k in limb) for limb in _drawn_limbs(skeleton)}
 
 
 def test_nobody_gives_the_same_picture() -> None:
@@ -93,7 +92,7 @@ def test_a_skeleton_of_other_things_is_drawn_whole() -> None:
     ring = Skeleton(
         name="ring", joints=("a", "b", "c"), limbs=((0, 1), (1, 2), (2, 0)), oks_sigmas=(0.1,) * 3
     )
-    assert len(_drawn_limbs(ring, None)) == 3
+    assert len(_drawn_limbs(ring)) == 3
 
 
 def test_a_redundant_limb_is_drawn_where_nothing_else_joins_its_ends() -> None:
@@ -103,7 +102,7 @@ def test_a_redundant_limb_is_drawn_where_nothing_else_joins_its_ends() -> None:
         limbs=((0, 1),),
         oks_sigmas=(0.1, 0.1),
     )
-    assert _drawn_limbs(arm, None) == [(0, 1)]
+    assert _drawn_limbs(arm) == [(0, 1)]
 
 
 def test_lines_grow_with_the_person_and_stay_visible() -> None:
