@@ -43,7 +43,8 @@ def _fill(canvas, under, corner, ends, radius, color, alpha):  # type: ignore[no
     (ax, ay), (bx, by) = (ends[0, 0], ends[0, 1]), (ends[1, 0], ends[1, 1])
     along_x, along_y = bx - ax, by - ay
     squared_length = along_x * along_x + along_y * along_y
-    reach = radius + 0.5  # the soft edge is a pixel wide
+    per_length = 1 / squared_length if squared_length > 0 else 0.0
+    inside, reach = max(radius - 0.5, 0.0), radius + 0.5  # the soft edge is a pixel wide
     slant = reach * math.sqrt(squared_length)
     # Clipped before they become integers: a joint may lie far outside the picture.
     first_row = int(min(max(math.ceil(min(ay, by) - reach), top), bottom))
@@ -58,16 +59,13 @@ def _fill(canvas, under, corner, ends, radius, color, alpha):  # type: ignore[no
         last = int(min(max(math.floor(x1), left - 1), right - 1))
         for x in range(first, last + 1):
             dx, dy = x - ax, y - ay
-            if squared_length > 0:
-                share = min(max((dx * along_x + dy * along_y) / squared_length, 0.0), 1.0)
-                dx, dy = dx - share * along_x, dy - share * along_y
+            share = min(max((dx * along_x + dy * along_y) * per_length, 0.0), 1.0)
+            dx, dy = dx - share * along_x, dy - share * along_y
             squared = dx * dx + dy * dy
             if squared >= reach * reach:
                 continue
-            covered = min(reach - math.sqrt(squared), 1.0)
+            covered = 1.0 if squared < inside * inside else reach - math.sqrt(squared)
             for c in range(3):
-                old = under[y - top, x - left, c]
-                new = alpha * color[c] + (1 - alpha) * old
-                canvas[y, x, c] = np.uint8(
-                    canvas[y, x, c] + covered * (new - canvas[y, x, c]) + 0.5
-                )
+                new = alpha * color[c] + (1 - alpha) * under[y - top, x - left, c]
+                old = canvas[y, x, c]
+                canvas[y, x, c] = np.uint8(old + covered * (new - old) + 0.5)
