@@ -103,8 +103,9 @@ def draw_poses(
     canvas = read_image(image).copy()
     with_ids = poses.ids is not None if ids is None else ids
     extent = np.nan_to_num(_extents(poses))
+    are_shown = poses.scores >= max(min_joint_score, 1e-30)  # (N, K); a missing joint has 0
     for n in np.argsort(-extent, kind="stable"):
-        shown = poses.scores[n] >= max(min_joint_score, np.finfo(np.float32).tiny)
+        shown = are_shown[n]
         if not shown.any():
             continue
         limb_width = width or _limb_width(float(extent[n]), canvas.shape[:2])
@@ -157,15 +158,15 @@ def _draw_person(
 ) -> None:
     """Draw one person's limbs, weakest first, then joints, weakest first."""
     plan = _plan(skeleton)
-    alphas = np.clip(scores / _SURE, _FAINTEST, 1)
+    alphas = np.minimum(np.maximum(scores / _SURE, _FAINTEST), 1)
     if plan.tie is not None:
-        tie = list(plan.tie)
-        xy = np.concatenate([xy, xy[tie].mean(axis=0, keepdims=True)])
-        shown = np.append(shown, shown[tie].all())
-        alphas = np.append(alphas, alphas[tie].min())
+        left, right = plan.tie
+        xy = np.concatenate([xy, [(xy[left] + xy[right]) / 2]])
+        shown = np.append(shown, shown[left] & shown[right])
+        alphas = np.append(alphas, min(alphas[left], alphas[right]))
     strengths = alphas[plan.ends].min(axis=1)  # (S,)
     order = np.lexsort((strengths, plan.are_joints))
-    order = order[shown[plan.ends].all(axis=1)[order]]
+    order = order[shown[plan.ends[order]].all(axis=1)]
     widths = limb_width * plan.widths[order]
     rims = np.where(plan.are_joints[order] & (widths > 3), 0.18 * widths, 0)
     _paint(

@@ -194,7 +194,7 @@ class PoseEstimator:
             return poses
         poses = poses.to(self.weights.result)
         found = (poses.scores > 0).any(axis=1)
-        return poses if found.all() else poses[found]
+        return poses if found.all() else poses[np.flatnonzero(found)]
 
 
 def is_detector(model: str | Path | None) -> bool:
