@@ -25,6 +25,7 @@ RIGHT: Color = (38, 150, 255)
 CENTER: Color = (214, 240, 106)
 _DARK: Color = (24, 26, 30)
 _WHITE: Color = (255, 255, 255)
+_EDGES = np.array([_DARK, _WHITE], np.uint8)  # of outlines and rims
 
 # The limbs that a person would draw. Others between the same joints help a decoder but not an eye.
 _ANATOMY_PAIRS = (
@@ -265,23 +266,14 @@ def _paint(
     """Paint strokes (S, 2, 2) with dark outlines, in their order; faint parts let through."""
     from openpaf.strokes import paint
 
-    reach = float(widths.max()) / 2 + outline + 2
-    corners = ends.reshape(-1, 2).astype(np.float64)
-    size = (canvas.shape[1], canvas.shape[0])
-    x0, y0 = np.clip(np.floor(corners.min(axis=0) - reach), 0, size).astype(int).tolist()
-    x1, y1 = np.clip(np.ceil(corners.max(axis=0) + reach) + 1, 0, size).astype(int).tolist()
-    if x0 >= x1 or y0 >= y1:
-        return
     paint(
         canvas,
-        canvas[y0:y1, x0:x1].copy(),
-        (y0, x0),
-        corners.reshape(-1, 2, 2),
+        ends.astype(np.float64),
         widths / 2,
         np.zeros(len(widths)) if rims is None else rims,
         outline,
         colors,
-        np.array([_DARK, _WHITE], np.uint8),
+        _EDGES,
         np.ones(len(widths)) if alphas is None else alphas.astype(np.float64),
     )
 

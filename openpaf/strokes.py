@@ -10,15 +10,13 @@ from openpaf.kernels import kernel, leaf
 
 
 @kernel
-def paint(canvas, under, corner, ends, radii, rims, outline, colors, edges, alphas):  # type: ignore[no-untyped-def]
+def paint(canvas, ends, radii, rims, outline, colors, edges, alphas):  # type: ignore[no-untyped-def]
     """Paint strokes in place: first the outlines of all, then one after the other.
 
     What is faint lets through the picture, not the strokes below it.
 
     Args:
         canvas: uint8 (H, W, 3).
-        under: uint8 (h, w, 3), a copy of a part of the canvas; nothing is painted outside it.
-        corner: Row and column of that part.
         ends: float64 (S, 2, 2), both ends in px; the same twice for a disc.
         radii: float64 (S,) px.
         rims: float64 (S,) px, of a white rim inside the stroke; 0 for none.
@@ -27,12 +25,30 @@ def paint(canvas, under, corner, ends, radii, rims, outline, colors, edges, alph
         edges: uint8 (2, 3), colours of the outlines and of the rims.
         alphas: float64 (S,), 0 to 1.
     """
+    reach = radii.max() + outline + 1
+    left, right = _span(ends[:, :, 0], reach, canvas.shape[1])
+    top, bottom = _span(ends[:, :, 1], reach, canvas.shape[0])
+    under = np.empty((max(bottom - top, 0), max(right - left, 0), 3), np.uint8)
+    for y in range(under.shape[0]):
+        for x in range(under.shape[1]):
+            for c in range(3):
+                under[y, x, c] = canvas[top + y, left + x, c]
+    corner = (top, left)
     for n in range(len(radii)):
         _fill(canvas, under, corner, ends[n], radii[n] + outline, edges[0], alphas[n])
     for n in range(len(radii)):
         if rims[n] > 0:
             _fill(canvas, under, corner, ends[n], radii[n], edges[1], alphas[n])
         _fill(canvas, under, corner, ends[n], radii[n] - rims[n], colors[n], alphas[n])
+
+
+@leaf
+def _span(places, reach, size):  # type: ignore[no-untyped-def]
+    """The first pixel within reach of the places along one axis, and the one behind the last."""
+    # Clipped before they become integers: a joint may lie far outside the picture.
+    first = min(max(math.floor(places.min() - reach), 0.0), float(size))
+    end = min(max(math.ceil(places.max() + reach) + 1, 0.0), float(size))
+    return int(first), int(end)
 
 
 @leaf
@@ -46,7 +62,6 @@ def _fill(canvas, under, corner, ends, radius, color, alpha):  # type: ignore[no
     per_length = 1 / squared_length if squared_length > 0 else 0.0
     inside, reach = max(radius - 0.5, 0.0), radius + 0.5  # the soft edge is a pixel wide
     slant = reach * math.sqrt(squared_length)
-    # Clipped before they become integers: a joint may lie far outside the picture.
     first_row = int(min(max(math.ceil(min(ay, by) - reach), top), bottom))
     last_row = int(min(max(math.floor(max(ay, by) + reach), top - 1), bottom - 1))
     for y in range(first_row, last_row + 1):
