@@ -79,19 +79,20 @@ class Track:
 
     def see(self, xy: NDArray[np.float64], time_s: float) -> None:
         """Correct by what was found."""
-        both = np.isfinite(self.xy[:, 0]) & np.isfinite(xy[:, 0])
         present = np.isfinite(xy[:, 0])
-        if both.any():
+        both = present & np.isfinite(self.xy[:, 0])
+        n_both = np.count_nonzero(both)
+        if n_both:
             # The median does not follow the few joints that another person lends in a crossing.
-            error = _median(xy[both] - self.xy[both])
-            spread = (0.05 * self.size_px) ** 2 * len(xy) / both.sum() + 1e-9
+            error = _median((xy - self.xy)[both])
+            spread = (0.05 * self.size_px) ** 2 * len(xy) / n_both + 1e-9
             gain = self.covariance[:, 0] / (self.covariance[0, 0] + spread)
             self.covariance = self.covariance - np.outer(gain, self.covariance[0])
             self.velocity = self.velocity + gain[1] * error
             self.xy = self.xy + error
         self.xy[present] = xy[present]
         self.joint_seen_s[present] = time_s
-        share = 0.2 if both.any() else 1.0
+        share = 0.2 if n_both else 1.0
         self.size_px += share * (_size_px(self.xy) - self.size_px)
         self.seen_s = time_s
         self.n_seen += 1

@@ -79,6 +79,10 @@ def _fill(canvas, under, corner, ends, radius, color, alpha):  # type: ignore[no
             squared = dx * dx + dy * dy
             if squared >= reach * reach:
                 continue
+            if squared < inside * inside and alpha == 1:  # most pixels: nothing to mix
+                for c in range(3):
+                    canvas[y, x, c] = color[c]
+                continue
             covered = 1.0 if squared < inside * inside else reach - math.sqrt(squared)
             for c in range(3):
                 new = alpha * color[c] + (1 - alpha) * under[y - top, x - left, c]
