@@ -1,12 +1,15 @@
 """Frames per second from decoded to drawn frame: the pipeline, step by step, and the network alone.
 
-    python benchmarks/realtime.py vtest.avi [--runtime auto] [--size 256] [--frames 300]
+    python benchmarks/realtime.py vtest.avi [--runtime auto] [--size 256] [--frames 600]
 
 ``vtest.avi`` comes with OpenCV's documentation (Debian: opencv-doc). Frames are decoded before the
-clock starts. Machines that are shared give noisy figures, so the three ways take turns, a few
-frames at a time, and the shares are of medians in one run. Latency is how many frames further the
-source was when a frame came out drawn, measured with a source that delivers at the rate that the
-pipeline reached. ``--minutes`` runs on, in circles, and gives the growth of memory.
+clock starts. Machines that are shared give noisy figures, so the ways take turns: in each round,
+the network alone, the pipeline and the steps one after the other take the same 60 frames. A time
+is the median over the rounds. A ratio is the median over the rounds of a way's time to that of the
+network alone in the same round; the start and the end of the pipeline count, in every round.
+Latency is how many frames further the source was when a frame came out drawn, measured with a
+source that delivers at the rate that the pipeline reached. ``--minutes`` runs on, in circles, and
+gives the growth of memory.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -68,7 +71,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--frames", type=int, default=600)
     parser.add_argument("--minutes", type=float, default=0, help="also watch memory for so long")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -87,41 +90,54 @@ def main() -> None:
         memory(estimator, images, arguments.minutes)
 
 
-def compare(estimator: PoseEstimator, images: list[np.ndarray], chunk: int = 20) -> float:
-    """Seconds a frame of the three ways, in turns; prints them and returns the pipeline's."""
+def compare(estimator: PoseEstimator, images: list[np.ndarray], n_frames: int = 60) -> float:
+    """Seconds a frame of the three ways, in rounds; prints them and returns the pipeline's."""
     box = Letterbox.fit(images[0].shape[:2], estimator.size)
-    times: dict[str, list[float]] = {}
     steps: dict[str, list[float]] = {}
-    for start in range(0, len(images) - chunk + 1, chunk):
-        part = images[start : start + chunk]
+    ways: dict[str, Callable[[list[np.ndarray], list[np.ndarray]], None]] = {
+        "network alone": lambda _, inputs: network(estimator, inputs),
+        "pipeline": lambda part, _: pipeline(estimator, part),
+        "sequential": lambda part, _: sequential(estimator, part, steps),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    n_frames = min(n_frames, len(images))
+    for start in range(0, len(images) - n_frames + 1, n_frames):
+        part = images[start : start + n_frames]
         inputs = [box.apply(image)[None] for image in part]
-        began = time.perf_counter()
-        for network_input in inputs:
-            estimator.run(network_input)
-        times.setdefault("network alone", []).append((time.perf_counter() - began) / chunk)
-        times.setdefault("sequential", []).append(sequential(estimator, part, steps) / chunk)
-        began = time.perf_counter()
-        source = Memory(part, chunk)
-        for _ in watch(source, estimator, tracker=Tracker(), draw=skeletons):
-            pass
-        times.setdefault("pipeline", []).append((time.perf_counter() - began) / chunk)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, seconds in medians.items():
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way(part, inputs)
+            times[name].append((time.perf_counter() - began) / n_frames)
+    for name, values in times.items():
+        seconds = statistics.median(values)
+        ratios = [own / alone for own, alone in zip(values, times["network alone"], strict=True)]
         print(f"{name:14} {1000 * seconds:8.2f} ms a frame  {1 / seconds:7.1f} frames a second  "
-              f"{seconds / medians['network alone']:6.3f} of the network")  # fmt: skip
+              f"{statistics.median(ratios):6.3f} of the network ({min(ratios):.3f} to "
+              f"{max(ratios):.3f} in {len(values)} rounds)")  # fmt: skip
     total = sum(statistics.median(values) for values in steps.values())
     for name, values in steps.items():
         median = statistics.median(values)
         print(f"  {name:12} {1000 * median:8.2f} ms  {100 * median / total:5.1f} % of the "
               "sequential way")  # fmt: skip
-    return medians["pipeline"]
+    return statistics.median(times["pipeline"])
+
+
+def network(estimator: PoseEstimator, inputs: list[np.ndarray]) -> None:
+    for network_input in inputs:
+        estimator.run(network_input)
+
+
+def pipeline(estimator: PoseEstimator, images: list[np.ndarray]) -> None:
+    source = Memory(images, len(images))
+    for _ in watch(source, estimator, tracker=Tracker(), draw=skeletons):
+        pass
 
 
 def sequential(
     estimator: PoseEstimator, images: list[np.ndarray], steps: dict[str, list[float]]
-) -> float:
-    """One step after the other; returns the seconds of all, and adds those of each step."""
-    tracker, began = Tracker(), time.perf_counter()
+) -> None:
+    """One step after the other; adds the seconds of each."""
+    tracker = Tracker()
     for n, image in enumerate(images):
         marks = [time.perf_counter()]
 
@@ -143,7 +159,6 @@ def sequential(
         names = ("letterbox", "network", "parser", "tracker", "drawing")
         for name, a, b in zip(names, marks, marks[1:], strict=False):
             steps.setdefault(name, []).append(b - a)
-    return time.perf_counter() - began
 
 
 def latency(estimator: PoseEstimator, images: list[np.ndarray], pipeline_s: float) -> None:

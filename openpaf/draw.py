@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ RIGHT: Color = (38, 150, 255)
 CENTER: Color = (214, 240, 106)
 _DARK: Color = (24, 26, 30)
 _WHITE: Color = (255, 255, 255)
+_EDGES = np.array([_DARK, _WHITE], np.uint8)  # of outlines and rims
 
 # The limbs that a person would draw. Others between the same joints help a decoder but not an eye.
 _ANATOMY_PAIRS = (
@@ -41,21 +41,27 @@ _ANATOMY_PAIRS = (
 )
 _ANATOMY = frozenset(frozenset(pair.split("-")) for pair in _ANATOMY_PAIRS.split())
 _SMALL = ("nose", "eye", "ear", "toe", "heel")  # joints so close together that they are drawn finer
-_SHIFT = 4  # cv2 takes coordinates in 1/16 px
 _SURE = 0.5  # joints of this score and more are drawn solid
 _FAINTEST = 0.35
 
 
-@dataclass(frozen=True)
-class _Stroke:
-    """A line or, where both ends are one, a disc; in px of the picture."""
+class _Plan(NamedTuple):
+    """What is drawn of a skeleton: S strokes, limbs before joints.
 
-    start: tuple[float, float]
-    end: tuple[float, float]
-    color: Color
-    width: float
-    alpha: float
-    is_joint: bool
+    Attributes:
+        ends: (S, 2) numbers of joints, the same twice for a joint; number K is the middle of the
+            shoulders, where the head is tied to it.
+        colors: (S, 3) uint8.
+        widths: (S,), 1 for a usual limb.
+        are_joints: (S,).
+        tie: The two shoulders, if the head is tied to their middle.
+    """
+
+    ends: NDArray[np.int64]
+    colors: NDArray[np.uint8]
+    widths: NDArray[np.float64]
+    are_joints: NDArray[np.bool_]
+    tie: tuple[int, int] | None
 
 
 def draw_poses(
@@ -98,13 +104,13 @@ def draw_poses(
     canvas = read_image(image).copy()
     with_ids = poses.ids is not None if ids is None else ids
     extent = np.nan_to_num(_extents(poses))
+    are_shown = poses.scores >= max(min_joint_score, 1e-30)  # (N, K); a missing joint has 0
     for n in np.argsort(-extent, kind="stable"):
-        shown = poses.scores[n] >= max(min_joint_score, np.finfo(np.float32).tiny)
+        shown = are_shown[n]
         if not shown.any():
             continue
         limb_width = width or _limb_width(float(extent[n]), canvas.shape[:2])
-        strokes = _strokes(poses, int(n), shown, limb_width)
-        _paint(canvas, strokes, _outline(limb_width))
+        _draw_person(canvas, poses.xy[n], poses.scores[n], shown, poses.skeleton, limb_width)
         box = _box(poses.xy[n, shown])
         if boxes:
             _draw_box(canvas, box, limb_width)
@@ -143,55 +149,79 @@ def _outline(limb_width: float) -> float:
     return max(0.85, 0.2 * limb_width)
 
 
-def _strokes(poses: Poses, n: int, shown: NDArray[np.bool_], width: float) -> list[_Stroke]:
-    """Limbs, weakest first, then joints, weakest first."""
-    limbs, sides, small, head_tie = _plan(poses.skeleton)
-    xy = [(float(x), float(y)) for x, y in poses.xy[n]]
-    alpha = np.clip(poses.scores[n] / _SURE, _FAINTEST, 1).tolist()
-    strokes = []
-    for a, b, side in limbs:
-        if shown[a] and shown[b]:
-            thin = 0.6 if small[a] and small[b] else 1.0
-            strokes.append(
-                _Stroke(xy[a], xy[b], side, thin * width, min(alpha[a], alpha[b]), False)
-            )
-    if head_tie and all(shown[k] for k in head_tie):
-        nose, left, right = head_tie
-        neck = ((xy[left][0] + xy[right][0]) / 2, (xy[left][1] + xy[right][1]) / 2)
-        faintest = min(alpha[k] for k in head_tie)
-        strokes.append(_Stroke(xy[nose], neck, CENTER, width, faintest, False))
-    strokes.sort(key=lambda stroke: stroke.alpha)
-    joints = [
-        _Stroke(xy[k], xy[k], sides[k], (1.0 if small[k] else 1.75) * width, alpha[k], True)
-        for k in np.flatnonzero(shown)
-    ]
-    return strokes + sorted(joints, key=lambda stroke: stroke.alpha)
+def _draw_person(
+    canvas: NDArray[np.uint8],
+    xy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    shown: NDArray[np.bool_],
+    skeleton: Skeleton,
+    limb_width: float,
+) -> None:
+    """Draw one person's limbs, weakest first, then joints, weakest first."""
+    plan = _plan(skeleton)
+    alphas = np.minimum(np.maximum(scores / _SURE, _FAINTEST), 1)
+    if plan.tie is not None:
+        left, right = plan.tie
+        xy = np.concatenate([xy, [(xy[left] + xy[right]) / 2]])
+        shown = np.append(shown, shown[left] & shown[right])
+        alphas = np.append(alphas, min(alphas[left], alphas[right]))
+    strengths = alphas[plan.ends].min(axis=1)  # (S,)
+    order = np.lexsort((strengths, plan.are_joints))
+    order = order[shown[plan.ends[order]].all(axis=1)]
+    widths = limb_width * plan.widths[order]
+    rims = np.where(plan.are_joints[order] & (widths > 3), 0.18 * widths, 0)
+    _paint(
+        canvas,
+        xy[plan.ends[order]],
+        widths,
+        plan.colors[order],
+        outline=_outline(limb_width),
+        rims=rims,
+        alphas=strengths[order],
+    )
 
 
 @lru_cache(maxsize=32)
-def _plan(
-    skeleton: Skeleton,
-) -> tuple[list[tuple[int, int, Color]], list[Color], list[bool], tuple[int, int, int] | None]:
-    """What is drawn of a skeleton: limbs with colours, colours of joints, which are small."""
-    sides = [_side(skeleton, k) for k in range(skeleton.n_joints)]
+def _plan(skeleton: Skeleton) -> _Plan:
+    """What is drawn of a skeleton, worked out once."""
+    n_joints = skeleton.n_joints
+    sides = [_side(skeleton, k) for k in range(n_joints)]
     small = [any(word in name.split("_") for word in _SMALL) for name in skeleton.joints]
+    head_tie = _head_tie(skeleton)
+    ends, colors, widths = [], [], []
+    for a, b in _drawn_limbs(skeleton):
+        own = {sides[a], sides[b]} - {CENTER}
+        ends.append((a, b))
+        colors.append(own.pop() if len(own) == 1 else CENTER)
+        widths.append(0.6 if small[a] and small[b] else 1.0)
+    if head_tie:
+        ends.append((head_tie[0], n_joints))
+        colors.append(CENTER)
+        widths.append(1.0)
+    n_limbs = len(ends)
+    ends += [(k, k) for k in range(n_joints)]
+    widths += [1.0 if is_small else 1.75 for is_small in small]
+    return _Plan(
+        ends=np.array(ends, np.int64),
+        colors=np.array(colors + sides, np.uint8),
+        widths=np.array(widths, np.float64),
+        are_joints=np.arange(len(ends)) >= n_limbs,
+        tie=head_tie[1:] if head_tie else None,
+    )
+
+
+def _head_tie(skeleton: Skeleton) -> tuple[int, int, int] | None:
+    """Nose and shoulders of a skeleton without a neck: its head is tied to their middle."""
     has = set(skeleton.joints)
-    head_tie = None
-    if {"nose", "left_shoulder", "right_shoulder"} <= has and "neck" not in has:
-        nose, left, right = map(skeleton.index, ("nose", "left_shoulder", "right_shoulder"))
-        head_tie = (nose, left, right)
-    limbs = []
-    for a, b in _drawn_limbs(skeleton, head_tie):
-        colors = {sides[a], sides[b]} - {CENTER}
-        limbs.append((a, b, colors.pop() if len(colors) == 1 else CENTER))
-    return limbs, sides, small, head_tie
+    if not {"nose", "left_shoulder", "right_shoulder"} <= has or "neck" in has:
+        return None
+    nose, left, right = map(skeleton.index, ("nose", "left_shoulder", "right_shoulder"))
+    return nose, left, right
 
 
-def _drawn_limbs(
-    skeleton: Skeleton, head_tie: tuple[int, int, int] | None
-) -> list[tuple[int, int]]:
+def _drawn_limbs(skeleton: Skeleton) -> list[tuple[int, int]]:
     """Anatomical limbs, and the others only where no chain of those joins their ends."""
-    names = skeleton.joints
+    names, head_tie = skeleton.joints, _head_tie(skeleton)
     drawn = [limb for limb in skeleton.limbs if frozenset(names[k] for k in limb) in _ANATOMY]
     group = list(range(skeleton.n_joints))
 
@@ -223,73 +253,29 @@ def _side(skeleton: Skeleton, k: int) -> Color:
     return CENTER
 
 
-def _paint(canvas: NDArray[np.uint8], strokes: list[_Stroke], outline: float) -> None:
-    """Draw a person: outlines, limbs, joints with a light rim; faint parts let through."""
-    import cv2
+def _paint(
+    canvas: NDArray[np.uint8],
+    ends: NDArray[Any],
+    widths: NDArray[np.float64],
+    colors: NDArray[np.uint8],
+    *,
+    outline: float,
+    rims: NDArray[np.float64] | None = None,
+    alphas: NDArray[Any] | None = None,
+) -> None:
+    """Paint strokes (S, 2, 2) with dark outlines, in their order; faint parts let through."""
+    from openpaf.strokes import paint
 
-    reach = max(stroke.width for stroke in strokes) + 2 * outline + 2
-    ends = np.array([(stroke.start, stroke.end) for stroke in strokes])  # (S, 2, 2)
-    height, width = canvas.shape[:2]
-    corner = np.floor(ends.min(axis=(0, 1)) - reach)
-    far_corner = np.ceil(ends.max(axis=(0, 1)) + reach) + 1
-    x0, y0 = np.clip(corner, 0, (width, height)).astype(int).tolist()
-    x1, y1 = np.clip(far_corner, 0, (width, height)).astype(int).tolist()
-    if x0 >= x1 or y0 >= y1:
-        return
-    # cv2's antialiasing is coarse for shapes of a few px, so thin lines are drawn enlarged.
-    zoom = _zoom(max(stroke.width for stroke in strokes))
-    layer = np.zeros((zoom * (y1 - y0), zoom * (x1 - x0), 4), np.uint8)
-    local = (ends - (x0, y0) + 0.5) * zoom - 0.5
-    shapes = _shapes(strokes, outline)
-    polygons = _polygons(local, shapes, zoom, layer.shape)
-    for polygon, (n, _, color) in zip(polygons, shapes, strict=True):
-        opaque = [channel * strokes[n].alpha for channel in (*color, 255)]
-        cv2.fillConvexPoly(layer, polygon, opaque, cv2.LINE_AA, _SHIFT)
-    if zoom > 1:
-        layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    region = canvas[y0:y1, x0:x1]
-    through = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB)
-    # The layer's colours are multiplied by its opacity already.
-    region[:] = cv2.add(
-        cv2.multiply(region, through, scale=1 / 255), cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    paint(
+        canvas,
+        ends.astype(np.float64),
+        widths / 2,
+        np.zeros(len(widths)) if rims is None else rims,
+        outline,
+        colors,
+        _EDGES,
+        np.ones(len(widths)) if alphas is None else alphas.astype(np.float64),
     )
-
-
-def _zoom(width: float) -> int:
-    return 4 if width < 5 else 2 if width < 14 else 1
-
-
-def _shapes(strokes: list[_Stroke], outline: float) -> list[tuple[int, float, Color]]:
-    """What to fill, in order: the stroke, the width in px, the colour."""
-    shapes = [(n, stroke.width + 2 * outline, _DARK) for n, stroke in enumerate(strokes)]
-    for n, stroke in enumerate(strokes):
-        rim = 0.18 * stroke.width if stroke.is_joint and stroke.width > 3 else 0
-        if rim:
-            shapes.append((n, stroke.width, _WHITE))
-        shapes.append((n, stroke.width - 2 * rim, stroke.color))
-    return shapes
-
-
-def _polygons(
-    ends: NDArray[np.float64],
-    shapes: list[tuple[int, float, Color]],
-    zoom: int,
-    shape: tuple[int, ...],
-) -> NDArray[np.int32]:
-    """Outlines of lines with round ends, or discs, of any width: (shapes, corners, 2) for cv2."""
-    # Labels may lie anywhere, and cv2's fixed point overflows far outside the picture.
-    size = np.array([shape[1], shape[0]], np.float64)
-    chosen = np.clip(ends, -4 * size, 5 * size)[[n for n, _, _ in shapes]]  # (S, 2, 2)
-    # Antialiasing adds a soft edge around the polygon it is given.
-    radii = np.maximum(np.array([width for _, width, _ in shapes]) * zoom / 2 - 0.5, 0.5)
-    along = chosen[:, 1] - chosen[:, 0]
-    angle = np.arctan2(along[:, 1], along[:, 0]) - math.pi / 2
-    corners = min(max(5, round(5 * math.sqrt(radii.max()))), 40)  # of half a disc
-    turn = angle[:, None] + np.linspace(0, math.pi, corners)
-    arc = radii[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], axis=2)
-    outlines = np.concatenate([chosen[:, 1:] + arc, chosen[:, :1] - arc], axis=1)
-    fixed: NDArray[np.int32] = np.rint(outlines * (1 << _SHIFT)).astype(np.int32)
-    return fixed
 
 
 def _box(xy: NDArray[np.float32]) -> tuple[float, float, float, float]:
@@ -302,11 +288,11 @@ def _draw_box(
 ) -> None:
     pad = 2.5 * limb_width
     x0, y0, x1, y1 = box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad
-    corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
-    sides = zip(corners, corners[1:] + corners[:1], strict=True)
+    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    sides = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)  # (4, 2, 2)
     thin = max(1.0, 0.4 * limb_width)
-    strokes = [_Stroke(a, b, _WHITE, thin, 1.0, False) for a, b in sides]
-    _paint(canvas, strokes, max(0.6, 0.5 * thin))
+    white = np.full((4, 3), 255, np.uint8)
+    _paint(canvas, sides, np.full(4, thin), white, outline=max(0.6, 0.5 * thin))
 
 
 def _draw_label(
@@ -316,20 +302,27 @@ def _draw_label(
     limb_width: float,
 ) -> None:
     """Dark text on a light plate over the person's head, moved inside the picture."""
+    height, width = canvas.shape[:2]
+    plate = _plate(text, round(min(max(11, 2.9 * limb_width), max(11, min(height, width) / 16))))
+    plate_height, plate_width = plate.shape[:2]
+    x0 = round(min(max((box[0] + box[2] - plate_width) / 2, 0), max(width - plate_width, 0)))
+    above = box[1] - plate_height - 4 * limb_width
+    y0 = round(min(max(above, 0), max(height - plate_height, 0)))
+    region = canvas[y0 : y0 + plate_height, x0 : x0 + plate_width]
+    region[:] = plate[: region.shape[0], : region.shape[1]]
+
+
+@lru_cache(maxsize=64)
+def _plate(text: str, size: int) -> NDArray[np.uint8]:
+    """Text of a size in px on its plate; from frame to frame the same ids come again."""
     from PIL import Image, ImageDraw
 
-    height, width = canvas.shape[:2]
-    size = round(min(max(11, 2.9 * limb_width), max(11, min(height, width) / 16)))
     font: Any = _font(size)
     left, top, right, bottom = font.getbbox(text)
     pad = max(2, size // 4)
     plate = Image.new("RGB", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad), _WHITE)
     ImageDraw.Draw(plate).text((pad - left, pad - top), text, font=font, fill=_DARK)
-    x0 = round(min(max((box[0] + box[2] - plate.width) / 2, 0), max(width - plate.width, 0)))
-    above = box[1] - plate.height - 4 * limb_width
-    y0 = round(min(max(above, 0), max(height - plate.height, 0)))
-    region = canvas[y0 : y0 + plate.height, x0 : x0 + plate.width]
-    region[:] = np.asarray(plate)[: region.shape[0], : region.shape[1]]
+    return np.asarray(plate)
 
 
 @lru_cache(maxsize=8)

@@ -193,7 +193,8 @@ class PoseEstimator:
         if self.weights.result is None:
             return poses
         poses = poses.to(self.weights.result)
-        return poses[np.flatnonzero((poses.scores > 0).any(axis=1))]
+        found = (poses.scores > 0).any(axis=1)
+        return poses if found.all() else poses[np.flatnonzero(found)]
 
 
 def is_detector(model: str | Path | None) -> bool:

@@ -144,11 +144,8 @@ def _as_float32(name: str, array: Any) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, refused below
         # Writable too: the kernels are compiled for such arrays, and again for any others.
         array = np.require(array, np.float32, ["C", "A", "W"])
-    # A sum is finite only if every term is; it is several times faster than looking at each.
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(array.sum(dtype=np.float64))
-    if not finite:
-        bad = np.count_nonzero(~np.isfinite(array))
+    bad = np.count_nonzero(~np.isfinite(array))
+    if bad:
         raise ValueError(f"{name}: expected finite numbers, {bad} of {array.size} are not")
     return array
 

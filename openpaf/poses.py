@@ -49,10 +49,8 @@ class Poses:
             values = getattr(self, name)
             if not (np.isfinite(values) & (values >= 0)).all():
                 raise ValueError(f"{name}: expected finite numbers >= 0")
-        present = self.scores > 0
-        if (np.isfinite(self.xy).all(axis=2) != present).any() or (
-            np.isnan(self.xy).all(axis=2) == present
-        ).any():
+        present = (self.scores > 0)[..., None]
+        if not np.where(present, np.isfinite(self.xy), np.isnan(self.xy)).all():
             raise ValueError(
                 "xy: expected finite coordinates where scores > 0 and NaN where scores == 0"
             )
@@ -192,13 +190,14 @@ class Poses:
             "neck": ("left_shoulder", "right_shoulder"),
             "mid_hip": ("left_hip", "right_hip"),
         }
+        sources = {name: k for k, name in enumerate(self.skeleton.joints)}
+        known = [k for k, name in enumerate(skeleton.joints) if name in sources]
+        own = [sources[skeleton.joints[k]] for k in known]
+        xy[:, known], scores[:, known] = self.xy[:, own], self.scores[:, own]
         for k, name in enumerate(skeleton.joints):
             pair = middles.get(name, ())
-            if name in self.skeleton.joints:
-                source = self.skeleton.index(name)
-                xy[:, k], scores[:, k] = self.xy[:, source], self.scores[:, source]
-            elif pair and all(side in self.skeleton.joints for side in pair):
-                a, b = (self.skeleton.index(side) for side in pair)
+            if name not in sources and pair and all(side in sources for side in pair):
+                a, b = (sources[side] for side in pair)
                 xy[:, k] = (self.xy[:, a] + self.xy[:, b]) / 2  # NaN where either is missing
                 scores[:, k] = np.minimum(self.scores[:, a], self.scores[:, b])
         return self.replace(xy=xy, scores=scores, skeleton=skeleton)

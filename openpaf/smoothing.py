@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +53,8 @@ class OneEuro:
 
     def __init__(self, n_joints: int, settings: Smoothing) -> None:
         self.settings = settings
-        self._xy = np.full((n_joints, 2), np.nan)  # smoothed, px
-        self._raw = np.full((n_joints, 2), np.nan)  # as it came, px
-        self._speed = np.zeros((n_joints, 2))  # px per second
-        self._seen_s = np.full(n_joints, -np.inf)
+        self.state = np.zeros((n_joints, 7))
+        self.state[:, _SEEN_S] = -np.inf
 
     def __call__(
         self, xy: NDArray[np.float32], size_px: float, time_s: float
@@ -69,23 +69,46 @@ class OneEuro:
         Returns:
             (K, 2) px.
         """
-        present = np.isfinite(xy[:, 0])
-        gap = time_s - self._seen_s  # (K,), infinite where never seen
-        known = present & (gap > 0) & (gap <= self.settings.max_gap_s)
-        fresh = present & ~known
-        dt = np.where(known, gap, 1.0)[:, None]  # (K, 1)
-        new_speed = np.where(known[:, None], (xy - self._raw) / dt, 0.0)
-        weight = _weight(self.settings.speed_cutoff_hz, dt)
-        speed = np.where(known[:, None], self._speed + weight * (new_speed - self._speed), 0.0)
-        in_sizes = np.linalg.norm(speed, axis=1, keepdims=True) / size_px  # (K, 1)
-        weight = _weight(self.settings.min_cutoff_hz + self.settings.beta * in_sizes, dt)
-        smooth = np.where(known[:, None], self._xy + weight * (xy - self._xy), xy)
-        self._xy[present] = smooth[present]
-        self._raw[present] = xy[present]
-        self._speed[known] = speed[known]
-        self._speed[fresh] = 0
-        self._seen_s[present] = time_s
-        return np.where(present[:, None], smooth, np.nan).astype(np.float32)
+        return smooth([self], xy[None], np.array([size_px]), time_s)[0]
+
+
+# What a filter keeps of each joint: px, px as it came, px per second, seconds.
+_XY, _RAW, _SPEED, _SEEN_S = slice(0, 2), slice(2, 4), slice(4, 6), 6
+
+
+def smooth(
+    filters: Sequence[OneEuro], xy: NDArray[np.float32], sizes_px: NDArray[Any], time_s: float
+) -> NDArray[np.float32]:
+    """The smoothed joints of several people, each by a filter of their own, of equal settings.
+
+    Args:
+        filters: N.
+        xy: (N, K, 2) px; NaN where a joint is missing.
+        sizes_px: (N,).
+        time_s: When, in seconds; later than the last time.
+
+    Returns:
+        (N, K, 2) px, what each filter alone would return.
+    """
+    if not filters:
+        return xy
+    settings = filters[0].settings
+    state = np.stack([filter.state for filter in filters])  # (N, K, 7)
+    present = np.isfinite(xy[..., :1])  # (N, K, 1)
+    gap = time_s - state[..., _SEEN_S, None]  # infinite where never seen
+    known = present & (gap > 0) & (gap <= settings.max_gap_s)
+    dt = np.where(known, gap, 1.0)
+    speed = state[..., _SPEED]
+    weight = _weight(settings.speed_cutoff_hz, dt)
+    speed = np.where(known, speed + weight * ((xy - state[..., _RAW]) / dt - speed), 0.0)
+    in_sizes = np.sqrt((speed**2).sum(axis=2, keepdims=True)) / sizes_px[:, None, None]
+    weight = _weight(settings.min_cutoff_hz + settings.beta * in_sizes, dt)
+    smoothed = np.where(known, state[..., _XY] + weight * (xy - state[..., _XY]), xy)
+    seen = np.full(present.shape, time_s)
+    new = np.concatenate([smoothed, xy, speed, seen], axis=2)  # (N, K, 7)
+    for filter, now in zip(filters, np.where(present, new, state), strict=True):
+        filter.state = now
+    return smoothed.astype(np.float32)
 
 
 def _weight(cutoff_hz: float | NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:

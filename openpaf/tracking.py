@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from openpaf.motion import Track
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.smoothing import OneEuro, Smoothing
+from openpaf.smoothing import OneEuro, Smoothing, smooth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,12 +202,12 @@ class Tracker:
     def _result(self, poses: Poses, owners: list[Track | None], time_s: float) -> Poses:
         chosen = [n for n, owner in enumerate(owners) if owner is not None and owner.id is not None]
         known = [owner for owner in owners if owner is not None and owner.id is not None]
-        result = poses[chosen]
-        xy = result.xy.copy()
-        for n, person in enumerate(known):
-            if person.filter is not None:
-                smoothed = person.filter(result.xy[n], person.size_px, time_s)
-                xy[n] = smoothed if self.smooths else xy[n]
+        result, xy = poses[chosen], poses.xy[chosen]
+        if self.config.smoothing is not None:
+            filters = [person.filter for person in known if person.filter is not None]
+            sizes = np.array([person.size_px for person in known])
+            smoothed = smooth(filters, xy, sizes, time_s)
+            xy = smoothed if self.smooths else xy
         return result.replace(xy=xy, ids=np.array([person.id for person in known], np.int64))
 
 

@@ -113,6 +113,56 @@ def test_the_padding_is_grey_on_the_right_and_the_bottom() -> None:
 
 
 @pytest.mark.parametrize(
+    ("image_hw", "resized_hw"),
+    [
+        ((144, 192), (64, 85)),
+        ((92, 122), (46, 61)),
+        ((100, 101), (20, 100)),
+        ((97, 61), (96, 7)),
+        ((401, 5), (1, 1)),
+        ((1, 300), (1, 299)),
+    ],
+)
+def test_a_smaller_picture_is_the_mean_of_the_areas(
+    image_hw: tuple[int, int], resized_hw: tuple[int, int]
+) -> None:
+    """Against the same in matrices, and against OpenCV's ``INTER_AREA``."""
+    image = np.random.default_rng(0).integers(0, 256, (*image_hw, 3), np.uint8)
+    box = Letterbox(image_hw=image_hw, resized_hw=resized_hw, size_hw=(104, 304))
+    out = box.apply(image)
+    height, width = resized_hw
+    assert (out[:, height:] == 128).all()
+    assert (out[:, :, width:] == 128).all()
+    found = out[:, :height, :width].transpose(1, 2, 0)
+    rows, columns = _covered(image_hw[0], height), _covered(image_hw[1], width)
+    means = np.einsum("yi,ijc,xj->yxc", rows, image.astype(np.float64), columns, optimize=True)
+    np.testing.assert_array_equal(found, np.rint(found))
+    assert np.abs(found - means).max() < 0.5001
+    theirs = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    assert np.abs(found - theirs).max() <= 1
+    assert (found != theirs).mean() < 0.01  # halves, which OpenCV rounds to even numbers
+
+
+def _covered(n_pixels: int, n_new: int) -> NDArray[np.float64]:
+    """(new, old) share of each old pixel in each new one, by fine sampling of the lengths."""
+    fine = np.eye(n_pixels).repeat(n_new, axis=1)  # each pixel as long as there are new ones
+    return fine.reshape(n_pixels, n_new, n_pixels).mean(axis=2).T
+
+
+def test_any_layout_in_memory_is_made_smaller_alike() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    box = Letterbox.fit((60, 80), 32)
+    expected = box.apply(image)
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    for same in (read_only, np.asfortranarray(image), image[:, ::-1].copy()[:, ::-1]):
+        np.testing.assert_array_equal(box.apply(same), expected)
+    assert image.flags.writeable
+    mirrored = box.apply(image[:, ::-1])
+    assert np.abs(mirrored[..., :43][..., ::-1] - expected[..., :43]).max() <= 1
+
+
+@pytest.mark.parametrize(
     ("image_hw", "short_side"),
     [
         ((480, 640), 368),

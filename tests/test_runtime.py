@@ -55,6 +55,18 @@ def test_unknown_runtime_and_device() -> None:
         load_engine(device="nonsense")
 
 
+def test_openvino_leaves_the_fields_of_the_picture_before(
+    small: Path, cache: Path, pictures: np.ndarray
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    run, _ = load_engine(small, "openvino")
+    first = run(pictures)
+    kept = [field.copy() for field in first]
+    run(np.ascontiguousarray(255 - pictures))
+    for field, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(field, copy)
+
+
 def test_a_missing_openvino_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ValueError, match=r"openpaf\[openvino\]"):

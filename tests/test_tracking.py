@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton, Smoothing, Tracker, TrackerConfig
 from openpaf.evaluation.tracking import evaluate_tracking, oks
-from openpaf.smoothing import OneEuro
+from openpaf.motion import Track
+from openpaf.smoothing import OneEuro, smooth
 
 FPS = 25
 STANDING = np.array(
@@ -198,6 +199,49 @@ def test_bad_arguments() -> None:
         Smoothing(beta=-1)
 
 
+# Motion
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10**6))
+def test_motion_is_the_textbook_filter(seed: int) -> None:
+    """Against matrices, and medians that skip what is missing."""
+    rng = np.random.default_rng(seed)
+
+    def joints() -> np.ndarray:
+        xy = rng.normal(0, 40, (17, 2)) * (1, rng.uniform(0.01, 2))
+        xy[rng.permutation(17)[: rng.integers(0, 15)]] = np.nan
+        return xy
+
+    track, time_s, acceleration = Track(joints(), 0.0), 0.0, 1.5
+    for _ in range(4):
+        dt = rng.uniform(0.01, 1)
+        time_s += dt
+        step = np.array([[1, dt], [0, 1]])
+        noise = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
+        covariance = step @ track.covariance @ step.T
+        covariance += (acceleration * track.size_px) ** 2 * noise
+        expected = track.xy + track.velocity * dt
+        track.move_on(time_s, acceleration)
+        np.testing.assert_allclose(track.covariance, covariance, rtol=1e-9)
+        np.testing.assert_allclose(track.xy, expected)
+
+        found = joints()
+        found[rng.random(17) < 0.2] += 300
+        distance = np.linalg.norm(found - track.xy, axis=1)
+        extent = np.nanmedian(np.linalg.norm(found - np.nanmedian(found, axis=0), axis=1))
+        allowed = max(track.size_px, 2 * extent) * (1 + 2.0 * (time_s - track.joint_seen_s))
+        far = distance > allowed
+        far &= 2 * far.sum() < np.isfinite(distance).sum()
+        np.testing.assert_array_equal(track.leaps(found, time_s, 2.0), far)
+
+        both = np.isfinite(distance)
+        error = np.median((found - track.xy)[both], axis=0) if both.any() else np.zeros(2)
+        expected = np.where(np.isfinite(found), found, track.xy + error)
+        track.see(found, time_s)
+        np.testing.assert_allclose(track.xy, expected)
+
+
 # Smoothing
 
 
@@ -219,6 +263,25 @@ def test_one_euro_by_hand() -> None:
         last_raw = value
         expected.append(last)
     np.testing.assert_allclose(smoothed, expected, rtol=1e-6)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6))
+def test_people_smoothed_together_are_as_if_alone(seed: int) -> None:
+    """Joints come and go, people pause, and frames are missing."""
+    rng = np.random.default_rng(seed)
+    together, alone = ([OneEuro(5, Smoothing()) for _ in range(4)] for _ in range(2))
+    time_s = 0.0
+    for _ in range(8):
+        time_s += float(rng.choice([0.04, 0.1, 0.5]))
+        chosen = np.flatnonzero(rng.random(4) < 0.8)
+        xy = rng.uniform(0, 300, (len(chosen), 5, 2)).astype(np.float32)
+        xy[rng.random(xy.shape[:2]) < 0.3] = np.nan
+        sizes = rng.uniform(10, 99, len(chosen))
+        found = smooth([together[n] for n in chosen], xy, sizes, time_s)
+        for n, one, size, row in zip(chosen, xy, sizes, found, strict=True):
+            np.testing.assert_array_equal(row, alone[n](one, size, time_s))
+            np.testing.assert_array_equal(np.isnan(row), np.isnan(one))
 
 
 def test_a_standing_person_shakes_less_and_a_jump_is_followed() -> None:
