@@ -144,6 +144,11 @@ def test_a_network_that_cannot_be_made_is_refused(options: dict[str, object], me
         shrink(_network(0), _network(0, **options), _images(1))
 
 
+def test_images_of_half_a_coarse_cell_are_refused() -> None:
+    with pytest.raises(ValueError, match="images: expected height and width of a multiple of 16"):
+        shrink(_network(0), _network(0, rank=8), torch.zeros(1, 3, 64, 72))
+
+
 def test_trunk_widths_are_twelve_and_a_rank_is_positive() -> None:
     with pytest.raises(ValueError, match="trunk_widths: expected 12 numbers"):
         LightweightNetwork(Skeleton.COCO17, trunk_widths=(8, 8))

@@ -41,12 +41,17 @@ def shrink(
             ``wide`` was made of.
 
     Raises:
-        ValueError: If a layer of ``slim`` cannot be made of one of ``wide``.
+        ValueError: If a layer of ``slim`` cannot be made of one of ``wide``, or the images have
+            another size.
     """
     left = _copy(wide, slim)
     _check(wide, slim, left)
     if not left:
         return
+    if images.shape[2] % 16 or images.shape[3] % 16:
+        raise ValueError(
+            f"images: expected height and width of a multiple of 16 px, got {images.shape[2:]}"
+        )
     of_context = [name for name in left if name.startswith("context.")]
     with torch.no_grad():
         fitting = _Fitting(slim, target or wide, images)
