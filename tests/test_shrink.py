@@ -144,6 +144,12 @@ def test_a_network_that_cannot_be_made_is_refused(options: dict[str, object], me
         shrink(_network(0), _network(0, **options), _images(1))
 
 
+@pytest.mark.parametrize("cheap", [{"rank": 8}, {"coarse_refinement": True}])
+def test_a_network_that_is_cheap_already_is_no_start(cheap: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="wide: expected a network without coarse refinement"):
+        shrink(_network(0, **cheap), _network(0), _images(1))
+
+
 def test_images_of_half_a_coarse_cell_are_refused() -> None:
     with pytest.raises(ValueError, match="images: expected height and width of a multiple of 16"):
         shrink(_network(0), _network(0, rank=8), torch.zeros(1, 3, 64, 72))

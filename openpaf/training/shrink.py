@@ -52,9 +52,13 @@ def shrink(
         raise ValueError(
             f"images: expected height and width of a multiple of 16 px, got {images.shape[2:]}"
         )
+    target = target or wide
+    body = cast(nn.Sequential, target.initial_stage.body)
+    if target.coarse_refinement or not isinstance(body[0], nn.Conv2d):
+        raise ValueError("wide: expected a network without coarse refinement and without a rank")
     of_context = [name for name in left if name.startswith("context.")]
     with torch.no_grad():
-        fitting = _Fitting(slim, target or wide, images)
+        fitting = _Fitting(slim, target, images)
         if of_context:
             fitting.context()
         if len(of_context) < len(left):
