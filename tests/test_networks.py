@@ -175,28 +175,14 @@ def test_a_finer_stride_and_a_strided_trunk_keep_the_rest_of_the_network() -> No
     assert {key.rpartition(".")[0] for key in extra} == {"context.pyramid.steps.0.lateral"}
     shapes = [{k: v.shape for k, v in n.state_dict().items()} for n in (plain, strided)]
     assert shapes[0] == shapes[1]  # so that weights of the one can start the other
-    coarse = LightweightNetwork(Skeleton.COCO17, coarse_refinement=True, atrous=False)
-    sizes = ((plain, (6, 8)), (finer, (12, 16)), (strided, (3, 4)), (coarse, (6, 8)))
+    factors = LightweightNetwork(Skeleton.COCO17, ranks=[8, 8, 8], trunk_ranks=[8])
+    sizes = ((plain, (6, 8)), (finer, (12, 16)), (strided, (3, 4)), (factors, (6, 8)))
     for network, size in sizes:
         assert network(torch.zeros(1, 3, 48, 64))[-1][0].shape[2:] == size
 
 
-def test_coarse_refinement_adds_to_the_fields_before_it_at_any_size() -> None:
-    torch.manual_seed(0)
-    network = LightweightNetwork(Skeleton.COCO17, coarse_refinement=True).eval()
-    images = torch.randn(1, 3, 40, 56)  # 5 x 7 cells: neither is even
-    with torch.no_grad():
-        first, last = network(images)
-        assert not torch.equal(first[0], last[0])
-        for head in (network.refinement_stages[0].heatmaps, network.refinement_stages[0].pafs):
-            head.out.weight.zero_()
-            head.out.bias.zero_()
-        first, last = network(images)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, last, strict=True))
-
-
 def test_every_part_of_the_pyramid_learns() -> None:
-    network = LightweightNetwork(Skeleton.COCO17, atrous=False, stride=4, coarse_refinement=True)
+    network = LightweightNetwork(Skeleton.COCO17, atrous=False, stride=4)
     heatmaps, pafs = network(torch.randn(1, 3, 64, 64))[-1]
     (heatmaps.square().mean() + pafs.square().mean()).backward()
     used = [name for name, p in network.named_parameters() if p.grad is not None and p.grad.any()]

@@ -409,8 +409,8 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight_strided_stride4": (
         "lightweight", {"n_refinement_stages": 0, "width": 4, "atrous": False, "stride": 4},
     ),
-    "lightweight_coarse": (
-        "lightweight", {"width": 4, "hidden_width": 4, "atrous": False, "coarse_refinement": True},
+    "lightweight_factors": (
+        "lightweight", {"width": 4, "hidden_width": 4, "ranks": [2, 2, 2], "trunk_ranks": [2, 2]},
     ),
 }  # fmt: skip
 

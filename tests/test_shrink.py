@@ -44,8 +44,8 @@ def test_a_network_of_the_same_layers_is_the_same_network() -> None:
 def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more() -> None:
     wide = _network(0)
     lost = []
-    for rank in (16, 12, 8):
-        slim = _network(1, rank=rank)
+    for rank in (48, 14, 6):
+        slim = _network(1, ranks=[rank] * 3, trunk_ranks=[min(rank, 24)] * 2)
         assert slim.initial_stage.body[0][0].out_channels == rank
         before = _share_lost(wide, slim)
         shrink(wide, slim, _images())
@@ -55,30 +55,18 @@ def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more
     assert lost[0] < lost[1] < lost[2]
 
 
+def test_more_components_than_a_layer_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="rank: expected at most 24 for this layer, got 25"):
+        shrink(_network(0), _network(1, trunk_ranks=[25]), _images(1))
+
+
 def test_layers_make_up_for_what_those_before_them_lost() -> None:
-    wide, slim, blind = _network(0), _network(1, rank=6), _network(1, rank=6)
+    wide, slim, blind = _network(0), *(_network(1, trunk_ranks=[6, 6]) for _ in range(2))
     shrink(wide, slim, _images(8))
     shrink(wide, blind, _images(8))
-    for ours, theirs in zip(
-        blind.refinement_stages.parameters(), wide.refinement_stages.parameters(), strict=True
-    ):
-        ours.data.copy_(theirs)
+    for name in ("context", "initial_stage", "refinement_stages"):
+        blind.get_submodule(name).load_state_dict(wide.get_submodule(name).state_dict())
     assert _share_lost(wide, slim) < 0.9 * _share_lost(wide, blind)
-
-
-def test_coarse_refinement_starts_no_worse_than_the_stage_before_it() -> None:
-    wide, slim = _network(0), _network(1, coarse_refinement=True)
-    wide.requires_grad_(False)
-    shrink(wide, slim, _images(8))
-    block = slim.refinement_stages[0].body.blocks[0]
-    with torch.no_grad():
-        images = _images()
-        initial, last = (torch.cat(fields, 1) for fields in slim(images))
-        wanted = torch.cat(wide(images)[-1], 1)
-        x = torch.cat([slim.features(images), initial], 1)
-        theirs = wide.refinement_stages[0].body[0].squeeze(x)
-    torch.testing.assert_close(block.squeeze(x), theirs[:, :, ::2, ::2], atol=0.05, rtol=0.01)
-    assert (last - wanted).square().mean() < 0.9 * (initial - wanted).square().mean()
 
 
 def test_a_fitted_pyramid_comes_nearer_than_any_coarse_features_alone() -> None:
@@ -123,10 +111,12 @@ def test_a_strided_trunk_has_every_second_cell_of_the_atrous_one() -> None:
 
 
 def test_a_pyramid_that_is_trained_is_kept() -> None:
-    wide, slim = _network(0, atrous=False), _network(1, atrous=False, rank=8)
+    wide, slim = _network(0, atrous=False), _network(1, atrous=False, ranks=[8, 8, 8])
     shrink(wide, slim, _images())
-    kept = zip(wide.context.parameters(), slim.context.parameters(), strict=True)
-    assert all(torch.equal(theirs, ours) for theirs, ours in kept)
+    for name in ("align", "pyramid"):
+        theirs, ours = (network.context.get_submodule(name) for network in (wide, slim))
+        pairs = zip(theirs.parameters(), ours.parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize(
@@ -144,22 +134,31 @@ def test_a_network_that_cannot_be_made_is_refused(options: dict[str, object], me
         shrink(_network(0), _network(0, **options), _images(1))
 
 
-@pytest.mark.parametrize("cheap", [{"rank": 8}, {"coarse_refinement": True}])
-def test_a_network_that_is_cheap_already_is_no_start(cheap: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="wide: expected a network without coarse refinement"):
-        shrink(_network(0, **cheap), _network(0), _images(1))
+def test_a_network_in_factors_is_no_start_for_a_whole_one() -> None:
+    with pytest.raises(ValueError, match="wide: expected a network whose convolutions are whole"):
+        shrink(_network(0, ranks=[8, 8, 8]), _network(0), _images(1))
 
 
 def test_images_of_half_a_coarse_cell_are_refused() -> None:
     with pytest.raises(ValueError, match="images: expected height and width of a multiple of 16"):
-        shrink(_network(0), _network(0, rank=8), torch.zeros(1, 3, 64, 72))
+        shrink(_network(0), _network(0, ranks=[8, 8, 8]), torch.zeros(1, 3, 64, 72))
 
 
-def test_trunk_widths_are_twelve_and_a_rank_is_positive() -> None:
-    with pytest.raises(ValueError, match="trunk_widths: expected 12 numbers"):
-        LightweightNetwork(Skeleton.COCO17, trunk_widths=(8, 8))
-    with pytest.raises(ValueError, match="rank: expected at least 1, or None, got 0"):
-        LightweightNetwork(Skeleton.COCO17, rank=0)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trunk_widths": (8, 8)}, "trunk_widths: expected 12 numbers"),
+        ({"trunk_ranks": (8,) * 12}, "trunk_ranks: expected at most 11 numbers"),
+        ({"trunk_ranks": (8, 0)}, "trunk_ranks: expected at most 11 numbers >= 1"),
+        ({"ranks": (8, 8)}, "ranks: expected three numbers >= 1, or None"),
+        ({"ranks": (8, 8, 0)}, "ranks: expected three numbers >= 1, or None"),
+    ],
+)
+def test_widths_and_ranks_that_no_network_has_are_refused(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        LightweightNetwork(Skeleton.COCO17, **options)
 
 
 def test_hints_compare_hidden_features_and_reach_every_part() -> None:
@@ -167,10 +166,9 @@ def test_hints_compare_hidden_features_and_reach_every_part() -> None:
     student = LightweightNetwork(
         Skeleton.COCO17,
         width=16,
-        rank=8,
+        ranks=[8, 8, 8],
         trunk_widths=_WIDTHS,
-        atrous=False,
-        coarse_refinement=True,
+        trunk_ranks=[8, 8],
     )
     teacher, images = _network(1), _images()
     hints = Hints(student, teacher)

@@ -370,7 +370,7 @@ def fails(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
         ('"people.json"', '"nobody.json"', "nobody.json: cannot be read (No such file"),
         ("[[sets]]", "[sets]", "sets: expected [[sets]], with two brackets"),
         ("steps = 6", 'init = "none.safetensors"', "none.safetensors: cannot be read"),
-        ("steps = 6", 'optimizer = "adam"', "optimizer: expected one of adamw, sgd, got 'adam'"),
+        ("steps = 6", 'optimizer = "adam"', "optimizer: expected one of adamw, sgd, muon, got"),
         ('images = "images"', 'images = "images"\nholdout = [2, 2]', "holdout: expected [rem"),
     ],
 )  # fmt: skip

@@ -27,20 +27,27 @@ TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
 _N_BLOCKS = 5  # of a refinement stage
 
 
-def _conv(n_in: int, n_out: int, size: int = 3) -> nn.Conv2d:
-    return nn.Conv2d(n_in, n_out, size, padding=size // 2)
-
-
-def conv3x3(n_in: int, n_out: int, rank: int | None) -> nn.Module:
-    """A 3x3 convolution, or its factors: a 3x3 one to ``rank`` channels and a 1x1 one from them.
+def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn.Module:
+    """A 3x3 convolution, or its factors: one of 3x1 to ``rank`` channels and one of 1x3 from them.
 
     Reference:
-        Zhang et al., Accelerating Very Deep Convolutional Networks for Classification and
-        Detection, TPAMI 2016, section 3.1.
+        Jaderberg et al., Speeding up Convolutional Neural Networks with Low Rank Expansions,
+        BMVC 2014, section 2.1, scheme 2.
     """
     if rank is None:
-        return _conv(n_in, n_out)
-    return nn.Sequential(nn.Conv2d(n_in, rank, 3, padding=1, bias=False), _conv(rank, n_out, 1))
+        return nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation)
+    d = dilation
+    return nn.Sequential(
+        nn.Conv2d(n_in, rank, (3, 1), padding=(d, 0), dilation=d, bias=False),
+        nn.Conv2d(rank, n_out, (1, 3), padding=(0, d), dilation=d),
+    )
+
+
+def conv1x1(n_in: int, n_out: int, rank: int | None) -> nn.Module:
+    """A 1x1 convolution, or its two factors: one to ``rank`` channels and one from them."""
+    if rank is None:
+        return nn.Conv2d(n_in, n_out, 1)
+    return nn.Sequential(nn.Conv2d(n_in, rank, 1, bias=False), nn.Conv2d(rank, n_out, 1))
 
 
 class SeparableConv(nn.Module):
@@ -53,13 +60,14 @@ class SeparableConv(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
+        rank: int | None = None,
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(
             n_in, n_in, 3, stride=stride, padding=dilation, dilation=dilation, groups=n_in
         )
-        self.pointwise = nn.Conv2d(n_in, n_out, 1)
+        self.pointwise = conv1x1(n_in, n_out, rank)
         self.activation = activation()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,15 +81,15 @@ class Context(nn.Module):
     before their view is widened. Its input is then the trunk's end and the features ``finer``.
     """
 
-    def __init__(self, n_in: int, width: int, finer: list[int]) -> None:
+    def __init__(self, n_in: int, width: int, finer: list[int], rank: int | None) -> None:
         super().__init__()
-        self.align = _conv(n_in, width * (4 if finer else 1), 1)
+        self.align = nn.Conv2d(n_in, width * (4 if finer else 1), 1)
         self.pyramid = Pyramid(width, finer)
-        self.reduce = _conv(width, width, 1)
+        self.reduce = nn.Conv2d(width, width, 1)
         self.separable = nn.Sequential(
             *(SeparableConv(width, width, activation=nn.ELU) for _ in range(3))
         )
-        self.out = _conv(width, width)
+        self.out = conv3x3(width, width, rank)
 
     def forward(self, x: Tensor, finer: list[Tensor]) -> Tensor:
         aligned = nn.functional.elu(self.pyramid(self.align(x), finer))
@@ -94,54 +102,26 @@ class Head(nn.Module):
 
     def __init__(self, n_in: int, hidden: int, n_out: int) -> None:
         super().__init__()
-        self.hidden = _conv(n_in, hidden, 1)
-        self.out = _conv(hidden, n_out, 1)
+        self.hidden = nn.Conv2d(n_in, hidden, 1)
+        self.out = nn.Conv2d(hidden, n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(nn.functional.relu(self.hidden(x)))
 
 
 class RefinementBlock(nn.Module):
-    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference).
+    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
 
-    Args:
-        n_in: Channels of its input.
-        width: Channels of its output.
-        stride: 2 for a block that gives a grid twice as coarse.
-        dilation: Of its last convolution; 1 on the coarser grid.
-    """
-
-    def __init__(self, n_in: int, width: int, *, stride: int = 1, dilation: int = 2) -> None:
+    def __init__(self, n_in: int, width: int, rank: int | None) -> None:
         super().__init__()
-        size = 1 if stride == 1 else 3
-        self.squeeze = nn.Conv2d(n_in, width, size, stride=stride, padding=size // 2)
-        self.conv = _conv(width, width)
-        self.dilated = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
+        self.squeeze = nn.Conv2d(n_in, width, 1)
+        self.conv = conv3x3(width, width, rank)
+        self.dilated = conv3x3(width, width, rank, dilation=2)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = nn.functional.relu(self.squeeze(x))
         wide = nn.functional.relu(self.dilated(nn.functional.relu(self.conv(squeezed))))
         return squeezed + wide
-
-
-class CoarseRefinement(nn.Module):
-    """Residual blocks on a grid twice as coarse, and back: a quarter of the work.
-
-    The blocks see twice as far; what a coarse cell says of its four fine ones, and the input
-    itself, make the fine cells again.
-    """
-
-    def __init__(self, n_in: int, width: int) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(
-            RefinementBlock(n_in, width, stride=2, dilation=1),
-            *(RefinementBlock(width, width, dilation=1) for _ in range(_N_BLOCKS - 1)),
-        )
-        self.widen = _conv(width, 4 * width, 1)
-        self.pyramid = Pyramid(width, [n_in])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.relu(self.pyramid(self.widen(self.blocks(x)), [x]))
 
 
 class Stage(nn.Module):
@@ -165,13 +145,13 @@ class LightweightNetwork(nn.Module):
         skeleton: Its joints and limbs give the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
-        rank: Of the 3x3 convolutions of the initial stage, which are then two factors each, see
+        ranks: Of the 3x3 convolutions that end the context block, of those of the initial stage,
+            and of those of the refinement stages, which are then two factors each, see
             :func:`conv3x3`; whole if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
-        coarse_refinement: Whether the refinement stages work at twice the stride of the fields, see
-            :class:`CoarseRefinement`. What they give is then added to the fields of the stage
-            before.
+        trunk_ranks: Of the pointwise convolutions of so many of the trunk's last blocks, which are
+            then two factors each; the blocks before have whole ones.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
             has it; else it is strided there, as in MobileNet, and ends at stride 16.
         stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a pyramid
@@ -184,7 +164,8 @@ class LightweightNetwork(nn.Module):
 
     Raises:
         ValueError: If the number of stages is negative, a width or rank below 1, the trunk's widths
-            are not twelve, or the stride is none of those or coarser than the end of the trunk.
+            are not twelve or its ranks more than eleven, the other ranks are not three, or the
+            stride is none of those or coarser than the end of the trunk.
 
     Reference:
         Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
@@ -197,10 +178,10 @@ class LightweightNetwork(nn.Module):
         *,
         n_refinement_stages: int = 1,
         width: int = 128,
-        rank: int | None = None,
+        ranks: Sequence[int] | None = None,
         hidden_width: int | None = None,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
-        coarse_refinement: bool = False,
+        trunk_ranks: Sequence[int] = (),
         atrous: bool = True,
         stride: int = 8,
     ) -> None:
@@ -209,40 +190,41 @@ class LightweightNetwork(nn.Module):
             raise ValueError(
                 f"trunk_widths: expected {len(TRUNK_WIDTHS)} numbers >= 1, got {trunk_widths}"
             )
+        if len(trunk_ranks) > len(TRUNK) or min(trunk_ranks, default=1) < 1:
+            raise ValueError(
+                f"trunk_ranks: expected at most {len(TRUNK)} numbers >= 1, got {trunk_ranks}"
+            )
         if n_refinement_stages < 0 or width < 1:
             raise ValueError(
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        if rank is not None and rank < 1:
-            raise ValueError(f"rank: expected at least 1, or None, got {rank}")
+        if ranks is not None and (len(ranks) != 3 or min(ranks) < 1):
+            raise ValueError(f"ranks: expected three numbers >= 1, or None, got {ranks}")
         strides = (4, 8) if atrous else (4, 8, 16)
         if stride not in strides:
             raise ValueError(
                 f"stride: expected one of {', '.join(map(str, strides))} with "
                 f"atrous={atrous}, got {stride!r}"
             )
-        self.trunk, finer = _trunk(trunk_widths, atrous, stride)
-        self.context = Context(trunk_widths[-1], width, [n_channels for _, n_channels in finer])
+        of_context, of_initial, of_refinement = ranks or (None, None, None)
+        self.trunk, finer = _trunk(trunk_widths, trunk_ranks, atrous, stride)
+        self.context = Context(
+            trunk_widths[-1], width, [n_channels for _, n_channels in finer], of_context
+        )
         # For each layer of the trunk, whether the pyramid reads its output. (A list of those that
         # it reads may be empty, and then TorchScript cannot tell its type.)
         skips = [index for index, _ in finer]
         self.is_kept = [index in skips for index in range(len(self.trunk))]
         initial: list[nn.Module] = []
         for _ in range(3):
-            initial += [conv3x3(width, width, rank), nn.ReLU()]
+            initial += [conv3x3(width, width, of_initial), nn.ReLU()]
         self.initial_stage = Stage(
             nn.Sequential(*initial), width, hidden_width or 4 * width, skeleton
         )
         n_fields = skeleton.n_joints + 1 + 2 * skeleton.n_limbs
-        self.coarse_refinement = coarse_refinement
         self.refinement_stages = nn.ModuleList(
-            Stage(
-                _refinement(width + n_fields, width, coarse_refinement),
-                width,
-                width,
-                skeleton,
-            )
+            Stage(_refinement(width + n_fields, width, of_refinement), width, width, skeleton)
             for _ in range(n_refinement_stages)
         )
 
@@ -260,37 +242,33 @@ class LightweightNetwork(nn.Module):
         features = self.features(image)
         stages = [self.initial_stage(features)]
         for stage in self.refinement_stages:
-            heatmaps, pafs = stages[-1]
-            new_heatmaps, new_pafs = stage(torch.cat([features, heatmaps, pafs], dim=1))
-            if self.coarse_refinement:
-                new_heatmaps, new_pafs = heatmaps + new_heatmaps, pafs + new_pafs
-            stages.append((new_heatmaps, new_pafs))
+            stages.append(stage(torch.cat([features, *stages[-1]], dim=1)))
         return stages
 
 
-def _refinement(n_in: int, width: int, coarse: bool) -> nn.Module:
+def _refinement(n_in: int, width: int, rank: int | None) -> nn.Module:
     """The body of a refinement stage."""
-    if coarse:
-        return CoarseRefinement(n_in, width)
-    others = (RefinementBlock(width, width) for _ in range(_N_BLOCKS - 1))
-    return nn.Sequential(RefinementBlock(n_in, width), *others)
+    others = (RefinementBlock(width, width, rank) for _ in range(_N_BLOCKS - 1))
+    return nn.Sequential(RefinementBlock(n_in, width, rank), *others)
 
 
 def _trunk(
-    widths: Sequence[int], atrous: bool, stride: int
+    widths: Sequence[int], ranks: Sequence[int], atrous: bool, stride: int
 ) -> tuple[nn.Sequential, list[tuple[int, int]]]:
     """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
     n_in, reached = widths[0], 2
     layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
     last = {}
+    whole: list[int | None] = [None] * (len(TRUNK) - len(ranks))
     dilations = [dilation for _, _, dilation in TRUNK]
-    for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):
+    blocks = zip(widths[1:], [*whole, *ranks], TRUNK, strict=True)
+    for i, (n_out, rank, (_, step, dilation)) in enumerate(blocks):
         if not atrous:
             # The block before the dilated one is strided, as in MobileNet. Up to the dilated
             # block, the cells are then every second one of the atrous trunk.
             step *= max(dilations[i + 1 : i + 2], default=1)
             dilation = 1
-        layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))
+        layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation, rank=rank))
         n_in, reached = n_out, reached * step
         last[reached] = (len(layers) - 1, n_out)
     finer = [last[at] for at in sorted(last) if stride <= at < reached]

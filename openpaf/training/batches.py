@@ -42,6 +42,8 @@ class Batch:
         heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
         paf_weights: (B, 2L, h, w) float32, likewise.
         trusted: (B,) bool, whether what is not labelled is background.
+        features: (B, width, h, w) float32, the teacher's where they were kept; see
+            :class:`openpaf.training.reuse.ReusedCrops`.
     """
 
     images: Tensor
@@ -50,13 +52,16 @@ class Batch:
     heatmap_weights: Tensor
     paf_weights: Tensor
     trusted: Tensor
+    features: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
+        parts = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return Batch(
             **{
-                entry.name: getattr(self, entry.name).to(device, non_blocking=True)
-                for entry in dataclasses.fields(self)
+                name: part.to(device, non_blocking=True)
+                for name, part in parts.items()
+                if part is not None
             }
         )
 

@@ -68,18 +68,22 @@ class TrainConfig:
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
-        rank: Of the 3x3 convolutions of the initial stage, whole if None; see
-            :class:`openpaf.networks.LightweightNetwork`.
+        ranks: Of the 3x3 convolutions of context block, initial stage and refinement stages, whole
+            if empty; see :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
-        coarse_refinement: Whether refinement works at stride 16.
+        trunk_ranks: Of the pointwise convolutions of so many of the trunk's last blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
         steps: Optimiser steps of the whole run.
         batch_size: Crops a step, over all processes.
-        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov's momentum.
+        reused_crops: So many crops are made once, with what the teacher says of them, kept in the
+            folder ``crops`` of the output (about 0.8 MB for 256 px), and learned from again and
+            again; 0 makes every crop anew. See :class:`openpaf.training.reuse.ReusedCrops`.
+        optimizer: ``"adamw"``, ``"sgd"`` with Nesterov's momentum, or ``"muon"``; see
+            :class:`openpaf.training.muon.Muon`.
         momentum: Of SGD.
         learning_rate: After warm-up; it falls as a half cosine to a twentieth.
         trunk_rate: Factor on it for the trunk; 0 freezes the trunk.
@@ -119,15 +123,16 @@ class TrainConfig:
     fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128
-    rank: int | None = None
+    ranks: tuple[int, ...] = ()
     hidden_width: int | None = None
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
-    coarse_refinement: bool = False
+    trunk_ranks: tuple[int, ...] = ()
     atrous: bool = True
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
     steps: int = 1000
     batch_size: int = 8
+    reused_crops: int = 0
     optimizer: str = "adamw"
     momentum: float = 0.9
     learning_rate: float = 1e-4
@@ -158,7 +163,7 @@ class TrainConfig:
             raise ValueError("learning_rate, trunk_rate: expected > 0, and 0 to 1")
         for name, allowed in (
             ("skeleton", tuple(SKELETONS)),
-            ("optimizer", ("adamw", "sgd")),
+            ("optimizer", ("adamw", "sgd", "muon")),
             ("precision", ("auto", "float32", "bfloat16", "float16")),
             ("data_on_device", ("auto", "yes", "no")),
         ):
@@ -180,11 +185,14 @@ class TrainConfig:
             raise ValueError("hint_weight: expected >= 0, and a teacher that gives the hints")
         if self.feature_steps < 0 or (self.feature_steps and not self.hint_weight):
             raise ValueError("feature_steps: expected >= 0, and a hint_weight above 0")
+        if self.reused_crops < 0 or (self.reused_crops and self.feature_steps):
+            raise ValueError("reused_crops: expected >= 0, and no feature_steps")
         if not 0 <= self.frozen_layers <= len(TRUNK_WIDTHS) + 1:
             raise ValueError(
                 f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
             )
-        object.__setattr__(self, "trunk_widths", tuple(self.trunk_widths))
+        for name in ("trunk_widths", "ranks", "trunk_ranks"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 def network_options(config: TrainConfig) -> dict[str, Any]:
@@ -192,10 +200,10 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
     return {
         "n_refinement_stages": config.n_refinement_stages,
         "width": config.width,
-        "rank": config.rank,
+        "ranks": list(config.ranks) or None,
         "hidden_width": config.hidden_width,
         "trunk_widths": list(config.trunk_widths),
-        "coarse_refinement": config.coarse_refinement,
+        "trunk_ranks": list(config.trunk_ranks),
         "atrous": config.atrous,
     }
 

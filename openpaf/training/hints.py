@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from openpaf.networks.lightweight import CoarseRefinement, LightweightNetwork, Stage
+from openpaf.networks.lightweight import LightweightNetwork
 
 _ALIGNED = 0.3  # weight of the features before their view is widened, where only features learn
 
@@ -25,8 +25,7 @@ class Hints:
 
     Args:
         student: The network in training.
-        teacher: A network of the same width and number of stages. Where the student refines on a
-            grid twice as coarse, it is compared with every second cell.
+        teacher: A network of the same width and number of stages.
 
     Raises:
         ValueError: If the widths or the stages differ.
@@ -34,8 +33,7 @@ class Hints:
 
     def __init__(self, student: LightweightNetwork, teacher: LightweightNetwork) -> None:
         ours, theirs = (
-            (network.context.out.out_channels, len(network.refinement_stages))
-            for network in (student, teacher)
+            (_width(network), len(network.refinement_stages)) for network in (student, teacher)
         )
         if ours != theirs:
             raise ValueError(
@@ -49,7 +47,8 @@ class Hints:
         for our_stage, their_stage in zip(
             student.refinement_stages, teacher.refinement_stages, strict=True
         ):
-            pairs += _pairs(cast(Stage, our_stage).body, cast(Stage, their_stage).body)
+            bodies = (cast(nn.Sequential, stage.body) for stage in (our_stage, their_stage))
+            pairs += zip(*bodies, strict=True)
         self._student, self._teacher = (_Recorder([pair[k] for pair in pairs]) for k in range(2))
         self._student_aligned = _Recorder([student.context.pyramid])
         self._teacher_aligned = _Recorder([teacher.context.pyramid])
@@ -59,13 +58,18 @@ class Hints:
         aligned = hint(self._student_aligned.kept[0], self._teacher_aligned.kept[0])
         return hint(self._student.kept[0], self._teacher.kept[0]) + _ALIGNED * aligned
 
+    def teachers_features(self) -> Tensor:
+        """Those of the teacher's last call that the stages share."""
+        return self._teacher.kept[0]
+
+    def of_kept(self, features: Tensor) -> Tensor:
+        """As :meth:`loss`, of the shared features alone, to a teacher's that were kept."""
+        return hint(self._student.kept[0], features)
+
     def loss(self) -> Tensor:
         """Mean squared error of the features of the last calls of both, over their variance."""
-        losses = []
-        for ours, theirs in zip(self._student.kept, self._teacher.kept, strict=True):
-            step = round(theirs.shape[-1] / ours.shape[-1])
-            losses.append(hint(ours, theirs[:, :, ::step, ::step]))
-        return torch.stack(losses).mean()
+        pairs = zip(self._student.kept, self._teacher.kept, strict=True)
+        return torch.stack([hint(ours, theirs) for ours, theirs in pairs]).mean()
 
 
 def hint(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -74,16 +78,9 @@ def hint(ours: Tensor, theirs: Tensor) -> Tensor:
     return (ours.float() - wanted).square().mean() / wanted.var().clamp(min=1e-12)
 
 
-def _pairs(ours: nn.Module, theirs: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """Block by block; and what comes out of coarse refinement with what comes out of the other."""
-    blocks = [
-        list((body.blocks if isinstance(body, CoarseRefinement) else body).children())
-        for body in (ours, theirs)
-    ]
-    pairs = list(zip(*blocks, strict=True))
-    if isinstance(ours, CoarseRefinement):
-        pairs.append((ours, theirs))
-    return pairs
+def _width(network: LightweightNetwork) -> int:
+    """Channels of the features that the stages share."""
+    return network.context.reduce.out_channels
 
 
 class _Recorder:

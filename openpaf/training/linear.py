@@ -37,26 +37,56 @@ class LinearFit:
             self._gram + ridge * eye, self._cross - self._gram @ prior
         )
 
-    def split(self, layer: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Two layers in place of one, by the principal components of what it gives.
+    def factors(self, layer: Tensor, rank: int, size: int) -> tuple[Tensor, Tensor]:
+        """Two layers in place of a convolution of ``size`` x ``size``: along y, then along x.
+
+        The first is what a singular value decomposition keeps of the convolution, weighted by how
+        its inputs vary; the second is fitted to what it then reads.
 
         Args:
-            layer: (n_in + 1, n_out), its bias last.
+            layer: (n_in * size * size + 1, n_out), its bias last.
             rank: Numbers between the two.
+            size: Of the kernel; 1 for two layers of 1x1.
 
         Returns:
-            The first layer (n_in, rank), which has no bias, the second (rank, n_out), and its bias.
+            The first layer (n_in * size, rank), which has no bias, and the second
+            (rank * size + 1, n_out), its bias last.
+
+        Raises:
+            ValueError: If the convolution has no so many components.
 
         Reference:
-            Zhang et al., TPAMI 2016, section 3.1.
+            Jaderberg et al., BMVC 2014, sections 2.1 (scheme 2) and 2.2; Zhang et al., TPAMI 2016,
+            section 3.1 (errors are those of responses, not of weights).
         """
         assert self._gram is not None
+        assert self._cross is not None
+        n_out = layer.shape[1]
+        largest = min((len(layer) - 1) // size, size * n_out)
+        if rank > largest:
+            raise ValueError(f"rank: expected at most {largest} for this layer, got {rank}")
         gram = self._gram / self._gram[-1, -1]
-        mean = gram[-1] @ layer
-        covariance = layer.T @ gram @ layer - torch.outer(mean, mean)
-        _values, vectors = torch.linalg.eigh(covariance)
-        main = vectors[:, -rank:]  # (n_out, rank)
-        return layer[:-1] @ main, main.T, mean - main @ (main.T @ (mean - layer[-1]))
+        # Of the middle column of a patch: the other columns see the same, a cell further.
+        column = torch.arange(len(gram) - 1).view(-1, size)[:, size // 2]  # (n_in * size)
+        mean = gram[-1, column]
+        covariance = gram[column][:, column] - torch.outer(mean, mean)
+        values, vectors = torch.linalg.eigh(covariance)
+        root = values.clamp(min=1e-6 * float(values[-1])).sqrt()
+        whole = layer[:-1].view(len(column), size * n_out)  # (n_in * size, kx * n_out)
+        u, s, v = torch.linalg.svd((vectors * root).T @ whole, full_matrices=False)
+        first = (vectors / root) @ u[:, :rank] * s[:rank]
+        second = v[:rank].reshape(rank * size, n_out)
+        # Both of one size, so that both learn alike.
+        ratio = second.view(rank, -1).square().mean(1) / first.square().mean(0).clamp(min=1e-30)
+        first = first * ratio.pow(0.25)
+        second = second / ratio.pow(0.25).repeat_interleave(size)[:, None]
+        behind = torch.einsum("ir,xz->ixrz", first, torch.eye(size, dtype=first.dtype))
+        behind = torch.block_diag(
+            behind.reshape(len(gram) - 1, rank * size), torch.ones(1, 1, dtype=first.dtype)
+        )
+        fit = LinearFit()
+        fit._gram, fit._cross = behind.T @ self._gram @ behind, behind.T @ self._cross
+        return first, fit.solve(torch.cat([second, layer[-1:]]))
 
 
 def keep_most_missed(gram: Tensor, matrix: Tensor, n_kept: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import math
 import time
@@ -15,7 +17,7 @@ from openpaf import weights
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
 from openpaf.training.batch_norm import add_batch_norm, folded
-from openpaf.training.batches import LABELS, Batch
+from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.checkpoints import (
     comparable_config,
     load_checkpoint,
@@ -23,7 +25,7 @@ from openpaf.training.checkpoints import (
     save_checkpoint,
 )
 from openpaf.training.config import SKELETONS, TrainConfig, network_options
-from openpaf.training.device_batches import make_device_batches
+from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
 from openpaf.training.journal import Journal, Progress
@@ -34,6 +36,7 @@ from openpaf.training.optimization import (
     learning_rate,
     make_optimizer,
 )
+from openpaf.training.reuse import ReusedCrops
 from openpaf.training.sources import (
     MEAN,
     SCALE,
@@ -169,7 +172,7 @@ class Run:
             Journal(self.output, self.step, tensorboard=self.config.tensorboard) if writes else None
         )
         progress = Progress(self.step, self.config.steps, self.config.batch_size, shown=writes)
-        source = make_device_batches(self.maker, self.device, self.config.data_on_device)
+        source = self._source()
         batches = source.stream(self.step, self.config.steps, self.config.workers, rows=self.rows)
         try:
             while self.step < self.config.steps:
@@ -196,6 +199,30 @@ class Run:
                 self.journal.close()
             if self.maker.bad_files:
                 _log.warning("%d photos could not be read", len(self.maker.bad_files))
+
+    def _source(self) -> BatchMaker | DeviceBatchMaker | ReusedCrops:
+        """Where batches come from."""
+        if not self.config.reused_crops:
+            return make_device_batches(self.maker, self.device, self.config.data_on_device)
+        crops = ReusedCrops(
+            self.output / "crops",
+            self.maker,
+            self.config.reused_crops,
+            self._taught,
+            self.processes,
+            json.dumps(comparable_config(self.config), sort_keys=True),
+        )
+        crops.make(self.rows)
+        return crops
+
+    def _taught(self, batch: Batch) -> Batch:
+        """A batch with what the teacher says of it."""
+        if self.teacher is None:
+            return batch
+        batch = self.teacher.fill(batch)
+        if self.hints is None:
+            return batch
+        return dataclasses.replace(batch, features=self.hints.teachers_features())
 
     def _keep(self, late: bool) -> None:
         """Validate and save where it is time to."""
@@ -244,7 +271,7 @@ class Run:
 
     def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the fields of all stages, and of hidden features where there are hints."""
-        if self.teacher is not None:
+        if self.teacher is not None and not self.config.reused_crops:
             batch = self.teacher.fill(batch)
         half = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=half):
@@ -258,7 +285,8 @@ class Run:
             n_crops=self.config.batch_size / self.processes.n,
         )
         if self.hints is not None:
-            hints = self.hints.loss()
+            kept = batch.features
+            hints = self.hints.loss() if kept is None else self.hints.of_kept(kept)
             loss, parts["hints"] = loss + self.config.hint_weight * hints, hints.detach()
         return loss, parts
 

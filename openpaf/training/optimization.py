@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from openpaf.training.config import TrainConfig
+from openpaf.training.muon import Muon
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,7 +35,7 @@ def learning_rate(config: Schedule, step: int) -> float:
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD, with a rate of its own for the trunk; a trunk of rate 0 is frozen.
+    """AdamW, SGD or Muon, with a rate of its own for the trunk; a trunk of rate 0 is frozen.
 
     Args:
         network: Its ``trunk`` is told from the rest, and frozen where the run says so.
@@ -56,7 +57,8 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
         return torch.optim.SGD(
             groups, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=True
         )
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+    kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
+    return kind(groups, lr=rate, weight_decay=decay)
 
 
 def choose_precision(name: str, network: nn.Module, crop_px: int) -> torch.dtype:

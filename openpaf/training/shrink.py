@@ -52,22 +52,8 @@ def shrink(
         raise ValueError(
             f"images: expected height and width of a multiple of 16 px, got {images.shape[2:]}"
         )
-    target = target or wide
-    body = cast(nn.Sequential, target.initial_stage.body)
-    if target.coarse_refinement or not isinstance(body[0], nn.Conv2d):
-        raise ValueError("wide: expected a network without coarse refinement and without a rank")
-    of_context = [name for name in left if name.startswith("context.")]
     with torch.no_grad():
-        fitting = _Fitting(slim, target, images)
-        if of_context:
-            fitting.context()
-        if len(of_context) < len(left):
-            fitting.stages()
-
-
-def _theirs(name: str) -> str:
-    """What a network without coarse refinement calls a layer of one that has it."""
-    return name.replace(".body.blocks.", ".body.")
+        _Fitting(slim, target or wide, images).fit(left)
 
 
 @torch.no_grad()
@@ -75,9 +61,8 @@ def _copy(wide: nn.Module, slim: nn.Module) -> list[str]:
     """Copy all tensors of the same name and shape; the names of the others."""
     theirs, left = wide.state_dict(), []
     for name, tensor in slim.state_dict().items():
-        original = theirs.get(name, theirs.get(_theirs(name)))
-        if original is not None and original.shape == tensor.shape:
-            tensor.copy_(original)
+        if name in theirs and theirs[name].shape == tensor.shape:
+            tensor.copy_(theirs[name])
         else:
             left.append(name)
     return left
@@ -92,18 +77,29 @@ def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) 
             f"got {ours.hidden.out_channels}"
         )
     for name, ours_has, theirs_has in (
-        ("width", slim.context.out.out_channels, wide.context.out.out_channels),
+        ("width", slim.context.align.out_channels, wide.context.align.out_channels),
         ("limbs", ours.out.out_channels // 2, theirs.out.out_channels // 2),
         ("refinement stages", len(slim.refinement_stages), len(wide.refinement_stages)),
     ):
-        if ours_has != theirs_has:
+        # A pyramid needs four times the channels before it.
+        if ours_has != theirs_has and (name != "width" or ours_has != 4 * theirs_has):
             raise ValueError(f"slim: expected {theirs_has} {name}, got {ours_has}")
     n_steps = len(slim.context.pyramid.steps)
     if n_steps > 1 or len(wide.context.pyramid.steps) > n_steps:
         raise ValueError("slim: expected fields at the stride of the wide network's")
-    missing = [name for name in left if name.startswith("trunk.")]
-    if missing:
-        raise ValueError(f"slim: {missing[0]} cannot be made of the wide network's layers")
+    for name in left:
+        if name.startswith("trunk.") and not _is_factor(name, wide, slim):
+            raise ValueError(f"slim: {name} cannot be made of the wide network's layers")
+
+
+def _is_factor(name: str, wide: nn.Module, slim: nn.Module) -> bool:
+    """Whether a tensor is of a factor of a layer of the wide network."""
+    layer = name.rsplit(".", 2)[0]
+    theirs = dict(wide.named_modules()).get(layer)
+    if not isinstance(theirs, nn.Conv2d):
+        return False
+    first, last = cast("list[nn.Conv2d]", list(slim.get_submodule(layer).children()))
+    return (first.in_channels, last.out_channels) == (theirs.in_channels, theirs.out_channels)
 
 
 class _Fitting:
@@ -119,57 +115,61 @@ class _Fitting:
         self, slim: LightweightNetwork, target: LightweightNetwork, images: Tensor
     ) -> None:
         self.slim, self.target, self.images = slim, target, images.split(1)
+
+    def fit(self, left: list[str]) -> None:
+        """Fit the first layer that was left, and all that read what it gives."""
         names = [
             name
-            for name, module in target.named_modules()
-            if name.endswith(".body")
-            or (isinstance(module, nn.Conv2d) and not name.startswith("trunk."))
+            for name, module in self.target.named_modules()
+            if isinstance(module, nn.Conv2d) and module.groups == 1 and "pyramid" not in name
         ]
-        self.wanted = self._record(target, names, 1)
-
-    def context(self) -> None:
-        """Fit what narrows the trunk's features and brings them to the finer grid."""
-        self._fit_pyramid("context.align", "context.pyramid", self.wanted["context.align"])
-
-    def stages(self) -> None:
-        """Fit all layers of all stages."""
-        for name, module in list(self.slim.named_modules()):
-            if isinstance(module, Head):
-                self._fit_head(name, module)
-            elif name.endswith(".body.widen"):
-                body = name.removesuffix(".widen")
-                self._fit_pyramid(name, f"{body}.pyramid", self.wanted[body])
-            elif ".body." in name and _theirs(name) in self.wanted:
-                whole = self.target.get_submodule(_theirs(name))
-                size = 3 if name.endswith(".blocks.0.squeeze") else None
-                self._fit_layer(name, self.wanted[_theirs(name)], _matrix(whole, size))
+        ours = dict(self.slim.named_modules())
+        if any(name not in ours for name in names):
+            raise ValueError("wide: expected a network whose convolutions are whole, got factors")
+        has_pyramid = any("pyramid" in name for name in left)
+        start = min(
+            i
+            for i, name in enumerate(names)
+            if any(tensor.startswith(f"{name}.") for tensor in left)
+            or (has_pyramid and name == "context.align")
+        )
+        self.wanted = self._record(self.target, names[start:], 1)
+        for name in names[start:]:
+            parent, _, last = name.rpartition(".")
+            if name == "context.align" and len(self.slim.context.pyramid.steps):
+                if has_pyramid:  # one that is trained is kept
+                    self._fit_pyramid(name, "context.pyramid", self.wanted[name])
+            elif not isinstance(self.slim.get_submodule(parent), Head):
+                self._fit_layer(name, self.wanted[name], _matrix(self.target.get_submodule(name)))
+            elif last == "hidden":  # and what follows it
+                self._fit_head(parent)
 
     def _fit_layer(self, name: str, wanted: list[Tensor], prior: Tensor) -> None:
         """Fit a convolution, or its two factors, to responses, near the layer ``prior``."""
         ours = self.slim.get_submodule(name)
-        convolution = ours[0] if isinstance(ours, nn.Sequential) else ours
-        assert isinstance(convolution, nn.Conv2d)
+        first = ours[0] if isinstance(ours, nn.Sequential) else ours
+        assert isinstance(first, nn.Conv2d)
+        size = first.kernel_size[0]
         fit = LinearFit()
         for x, y in zip(self._inputs(name), wanted, strict=True):
-            padding = cast("tuple[int, int]", convolution.padding)
-            patches = nn.functional.unfold(
-                x, convolution.kernel_size, convolution.dilation, padding, convolution.stride
-            )  # (1, n_in * kh * kw, cells)
-            # A coarser grid has every second cell of the fine one.
-            step = y.shape[3] * convolution.stride[1] // x.shape[3]
+            padding = first.dilation[0] * (size // 2)
+            patches = nn.functional.unfold(x, size, first.dilation, padding, first.stride)
+            # A strided trunk has every second cell of the other.
+            step = y.shape[3] * first.stride[1] // x.shape[3]
             fit.add(patches[0].T.double(), cells(y[:, :, ::step, ::step]))
-        layer = fit.solve(prior)
         if isinstance(ours, nn.Conv2d):
+            layer = fit.solve(prior)
             _fill(ours, layer[:-1], layer[-1])
             return
-        first, second = cast("tuple[nn.Conv2d, nn.Conv2d]", tuple(ours.children()))
-        matrix, main, bias = fit.split(layer, first.out_channels)
-        _fill(first, matrix, None)
-        _fill(second, main, bias)
+        one, two = fit.factors(fit.solve(prior), first.out_channels, size)
+        _fill(first, one, None)
+        _fill(cast(nn.Conv2d, ours[1]), two[:-1], two[-1])  # type: ignore[index]
 
-    def _fit_head(self, name: str, head: Head) -> None:
+    def _fit_head(self, name: str) -> None:
         """Fit both layers of a head, which may have fewer hidden channels."""
-        whole = cast(Head, self.target.get_submodule(name))
+        whole, head = (
+            cast(Head, network.get_submodule(name)) for network in (self.target, self.slim)
+        )
         hidden = self.wanted[f"{name}.hidden"]
         rows = torch.cat([cells(x.relu()) for x in hidden])
         mean, matrix = rows.mean(0), _matrix(whole.out)
@@ -180,15 +180,7 @@ class _Fitting:
             f"{name}.hidden", [x[:, kept] for x in hidden], _matrix(whole.hidden)[:, kept]
         )
         prior = torch.cat([fitted[kept], bias[None]])
-        wanted = self.wanted[f"{name}.out"]
-        if self.slim.coarse_refinement and name.startswith("refinement_stages."):
-            before, branch = int(name.split(".")[1]), int(name.endswith(".pafs"))
-            wanted = [
-                y - self.slim(image)[before][branch]
-                for y, image in zip(wanted, self.images, strict=True)
-            ]
-            prior = torch.zeros_like(prior)
-        self._fit_layer(f"{name}.out", wanted, prior)
+        self._fit_layer(f"{name}.out", self.wanted[f"{name}.out"], prior)
 
     def _fit_pyramid(self, align: str, pyramid: str, wanted: list[Tensor]) -> None:
         """Fit the 1x1 convolution before a pyramid of one step, and the step itself."""
@@ -244,19 +236,11 @@ def _keeper(rows: list[Tensor], which: int) -> Callable[..., None]:
     return keep
 
 
-def _matrix(layer: nn.Module, size: int | None = None) -> Tensor:
-    """A convolution as a matrix (n_in * kh * kw + 1, n_out), its bias last, float64.
-
-    Args:
-        layer: The convolution.
-        size: Kernel to pad a kernel of 1x1 to.
-    """
+def _matrix(layer: nn.Module) -> Tensor:
+    """A convolution as a matrix (n_in * kh * kw + 1, n_out), its bias last, float64."""
     assert isinstance(layer, nn.Conv2d)
     assert layer.bias is not None
-    weight = layer.weight
-    if size is not None:
-        weight = nn.functional.pad(weight, [size // 2] * 4)
-    return torch.cat([weight.flatten(1).T, layer.bias[None]]).double()
+    return torch.cat([layer.weight.flatten(1).T, layer.bias[None]]).double()
 
 
 def _fill(layer: nn.Conv2d, matrix: Tensor, bias: Tensor | None) -> None:
