@@ -40,7 +40,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight, atrous=False, stride=16": ("lightweight", {"atrous": False, "stride": 16}),
     "lightweight of fast-coco17": (
         "lightweight",
-        {"ranks": [64, 32, 80], "trunk_ranks": [64, 48, 96, 112, 112, 112], "hidden_width": 128},
+        {"atrous": False, "ranks": [64, 24, 96], "hidden_width": 128},
     ),
     "lightweight_coco": ("lightweight_coco", {}),
     "lightweight_coco, 3 refinements": ("lightweight_coco", {"n_refinement_stages": 3}),

@@ -175,7 +175,7 @@ def test_a_finer_stride_and_a_strided_trunk_keep_the_rest_of_the_network() -> No
     assert {key.rpartition(".")[0] for key in extra} == {"context.pyramid.steps.0.lateral"}
     shapes = [{k: v.shape for k, v in n.state_dict().items()} for n in (plain, strided)]
     assert shapes[0] == shapes[1]  # so that weights of the one can start the other
-    factors = LightweightNetwork(Skeleton.COCO17, ranks=[8, 8, 8], trunk_ranks=[8])
+    factors = LightweightNetwork(Skeleton.COCO17, ranks=[8, 8, 8])
     sizes = ((plain, (6, 8)), (finer, (12, 16)), (strided, (3, 4)), (factors, (6, 8)))
     for network, size in sizes:
         assert network(torch.zeros(1, 3, 48, 64))[-1][0].shape[2:] == size

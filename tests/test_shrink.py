@@ -45,7 +45,7 @@ def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more
     wide = _network(0)
     lost = []
     for rank in (48, 14, 6):
-        slim = _network(1, ranks=[rank] * 3, trunk_ranks=[min(rank, 24)] * 2)
+        slim = _network(1, ranks=[rank] * 3)
         assert slim.initial_stage.body[0][0].out_channels == rank
         before = _share_lost(wide, slim)
         shrink(wide, slim, _images())
@@ -56,16 +56,17 @@ def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more
 
 
 def test_more_components_than_a_layer_has_are_refused() -> None:
-    with pytest.raises(ValueError, match="rank: expected at most 24 for this layer, got 25"):
-        shrink(_network(0), _network(1, trunk_ranks=[25]), _images(1))
+    with pytest.raises(ValueError, match="rank: expected at most 48 for this layer, got 49"):
+        shrink(_network(0), _network(1, ranks=[49, 16, 16]), _images(1))
 
 
 def test_layers_make_up_for_what_those_before_them_lost() -> None:
-    wide, slim, blind = _network(0), *(_network(1, trunk_ranks=[6, 6]) for _ in range(2))
-    shrink(wide, slim, _images(8))
-    shrink(wide, blind, _images(8))
-    for name in ("context", "initial_stage", "refinement_stages"):
-        blind.get_submodule(name).load_state_dict(wide.get_submodule(name).state_dict())
+    wide, slim, blind = _network(0), *(_network(1, ranks=[6, 24, 24]) for _ in range(2))
+    unharmed = _network(1, ranks=[48, 24, 24])
+    for network in (slim, blind, unharmed):
+        shrink(wide, network, _images(8))
+    for name in ("initial_stage", "refinement_stages"):
+        blind.get_submodule(name).load_state_dict(unharmed.get_submodule(name).state_dict())
     assert _share_lost(wide, slim) < 0.9 * _share_lost(wide, blind)
 
 
@@ -148,8 +149,6 @@ def test_images_of_half_a_coarse_cell_are_refused() -> None:
     ("options", "message"),
     [
         ({"trunk_widths": (8, 8)}, "trunk_widths: expected 12 numbers"),
-        ({"trunk_ranks": (8,) * 12}, "trunk_ranks: expected at most 11 numbers"),
-        ({"trunk_ranks": (8, 0)}, "trunk_ranks: expected at most 11 numbers >= 1"),
         ({"ranks": (8, 8)}, "ranks: expected three numbers >= 1, or None"),
         ({"ranks": (8, 8, 0)}, "ranks: expected three numbers >= 1, or None"),
     ],
@@ -168,7 +167,7 @@ def test_hints_compare_hidden_features_and_reach_every_part() -> None:
         width=16,
         ranks=[8, 8, 8],
         trunk_widths=_WIDTHS,
-        trunk_ranks=[8, 8],
+        atrous=False,
     )
     teacher, images = _network(1), _images()
     hints = Hints(student, teacher)

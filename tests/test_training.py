@@ -295,7 +295,7 @@ def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None
         Teacher(_Everywhere(), S, shared_channels(S), share=0.5)
 
 
-_CHEAP = {"ranks": [16, 8, 16], "trunk_ranks": [32, 32], "hidden_width": 64, "atrous": False}
+_CHEAP = {"ranks": [16, 8, 16], "hidden_width": 64, "atrous": False}
 
 
 def test_a_run_starts_from_a_larger_network(photo_folder: Path) -> None:

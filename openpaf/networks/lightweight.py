@@ -43,13 +43,6 @@ def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn
     )
 
 
-def conv1x1(n_in: int, n_out: int, rank: int | None) -> nn.Module:
-    """A 1x1 convolution, or its two factors: one to ``rank`` channels and one from them."""
-    if rank is None:
-        return nn.Conv2d(n_in, n_out, 1)
-    return nn.Sequential(nn.Conv2d(n_in, rank, 1, bias=False), nn.Conv2d(rank, n_out, 1))
-
-
 class SeparableConv(nn.Module):
     """A depthwise 3x3 and a pointwise 1x1 convolution, each with its activation."""
 
@@ -60,14 +53,13 @@ class SeparableConv(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
-        rank: int | None = None,
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(
             n_in, n_in, 3, stride=stride, padding=dilation, dilation=dilation, groups=n_in
         )
-        self.pointwise = conv1x1(n_in, n_out, rank)
+        self.pointwise = nn.Conv2d(n_in, n_out, 1)
         self.activation = activation()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,8 +142,6 @@ class LightweightNetwork(nn.Module):
             :func:`conv3x3`; whole if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
-        trunk_ranks: Of the pointwise convolutions of so many of the trunk's last blocks, which are
-            then two factors each; the blocks before have whole ones.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
             has it; else it is strided there, as in MobileNet, and ends at stride 16.
         stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a pyramid
@@ -164,8 +154,8 @@ class LightweightNetwork(nn.Module):
 
     Raises:
         ValueError: If the number of stages is negative, a width or rank below 1, the trunk's widths
-            are not twelve or its ranks more than eleven, the other ranks are not three, or the
-            stride is none of those or coarser than the end of the trunk.
+            are not twelve, the ranks not three, or the stride is none of those or coarser than the
+            end of the trunk.
 
     Reference:
         Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
@@ -181,7 +171,6 @@ class LightweightNetwork(nn.Module):
         ranks: Sequence[int] | None = None,
         hidden_width: int | None = None,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
-        trunk_ranks: Sequence[int] = (),
         atrous: bool = True,
         stride: int = 8,
     ) -> None:
@@ -189,10 +178,6 @@ class LightweightNetwork(nn.Module):
         if len(trunk_widths) != len(TRUNK_WIDTHS) or min(trunk_widths) < 1:
             raise ValueError(
                 f"trunk_widths: expected {len(TRUNK_WIDTHS)} numbers >= 1, got {trunk_widths}"
-            )
-        if len(trunk_ranks) > len(TRUNK) or min(trunk_ranks, default=1) < 1:
-            raise ValueError(
-                f"trunk_ranks: expected at most {len(TRUNK)} numbers >= 1, got {trunk_ranks}"
             )
         if n_refinement_stages < 0 or width < 1:
             raise ValueError(
@@ -208,7 +193,7 @@ class LightweightNetwork(nn.Module):
                 f"atrous={atrous}, got {stride!r}"
             )
         of_context, of_initial, of_refinement = ranks or (None, None, None)
-        self.trunk, finer = _trunk(trunk_widths, trunk_ranks, atrous, stride)
+        self.trunk, finer = _trunk(trunk_widths, atrous, stride)
         self.context = Context(
             trunk_widths[-1], width, [n_channels for _, n_channels in finer], of_context
         )
@@ -253,22 +238,20 @@ def _refinement(n_in: int, width: int, rank: int | None) -> nn.Module:
 
 
 def _trunk(
-    widths: Sequence[int], ranks: Sequence[int], atrous: bool, stride: int
+    widths: Sequence[int], atrous: bool, stride: int
 ) -> tuple[nn.Sequential, list[tuple[int, int]]]:
     """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
     n_in, reached = widths[0], 2
     layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
     last = {}
-    whole: list[int | None] = [None] * (len(TRUNK) - len(ranks))
     dilations = [dilation for _, _, dilation in TRUNK]
-    blocks = zip(widths[1:], [*whole, *ranks], TRUNK, strict=True)
-    for i, (n_out, rank, (_, step, dilation)) in enumerate(blocks):
+    for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):
         if not atrous:
             # The block before the dilated one is strided, as in MobileNet. Up to the dilated
             # block, the cells are then every second one of the atrous trunk.
             step *= max(dilations[i + 1 : i + 2], default=1)
             dilation = 1
-        layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation, rank=rank))
+        layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))
         n_in, reached = n_out, reached * step
         last[reached] = (len(layers) - 1, n_out)
     finer = [last[at] for at in sorted(last) if stride <= at < reached]

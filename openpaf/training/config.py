@@ -72,7 +72,6 @@ class TrainConfig:
             if empty; see :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
-        trunk_ranks: Of the pointwise convolutions of so many of the trunk's last blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
         heatmap_offset: Grid offset of the heatmaps in px.
@@ -126,7 +125,6 @@ class TrainConfig:
     ranks: tuple[int, ...] = ()
     hidden_width: int | None = None
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
-    trunk_ranks: tuple[int, ...] = ()
     atrous: bool = True
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
@@ -191,7 +189,7 @@ class TrainConfig:
             raise ValueError(
                 f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
             )
-        for name in ("trunk_widths", "ranks", "trunk_ranks"):
+        for name in ("trunk_widths", "ranks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -203,7 +201,6 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "ranks": list(config.ranks) or None,
         "hidden_width": config.hidden_width,
         "trunk_widths": list(config.trunk_widths),
-        "trunk_ranks": list(config.trunk_ranks),
         "atrous": config.atrous,
     }
 
