@@ -521,9 +521,12 @@ def test_the_rate_rises_and_falls() -> None:
 # --- configuration files
 
 
-def test_the_configuration_of_the_shipped_model_is_valid(repo_root: Path) -> None:
-    config = read_config(repo_root / "models" / "lightweight-coco17.toml")
-    assert config.name == "lightweight-coco17"
+@pytest.mark.parametrize(
+    "name", ["lightweight-coco17", "fast-coco17-features", "fast-coco17"]
+)
+def test_the_configuration_of_a_shipped_model_is_valid(name: str, repo_root: Path) -> None:
+    config = read_config(repo_root / "models" / f"{name}.toml")
+    assert config.name == name
     assert config.augment.crop_px % 8 == 0
     assert all("coco_val_dev" not in row.annotations for row in config.sets)
 

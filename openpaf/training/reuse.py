@@ -1,7 +1,9 @@
 """Crops that are made once, with what the teacher says of them, and learned from many times.
 
-Where no GPU is at hand, a teacher costs more than a small student: with both its fields and the
-crops on the disk, the student sees three times as many crops in the same time.
+Where no GPU is at hand, a teacher costs as much as a small student: with its fields on the disk, the
+student learns from about twice as many crops in the same time. They must not be too few: of 12,752
+crops, learned from three times, a network of four million parameters had a quarter less error than
+of new ones.
 """
 
 from __future__ import annotations
