@@ -13,9 +13,9 @@ processor time of all threads over their number instead, of the CPU only.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -79,10 +79,14 @@ def main() -> None:
     if arguments.busy:
         engines = {head: engine for head, engine in engines.items() if "GPU" not in head}
         clock = lambda: time.process_time() / arguments.threads  # noqa: E731
-    rows = []
+    rows, runs = [], []
     for name in tqdm(arguments.networks, unit="network", disable=None):
-        rows.append(row_of(name, size_hw, engines, arguments.repeats, clock))
-        print("| " + " | ".join(rows[-1]) + " |", file=sys.stderr, flush=True)
+        row, of_network = row_of(name, size_hw, engines)
+        rows.append(row)
+        runs += of_network
+    times = iter(shortest_of_turns(runs, arguments.repeats, clock))
+    for row in rows:
+        row += [f"{next(times):.0f}" for _ in engines]
     text = table(rows, size_hw, list(engines)) + "\n\n" + conditions(arguments) + "\n"
     print(text)
     if arguments.write:
@@ -90,19 +94,14 @@ def main() -> None:
 
 
 def row_of(
-    name: str,
-    size_hw: tuple[int, int],
-    engines: dict[str, Callable[..., Any]],
-    repeats: int,
-    clock: Callable[[], float],
-) -> list[str]:
+    name: str, size_hw: tuple[int, int], engines: dict[str, Callable[..., Any]]
+) -> tuple[list[str], list[Callable[[], Any]]]:
+    """A network's figures, and what runs it in each engine."""
     builder, options = NETWORKS[name]
     network = build(builder, **options).eval()
     described = describe(network, size_hw)
     image = torch.zeros(1, 3, *size_hw)
-    times = [
-        f"{shortest(prepare(network, image), repeats, clock):.0f}" for prepare in engines.values()
-    ]
+    runs = [prepare(copy.deepcopy(network), image) for prepare in engines.values()]
     return [
         f"`{name}`",
         f"{described.parameters:,}",
@@ -110,8 +109,7 @@ def row_of(
         f"{described.stride}",
         f"{described.offset_px:g}",
         f"{described.gmacs:.1f}",
-        *times,
-    ]
+    ], runs
 
 
 def engines_here(threads: int) -> dict[str, Callable[[nn.Module, Tensor], Callable[[], Any]]]:
@@ -173,15 +171,18 @@ def on_openvino(threads: int) -> Callable[[nn.Module, Tensor], Callable[[], Any]
     return prepare
 
 
-def shortest(run: Callable[[], Any], repeats: int, clock: Callable[[], float]) -> float:
-    """Milliseconds of the shortest of some runs, after one to warm up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        run()
-        times.append(clock() - start)
-    return 1000 * min(times)
+def shortest_of_turns(
+    runs: list[Callable[[], Any]], repeats: int, clock: Callable[[], float]
+) -> list[float]:
+    """Milliseconds of the shortest run of each, all taking turns, after one to warm up."""
+    times: list[list[float]] = [[] for _ in runs]
+    for turn in tqdm(range(repeats + 1 if runs else 0), unit="turn", disable=None):
+        for run, of_run in zip(runs, times, strict=True):
+            start = clock()
+            run()
+            if turn:
+                of_run.append(clock() - start)
+    return [1000 * min(of_run) for of_run in times]
 
 
 def table(rows: list[list[str]], size_hw: tuple[int, int], engines: list[str]) -> str:
@@ -194,7 +195,10 @@ def table(rows: list[list[str]], size_hw: tuple[int, int], engines: list[str]) -
 def conditions(arguments: argparse.Namespace) -> str:
     parts = [f"{date.today()}, {platform.machine()}", f"torch {metadata.version('torch')}"]
     if arguments.repeats > 0:
-        parts += [f"{arguments.threads} threads", f"the shortest of {arguments.repeats} runs"]
+        parts += [
+            f"{arguments.threads} threads",
+            f"the shortest of {arguments.repeats} runs in turns",
+        ]
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         if arguments.busy:
             parts.append("processor time over the number of threads, as others used the cores")
