@@ -2,8 +2,8 @@
 
 Where no GPU is at hand, a teacher costs as much as a small student: with its fields on the disk,
 the student learns from about twice as many crops in the same time. They must not be too few: of
-12,752 crops, learned from two to three times, a network of three million parameters had a fifth less
-error than of new ones.
+12,752 crops, learned from two to three times, a network of three million parameters had a fifth
+less error than of new ones.
 """
 
 from __future__ import annotations
