@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_training import config_for, maker_for, photo_folder  # noqa: F401
@@ -88,10 +89,13 @@ def test_crops_that_are_there_are_kept_and_those_of_another_run_or_half_made_are
         return len(calls)
 
     assert [made("one"), made("one"), made("two")] == [5, 0, 5]
+    np.save(photo_folder / "crops" / "features.npy", np.zeros((4, 2, 4, 4), np.float16))
+    assert made("three") == 5
+    assert not (photo_folder / "crops" / "features.npy").exists()  # that of a run with hints
     with pytest.raises(KeyboardInterrupt):
-        _crops(photo_folder, 9, "three", batch_size=1, learned=learned).make(range(1))
+        _crops(photo_folder, 9, "four", batch_size=1, learned=learned).make(range(1))
     calls.clear()
-    assert made("two") == 5  # half of them were overwritten
+    assert made("three") == 5  # half of them were overwritten
 
 
 def test_too_few_crops_and_a_full_disk(

@@ -79,7 +79,7 @@ class TrainConfig:
         steps: Optimiser steps of the whole run.
         batch_size: Crops a step, over all processes.
         reused_crops: So many crops are made once, with what the teacher says of them, kept in the
-            folder ``crops`` of the output (about 0.8 MB for 256 px), and learned from again and
+            folder ``crops`` of the output (0.8 MB a crop of 256 px), and learned from again and
             again; 0 makes every crop anew. See :class:`openpaf.training.reuse.ReusedCrops`.
         optimizer: ``"adamw"``, ``"sgd"`` with Nesterov's momentum, or ``"muon"``; see
             :class:`openpaf.training.muon.Muon`.

@@ -74,6 +74,8 @@ class ReusedCrops:
         if self.processes.writes:
             self.folder.mkdir(parents=True, exist_ok=True)
             made.unlink(missing_ok=True)
+            for file in self._files("r"):  # an earlier run's, which may have had other parts
+                (self.folder / f"{file}.npy").unlink()
             n = self.n_batches * self.maker.batch_size
             for name, part in _parts(first).items():
                 file = self.folder / f"{name}.npy"
@@ -81,7 +83,7 @@ class ReusedCrops:
                 _reserve(file)
         self.processes.agree(0.0)  # the others wait for the files
         self._fill(rows)
-        self.processes.mean(torch.zeros(1))  # and all for the last crop
+        self.processes.mean(torch.zeros(1, device=self.processes.device))  # and all for the last
         if self.processes.writes:
             made.write_text(self.of_run)
 
