@@ -74,8 +74,8 @@ class ReusedCrops:
         if self.processes.writes:
             self.folder.mkdir(parents=True, exist_ok=True)
             made.unlink(missing_ok=True)
-            for file in self._files("r"):  # an earlier run's, which may have had other parts
-                (self.folder / f"{file}.npy").unlink()
+            for old in self._files("r"):  # an earlier run's, which may have had other parts
+                (self.folder / f"{old}.npy").unlink()
             n = self.n_batches * self.maker.batch_size
             for name, part in _parts(first).items():
                 file = self.folder / f"{name}.npy"
