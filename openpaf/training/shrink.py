@@ -107,7 +107,7 @@ class _Fitting:
         self.slim, self.target, self.images = slim, target, images.split(1)
 
     def fit(self, left: list[str]) -> None:
-        """Fit the first layer that was left, and all that read what it gives."""
+        """Fit the first layer that was left, and what follows it."""
         names = [
             name
             for name, module in self.target.named_modules()
@@ -123,6 +123,9 @@ class _Fitting:
             if any(tensor.startswith(f"{name}.") for tensor in left)
             or (has_pyramid and name == "context.align")
         )
+        if all(name.startswith("context.") for name in left):  # stages that are trained are kept
+            names = [name for name in names if name.startswith("context.")]
+            start = names.index("context.align")
         self.wanted = self._record(self.target, names[start:], 1)
         for name in names[start:]:
             parent, _, last = name.rpartition(".")
