@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -64,6 +64,18 @@ class Batch:
                 if part is not None
             }
         )
+
+
+def prepared_ahead(
+    make: Callable[[int], Batch], start: int, stop: int, workers: int
+) -> Generator[Batch]:
+    """The batches of steps ``start`` to ``stop`` in order, prepared ahead in threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: list[Future[Batch]] = []
+        for step in range(start, stop):
+            while len(ahead) <= workers and step + len(ahead) < stop:
+                ahead.append(pool.submit(make, step + len(ahead)))
+            yield ahead.pop(0).result()
 
 
 class BatchMaker:
@@ -136,12 +148,7 @@ class BatchMaker:
         self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
     ) -> Generator[Batch]:
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: list[Future[Batch]] = []
-            for step in range(start, stop):
-                while len(ahead) <= workers and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self.batch, step + len(ahead), rows))
-                yield ahead.pop(0).result()
+        yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
 
     def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
         """What crop ``i`` of a step is to be, and whether its background is to be trusted.

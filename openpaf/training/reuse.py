@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from openpaf.training.batches import Batch, BatchMaker
+from openpaf.training.batches import Batch, BatchMaker, prepared_ahead
 from openpaf.training.distributed import Processes
 
 _TYPES = {"images": np.uint8, "trusted": np.bool_}  # of the others, half precision will do
@@ -74,8 +73,8 @@ class ReusedCrops:
         if self.processes.writes:
             self.folder.mkdir(parents=True, exist_ok=True)
             made.unlink(missing_ok=True)
-            for old in self._files("r"):  # an earlier run's, which may have had other parts
-                (self.folder / f"{old}.npy").unlink()
+            for old in self.folder.glob("*.npy"):  # half made, or of a run with other parts
+                old.unlink()
             n = self.n_batches * self.maker.batch_size
             for name, part in _parts(first).items():
                 file = self.folder / f"{name}.npy"
@@ -106,12 +105,7 @@ class ReusedCrops:
         """The batches of steps ``start`` to ``stop``, or some of their crops."""
         files = self._files("r")
         rows = rows or range(self.maker.batch_size)
-        with ThreadPoolExecutor(1) as pool:
-            ahead: list[Future[Batch]] = []
-            for step in range(start, stop):
-                while len(ahead) <= workers and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self._read, files, step + len(ahead), rows))
-                yield ahead.pop(0).result()
+        yield from prepared_ahead(lambda step: self._read(files, step, rows), start, stop, workers)
 
     def _read(self, files: dict[str, np.memmap], step: int, rows: range) -> Batch:
         size, n = self.maker.batch_size, self.n_batches * self.maker.batch_size
