@@ -309,7 +309,7 @@ def test_ctrl_c_leaves_a_playable_film_of_a_stream(tmp_path: Path) -> None:
                 assert time.monotonic() < end, "no line of JSON came"
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            said, errors = process.communicate(timeout=60)
+            said, errors = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 130
