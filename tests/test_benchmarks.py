@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,26 @@ def test_the_table_of_networks(repo_root: Path) -> None:
     assert len(head) == len(row) >= 7
     assert row[:5] == ["| `lightweight_coco`", "4,091,698", "507", "8", "0"]
     assert "GMACs at 64x96" in head
+
+
+def test_a_model_beside_itself_loses_nothing(repo_root: Path, tmp_path: Path) -> None:
+    person = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 9e4,
+              "bbox": [0, 0, 300, 300], "num_keypoints": 1,
+              "keypoints": [223, 123, 2] + [0] * 48}  # fmt: skip
+    (tmp_path / "images").symlink_to(repo_root / "data" / "photos")
+    (tmp_path / "person_keypoints.json").write_text(
+        json.dumps({
+            "images": [{"id": 1, "file_name": "astronaut.jpg", "width": 512, "height": 512}],
+            "annotations": [person], "categories": [{"id": 1, "name": "person"}],
+        })
+    )  # fmt: skip
+    result = run(
+        repo_root, "branches.py", "lightweight-coco17", "--data", str(tmp_path), "--size", "128"
+    )
+    assert result.returncode == 0, result.stderr
+    figures = {tuple(line.split()[-5:]) for line in result.stdout.splitlines()[2:6]}
+    assert len(figures) == 1
+    assert "heatmaps 0.0000, PAFs 0.0000" in result.stdout
 
 
 def test_the_page_of_networks_has_a_row_for_each(repo_root: Path) -> None:
