@@ -14,30 +14,20 @@ import platform
 from datetime import date
 from pathlib import Path
 
-from openpaf import PoseEstimator, weights
-from openpaf.evaluation.coco import METRICS, detect, evaluate, load_annotations, precision_at
+import coco_photos
 
-ROOT = Path(__file__).resolve().parent.parent
+from openpaf import PoseEstimator, weights
+from openpaf.evaluation.coco import METRICS, detect, evaluate, precision_at
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "coco_val_dev"
-    )
+    coco_photos.add_arguments(parser)
     parser.add_argument("--model", action="append", help="default: every shipped model")
     parser.add_argument("--size", type=int, action="append", help="default: 368 and 256")
     parser.add_argument("--runtime", default="torch")
-    parser.add_argument(
-        "--holdout", type=int, nargs=2, metavar=("R", "N"),
-        help="only every N-th photo of the file, from number R on: a run's held-out split",
-    )  # fmt: skip
     arguments = parser.parse_args()
-    annotations = load_annotations(arguments.data / "person_keypoints.json")
-    everything = sorted(annotations.imgs)
-    if arguments.holdout:  # in the file's order, as training counts
-        remainder, n = arguments.holdout
-        everything = [row["id"] for row in annotations.dataset["images"]][remainder::n]
+    annotations, everything = coco_photos.read(arguments)
     complete = [i for i in everything if annotations.imgs[i].get("ann_complete")]
     subsets = {"all": everything}
     if 0 < len(complete) < len(everything):

@@ -13,37 +13,25 @@ import argparse
 import platform
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
+import coco_photos
 import numpy as np
 from tqdm import tqdm
 
 from openpaf import Fields, PoseEstimator
-from openpaf.evaluation.coco import evaluate, load_annotations
+from openpaf.evaluation.coco import evaluate
 from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", help="name or safetensors file")
     parser.add_argument("--reference", help="likewise; default: the default model")
-    parser.add_argument(
-        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "coco_val_dev"
-    )
+    coco_photos.add_arguments(parser)
     parser.add_argument("--size", type=int, default=368)
-    parser.add_argument(
-        "--holdout", type=int, nargs=2, metavar=("R", "N"),
-        help="only every N-th photo of the file, from number R on: a run's held-out split",
-    )  # fmt: skip
     arguments = parser.parse_args()
-    annotations = load_annotations(arguments.data / "person_keypoints.json")
-    ids = [row["id"] for row in annotations.dataset["images"]]
-    if arguments.holdout:
-        remainder, n = arguments.holdout
-        ids = ids[remainder::n]
+    annotations, ids = coco_photos.read(arguments)
     model, reference = (
         PoseEstimator(name, size=arguments.size, runtime="torch")
         for name in (arguments.model, arguments.reference)
