@@ -213,6 +213,11 @@ def area_shares(
     return first[:, 0], counts[:, 0], shares.astype(np.float32)
 
 
+def resize_px(px: Number, ratio: float) -> Number:
+    """The coordinates in px of a point of a picture after it is resized by ``ratio``."""
+    return (px + 0.5) * ratio - 0.5
+
+
 def flip_x(x: Number, width: int) -> Number:
     """The x coordinate in px of a point of a picture of ``width`` px after it is mirrored."""
     return width - 1 - x

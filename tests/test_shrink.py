@@ -149,8 +149,9 @@ def test_images_of_half_a_coarse_cell_are_refused() -> None:
     ("options", "message"),
     [
         ({"trunk_widths": (8, 8)}, "trunk_widths: expected 12 numbers"),
-        ({"ranks": (8, 8)}, "ranks: expected three numbers >= 1, or None"),
-        ({"ranks": (8, 8, 0)}, "ranks: expected three numbers >= 1, or None"),
+        ({"ranks": (8, 8)}, "ranks: expected three numbers >= 0, or None"),
+        ({"ranks": (8, 8, -1)}, "ranks: expected three numbers >= 0, or None"),
+        ({"stride": 12, "atrous": False}, "stride: expected one of 4, 8, 16 with atrous=False"),
     ],
 )
 def test_widths_and_ranks_that_no_network_has_are_refused(

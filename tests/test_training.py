@@ -344,6 +344,43 @@ def test_features_come_first_and_frozen_layers_stay(photo_folder: Path) -> None:
     assert not any(key.startswith(stays) for key in moved)
 
 
+def test_a_coarse_network_learns_from_a_fine_one_and_goes_on_to_the_same_bits(
+    photo_folder: Path,
+) -> None:
+    fine = train(config_for(photo_folder, steps=1, paf_offset=0.0))
+    options = {"stride": 12, "picture_scales": (1.0, 0.8), "teacher": str(fine), "steps": 4}
+    options |= {"shrink": str(fine), "ranks": (0, 8, 0), "paf_offset": 0.0}
+    states = []
+    for name, minutes in (("straight", None), ("stopped", 0.0)):
+        config = config_for(photo_folder, output=str(photo_folder / name), **options)
+        path = train(config, max_minutes=minutes)
+        if minutes is not None:
+            path = train(config)
+        network, row = load_model(path)
+        states.append(network.state_dict())
+    assert (row.heatmap_grid, row.paf_grid) == (Grid(12, 5.5), Grid(12, 0.25))
+    assert network(torch.zeros(1, 3, 64, 64))[-1][1].shape == (1, 2 * S.n_limbs, 6, 6)
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert states[0]["trunk.0.weight"].shape[2:] == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stride": 16}, "stride: expected 8 or 12, got 16"),
+        ({"stride": 12, "picture_scales": (1.2,)}, "picture_scales: expected numbers above 0"),
+        ({"stride": 12, "picture_scales": ()}, "picture_scales: expected numbers above 0"),
+        ({"picture_scales": (1.0, 0.8)}, r"picture_scales: expected \[1.0\] with stride 8"),
+        ({"stride": 12, "teacher": "a", "hint_weight": 1.0}, "hint_weight: expected 0 with stride"),
+    ],
+)
+def test_coarse_runs_that_cannot_be(
+    photo_folder: Path, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_for(photo_folder, **values)
+
+
 def test_features_cannot_come_first_without_a_teacher(photo_folder: Path) -> None:
     with pytest.raises(ValueError, match="feature_steps: expected >= 0, and a hint_weight"):
         config_for(photo_folder, feature_steps=5)

@@ -25,6 +25,8 @@ TRUNK = (
 #: Channels of the trunk's first convolution and of its eleven blocks.
 TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
 _N_BLOCKS = 5  # of a refinement stage
+#: Px per cell of the fields of a network that sees its input as one of 2/3 of the size.
+COARSE_STRIDE = 12
 
 
 def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn.Module:
@@ -139,23 +141,25 @@ class LightweightNetwork(nn.Module):
         width: Channels of the features that the stages share.
         ranks: Of the 3x3 convolutions that end the context block, of those of the initial stage,
             and of those of the refinement stages, which are then two factors each, see
-            :func:`conv3x3`; whole if None.
+            :func:`conv3x3`; whole where 0, all of them if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
             has it; else it is strided there, as in MobileNet, and ends at stride 16.
         stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a pyramid
             brings its features there, see :mod:`openpaf.networks.pyramid`; finer than the trunk's
-            end is 4 for the atrous trunk, and 4 and 8 for the strided one.
+            end is 4 for the atrous trunk, and 4 and 8 for the strided one. Or 12, for the atrous
+            trunk: its first convolution then takes three pixels at a time instead of two, so that
+            all layers after it are those of a network of stride 8 on a picture of 2/3 of the size.
 
     Input: (B, 3, H, W) float, RGB, normalised as the weights' row says.
     Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
     result, all of them for supervision; h and w are H and W over the stride, rounded up.
 
     Raises:
-        ValueError: If the number of stages is negative, a width or rank below 1, the trunk's widths
-            are not twelve, the ranks not three, or the stride is none of those or coarser than the
-            end of the trunk.
+        ValueError: If the number of stages is negative, a width below 1, the trunk's widths are
+            not twelve, the ranks not three or negative, or the stride is none of those or coarser
+            than the end of the trunk.
 
     Reference:
         Osokin 2018, section 4.1 and figure 4; the stages follow equations 1 and 2 of Cao et al.,
@@ -184,15 +188,15 @@ class LightweightNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        if ranks is not None and (len(ranks) != 3 or min(ranks) < 1):
-            raise ValueError(f"ranks: expected three numbers >= 1, or None, got {ranks}")
-        strides = (4, 8) if atrous else (4, 8, 16)
+        if ranks is not None and (len(ranks) != 3 or min(ranks) < 0):
+            raise ValueError(f"ranks: expected three numbers >= 0, or None, got {ranks}")
+        strides = (4, 8, COARSE_STRIDE) if atrous else (4, 8, 16)
         if stride not in strides:
             raise ValueError(
                 f"stride: expected one of {', '.join(map(str, strides))} with "
                 f"atrous={atrous}, got {stride!r}"
             )
-        of_context, of_initial, of_refinement = ranks or (None, None, None)
+        of_context, of_initial, of_refinement = (rank or None for rank in ranks or (0, 0, 0))
         self.trunk, finer = _trunk(trunk_widths, atrous, stride)
         self.context = Context(
             trunk_widths[-1], width, [n_channels for _, n_channels in finer], of_context
@@ -241,8 +245,14 @@ def _trunk(
     widths: Sequence[int], atrous: bool, stride: int
 ) -> tuple[nn.Sequential, list[tuple[int, int]]]:
     """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
-    n_in, reached = widths[0], 2
-    layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=2, padding=1), nn.ReLU()]
+    n_in, reached = widths[0], 3 if stride == COARSE_STRIDE else 2
+    # Of a picture that is made smaller by 2/3, a 3x3 convolution sees six pixels a side; seven have
+    # a middle.
+    size = 7 if reached == 3 else 3
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, n_in, size, stride=reached, padding=size // 2),
+        nn.ReLU(),
+    ]
     last = {}
     dilations = [dilation for _, _, dilation in TRUNK]
     for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):

@@ -9,7 +9,8 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openpaf.networks.lightweight import TRUNK_WIDTHS
+from openpaf.geometry import Grid, resize_px
+from openpaf.networks.lightweight import COARSE_STRIDE, TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 from openpaf.training.toml_files import read_toml
@@ -69,13 +70,17 @@ class TrainConfig:
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
         ranks: Of the 3x3 convolutions of context block, initial stage and refinement stages, whole
-            if empty; see :class:`openpaf.networks.LightweightNetwork`.
+            where 0, all of them if empty; see :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
-        heatmap_offset: Grid offset of the heatmaps in px.
-        paf_offset: Grid offset of the PAFs in px.
+        stride: Px per cell of the network: 8, or 12. A network of stride 12 learns from targets
+            (and a teacher) of stride 8, see :mod:`openpaf.training.coarsening`.
+        picture_scales: A network of stride 12 is shown each batch resized by one of these, above 0
+            and at most 1, drawn at random; its teacher sees the crops as they are.
+        heatmap_offset: Grid offset of the heatmaps of stride 8 in px.
+        paf_offset: Grid offset of the PAFs of stride 8 in px.
         steps: Optimiser steps of the whole run.
         batch_size: Crops a step, over all processes.
         reused_crops: So many crops are made once, with what the teacher says of them, kept in the
@@ -126,6 +131,8 @@ class TrainConfig:
     hidden_width: int | None = None
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     atrous: bool = True
+    stride: int = 8
+    picture_scales: tuple[float, ...] = (1.0,)
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
     steps: int = 1000
@@ -189,7 +196,19 @@ class TrainConfig:
             raise ValueError(
                 f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
             )
-        for name in ("trunk_widths", "ranks"):
+        if self.stride not in (8, COARSE_STRIDE):
+            raise ValueError(f"stride: expected 8 or {COARSE_STRIDE}, got {self.stride}")
+        if not self.picture_scales or not all(0 < scale <= 1 for scale in self.picture_scales):
+            raise ValueError(
+                f"picture_scales: expected numbers above 0 and at most 1, got {self.picture_scales}"
+            )
+        if self.stride == 8 and tuple(self.picture_scales) != (1.0,):
+            raise ValueError(
+                f"picture_scales: expected [1.0] with stride 8, got {self.picture_scales}"
+            )
+        if self.stride != 8 and self.hint_weight:
+            raise ValueError(f"hint_weight: expected 0 with stride {self.stride}")
+        for name in ("trunk_widths", "ranks", "picture_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -202,7 +221,22 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "hidden_width": config.hidden_width,
         "trunk_widths": list(config.trunk_widths),
         "atrous": config.atrous,
+        "stride": config.stride,
     }
+
+
+def target_grids(config: TrainConfig) -> tuple[Grid, Grid]:
+    """Grids of heatmaps and PAFs on which a run's targets are made."""
+    return Grid(8, config.heatmap_offset), Grid(8, config.paf_offset)
+
+
+def network_grids(config: TrainConfig) -> tuple[Grid, Grid]:
+    """Grids of a run's network: those of its targets, on a picture made smaller by 8/12 at 12."""
+    ratio = config.stride / 8
+    heatmaps, pafs = (
+        Grid(config.stride, resize_px(grid.offset_px, ratio)) for grid in target_grids(config)
+    )
+    return heatmaps, pafs
 
 
 def read_config(path: str | Path) -> TrainConfig:

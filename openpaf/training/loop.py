@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,14 @@ from openpaf.training.checkpoints import (
     refuse_other_config,
     save_checkpoint,
 )
-from openpaf.training.config import SKELETONS, TrainConfig, network_options
+from openpaf.training.coarsening import coarsen
+from openpaf.training.config import (
+    SKELETONS,
+    TrainConfig,
+    network_grids,
+    network_options,
+    target_grids,
+)
 from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
@@ -244,8 +252,10 @@ class Run:
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate
-        images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
         only_features = self.step < self.config.feature_steps
+        if not only_features:
+            batch = self._with_targets(batch)
+        images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
         loss, parts = (self._features_loss if only_features else self._loss)(images, batch)
         norm = self._descend(loss)
         finite = math.isfinite(norm)
@@ -257,6 +267,16 @@ class Run:
             "loss": loss.detach(),
             **{name: torch.as_tensor(value) for name, value in figures.items()},
         }
+
+    def _with_targets(self, batch: Batch) -> Batch:
+        """A batch with what the teacher says of it, as the network is to see it."""
+        if self.teacher is not None and not self.config.reused_crops:
+            batch = self.teacher.fill(batch)
+        if self.config.stride == self.maker.heatmap_grid.stride:
+            return batch
+        scales = self.config.picture_scales
+        drawn = np.random.default_rng((self.config.seed, self.step)).integers(len(scales))
+        return coarsen(batch, scales[drawn], target_grids(self.config), network_grids(self.config))
 
     def _features_loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """How far the features that the stages share are from the teacher's."""
@@ -271,18 +291,18 @@ class Run:
 
     def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the fields of all stages, and of hidden features where there are hints."""
-        if self.teacher is not None and not self.config.reused_crops:
-            batch = self.teacher.fill(batch)
         half = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=half):
             stages = self.shared(images)
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
         # divides by the mean size of a slice, so that the average is the whole batch's gradient.
+        # Crops that were made smaller count by their area: every cell counts alike.
+        share = (images.shape[2] / self.config.augment.crop_px) ** 2
         loss, parts = fields_loss(
             stages,
             batch,
             heatmap_weight=self.config.heatmap_weight,
-            n_crops=self.config.batch_size / self.processes.n,
+            n_crops=self.config.batch_size / self.processes.n / share,
         )
         if self.hints is not None:
             kept = batch.features
@@ -351,13 +371,14 @@ class Run:
             self.best_file = self.weights_file.read_bytes()  # the checkpoint is to hold all
 
     def _row(self, metrics: dict[str, Any]) -> weights.Weights:
+        heatmap_grid, paf_grid = network_grids(self.config)
         return weights.Weights(
             name=self.config.name,
             builder="lightweight",
             options=network_options(self.config),
             skeleton=self.skeleton,
-            heatmap_grid=self.maker.heatmap_grid,
-            paf_grid=self.maker.paf_grid,
+            heatmap_grid=heatmap_grid,
+            paf_grid=paf_grid,
             mean=MEAN,
             scale=SCALE,
             licence="Apache-2.0",

@@ -6,6 +6,9 @@ each, heads with fewer hidden channels, and refinement on a coarser grid. Each l
 cheaper network gives it, and is to give what the trained network's layer gives, so that it makes up
 for what the layers before it lost. No gradient is needed; the result is where training starts.
 
+A network of stride 12 is to do on a picture what the trained one, of stride 8, does on the picture
+made smaller by 2/3: its first convolution makes it so, see :mod:`openpaf.training.stem`.
+
 Reference:
     Zhang et al., Accelerating Very Deep Convolutional Networks for Classification and Detection,
     TPAMI 2016, section 3.3 (layers are fitted to the inputs of the cheaper network).
@@ -13,14 +16,15 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from openpaf.networks.lightweight import Head, LightweightNetwork
+from openpaf.networks.lightweight import Head, LightweightNetwork, SeparableConv
 from openpaf.training.linear import LinearFit, cells, keep_most_missed
+from openpaf.training.stem import coarse_stem
 
 
 def shrink(
@@ -34,9 +38,10 @@ def shrink(
     Args:
         wide: A trained network; its 3x3 convolutions are whole.
         slim: Receives its weights: of the same skeleton, stages and widths, but maybe strided, with
-            a rank, fewer hidden channels in the initial stage's heads, or coarse refinement.
-        images: (B, 3, H, W) float32, normalised, H and W multiples of 16; some forty crops are
-            enough.
+            a rank, fewer hidden channels in the initial stage's heads, or of stride 12.
+        images: (B, 3, H, W) float32, normalised, H and W multiples of 16, and at least 48 for a
+            network of stride 12, which is given as much of them as has whole cells of both
+            networks; some forty crops are enough.
         target: The network whose responses the layers are fitted to, if not ``wide``: the one that
             ``wide`` was made of.
 
@@ -44,7 +49,10 @@ def shrink(
         ValueError: If a layer of ``slim`` cannot be made of one of ``wide``, or the images have
             another size.
     """
+    coarse = _stem(slim).kernel_size != _stem(wide).kernel_size
     left = _copy(wide, slim)
+    if coarse:
+        left = _coarsen(wide, slim, left)
     _check(wide, slim, left)
     if not left:
         return
@@ -52,8 +60,16 @@ def shrink(
         raise ValueError(
             f"images: expected height and width of a multiple of 16 px, got {images.shape[2:]}"
         )
+    images_of_target = images
+    if coarse:
+        height, width = (size // 48 * 48 for size in images.shape[2:])
+        images = images[:, :, :height, :width]
+        smaller = height * 2 // 3, width * 2 // 3
+        images_of_target = nn.functional.interpolate(
+            images, size=smaller, mode="bicubic", antialias=True
+        )
     with torch.no_grad():
-        _Fitting(slim, target or wide, images).fit(left)
+        _Fitting(slim, target or wide, images, images_of_target).fit(left)
 
 
 @torch.no_grad()
@@ -66,6 +82,33 @@ def _copy(wide: nn.Module, slim: nn.Module) -> list[str]:
         else:
             left.append(name)
     return left
+
+
+def _stem(network: LightweightNetwork) -> nn.Conv2d:
+    return cast(nn.Conv2d, network.trunk[0])
+
+
+@torch.no_grad()
+def _coarsen(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) -> list[str]:
+    """Fill the stem of a network of stride 12, and what reads it; the names still left.
+
+    It may have more channels than that of the trained network, for what is lost in a smaller
+    picture. They are not read until training finds a use for them.
+    """
+    stem, pattern_stem = _stem(slim), _stem(wide)
+    n = pattern_stem.out_channels
+    if stem.kernel_size < pattern_stem.kernel_size or stem.out_channels < n:
+        return left
+    coarse_stem(pattern_stem, stem)
+    reader, pattern = (cast(SeparableConv, network.trunk[2]) for network in (slim, wide))
+    for depthwise, theirs in zip(
+        reader.depthwise.parameters(), pattern.depthwise.parameters(), strict=True
+    ):
+        depthwise[:n] = theirs
+    reader.pointwise.weight[:, :n] = pattern.pointwise.weight
+    reader.pointwise.weight[:, n:] = 0
+    filled = ("trunk.0.", "trunk.2.depthwise.", "trunk.2.pointwise.")
+    return [name for name in left if not name.startswith(filled)]
 
 
 def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) -> None:
@@ -99,12 +142,18 @@ class _Fitting:
         slim: The network.
         target: Another, whose layers say what those of ``slim`` are to give.
         images: (B, 3, H, W) float32, normalised.
+        images_of_target: The same, as ``target`` is to see them.
     """
 
     def __init__(
-        self, slim: LightweightNetwork, target: LightweightNetwork, images: Tensor
+        self,
+        slim: LightweightNetwork,
+        target: LightweightNetwork,
+        images: Tensor,
+        images_of_target: Tensor,
     ) -> None:
-        self.slim, self.target, self.images = slim, target, images.split(1)
+        self.slim, self.target = slim, target
+        self.images, self.images_of_target = images.split(1), images_of_target.split(1)
 
     def fit(self, left: list[str]) -> None:
         """Fit the first layer that was left, and what follows it."""
@@ -126,7 +175,7 @@ class _Fitting:
         if all(name.startswith("context.") for name in left):  # stages that are trained are kept
             names = [name for name in names if name.startswith("context.")]
             start = names.index("context.align")
-        self.wanted = self._record(self.target, names[start:], 1)
+        self.wanted = self._record(self.target, names[start:], 1, self.images_of_target)
         for name in names[start:]:
             parent, _, last = name.rpartition(".")
             if name == "context.align" and len(self.slim.context.pyramid.steps):
@@ -206,16 +255,18 @@ class _Fitting:
 
     def _inputs(self, name: str) -> list[Tensor]:
         """What a layer of the network reads, an image each."""
-        return self._record(self.slim, [name], 0)[name]
+        return self._record(self.slim, [name], 0, self.images)[name]
 
-    def _record(self, network: nn.Module, names: list[str], which: int) -> dict[str, list[Tensor]]:
+    def _record(
+        self, network: nn.Module, names: list[str], which: int, images: Sequence[Tensor]
+    ) -> dict[str, list[Tensor]]:
         """Inputs (``which`` 0) or outputs (1) of some layers, one tensor an image."""
         kept: dict[str, list[Tensor]] = {name: [] for name in names}
         handles = [
             network.get_submodule(name).register_forward_hook(_keeper(rows, which))
             for name, rows in kept.items()
         ]
-        for image in self.images:
+        for image in images:
             network(image)
         for handle in handles:
             handle.remove()

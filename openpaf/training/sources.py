@@ -7,11 +7,10 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.errors import WeightsError
-from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
 from openpaf.training.batches import BatchMaker
-from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
+from openpaf.training.config import SKELETONS, SetConfig, TrainConfig, target_grids
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
 from openpaf.training.losses import Teacher, own_channels
@@ -57,13 +56,14 @@ def make_batches(config: TrainConfig) -> BatchMaker:
     Raises:
         DatasetError: If a set is missing or without people.
     """
+    heatmap_grid, paf_grid = target_grids(config)
     return BatchMaker(
         load_sets(config),
         batch_size=config.batch_size,
         augment=config.augment,
         skeleton=SKELETONS[config.skeleton],
-        heatmap_grid=Grid(8, config.heatmap_offset),
-        paf_grid=Grid(8, config.paf_offset),
+        heatmap_grid=heatmap_grid,
+        paf_grid=paf_grid,
         seed=config.seed,
     )
 
