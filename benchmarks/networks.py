@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from openpaf.networks import build, describe
+from openpaf.networks.lightweight import TRUNK_WIDTHS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
 START, END = "<!-- benchmarks/networks.py writes from here -->", "<!-- to here -->"
@@ -38,9 +39,18 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight, stride=4": ("lightweight", {"stride": 4}),
     "lightweight, atrous=False": ("lightweight", {"atrous": False}),
     "lightweight, atrous=False, stride=16": ("lightweight", {"atrous": False, "stride": 16}),
-    "lightweight of fast-coco17": (
+    "lightweight, atrous=False, in factors": (
         "lightweight",
         {"atrous": False, "ranks": [64, 24, 96], "hidden_width": 128},
+    ),
+    "lightweight of fast-coco17": (
+        "lightweight",
+        {
+            "stride": 12,
+            "ranks": [0, 96, 0],
+            "hidden_width": 128,
+            "trunk_widths": [48, *TRUNK_WIDTHS[1:]],
+        },
     ),
     "lightweight_coco": ("lightweight_coco", {}),
     "lightweight_coco, 3 refinements": ("lightweight_coco", {"n_refinement_stages": 3}),
