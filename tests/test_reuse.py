@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import config_for, maker_for, photo_folder  # noqa: F401
+from test_training import config_for, maker_for, photo_folder, two_runs  # noqa: F401
 from torch import nn
 
 from openpaf.training.batches import Batch
@@ -121,16 +121,10 @@ def test_a_run_on_reused_crops_goes_on_to_the_same_bits(
     wide = train(config_for(photo_folder, steps=1))
     more = {"teacher": str(wide), "hint_weight": hint_weight, "optimizer": "muon"}
     more |= {"reused_crops": 4, "batch_size": 2, "steps": 3, "trunk_rate": 0.0}
-    states = []
-    for name, minutes in (("straight", None), ("stopped", 0.0)):
-        config = config_for(photo_folder, output=str(photo_folder / name), **more)
-        path = train(config, max_minutes=minutes)
-        if minutes is not None:
-            path = train(config)
-        states.append(load_model(path)[0].state_dict())
+    states = [load_model(path)[0].state_dict() for path in two_runs(photo_folder, **more)]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     with pytest.raises(ValueError, match="reused_crops: expected >= 0, and no feature_steps"):
-        replace(config, feature_steps=1, hint_weight=1.0)
+        config_for(photo_folder, **{**more, "feature_steps": 1, "hint_weight": 1.0})
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 40), (2, 40, 16), (1, 24, 24)])

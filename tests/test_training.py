@@ -298,6 +298,16 @@ def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None
 _CHEAP = {"ranks": [16, 8, 16], "hidden_width": 64, "atrous": False}
 
 
+def two_runs(photo_folder: Path, **options: object) -> list[Path]:
+    """Weights of one run twice: made at a stretch, and stopped after a step and gone on with."""
+    straight, stopped = (
+        config_for(photo_folder, output=str(photo_folder / name), **options)
+        for name in ("straight", "stopped")
+    )
+    train(stopped, max_minutes=0.0)
+    return [train(straight), train(stopped)]
+
+
 def test_a_run_starts_from_a_larger_network(photo_folder: Path) -> None:
     wide = train(config_for(photo_folder, steps=1))
     config = config_for(
@@ -320,13 +330,7 @@ def test_hints_and_what_goes_with_them_go_on_to_the_same_bits(
 ) -> None:
     wide = train(config_for(photo_folder, steps=1))
     options = {**_CHEAP, "steps": 2, "teacher": str(wide), "hint_weight": 0.5, **more}
-    states = []
-    for name, minutes in (("straight", None), ("stopped", 0.0)):
-        config = config_for(photo_folder, output=str(photo_folder / name), **options)
-        path = train(config, max_minutes=minutes)
-        if minutes is not None:
-            path = train(config)
-        states.append(load_model(path)[0].state_dict())
+    states = [load_model(path)[0].state_dict() for path in two_runs(photo_folder, **options)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
@@ -350,14 +354,8 @@ def test_a_coarse_network_learns_from_a_fine_one_and_goes_on_to_the_same_bits(
     fine = train(config_for(photo_folder, steps=1, paf_offset=0.0))
     options = {"stride": 12, "picture_scales": (1.0, 0.8), "teacher": str(fine), "steps": 4}
     options |= {"shrink": str(fine), "ranks": (0, 8, 0), "paf_offset": 0.0}
-    states = []
-    for name, minutes in (("straight", None), ("stopped", 0.0)):
-        config = config_for(photo_folder, output=str(photo_folder / name), **options)
-        path = train(config, max_minutes=minutes)
-        if minutes is not None:
-            path = train(config)
-        network, row = load_model(path)
-        states.append(network.state_dict())
+    (first, _), (network, row) = map(load_model, two_runs(photo_folder, **options))
+    states = [first.state_dict(), network.state_dict()]
     assert (row.heatmap_grid, row.paf_grid) == (Grid(12, 5.5), Grid(12, 0.25))
     assert network(torch.zeros(1, 3, 64, 64))[-1][1].shape == (1, 2 * S.n_limbs, 6, 6)
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

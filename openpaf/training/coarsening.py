@@ -16,14 +16,25 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid, resize_px
 from openpaf.training.batches import Batch
+from openpaf.training.config import TrainConfig, network_grids, target_grids
 
 _FINER = 3  # steps a cell at which a heatmap's maximum is looked for
+
+
+def as_the_network_sees(batch: Batch, config: TrainConfig, step: int) -> Batch:
+    """A batch of a run, on the grids of the run's network and at one of its picture scales."""
+    fine, coarse = target_grids(config), network_grids(config)
+    if fine == coarse:
+        return batch
+    drawn = np.random.default_rng((config.seed, step)).integers(len(config.picture_scales))
+    return coarsen(batch, config.picture_scales[drawn], fine, coarse)
 
 
 def coarsen(

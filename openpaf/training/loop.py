@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,14 +24,8 @@ from openpaf.training.checkpoints import (
     refuse_other_config,
     save_checkpoint,
 )
-from openpaf.training.coarsening import coarsen
-from openpaf.training.config import (
-    SKELETONS,
-    TrainConfig,
-    network_grids,
-    network_options,
-    target_grids,
-)
+from openpaf.training.coarsening import as_the_network_sees
+from openpaf.training.config import SKELETONS, TrainConfig, network_grids, network_options
 from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
@@ -272,11 +265,7 @@ class Run:
         """A batch with what the teacher says of it, as the network is to see it."""
         if self.teacher is not None and not self.config.reused_crops:
             batch = self.teacher.fill(batch)
-        if self.config.stride == self.maker.heatmap_grid.stride:
-            return batch
-        scales = self.config.picture_scales
-        drawn = np.random.default_rng((self.config.seed, self.step)).integers(len(scales))
-        return coarsen(batch, scales[drawn], target_grids(self.config), network_grids(self.config))
+        return as_the_network_sees(batch, self.config, self.step)
 
     def _features_loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """How far the features that the stages share are from the teacher's."""
