@@ -127,10 +127,14 @@ def test_a_run_on_reused_crops_goes_on_to_the_same_bits(
         config_for(photo_folder, **{**more, "feature_steps": 1, "hint_weight": 1.0})
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3, 16, 40), (2, 40, 16), (1, 24, 24)])
-def test_orthogonalized_matrices_have_singular_values_near_one(shape: tuple[int, ...]) -> None:
+def test_orthogonalized_matrices_have_singular_values_near_one(
+    shape: tuple[int, ...], precision: torch.dtype
+) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    got = orthogonalized(matrices)
+    got = orthogonalized(matrices, precision)
+    assert got.dtype == torch.float32
     u, _, v = torch.linalg.svd(matrices, full_matrices=False)
     values = torch.linalg.svdvals(got)
     if shape[1] != shape[2]:  # a square one may have a value near zero, which takes more rounds

@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
         return 0
     from openpaf.training.loop import train
+    from openpaf.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     path = train(config, max_minutes=arguments.max_minutes)
     if first:
         print(f"weights: {path}")
@@ -89,9 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _train_top_down(arguments: argparse.Namespace) -> int:
     from openpaf.topdown.train_config import read_config
     from openpaf.topdown.training import train
+    from openpaf.training.memory import keep_freed_memory
 
     if arguments.show_targets is not None:
         raise ValueError("--show-targets: not for detectors; expected a file of another method")
     config = read_config(arguments.config)
+    keep_freed_memory()
     print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
     return 0

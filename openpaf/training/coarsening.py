@@ -1,10 +1,11 @@
-"""Targets of a coarse network from those of a fine one that sees the same crop larger.
+"""Targets of a network from those of one that sees the same crop larger.
 
-A network whose cells are wider than its teacher's draws wider Gaussians and limbs. The teacher's
-fields become such fields without being parsed: Gaussians are widened by a dilation, whose maximum
-over a Gaussian is a wider Gaussian of the same height, and limbs by taking the longest vector near
-by. Where the coarse network is shown the crop made smaller, its teacher still sees all of it, and
-so knows small people that no network of its own size finds.
+A network of wider cells than its teacher's, or which is shown the crop made smaller, draws
+Gaussians and limbs that are wider on the crop. The teacher's fields become such fields without
+being parsed: Gaussians are widened by a dilation, whose maximum over a Gaussian is a wider Gaussian
+of the same height, and limbs by taking the longest vector near by. The teacher of a network that
+sees the crop smaller still sees all of it, and so knows small people that no network finds at that
+size.
 
 Reference:
     van den Boomgaard and Smeulders, The Morphological Structure of Images, TPAMI 1994 (dilation by
@@ -31,10 +32,11 @@ _FINER = 3  # steps a cell at which a heatmap's maximum is looked for
 def as_the_network_sees(batch: Batch, config: TrainConfig, step: int) -> Batch:
     """A batch of a run, on the grids of the run's network and at one of its picture scales."""
     fine, coarse = target_grids(config), network_grids(config)
-    if fine == coarse:
-        return batch
     drawn = np.random.default_rng((config.seed, step)).integers(len(config.picture_scales))
-    return coarsen(batch, config.picture_scales[drawn], fine, coarse)
+    scale = config.picture_scales[drawn]
+    if fine == coarse and scale == 1:
+        return batch
+    return coarsen(batch, scale, fine, coarse)
 
 
 def coarsen(

@@ -15,6 +15,8 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 from openpaf.training.toml_files import read_toml
 
+#: Engines that may run a teacher: which one is not left to a measurement, so that runs are alike.
+TEACHER_RUNTIMES = ("torch", "onnx", "openvino", "openvino-bf16")
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 
 
@@ -56,6 +58,9 @@ class TrainConfig:
             lacks fitted by least squares.
         teacher: A teacher for photos whose background is not trusted: ``hpe0001_fp16.npz``, or a
             safetensors file of this library, with the grids and the skeleton of ours.
+        teacher_runtime: What runs a teacher that is a safetensors file: ``"torch"``, or an engine
+            of :func:`openpaf.runtime.load_engine`; some processors are twice as fast with
+            ``"openvino-bf16"``. Hints need torch.
         shrink: Weights of a larger network of ours to start from instead; see
             :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
@@ -77,8 +82,9 @@ class TrainConfig:
             back to stride 8 by a pyramid.
         stride: Px per cell of the network: 8, or 12. A network of stride 12 learns from targets
             (and a teacher) of stride 8, see :mod:`openpaf.training.coarsening`.
-        picture_scales: A network of stride 12 is shown each batch resized by one of these, above 0
-            and at most 1, drawn at random; its teacher sees the crops as they are.
+        picture_scales: The network is shown each batch resized by one of these, above 0 and at most
+            1, drawn at random; its teacher sees the crops as they are, and so knows small people
+            that no network finds at that size.
         heatmap_offset: Grid offset of the heatmaps of stride 8 in px.
         paf_offset: Grid offset of the PAFs of stride 8 in px.
         steps: Optimiser steps of the whole run.
@@ -120,6 +126,7 @@ class TrainConfig:
     open_model_zoo: str | None = None
     shrink: str | None = None
     teacher: str | None = None
+    teacher_runtime: str = "torch"
     teacher_share: float = 0.0
     hint_weight: float = 0.0
     feature_steps: int = 0
@@ -171,6 +178,7 @@ class TrainConfig:
             ("optimizer", ("adamw", "sgd", "muon")),
             ("precision", ("auto", "float32", "bfloat16", "float16")),
             ("data_on_device", ("auto", "yes", "no")),
+            ("teacher_runtime", TEACHER_RUNTIMES),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -202,12 +210,13 @@ class TrainConfig:
             raise ValueError(
                 f"picture_scales: expected numbers above 0 and at most 1, got {self.picture_scales}"
             )
-        if self.stride == 8 and tuple(self.picture_scales) != (1.0,):
+        if self.hint_weight and (self.stride != 8 or set(self.picture_scales) != {1.0}):
+            raise ValueError("hint_weight: expected 0 where the network sees less than its teacher")
+        if self.teacher_runtime != "torch" and (self.hint_weight or not self.teacher):
             raise ValueError(
-                f"picture_scales: expected [1.0] with stride 8, got {self.picture_scales}"
+                "teacher_runtime: expected torch with hint_weight or without a teacher, "
+                f"got {self.teacher_runtime!r}"
             )
-        if self.stride != 8 and self.hint_weight:
-            raise ValueError(f"hint_weight: expected 0 with stride {self.stride}")
         for name in ("trunk_widths", "ranks", "picture_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 

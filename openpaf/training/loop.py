@@ -109,7 +109,13 @@ class Run:
         self.maker = make_batches(config)
         self.network = LightweightNetwork(self.skeleton, **network_options(config))
         self.teacher = (
-            load_teacher(config.teacher, self.skeleton, self.device, config.teacher_share)
+            load_teacher(
+                config.teacher,
+                self.skeleton,
+                self.device,
+                config.teacher_share,
+                config.teacher_runtime,
+            )
             if config.teacher
             else None
         )
@@ -156,10 +162,10 @@ class Run:
     def _prepare(self) -> None:
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(self.network, self.config)
         names = list(PRECISIONS.values())
         chosen = choose_precision(self.config.precision, self.network, self.config.augment.crop_px)
         self.precision = names[int(self.processes.agree(names.index(chosen)))]
+        self.optimizer = make_optimizer(self.network, self.config, self.precision)
         half = self.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1024.0, enabled=half)
         self.shared = self.processes.wrap(self.network)
@@ -220,7 +226,8 @@ class Run:
         """A batch with what the teacher says of it."""
         if self.teacher is None:
             return batch
-        batch = self.teacher.fill(batch)
+        with self._precise():
+            batch = self.teacher.fill(batch)
         if self.hints is None:
             return batch
         return dataclasses.replace(batch, features=self.hints.teachers_features())
@@ -264,24 +271,28 @@ class Run:
     def _with_targets(self, batch: Batch) -> Batch:
         """A batch with what the teacher says of it, as the network is to see it."""
         if self.teacher is not None and not self.config.reused_crops:
-            batch = self.teacher.fill(batch)
+            with self._precise():
+                batch = self.teacher.fill(batch)
         return as_the_network_sees(batch, self.config, self.step)
 
     def _features_loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """How far the features that the stages share are from the teacher's."""
         assert self.teacher is not None  # the configuration sees to that
         assert self.hints is not None  # and to that
-        half = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=half):
+        with self._precise():
             self.network.features(images)
             self.teacher.features(batch)
         loss = self.hints.of_features()
         return loss, {"hints": loss.detach()}
 
+    def _precise(self) -> torch.autocast:
+        """What the networks of the run compute in."""
+        half = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=half)
+
     def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the fields of all stages, and of hidden features where there are hints."""
-        half = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=half):
+        with self._precise():
             stages = self.shared(images)
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
         # divides by the mean size of a slice, so that the average is the whole batch's gradient.

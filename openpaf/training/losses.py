@@ -117,7 +117,7 @@ class Teacher:
     @torch.no_grad()
     def fill(self, batch: Batch) -> Batch:
         """The batch with the teacher's fields where labels are silent and not to be trusted."""
-        heatmaps, pafs = self.network(self._input(batch))[-1]
+        heatmaps, pafs = (fields.float() for fields in self.network(self._input(batch))[-1])
         open_ = ~batch.trusted[:, None, None, None]
 
         target_heatmaps = batch.heatmaps.clone()

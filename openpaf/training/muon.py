@@ -12,7 +12,7 @@ Reference:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -29,8 +29,14 @@ def is_matrix(parameter: nn.Parameter) -> bool:
     return parameter.ndim == 4 and parameter.shape[1] > 1
 
 
-def orthogonalized(matrices: Tensor) -> Tensor:
-    """Matrices (n, rows, columns) with singular values of about 1, by Newton-Schulz iteration."""
+def orthogonalized(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    """Matrices (n, rows, columns) with singular values of about 1, by Newton-Schulz iteration.
+
+    Args:
+        matrices: float32.
+        precision: Of the iteration, which bears bfloat16 (Jordan et al.).
+    """
+    matrices = matrices.to(precision)
     wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices if wide else matrices.transpose(1, 2)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-30)
@@ -38,11 +44,29 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         gram = x @ x.transpose(1, 2)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if wide else x.transpose(1, 2)
+    return (x if wide else x.transpose(1, 2)).float()
 
 
 class Muon(torch.optim.AdamW):
-    """Muon where :func:`is_matrix` says so, AdamW for the rest, at one rate."""
+    """Muon where :func:`is_matrix` says so, AdamW for the rest, at one rate.
+
+    Args:
+        groups: As of AdamW.
+        lr: The rate.
+        weight_decay: Decoupled.
+        precision: Of :func:`orthogonalized`.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[Any],
+        *,
+        lr: float,
+        weight_decay: float = 1e-2,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(groups, lr=lr, weight_decay=weight_decay)
+        self.precision = precision
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -55,7 +79,9 @@ class Muon(torch.optim.AdamW):
                     by_shape[direction.shape[0], direction.shape[1]].append((parameter, direction))
                     parameter.grad = None  # so that AdamW passes it by
             for shape, rows in by_shape.items():  # at once, as one product of many small matrices
-                steps = orthogonalized(torch.stack([direction for _, direction in rows]))
+                steps = orthogonalized(
+                    torch.stack([direction for _, direction in rows]), self.precision
+                )
                 size = _STEP * max(shape) ** 0.5
                 for (parameter, _), step in zip(rows, steps, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

@@ -34,12 +34,15 @@ def learning_rate(config: Schedule, step: int) -> float:
     return config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(
+    network: nn.Module, config: TrainConfig, precision: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
     """AdamW, SGD or Muon, with a rate of its own for the trunk; a trunk of rate 0 is frozen.
 
     Args:
         network: Its ``trunk`` is told from the rest, and frozen where the run says so.
         config: The run.
+        precision: That of the run.
     """
     assert isinstance(network.trunk, nn.Module)  # every family names it so
     for layer in list(network.trunk.children())[: config.frozen_layers]:
@@ -57,8 +60,11 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
         return torch.optim.SGD(
             groups, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=True
         )
-    kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
-    return kind(groups, lr=rate, weight_decay=decay)
+    if config.optimizer == "muon":
+        # float16 has not the range for it.
+        chosen = torch.bfloat16 if precision == torch.bfloat16 else torch.float32
+        return Muon(groups, lr=rate, weight_decay=decay, precision=chosen)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
 
 
 def choose_precision(name: str, network: nn.Module, crop_px: int) -> torch.dtype:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.errors import WeightsError
 from openpaf.networks import LightweightNetwork
+from openpaf.runtime import Engine, load_engine
 from openpaf.skeleton import Skeleton
 from openpaf.training.batches import BatchMaker
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig, target_grids
@@ -74,17 +75,35 @@ def spare_crops(maker: BatchMaker, n_batches: int = N_SPARE_BATCHES) -> list[Ten
 
 
 def load_teacher(
-    path: str, skeleton: Skeleton, device: torch.device, share: float = 0.0
+    path: str,
+    skeleton: Skeleton,
+    device: torch.device,
+    share: float = 0.0,
+    runtime: str = "torch",
 ) -> Teacher:
     """The teacher of a run.
 
+    Args:
+        path: Its weights.
+        skeleton: Of the run's network.
+        device: Where it computes.
+        share: See :class:`Teacher`.
+        runtime: What runs a teacher of this library; see :func:`openpaf.runtime.load_engine`.
+
     Raises:
+        ValueError: If the runtime is not installed, or cannot run on the device.
         WeightsError: If the file is missing or damaged, or knows another skeleton.
     """
     if path.endswith(".npz"):
         zoo = _zoo_network(path).to(device)
         return Teacher(zoo, skeleton, shared_channels(skeleton), share=share)
-    network, row = weights.load_model(path)
+    network: nn.Module
+    if runtime == "torch":
+        network, row = weights.load_model(path)
+        mean, scale = row.mean, row.scale
+    else:
+        engine, row = load_engine(path, runtime, str(device))
+        network, mean, scale = _EngineNetwork(engine), 0.0, 1.0  # it normalises by itself
     if row.skeleton != skeleton:
         raise WeightsError(
             f"{path}: a teacher must know the skeleton {skeleton.name!r}, "
@@ -92,7 +111,19 @@ def load_teacher(
         )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     channels = own_channels(skeleton)
-    return Teacher(network, skeleton, channels, mean=row.mean, scale=row.scale, share=share)
+    return Teacher(network, skeleton, channels, mean=mean, scale=scale, share=share)
+
+
+class _EngineNetwork(nn.Module):
+    """A network of one stage, run by an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        fields = self.engine(images.contiguous().numpy())
+        return [(torch.from_numpy(fields[0]), torch.from_numpy(fields[1]))]
 
 
 def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: BatchMaker) -> None:
