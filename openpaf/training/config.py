@@ -101,6 +101,8 @@ class TrainConfig:
         warmup: Steps over which the rate rises.
         weight_decay: Of AdamW, decoupled; of SGD, added to the gradient.
         heatmap_weight: Factor on the heatmaps' error in the loss.
+        peak_weight: Cells at peaks, weak ones most, count up to so much more in the heatmaps' error
+            than others; see :func:`openpaf.training.losses.near_peaks`.
         clip: Largest gradient norm.
         average: Decay of the running average of weights, which is what is saved.
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"`` with a scaled loss, or ``"auto"``:
@@ -153,6 +155,7 @@ class TrainConfig:
     warmup: int = 100
     weight_decay: float = 1e-4
     heatmap_weight: float = 1.0
+    peak_weight: float = 0.0
     clip: float = 10.0
     average: float = 0.998
     precision: str = "auto"
@@ -187,6 +190,8 @@ class TrainConfig:
         for name in ("heatmap_weight", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
+        if not self.peak_weight >= 0:
+            raise ValueError(f"peak_weight: expected >= 0, got {self.peak_weight}")
         for name in ("average", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)}")

@@ -302,6 +302,7 @@ class Run:
             stages,
             batch,
             heatmap_weight=self.config.heatmap_weight,
+            peak_weight=self.config.peak_weight,
             n_crops=self.config.batch_size / self.processes.n / share,
         )
         if self.hints is not None:
