@@ -39,11 +39,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight, stride=4": ("lightweight", {"stride": 4}),
     "lightweight, atrous=False": ("lightweight", {"atrous": False}),
     "lightweight, atrous=False, stride=16": ("lightweight", {"atrous": False, "stride": 16}),
-    "lightweight, atrous=False, in factors": (
-        "lightweight",
-        {"atrous": False, "ranks": [64, 24, 96], "hidden_width": 128},
-    ),
     "lightweight of fast-coco17": (
+        "lightweight",
+        {"atrous": False, "ranks": [64, 24, 0], "hidden_width": 128},
+    ),
+    "lightweight, stride=12, in factors": (
         "lightweight",
         {
             "stride": 12,

@@ -28,6 +28,8 @@ from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
 from openpaf.weights import find, read_header
 
+_SMALLEST, _LARGEST = 32, 4096  # px of the short side
+
 
 class PoseEstimator:
     """Finds every person in a picture and their joints.
@@ -41,8 +43,9 @@ class PoseEstimator:
             ``"openvino-bf16"`` or ``"openvino-int8"``; see :func:`openpaf.runtime.load_engine`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         config: Thresholds of the parser.
-        size: Short side of the network's input in px; the long side follows. More finds smaller
-            people and takes longer.
+        size: Short side of the picture in px as the model sees it; the long side follows. More
+            finds smaller people and takes longer. (The network of some models is given less; see
+            :attr:`input_size`.)
         scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
             own run of the network.
         flip: Whether the fields of the mirrored picture are averaged in, which takes twice as
@@ -73,13 +76,16 @@ class PoseEstimator:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
     ) -> None:
-        if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
-            raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
+        if not isinstance(size, (int, np.integer)) or not _SMALLEST <= size <= _LARGEST:
+            raise ValueError(
+                f"size: expected a whole number of px from {_SMALLEST} to {_LARGEST}, got {size!r}"
+            )
         self.scales = check_scales(scales)
         for scale in self.scales:
-            if not 32 <= round(size * scale) <= 4096:
+            if not _SMALLEST <= round(size * scale) <= _LARGEST:
                 raise ValueError(
-                    f"scales: expected {size} px times each to be from 32 to 4096 px, got {scale}"
+                    f"scales: expected {size} px times each to be from {_SMALLEST} to {_LARGEST} "
+                    f"px, got {scale}"
                 )
         self.flip = bool(flip)
         self.config = config or DecodeConfig()
@@ -112,7 +118,7 @@ class PoseEstimator:
             ValueError: If the array is not a picture.
         """
         picture = read_image(image)
-        letterbox = Letterbox.fit(picture.shape[:2], self.size)
+        letterbox = self.letterbox(picture.shape[:2])
         fields = self._fields(picture, letterbox)
         peaks = find_peaks(fields, self.config)
         candidates = score_limbs(fields, peaks, self.config)
@@ -132,7 +138,7 @@ class PoseEstimator:
         pictures = [read_image(image) for image in images]
         if self._averages:
             return [self(picture) for picture in pictures]
-        letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
+        letterboxes = [self.letterbox(picture.shape[:2]) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
             chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.size_hw == shape]
@@ -143,10 +149,19 @@ class PoseEstimator:
                 results[i] = self.result(letterboxes[i].undo(decode(fields, self.config)))
         return results
 
+    @property
+    def input_size(self) -> int:
+        """Short side of the network's input in px: ``size``, or less where the model says so."""
+        return max(_SMALLEST, round(self.size * self.weights.input_scale))
+
+    def letterbox(self, image_hw: tuple[int, int]) -> Letterbox:
+        """How a picture of this height and width becomes the network's input."""
+        return Letterbox.fit(image_hw, self.input_size)
+
     def fields(self, image: Any) -> Fields:
         """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
         picture = read_image(image)
-        return self._fields(picture, Letterbox.fit(picture.shape[:2], self.size))
+        return self._fields(picture, self.letterbox(picture.shape[:2]))
 
     def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
         """The people in fields that :meth:`fields` gave for a picture of this height and width.
@@ -154,7 +169,7 @@ class PoseEstimator:
         Returns:
             Poses in px of the picture, as ``__call__`` gives them.
         """
-        letterbox = Letterbox.fit(image_hw, self.size)
+        letterbox = self.letterbox(image_hw)
         return self.result(letterbox.undo(decode(fields, self.config)))
 
     @property
@@ -165,7 +180,7 @@ class PoseEstimator:
         if not self._averages:
             return self._run_once(letterbox.apply(picture))
         return multiscale_fields(
-            picture, self._run_once, self.size, scales=self.scales, flip=self.flip
+            picture, self._run_once, self.input_size, scales=self.scales, flip=self.flip
         )
 
     def _run_once(self, network_input: NDArray[np.float32]) -> Fields:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The model that ``PoseEstimator()`` takes.
 DEFAULT_MODEL = "lightweight-coco17"
+#: Short names of shipped models, for those that are right for most people.
+SHORT_NAMES = {"default": DEFAULT_MODEL, "fast": "fast-coco17"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class Weights:
         scale: The difference is divided by this.
         licence: In plain words.
         metrics: Figures of its card, e.g. AP.
+        input_scale: The network is given pictures at this share of the size that is asked for,
+            above 0 and at most 1: its figures at a size are those of such a smaller picture.
     """
 
     name: str
@@ -63,8 +67,11 @@ class Weights:
     result: Skeleton | None = None
     bgr: bool = False
     channel_order: str | None = None
+    input_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.input_scale <= 1:
+            raise ValueError(f"input_scale: expected above 0, at most 1, got {self.input_scale}")
         if self.channel_order is None:
             return
         order = CHANNEL_ORDERS.get(self.channel_order)
@@ -92,6 +99,7 @@ class Weights:
                     "channel_order": self.channel_order,
                     "licence": self.licence,
                     "metrics": self.metrics,
+                    "input_scale": self.input_scale,
                 }
             )
         }
@@ -180,10 +188,13 @@ def _shipped() -> list[Path]:
 def find(model: str | Path | None) -> Path:
     """The file of a model: shipped or fetched under this name, or a path.
 
+    Args:
+        model: A name of :func:`table`, ``"default"``, ``"fast"``, or a path; the default if None.
+
     Raises:
         WeightsError: If there is none; the message lists the names, or says how to fetch it.
     """
-    model = model or DEFAULT_MODEL
+    model = SHORT_NAMES.get(str(model), model) if model else DEFAULT_MODEL
     shipped = {path.stem: path for path in _shipped()}
     if str(model) in shipped:
         return shipped[str(model)]

@@ -25,7 +25,7 @@ from openpaf.training.config import SetConfig, TrainConfig, read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
 from openpaf.training.loop import learning_rate, make_batches, train
-from openpaf.training.losses import Teacher, fields_loss, own_channels
+from openpaf.training.losses import Teacher, fields_loss, near_peaks, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.training.rendering import render
 from openpaf.training.show import show_targets
@@ -391,9 +391,28 @@ def test_a_teacher_in_another_engine_says_the_same(photo_folder: Path) -> None:
     assert train(config_for(photo_folder, output=str(photo_folder / "taught"), **options)).exists()
 
 
+def test_weak_peaks_count_more_than_background_and_strong_ones(photo_folder: Path) -> None:
+    batch = maker_for(photo_folder).batch(0)
+    heatmaps = torch.zeros_like(batch.heatmaps)
+    heatmaps[0, 0, 1, 1], heatmaps[1, 0, 1, 1] = 0.15, 0.9
+    shares = near_peaks(heatmaps)
+    assert shares.shape == heatmaps.shape
+    assert (shares[0, 0, :3, :3] == 1).all()  # the cells around it too
+    assert 0.3 < float(shares[1, 0, 0, 2]) < 0.7
+    assert float(shares.sum()) == pytest.approx(9 + 9 * float(shares[1, 0, 0, 2]), abs=1e-4)
+    batch = replace(batch, heatmaps=heatmaps, heatmap_weights=torch.ones_like(heatmaps))
+    error = torch.zeros_like(heatmaps)
+    error[0, 0, 1, 1] = 1
+    for weight, factor in ((0.0, 1), (3.0, 4)):
+        _, parts = fields_loss([(heatmaps + error, batch.pafs)], batch, peak_weight=weight)
+        assert float(parts["heatmaps_1"]) == pytest.approx(factor / heatmaps[:, 0].numel())
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"peak_weight": -1.0}, "peak_weight: expected >= 0, got -1.0"),
+        ({"input_scale": 0.0}, "input_scale: expected above 0, at most 1, got 0.0"),
         ({"stride": 16}, "stride: expected 8 or 12, got 16"),
         ({"stride": 12, "picture_scales": (1.2,)}, "picture_scales: expected numbers above 0"),
         ({"stride": 12, "picture_scales": ()}, "picture_scales: expected numbers above 0"),
@@ -594,7 +613,7 @@ def test_the_rate_rises_and_falls() -> None:
 # --- configuration files
 
 
-@pytest.mark.parametrize("name", ["lightweight-coco17", "fast-coco17"])
+@pytest.mark.parametrize("name", ["lightweight-coco17", "fast-coco17-features", "fast-coco17"])
 def test_the_configuration_of_a_shipped_model_is_valid(name: str, repo_root: Path) -> None:
     config = read_config(repo_root / "models" / f"{name}.toml")
     assert config.name == name

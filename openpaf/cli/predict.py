@@ -108,7 +108,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add(
         "--model",
         metavar="NAME_OR_PATH",
-        help="a name of `openpaf weights list`, or a safetensors file (default: the shipped one)",
+        help="default, fast, a name of `openpaf weights list`, or a safetensors file",
     )
     add(
         "--weights",

@@ -50,7 +50,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("--camera", default="0", metavar="N", help="number or address of the camera (default: 0)")
-    add("--model", metavar="NAME_OR_PATH", help="default: the shipped one")
+    add("--model", metavar="NAME_OR_PATH", help="as for predict")
     add("--runtime", default="auto", metavar="R", help="as for predict (default: auto)")
     add("--device", metavar="D", help="cpu, cuda ... (default: a GPU if there is one)")
     add("--size", type=positive_integer, default=256, metavar="N",

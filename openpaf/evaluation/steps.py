@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
 from openpaf.estimator import PoseEstimator
-from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
 
 #: The steps of a bottom-up model, in order. A top-down model's people come from its network.
@@ -53,7 +52,7 @@ def run_in_steps(
         limbs = match_limbs(candidates, config, peaks)
         passed("matching")
         found = assemble_people(peaks, limbs, fields.skeleton, config)
-        letterbox = Letterbox.fit(picture.shape[:2], estimator.size)
+        letterbox = estimator.letterbox(picture.shape[:2])
         poses = estimator.result(letterbox.undo(found))
         passed("people")
     else:
