@@ -5,9 +5,8 @@
 Prints two Markdown tables. Accuracy: COCO AP over the completely labelled photos of a folder with
 ``person_keypoints.json`` and ``images/``, at two sizes, in torch and in 8-bit integers; without
 the folder this table is left out. Cost: parameters, multiplications, and the time of the network
-for one picture of 368 x 656 px (made smaller first where the model asks for it) by every engine
-that is installed, beside the default model's in the same engine. All take turns, the shortest time
-of each counts.
+for one picture of 368 x 656 px by every engine that is installed, beside the default model's in
+the same engine. All take turns, the shortest time of each counts.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openpaf import Letterbox, PoseEstimator, weights
+from openpaf import PoseEstimator, weights
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
 from openpaf.networks import build, describe
 from openpaf.runtime import load_engine
@@ -94,17 +93,17 @@ def engines_of(model: str, runtimes: tuple[str, ...]) -> list[str]:
 
 
 def cost_table(models: list[str], seconds: float) -> str:
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 3, *TIMED_HW)).astype(np.float32)
     runs: dict[tuple[str, str], Callable[..., object]] = {}
     for model in models:
         for runtime in engines_of(model, RUNTIMES):
             runs[model, runtime] = load_engine(model, runtime, "cpu")[0]
-    times = shortest_times(runs, {model: picture_of(model) for model in models}, seconds)
+    times = shortest_times(runs, picture, seconds)
     heads = ["model", "parameters", "GMACs", *(f"{runtime}, ms" for runtime in RUNTIMES)]
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for model in models:
         row = weights.locate(model)[0]
-        network = build(row.builder, row.skeleton, **row.options)
-        described = describe(network, picture_of(model).shape[2:])
+        described = describe(build(row.builder, row.skeleton, **row.options), TIMED_HW)
         cells = [model, f"{described.parameters:,}", f"{described.gmacs:.1f}"]
         for runtime in RUNTIMES:
             mine, first = times.get((model, runtime)), times.get((models[0], runtime))
@@ -114,23 +113,13 @@ def cost_table(models: list[str], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def picture_of(model: str) -> np.ndarray:
-    """What the network of a model is given of a picture of ``TIMED_HW`` px."""
-    box = Letterbox.fit(TIMED_HW, round(TIMED_HW[0] * weights.locate(model)[0].input_scale))
-    picture = np.random.default_rng(0).integers(0, 255, (*TIMED_HW, 3), np.uint8)
-    return box.apply(picture)[None]
-
-
 def shortest_times(
-    runs: dict[tuple[str, str], Callable[..., object]],
-    pictures: dict[str, np.ndarray],
-    seconds: float,
+    runs: dict[tuple[str, str], Callable[..., object]], picture: np.ndarray, seconds: float
 ) -> dict[tuple[str, str], float]:
     times = dict.fromkeys(runs, float("inf"))
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         for key, run in runs.items():
-            picture = pictures[key[0]]
             time.sleep(PAUSE_SECONDS)  # threads of the engine before stop waiting for work
             run(picture)
             for _ in range(3):

@@ -43,9 +43,8 @@ class PoseEstimator:
             ``"openvino-bf16"`` or ``"openvino-int8"``; see :func:`openpaf.runtime.load_engine`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         config: Thresholds of the parser.
-        size: Short side of the picture in px as the model sees it; the long side follows. More
-            finds smaller people and takes longer. (The network of some models is given less; see
-            :attr:`input_size`.)
+        size: Short side of the network's input in px; the long side follows. More finds smaller
+            people and takes longer.
         scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
             own run of the network.
         flip: Whether the fields of the mirrored picture are averaged in, which takes twice as
@@ -149,14 +148,9 @@ class PoseEstimator:
                 results[i] = self.result(letterboxes[i].undo(decode(fields, self.config)))
         return results
 
-    @property
-    def input_size(self) -> int:
-        """Short side of the network's input in px: ``size``, or less where the model says so."""
-        return max(_SMALLEST, round(self.size * self.weights.input_scale))
-
     def letterbox(self, image_hw: tuple[int, int]) -> Letterbox:
         """How a picture of this height and width becomes the network's input."""
-        return Letterbox.fit(image_hw, self.input_size)
+        return Letterbox.fit(image_hw, self.size)
 
     def fields(self, image: Any) -> Fields:
         """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
@@ -180,7 +174,7 @@ class PoseEstimator:
         if not self._averages:
             return self._run_once(letterbox.apply(picture))
         return multiscale_fields(
-            picture, self._run_once, self.input_size, scales=self.scales, flip=self.flip
+            picture, self._run_once, self.size, scales=self.scales, flip=self.flip
         )
 
     def _run_once(self, network_input: NDArray[np.float32]) -> Fields:

@@ -50,8 +50,6 @@ class Weights:
         scale: The difference is divided by this.
         licence: In plain words.
         metrics: Figures of its card, e.g. AP.
-        input_scale: The network is given pictures at this share of the size that is asked for,
-            above 0 and at most 1: its figures at a size are those of such a smaller picture.
     """
 
     name: str
@@ -67,11 +65,8 @@ class Weights:
     result: Skeleton | None = None
     bgr: bool = False
     channel_order: str | None = None
-    input_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.input_scale <= 1:
-            raise ValueError(f"input_scale: expected above 0, at most 1, got {self.input_scale}")
         if self.channel_order is None:
             return
         order = CHANNEL_ORDERS.get(self.channel_order)
@@ -99,7 +94,6 @@ class Weights:
                     "channel_order": self.channel_order,
                     "licence": self.licence,
                     "metrics": self.metrics,
-                    "input_scale": self.input_scale,
                 }
             )
         }

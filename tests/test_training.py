@@ -412,7 +412,6 @@ def test_weak_peaks_count_more_than_background_and_strong_ones(photo_folder: Pat
     ("values", "message"),
     [
         ({"peak_weight": -1.0}, "peak_weight: expected >= 0, got -1.0"),
-        ({"input_scale": 0.0}, "input_scale: expected above 0, at most 1, got 0.0"),
         ({"stride": 16}, "stride: expected 8 or 12, got 16"),
         ({"stride": 12, "picture_scales": (1.2,)}, "picture_scales: expected numbers above 0"),
         ({"stride": 12, "picture_scales": ()}, "picture_scales: expected numbers above 0"),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from openpaf import PoseEstimator, weights
+from openpaf import weights
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork
@@ -100,29 +98,6 @@ def test_the_shipped_model_is_what_the_table_and_its_card_say() -> None:
     assert f"{row['AP']:.3f}" in card
 
 
-def test_a_network_may_be_given_smaller_pictures(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    paths = {scale: tmp_path / f"{scale}.safetensors" for scale in (1.0, 0.5)}
-    state = tiny().state_dict()
-    for scale, path in paths.items():
-        weights.save(state, path, replace(ROW, input_scale=scale))
-    assert weights.read_header(paths[0.5]).input_scale == 0.5
-    whole, half = (PoseEstimator(paths[scale], runtime="torch", size=64) for scale in (1.0, 0.5))
-    picture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
-    assert (whole.input_size, half.input_size, half.size) == (64, 32, 64)
-    assert half.letterbox((96, 128)).resized_hw == (32, 43)
-    smaller = PoseEstimator(paths[1.0], runtime="torch", size=32)
-    assert np.array_equal(half.fields(picture).heatmaps, smaller.fields(picture).heatmaps)
-    assert half.fields(picture).size_cells != whole.fields(picture).size_cells
-    ours, theirs = half(picture), smaller(picture)
-    assert np.array_equal(ours.xy, theirs.xy, equal_nan=True)
-    assert np.array_equal(half.batch([picture])[0].xy, ours.xy, equal_nan=True)
-    parsed = half.parse(half.fields(picture), (96, 128))
-    assert np.array_equal(parsed.xy, ours.xy, equal_nan=True)
-    both = [
-        PoseEstimator(path, runtime="torch", size=size, scales=(1, 2), flip=True).fields(picture)
-        for path, size in ((paths[0.5], 64), (paths[1.0], 32))
-    ]
-    assert np.array_equal(both[0].pafs, both[1].pafs)
-    with pytest.raises(ValueError, match="input_scale: expected above 0, at most 1"):
-        replace(ROW, input_scale=1.5)
+def test_models_have_short_names() -> None:
+    assert weights.find("default") == weights.find(None) == weights.find(weights.DEFAULT_MODEL)
+    assert weights.find("fast") == weights.find("fast-coco17") != weights.find(None)

@@ -110,8 +110,6 @@ class TrainConfig:
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
         size: Short side in px at validation.
-        input_scale: The network is given pictures at this share of the size that is asked for; see
-            :class:`openpaf.weights.Weights`. Crops are not made smaller.
         workers: Threads that prepare batches.
         data_on_device: ``"yes"`` holds all photos on the device of the network, as uint8, and makes
             crops and targets there; ``"no"`` makes them on the processor; ``"auto"`` is yes on a
@@ -164,7 +162,6 @@ class TrainConfig:
     checkpoint_every: int = 100
     validate_every: int = 500
     size: int = 368
-    input_scale: float = 1.0
     workers: int = 2
     data_on_device: str = "auto"
     tensorboard: bool = True
@@ -193,8 +190,6 @@ class TrainConfig:
         for name in ("heatmap_weight", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
-        if not 0 < self.input_scale <= 1:
-            raise ValueError(f"input_scale: expected above 0, at most 1, got {self.input_scale}")
         if not self.peak_weight >= 0:
             raise ValueError(f"peak_weight: expected >= 0, got {self.peak_weight}")
         for name in ("average", "momentum"):

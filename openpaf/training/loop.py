@@ -384,7 +384,6 @@ class Run:
             scale=SCALE,
             licence="Apache-2.0",
             metrics={"step": self.step, **metrics},
-            input_scale=self.config.input_scale,
             result=None if self.skeleton == LABELS else LABELS,
         )
 
