@@ -49,6 +49,6 @@ def fields_of_photos(data: Path, estimator: PoseEstimator) -> tuple[Any, list[Ph
     chosen = [row for row in truth.dataset["images"] if row.get("ann_complete", True)]
     for row in tqdm(chosen, unit="photo", disable=None):
         picture = read_image(data / "images" / row["file_name"])
-        letterbox = estimator.letterbox(picture.shape[:2])
+        letterbox = Letterbox.fit(picture.shape[:2], estimator.size)
         photos.append(PhotoFields(row["id"], estimator.fields(picture), letterbox))
     return truth, photos

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openpaf import PoseEstimator, Tracker, decode
+from openpaf import Letterbox, PoseEstimator, Tracker, decode
 from openpaf.fastest import chosen_runtime
 from openpaf.video import VideoFrame, open_video
 from openpaf.watch import skeletons, watch
@@ -92,7 +92,7 @@ def main() -> None:
 
 def compare(estimator: PoseEstimator, images: list[np.ndarray], n_frames: int = 60) -> float:
     """Seconds a frame of the three ways, in rounds; prints them and returns the pipeline's."""
-    box = estimator.letterbox(images[0].shape[:2])
+    box = Letterbox.fit(images[0].shape[:2], estimator.size)
     steps: dict[str, list[float]] = {}
     ways: dict[str, Callable[[list[np.ndarray], list[np.ndarray]], None]] = {
         "network alone": lambda _, inputs: network(estimator, inputs),
@@ -144,7 +144,7 @@ def sequential(
         def mark(marks: list[float] = marks) -> None:
             marks.append(time.perf_counter())
 
-        box = estimator.letterbox(image.shape[:2])
+        box = Letterbox.fit(image.shape[:2], estimator.size)
         network_input = box.apply(image)[None]
         mark()
         heatmaps, pafs = estimator.run(network_input)

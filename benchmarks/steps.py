@@ -50,7 +50,7 @@ def main() -> None:
 
     def one_photo(path: Path) -> int:
         image = timed("1 read_image", lambda: read_image(path))
-        letterbox = estimator.letterbox(image.shape[:2])
+        letterbox = openpaf.Letterbox.fit(image.shape[:2], arguments.size)
         network_input = timed("2 Letterbox.apply", lambda: letterbox.apply(image))
         heatmaps, pafs = timed("3 network", lambda: estimator.run(network_input[None]))
         fields = openpaf.Fields(

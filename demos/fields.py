@@ -360,7 +360,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(f"{file}: that is the photo")
     estimator = openpaf.PoseEstimator(arguments.model, size=arguments.size)
     shown = Shown.of(estimator.weights.skeleton, arguments.joint, arguments.limb)
-    letterbox = estimator.letterbox(photo.shape[:2])
+    letterbox = openpaf.Letterbox.fit(photo.shape[:2], estimator.size)
     view = View.of(letterbox, arguments.crop)
     parse = Parse.of(estimator.fields(photo), estimator.config)
     picture = Image.fromarray(draw(photo, parse, view, shown, arguments.min_score))

@@ -28,8 +28,6 @@ from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
 from openpaf.weights import find, read_header
 
-_SMALLEST, _LARGEST = 32, 4096  # px of the short side
-
 
 class PoseEstimator:
     """Finds every person in a picture and their joints.
@@ -75,16 +73,13 @@ class PoseEstimator:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
     ) -> None:
-        if not isinstance(size, (int, np.integer)) or not _SMALLEST <= size <= _LARGEST:
-            raise ValueError(
-                f"size: expected a whole number of px from {_SMALLEST} to {_LARGEST}, got {size!r}"
-            )
+        if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
+            raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
         self.scales = check_scales(scales)
         for scale in self.scales:
-            if not _SMALLEST <= round(size * scale) <= _LARGEST:
+            if not 32 <= round(size * scale) <= 4096:
                 raise ValueError(
-                    f"scales: expected {size} px times each to be from {_SMALLEST} to {_LARGEST} "
-                    f"px, got {scale}"
+                    f"scales: expected {size} px times each to be from 32 to 4096 px, got {scale}"
                 )
         self.flip = bool(flip)
         self.config = config or DecodeConfig()
@@ -117,7 +112,7 @@ class PoseEstimator:
             ValueError: If the array is not a picture.
         """
         picture = read_image(image)
-        letterbox = self.letterbox(picture.shape[:2])
+        letterbox = Letterbox.fit(picture.shape[:2], self.size)
         fields = self._fields(picture, letterbox)
         peaks = find_peaks(fields, self.config)
         candidates = score_limbs(fields, peaks, self.config)
@@ -137,7 +132,7 @@ class PoseEstimator:
         pictures = [read_image(image) for image in images]
         if self._averages:
             return [self(picture) for picture in pictures]
-        letterboxes = [self.letterbox(picture.shape[:2]) for picture in pictures]
+        letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
             chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.size_hw == shape]
@@ -148,14 +143,10 @@ class PoseEstimator:
                 results[i] = self.result(letterboxes[i].undo(decode(fields, self.config)))
         return results
 
-    def letterbox(self, image_hw: tuple[int, int]) -> Letterbox:
-        """How a picture of this height and width becomes the network's input."""
-        return Letterbox.fit(image_hw, self.size)
-
     def fields(self, image: Any) -> Fields:
         """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
         picture = read_image(image)
-        return self._fields(picture, self.letterbox(picture.shape[:2]))
+        return self._fields(picture, Letterbox.fit(picture.shape[:2], self.size))
 
     def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
         """The people in fields that :meth:`fields` gave for a picture of this height and width.
@@ -163,7 +154,7 @@ class PoseEstimator:
         Returns:
             Poses in px of the picture, as ``__call__`` gives them.
         """
-        letterbox = self.letterbox(image_hw)
+        letterbox = Letterbox.fit(image_hw, self.size)
         return self.result(letterbox.undo(decode(fields, self.config)))
 
     @property

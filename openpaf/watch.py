@@ -78,7 +78,7 @@ def watch(
             poses = tracker(poses, frame.time_s)
         picture = None
         if draw is not None:
-            picture = draw(frame.image, poses, fields, estimator.letterbox(image_hw))
+            picture = draw(frame.image, poses, fields, Letterbox.fit(image_hw, estimator.size))
         return Seen(frame=frame, poses=poses, picture=picture)
 
     # Nothing may wait between a live source and the network: it would be old by then.

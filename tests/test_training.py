@@ -423,6 +423,10 @@ def test_weak_peaks_count_more_than_background_and_strong_ones(photo_folder: Pat
         ({"teacher_runtime": "auto"}, "teacher_runtime: expected one of torch, onnx, openvino"),
         ({"teacher_runtime": "onnx"}, "teacher_runtime: expected torch .* without a teacher"),
         (
+            {"teacher_runtime": "onnx", "teacher": "a.npz"},
+            r"teacher_runtime: expected torch for a\.npz, got 'onnx'",
+        ),
+        (
             {"teacher_runtime": "onnx", "teacher": "a", "hint_weight": 1.0},
             "teacher_runtime: expected torch with hint_weight",
         ),

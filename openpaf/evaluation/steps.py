@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
 from openpaf.estimator import PoseEstimator
+from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
 
 #: The steps of a bottom-up model, in order. A top-down model's people come from its network.
@@ -52,7 +53,7 @@ def run_in_steps(
         limbs = match_limbs(candidates, config, peaks)
         passed("matching")
         found = assemble_people(peaks, limbs, fields.skeleton, config)
-        letterbox = estimator.letterbox(picture.shape[:2])
+        letterbox = Letterbox.fit(picture.shape[:2], estimator.size)
         poses = estimator.result(letterbox.undo(found))
         passed("people")
     else:

@@ -14,6 +14,7 @@ from openpaf.decoding import DecodeConfig
 from openpaf.errors import WeightsError
 from openpaf.estimator import PoseEstimator
 from openpaf.fields import Fields
+from openpaf.geometry import Letterbox
 from openpaf.images import read_image
 from openpaf.poses import Poses
 from openpaf.runtime import RUNTIMES
@@ -87,7 +88,7 @@ class TopDownEstimator(PoseEstimator):
     def batch(self, images: Sequence[Any]) -> list[Poses]:
         """The people of several pictures, with one call of the network per shape."""
         pictures = [read_image(image) for image in images]
-        letterboxes = [self.letterbox(picture.shape[:2]) for picture in pictures]
+        letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.resized_hw for letterbox in letterboxes}):
             chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.resized_hw == shape]

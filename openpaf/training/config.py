@@ -222,6 +222,10 @@ class TrainConfig:
                 "teacher_runtime: expected torch with hint_weight or without a teacher, "
                 f"got {self.teacher_runtime!r}"
             )
+        if self.teacher_runtime != "torch" and str(self.teacher).endswith(".npz"):
+            raise ValueError(
+                f"teacher_runtime: expected torch for {self.teacher}, got {self.teacher_runtime!r}"
+            )
         for name in ("trunk_widths", "ranks", "picture_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 

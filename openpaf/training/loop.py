@@ -42,13 +42,13 @@ from openpaf.training.sources import (
     MEAN,
     SCALE,
     load_first_weights,
-    load_teacher,
     make_batches,
     spare_crops,
+    teacher_of,
 )
 from openpaf.training.validation import check_validation, validate
 
-__all__ = ["Run", "TrainingError", "learning_rate", "load_teacher", "make_batches", "train"]
+__all__ = ["Run", "TrainingError", "learning_rate", "make_batches", "train"]
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY = 20
@@ -108,17 +108,7 @@ class Run:
             check_validation(config.validation)
         self.maker = make_batches(config)
         self.network = LightweightNetwork(self.skeleton, **network_options(config))
-        self.teacher = (
-            load_teacher(
-                config.teacher,
-                self.skeleton,
-                self.device,
-                config.teacher_share,
-                config.teacher_runtime,
-            )
-            if config.teacher
-            else None
-        )
+        self.teacher = teacher_of(config, self.device)
         self.hints = self._hints() if config.hint_weight else None
         self.normed: list[str] = []  # convolutions that have a batch norm while they train
         self.step, self.best, self.bad_steps = 0, -1.0, 0
@@ -226,7 +216,7 @@ class Run:
         """A batch with what the teacher says of it."""
         if self.teacher is None:
             return batch
-        with self._precise():
+        with self._autocast():
             batch = self.teacher.fill(batch)
         if self.hints is None:
             return batch
@@ -271,7 +261,7 @@ class Run:
     def _with_targets(self, batch: Batch) -> Batch:
         """A batch with what the teacher says of it, as the network is to see it."""
         if self.teacher is not None and not self.config.reused_crops:
-            with self._precise():
+            with self._autocast():
                 batch = self.teacher.fill(batch)
         return as_the_network_sees(batch, self.config, self.step)
 
@@ -279,20 +269,20 @@ class Run:
         """How far the features that the stages share are from the teacher's."""
         assert self.teacher is not None  # the configuration sees to that
         assert self.hints is not None  # and to that
-        with self._precise():
+        with self._autocast():
             self.network.features(images)
             self.teacher.features(batch)
         loss = self.hints.of_features()
         return loss, {"hints": loss.detach()}
 
-    def _precise(self) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         """What the networks of the run compute in."""
         half = self.precision != torch.float32
         return torch.autocast(self.device.type, self.precision, enabled=half)
 
     def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the fields of all stages, and of hidden features where there are hints."""
-        with self._precise():
+        with self._autocast():
             stages = self.shared(images)
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
         # divides by the mean size of a slice, so that the average is the whole batch's gradient.

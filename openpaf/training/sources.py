@@ -74,6 +74,14 @@ def spare_crops(maker: BatchMaker, n_batches: int = N_SPARE_BATCHES) -> list[Ten
     return [(maker.batch(_BEYOND + i).images - MEAN) / SCALE for i in range(n_batches)]
 
 
+def teacher_of(config: TrainConfig, device: torch.device) -> Teacher | None:
+    """The teacher of a run, if it has one; errors as of :func:`load_teacher`."""
+    if not config.teacher:
+        return None
+    skeleton, share = SKELETONS[config.skeleton], config.teacher_share
+    return load_teacher(config.teacher, skeleton, device, share, config.teacher_runtime)
+
+
 def load_teacher(
     path: str,
     skeleton: Skeleton,
@@ -81,7 +89,7 @@ def load_teacher(
     share: float = 0.0,
     runtime: str = "torch",
 ) -> Teacher:
-    """The teacher of a run.
+    """A teacher from its weights.
 
     Args:
         path: Its weights.
