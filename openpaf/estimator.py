@@ -33,8 +33,9 @@ class PoseEstimator:
     """Finds every person in a picture and their joints.
 
     Args:
-        model: A name of :func:`openpaf.weights.table`, path of a safetensors file of ours, or of an
-            ONNX or OpenVINO file that ``openpaf export`` wrote; the default model if None.
+        model: ``"default"``, ``"fast"``, a name of :func:`openpaf.weights.table`, path of a
+            safetensors file of ours, or of an ONNX or OpenVINO file that ``openpaf export`` wrote;
+            the default model if None.
         weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
             together with ``model="cmu-coco"``.
         runtime: The engine: ``"auto"``, ``"torch"``, ``"onnx"``, ``"openvino"``,
