@@ -321,6 +321,22 @@ def test_a_packed_run_is_the_same_run(
     assert "val_AP" in (packed / "run" / "log.jsonl").read_text()
 
 
+def test_a_packed_run_takes_its_weights_along(folder: Path, tmp_path: Path) -> None:
+    """Also where two files of different folders have one name."""
+    names = ("shrink", "teacher")
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "wide.safetensors").write_bytes(name.encode())
+    more = "size = 64\n" + "\n".join(f'{name} = "{name}/wide.safetensors"' for name in names)
+    (folder / "run.toml").write_text(CONFIG.format(more=more))
+    assert main(["train", str(folder / "run.toml"), "--pack", str(tmp_path / "packed")]) == 0
+    moved = read_config(tmp_path / "packed" / "run.toml")
+    for name in names:
+        path = Path(getattr(moved, name))
+        assert path.parent == tmp_path / "packed"
+        assert path.read_bytes() == name.encode()
+
+
 def test_a_damaged_photo_in_a_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"nothing")
     with tarfile.open(tmp_path / "photos-000.tar", "w") as shard:

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.topdown.train_config import is_top_down
     from openpaf.training.config import read_config
+    from openpaf.training.memory import keep_freed_memory
 
     # Of the processes that torchrun starts, the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="%(message)s")
     if arguments.max_minutes is not None and not arguments.max_minutes >= 0:
         raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
+    keep_freed_memory()
     if is_top_down(arguments.config):
         return _train_top_down(arguments)
     config = read_config(arguments.config)
@@ -79,9 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
         return 0
     from openpaf.training.loop import train
-    from openpaf.training.memory import keep_freed_memory
 
-    keep_freed_memory()
     path = train(config, max_minutes=arguments.max_minutes)
     if first:
         print(f"weights: {path}")
@@ -91,11 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _train_top_down(arguments: argparse.Namespace) -> int:
     from openpaf.topdown.train_config import read_config
     from openpaf.topdown.training import train
-    from openpaf.training.memory import keep_freed_memory
 
     if arguments.show_targets is not None:
         raise ValueError("--show-targets: not for detectors; expected a file of another method")
     config = read_config(arguments.config)
-    keep_freed_memory()
     print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
     return 0

@@ -103,11 +103,11 @@ def pack(config: TrainConfig, folder: str | Path) -> Path:
             packed[key] = f"set-{len(packed)}"
             _pack_set(row, folder / packed[key])
     files: dict[str, Any] = {}
-    for name in ("init", "open_model_zoo", "teacher"):
+    for name in ("init", "open_model_zoo", "shrink", "teacher"):
         source = getattr(config, name)
         if source:
-            shutil.copyfile(source, folder / Path(source).name)
-            files[name] = Path(source).name
+            files[name] = f"{name}{Path(source).suffix}"
+            shutil.copyfile(source, folder / files[name])
 
     def moved(row: SetConfig) -> SetConfig:
         name = packed[row.annotations, row.images]
