@@ -31,6 +31,11 @@ from openpaf.training.sources import make_batches
 
 S = Skeleton.COCO17
 CPU = torch.device("cpu")
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+DEVICES = [
+    pytest.param(CPU, id="cpu"),
+    pytest.param(torch.device("cuda"), id="cuda", marks=NO_GPU),
+]
 CONFIG = """\
 output = "run"
 name = "tiny"
@@ -240,12 +245,17 @@ def test_segments_are_masked_instead_of_boxes(folder: Path, compressed: bool | N
 # --- batches on the device
 
 
+@pytest.mark.parametrize("place", DEVICES)
 @pytest.mark.parametrize("skeleton", [S, Skeleton.COCO18_REDUNDANT], ids=lambda s: s.name)
-def test_batches_of_the_device_are_those_of_the_processor(folder: Path, skeleton: Skeleton) -> None:
+def test_batches_of_the_device_are_those_of_the_processor(
+    folder: Path, skeleton: Skeleton, place: torch.device
+) -> None:
     maker = maker_for(folder, BUSY, skeleton)
-    device = DeviceBatchMaker(maker, CPU, workers=2)
+    device = DeviceBatchMaker(maker, place, workers=2)
     n_patches = 0
-    for step, batch in enumerate(device.stream(0, 6)):
+    for step, there in enumerate(device.stream(0, 6)):
+        assert there.images.device.type == place.type
+        batch = there.to(CPU)
         wanted = maker.batch(step)
         for name in ("heatmaps", "pafs", "heatmap_weights", "paf_weights"):
             ours = getattr(batch, name)
@@ -268,6 +278,16 @@ def test_a_plain_crop_of_the_device_is_nearly_exact(folder: Path) -> None:
         error = (ours - maker.batch(step).images).abs()
         assert error.mean() < 0.6
         assert error.flatten(1).quantile(0.99, dim=1).max() <= 4
+
+
+def test_plans_drawn_by_other_processes_are_the_same(folder: Path) -> None:
+    maker = maker_for(folder, BUSY)
+    device = DeviceBatchMaker(maker, CPU, workers=1, in_processes=True)
+    for step, batch in enumerate(device.stream(0, 3, workers=1, rows=range(4))):
+        wanted = device.batch(step, range(4))
+        assert torch.equal(batch.images, wanted.images)
+        assert torch.equal(batch.pafs, wanted.pafs)
+        assert torch.equal(batch.heatmap_weights, wanted.heatmap_weights)
 
 
 def test_people_in_turns_are_people_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -66,12 +67,15 @@ class Batch:
         )
 
 
+_Made = TypeVar("_Made")
+
+
 def prepared_ahead(
-    make: Callable[[int], Batch], start: int, stop: int, workers: int
-) -> Generator[Batch]:
+    make: Callable[[int], _Made], start: int, stop: int, workers: int
+) -> Generator[_Made]:
     """The batches of steps ``start`` to ``stop`` in order, prepared ahead in threads."""
     with ThreadPoolExecutor(workers) as pool:
-        ahead: list[Future[Batch]] = []
+        ahead: list[Future[_Made]] = []
         for step in range(start, stop):
             while len(ahead) <= workers and step + len(ahead) < stop:
                 ahead.append(pool.submit(make, step + len(ahead)))
@@ -121,6 +125,13 @@ class BatchMaker:
         self.seed = seed
         self.bad_files: dict[str, str] = {}  # by name, with the reason
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What other processes are given: a lock stays where it is."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops.

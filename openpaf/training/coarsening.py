@@ -69,7 +69,7 @@ def coarsen(
     if wider < 1:
         raise ValueError(f"coarse: expected wider cells than those of the batch, got {coarse[0]}")
     rows = coarse[0].size_cells((images.shape[2], images.shape[3]))[0]
-    at = torch.arange(rows, dtype=torch.float32, device=images.device)
+    at = torch.arange(rows, dtype=torch.float32)
     in_heatmaps, in_pafs = (
         theirs.to_cells(resize_px(ours.to_px(at), 1 / ratio))
         for theirs, ours in zip(fine, coarse, strict=True)
@@ -94,7 +94,7 @@ def widen_heatmaps(heatmaps: Tensor, at: Tensor, sigma: float) -> Tensor:
 
     Args:
         heatmaps: (B, K, n, n); below 0 counts as 0.
-        at: (m,) places along both axes, in cells of the heatmaps.
+        at: (m,) places along both axes, in cells of the heatmaps, on the CPU.
         sigma: A Gaussian of standard deviation s becomes one of ``sqrt(s^2 + sigma^2)``, all in
             cells; 0 only moves them.
 
@@ -106,7 +106,7 @@ def widen_heatmaps(heatmaps: Tensor, at: Tensor, sigma: float) -> Tensor:
     fine = nn.functional.interpolate(
         heatmaps.clamp(min=0), scale_factor=_FINER, mode="bicubic", align_corners=False
     ).clamp(min=0)
-    places = resize_px(torch.arange(n * _FINER, device=at.device), 1 / _FINER)
+    places = resize_px(torch.arange(n * _FINER), 1 / _FINER)
     squared = (at[:, None] - places[None]).square()  # (m, n * _FINER)
     spread = max(sigma, 0.5 / _FINER)
     reach = torch.exp(-squared / (2 * spread**2))
@@ -118,11 +118,11 @@ def widen_heatmaps(heatmaps: Tensor, at: Tensor, sigma: float) -> Tensor:
 def _dilate(rows: Tensor, reach: Tensor) -> Tensor:
     """The largest product along the last axis: (N, r, c) and (m, c) to (N, r, m)."""
     columns = []
-    for row in reach:
+    for row, on_device in zip(reach, reach.to(rows.device), strict=True):
         near = row.nonzero()
         if len(near):
             one = slice(int(near[0]), int(near[-1]) + 1)
-            columns.append((rows[..., one] * row[one]).amax(-1))
+            columns.append((rows[..., one] * on_device[one]).amax(-1))
         else:
             columns.append(torch.zeros_like(rows[..., 0]))
     return torch.stack(columns, -1)
@@ -133,7 +133,7 @@ def widen_pafs(pafs: Tensor, at: Tensor, distance: float) -> Tensor:
 
     Args:
         pafs: (B, 2L, n, n), x and y of each limb in turn.
-        at: (m,) places along both axes, in cells of the PAFs.
+        at: (m,) places along both axes, in cells of the PAFs, on the CPU.
         distance: In cells.
 
     Returns:
@@ -144,7 +144,7 @@ def widen_pafs(pafs: Tensor, at: Tensor, distance: float) -> Tensor:
     longest, length = pafs.new_zeros(b, channels // 2, 2, m, m), pafs.new_zeros(1)
     for dx, dy in _disc(distance):
         x, y = (2 * (at + d) / max(n - 1, 1) - 1 for d in (dx, dy))
-        places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), -1)
+        places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), -1).to(pafs.device)
         found = nn.functional.grid_sample(
             pafs, places.expand(b, -1, -1, -1), padding_mode="border", align_corners=True
         ).view(longest.shape)
@@ -167,5 +167,5 @@ def _disc(distance: float) -> list[tuple[float, float]]:
 
 
 def _nearest(weights: Tensor, at: Tensor) -> Tensor:
-    cells = at.round().clamp(0, weights.shape[2] - 1).long()
+    cells = at.round().clamp(0, weights.shape[2] - 1).long().to(weights.device)
     return weights[:, :, cells][:, :, :, cells]

@@ -8,23 +8,25 @@ plans, of which a crop has a few hundred numbers; the plans, and so the crops, a
 from __future__ import annotations
 
 import logging
-import math
+import multiprocessing
+import os
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from openpaf.fields import encode_mask
 from openpaf.poses import Poses
 from openpaf.training.augmentation import CropPlan
-from openpaf.training.batches import LABELS, Batch, BatchMaker
+from openpaf.training.batches import LABELS, Batch, BatchMaker, prepared_ahead
 from openpaf.training.device_fields import encode_heatmaps, encode_pafs, unsure_cells
-from openpaf.training.pasting import Patch
-from openpaf.training.photo_store import PhotoStore
+from openpaf.training.photo_store import PhotoIndex, PhotoStore, Places
 from openpaf.training.rendering import ignored_px
 
 _log = logging.getLogger(__name__)
@@ -53,78 +55,93 @@ def make_device_batches(
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """Pieces to be pasted, at most one a crop.
+
+    Args:
+        crops: (n,) int64, into which.
+        places: Their pixels.
+        shapes: (n, 6) float32: x and y of the middle, both half axes, angle, and power.
+    """
+
+    crops: NDArray[np.int64]
+    places: Places
+    shapes: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Drawn:
-    """The plans of a batch, and its labels padded to one shape, still on the processor."""
+    """What a batch is to be, in arrays that can go to another process."""
 
-    plans: Sequence[CropPlan]
-    trusted: Tensor  # (B,)
-    xy: Tensor  # (B, N, K, 2)
-    scores: Tensor  # (B, N, K)
-    maybe: Tensor  # (B, J, 3)
-    heatmap_mask: Tensor  # (B, h, w)
-    paf_mask: Tensor  # (B, h, w)
+    places: Places
+    layers: tuple[_Layer, ...]
+    colours: NDArray[np.float32]  # (B, 5) saturation, contrast, offsets of red, green and blue
+    blurs: NDArray[np.float64]  # (B,) standard deviations in px, 0 for none
+    trusted: NDArray[np.bool_]  # (B,)
+    xy: NDArray[np.float32]  # (N, K, 2), all people, in px of their crop
+    scores: NDArray[np.float32]  # (N, K)
+    crop: NDArray[np.int64]  # (N,) whose they are
+    maybe: NDArray[np.float32]  # (J, 3) channel, x, y
+    crop_of_maybe: NDArray[np.int64]  # (J,)
+    heatmap_mask: NDArray[np.float32]  # (B, h, w)
+    paf_mask: NDArray[np.float32]  # (B, h, w)
 
 
-class DeviceBatchMaker:
-    """Draws the batches of a :class:`BatchMaker`, but makes them on a device.
+class _Drawer(Dataset[_Drawn]):
+    """Draws what batches are to be; goes to other processes as it is.
 
     Args:
         maker: Whose batches.
-        device: Where.
-        workers: Threads that read the photos.
-
-    Raises:
-        DatasetError: If more than one photo in a hundred cannot be read.
+        index: Of the photos that can be read.
+        rows: Which crops of a batch.
     """
 
-    def __init__(self, maker: BatchMaker, device: torch.device, workers: int = 16) -> None:
-        self.maker, self.device = maker, device
-        photos = [photo for photo_set in maker.sets for photo in photo_set.photos]
-        self.store = PhotoStore(photos, maker.read, device, workers)
+    def __init__(self, maker: BatchMaker, index: PhotoIndex, rows: range) -> None:
+        self.maker, self.index, self.rows = maker, index, rows
 
-    def batch(self, step: int, rows: range | None = None) -> Batch:
-        """The batch of a step, or some of its crops; see :meth:`BatchMaker.batch`."""
-        return self._make(self._draw(step, rows))
-
-    def stream(
-        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
-    ) -> Generator[Batch]:
-        """The batches of steps ``start`` to ``stop``; threads draw the plans ahead."""
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: list[Future[_Drawn]] = []
-            for step in range(start, stop):
-                while len(ahead) <= 2 * workers and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self._draw, step + len(ahead), rows))
-                yield self._make(ahead.pop(0).result())
-
-    def _draw(self, step: int, rows: range | None) -> _Drawn:
-        plans, trusted = [], []
-        for i in rows or range(self.maker.batch_size):
-            plan, is_trusted = self._readable_plan(step, i)
-            plans.append(plan)
-            trusted.append(is_trusted)
+    def __getitem__(self, step: int) -> _Drawn:
+        chosen = [self._readable_plan(step, i) for i in self.rows]
+        plans = [plan for plan, _ in chosen]
         people = [_people_near(plan, self.maker) for plan in plans]
+        maybe = [self._unsure(plan) for plan in plans]
         size_hw = (plans[0].size, plans[0].size)
         masks = [
             [encode_mask(size_hw, grid, region=ignored) for ignored in map(ignored_px, plans)]
             for grid in (self.maker.heatmap_grid, self.maker.paf_grid)
         ]
+        colours = [[plan.saturation, plan.contrast, *plan.offset] for plan in plans]
+        n_layers = max(len(plan.patches) for plan in plans)
         return _Drawn(
-            plans=plans,
-            trusted=torch.tensor(trusted),
-            xy=_padded([np.nan_to_num(poses.xy) for poses in people], 0.0),
-            scores=_padded([poses.scores for poses in people], 0.0),
-            maybe=_padded([self._unsure(plan) for plan in plans], -1.0),
-            heatmap_mask=torch.from_numpy(np.stack(masks[0])),
-            paf_mask=torch.from_numpy(np.stack(masks[1])),
+            places=self.index.places([p.photo for p in plans], [p.affine for p in plans]),
+            layers=tuple(self._layer(plans, number) for number in range(n_layers)),
+            colours=np.array(colours, np.float32),
+            blurs=np.array([plan.blur for plan in plans]),
+            trusted=np.array([trusted for _, trusted in chosen]),
+            xy=np.concatenate([np.nan_to_num(poses.xy) for poses in people]),
+            scores=np.concatenate([poses.scores for poses in people]),
+            crop=np.repeat(np.arange(len(plans)), [len(poses) for poses in people]),
+            maybe=np.concatenate(maybe),
+            crop_of_maybe=np.repeat(np.arange(len(plans)), [len(rows) for rows in maybe]),
+            heatmap_mask=np.stack(masks[0]),
+            paf_mask=np.stack(masks[1]),
         )
 
     def _readable_plan(self, step: int, i: int) -> tuple[CropPlan, bool]:
         for plan, trusted in self.maker.plans(step, i):
             photos = [plan.photo, *(patch.photo for patch in plan.patches)]
-            if all(photo in self.store for photo in photos):
+            if all(photo in self.index for photo in photos):
                 return plan, trusted
         raise AssertionError("there is always another plan")
+
+    def _layer(self, plans: Sequence[CropPlan], number: int) -> _Layer:
+        crops = [i for i, plan in enumerate(plans) if len(plan.patches) > number]
+        patches = [plans[i].patches[number] for i in crops]
+        shapes = [[*p.center, *p.axes, p.angle, p.power] for p in patches]
+        return _Layer(
+            crops=np.array(crops, np.int64),
+            places=self.index.places([p.photo for p in patches], [p.affine for p in patches]),
+            shapes=np.array(shapes, np.float32),
+        )
 
     def _unsure(self, plan: CropPlan) -> NDArray[np.float32]:
         """(J, 3) rows of channel, x, y."""
@@ -134,45 +151,112 @@ class DeviceBatchMaker:
         rows[:, 0] = channels[rows[:, 0].astype(np.int64)]
         return rows
 
+
+class DeviceBatchMaker:
+    """Draws the batches of a :class:`BatchMaker`, but makes them on a device.
+
+    Args:
+        maker: Whose batches.
+        device: Where.
+        workers: Threads that read the photos.
+        in_processes: Whether other processes draw the plans of :meth:`stream`, and not threads,
+            which would take turns with the one that keeps a GPU busy; on a GPU if None.
+
+    Raises:
+        DatasetError: If more than one photo in a hundred cannot be read.
+    """
+
+    def __init__(
+        self,
+        maker: BatchMaker,
+        device: torch.device,
+        workers: int = 16,
+        *,
+        in_processes: bool | None = None,
+    ) -> None:
+        self.maker, self.device = maker, device
+        self.in_processes = device.type == "cuda" if in_processes is None else in_processes
+        photos = [photo for photo_set in maker.sets for photo in photo_set.photos]
+        self.store = PhotoStore(photos, maker.read, device, workers)
+
+    def batch(self, step: int, rows: range | None = None) -> Batch:
+        """The batch of a step, or some of its crops; see :meth:`BatchMaker.batch`."""
+        return self._make(self._drawer(rows)[step])
+
+    def stream(
+        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
+    ) -> Generator[Batch]:
+        """The batches of steps ``start`` to ``stop``, whose plans are drawn ahead."""
+        drawer = self._drawer(rows)
+        if self.in_processes:
+            drawn = DataLoader(
+                drawer,
+                batch_size=None,
+                sampler=range(start, stop),
+                num_workers=min(workers, os.cpu_count() or 1),
+                prefetch_factor=4,
+                multiprocessing_context=_processes(),
+            )
+            yield from map(self._make, drawn)
+            return
+        for one in prepared_ahead(drawer.__getitem__, start, stop, workers):
+            yield self._make(one)
+
+    def _drawer(self, rows: range | None) -> _Drawer:
+        return _Drawer(self.maker, self.store.index, rows or range(self.maker.batch_size))
+
+    def _on_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
     @torch.no_grad()
     def _make(self, drawn: _Drawn) -> Batch:
-        maker, device = self.maker, self.device
-        xy, scores, maybe, heatmap_mask, paf_mask = (
-            t.to(device, non_blocking=True)
-            for t in (drawn.xy, drawn.scores, drawn.maybe, drawn.heatmap_mask, drawn.paf_mask)
-        )
-        h, w = drawn.heatmap_mask.shape[1:]
-        heatmaps = encode_heatmaps(xy, scores, maker.heatmap_grid, (h, w))
-        pafs = encode_pafs(xy, scores, maker.skeleton, maker.paf_grid, (h, w))
+        maker, n = self.maker, len(drawn.trusted)
+        xy, scores, crop = (self._on_device(x) for x in (drawn.xy, drawn.scores, drawn.crop))
+        heatmap_mask, paf_mask = map(self._on_device, (drawn.heatmap_mask, drawn.paf_mask))
+        size = drawn.heatmap_mask.shape[1], drawn.heatmap_mask.shape[2]
+        heatmaps = encode_heatmaps(xy, scores, crop, n, maker.heatmap_grid, size)
+        pafs = encode_pafs(xy, scores, crop, n, maker.skeleton, maker.paf_grid, size)
         heatmap_weights = heatmap_mask[:, None].repeat(1, heatmaps.shape[1], 1, 1)
-        if maybe.shape[1]:
-            unsure = unsure_cells(maybe, heatmaps.shape[1] - 1, maker.heatmap_grid, (h, w))
+        if len(drawn.maybe):
+            maybe, whose = self._on_device(drawn.maybe), self._on_device(drawn.crop_of_maybe)
+            n_joints = heatmaps.shape[1] - 1
+            unsure = unsure_cells(maybe, whose, n, n_joints, maker.heatmap_grid, size)
             silent = unsure & (heatmaps[:, :-1] == 0)
             silent = torch.cat([silent, silent.any(dim=1, keepdim=True)], dim=1)
             heatmap_weights = heatmap_weights * ~silent
         return Batch(
-            images=self.images(drawn.plans),
+            images=self._images(drawn),
             heatmaps=heatmaps,
             pafs=pafs,
             heatmap_weights=heatmap_weights,
             paf_weights=paf_mask[:, None].repeat(1, pafs.shape[1], 1, 1),
-            trusted=drawn.trusted.to(device, non_blocking=True),
+            trusted=self._on_device(drawn.trusted),
         )
 
-    @torch.no_grad()
-    def images(self, plans: Sequence[CropPlan]) -> Tensor:
-        """The pixels of planned crops: (B, 3, S, S) float32, 0 to 255."""
-        size = plans[0].size
-        crops = self.store.warp([p.photo for p in plans], [p.affine for p in plans], size)
-        for layer in range(max(len(plan.patches) for plan in plans)):
-            some = [i for i, plan in enumerate(plans) if len(plan.patches) > layer]
-            patches = [plans[i].patches[layer] for i in some]
-            over = self.store.warp([p.photo for p in patches], [p.affine for p in patches], size)
-            share = _opacity(patches, size, self.device)[:, None]
-            where = torch.tensor(some, device=self.device)
+    def _images(self, drawn: _Drawn) -> Tensor:
+        """The pixels: (B, 3, S, S) float32, 0 to 255."""
+        size = self.maker.augment.crop_px
+        crops = self.store.warp(drawn.places, size)
+        for layer in drawn.layers:
+            over = self.store.warp(layer.places, size)
+            share = _opacity(self._on_device(layer.shapes), size)[:, None]
+            where = self._on_device(layer.crops)
             under = crops[where]
             crops[where] = (under + share * (over - under)).round()
-        return _blur(_recolour(crops, plans), plans)
+        return _blur(_recolour(crops, self._on_device(drawn.colours)), drawn.blurs)
+
+
+def _processes() -> BaseContext:
+    """How processes are started: as copies of one that has imported what they need.
+
+    Copies of this one would have its threads' locks and its hold of the GPU; new ones would import
+    torch one after the other, which takes a minute for twelve of them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _people_near(plan: CropPlan, maker: BatchMaker) -> Poses:
@@ -185,52 +269,33 @@ def _people_near(plan: CropPlan, maker: BatchMaker) -> Poses:
     return Poses.from_keypoints(keypoints[near], LABELS).to(maker.skeleton)
 
 
-def _padded(rows: Sequence[NDArray[np.float32]], value: float) -> Tensor:
-    """Arrays of different lengths as one; what is missing is ``value``."""
-    longest = max(len(row) for row in rows)
-    out = np.full((len(rows), longest, *rows[0].shape[1:]), value, np.float32)
-    for target, row in zip(out, rows, strict=True):
-        target[: len(row)] = row
-    return torch.from_numpy(out)
-
-
-def _opacity(patches: Sequence[Patch], size: int, device: torch.device) -> Tensor:
-    """(B, S, S), as :meth:`Patch.opacity`."""
-
-    def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
-
-    dx, dy = (
-        torch.arange(size, device=device).view(shape) - column([p.center[axis] for p in patches])
-        for axis, shape in ((0, (1, 1, size)), (1, (1, size, 1)))
-    )
-    cos, sin = (column([f(p.angle) for p in patches]) for f in (math.cos, math.sin))
-    power = column([p.power for p in patches])
-    along = ((dx * cos + dy * sin) / column([p.axes[0] for p in patches])).abs()
-    across = ((dy * cos - dx * sin) / column([p.axes[1] for p in patches])).abs()
+def _opacity(shapes: Tensor, size: int) -> Tensor:
+    """(B, S, S), as :meth:`openpaf.training.pasting.Patch.opacity`."""
+    x, y, first, second, angle, power = shapes[:, :, None, None].unbind(1)  # (B, 1, 1) each
+    steps = torch.arange(size, device=shapes.device)
+    dx, dy = steps - x, steps[:, None] - y
+    cos, sin = angle.cos(), angle.sin()
+    along = ((dx * cos + dy * sin) / first).abs()
+    across = ((dy * cos - dx * sin) / second).abs()
     distance = (along**power + across**power) ** (1 / power)
-    edge = column([p.axes.min() for p in patches]) / 2
-    return (0.5 + (1 - distance) * edge).clamp(0, 1)
+    return (0.5 + (1 - distance) * torch.minimum(first, second) / 2).clamp(0, 1)
 
 
-def _recolour(crops: Tensor, plans: Sequence[CropPlan]) -> Tensor:
-    def numbers(values: Sequence[NDArray[np.float64] | float]) -> Tensor:
-        array = np.asarray(values, np.float32).reshape(len(plans), -1)
-        return torch.from_numpy(array).to(crops.device)[:, :, None, None]
-
+def _recolour(crops: Tensor, colours: Tensor) -> Tensor:
     weights = torch.tensor([0.299, 0.587, 0.114], device=crops.device)[:, None, None]
     grey = (crops * weights).sum(dim=1, keepdim=True)
-    values = grey + (crops - grey) * numbers([plan.saturation for plan in plans])
-    values = (values - 128) * numbers([plan.contrast for plan in plans])
-    values = values + 128 + numbers([plan.offset for plan in plans])
+    saturation, contrast = colours[:, :1, None, None], colours[:, 1:2, None, None]
+    values = grey + (crops - grey) * saturation
+    values = (values - 128) * contrast
+    values = values + 128 + colours[:, 2:, None, None]
     return values.clamp(0, 255).floor()  # as a conversion to whole numbers does
 
 
-def _blur(crops: Tensor, plans: Sequence[CropPlan]) -> Tensor:
-    some = [i for i, plan in enumerate(plans) if plan.blur]
-    if not some:
+def _blur(crops: Tensor, blurs: NDArray[np.float64]) -> Tensor:
+    some = np.flatnonzero(blurs)
+    if not len(some):
         return crops
-    sigmas = np.array([plans[i].blur for i in some])
+    sigmas = blurs[some]
     reach = (np.rint(6 * sigmas + 1).astype(int) | 1) // 2  # OpenCV's size of the kernel
     places = np.arange(-reach.max(), reach.max() + 1)
     kernels = np.exp(-(places**2) / (2 * sigmas[:, None] ** 2))
@@ -238,7 +303,7 @@ def _blur(crops: Tensor, plans: Sequence[CropPlan]) -> Tensor:
     kernels /= kernels.sum(axis=1, keepdims=True)
     weight = torch.from_numpy(kernels.astype(np.float32)).to(crops.device)
     weight = weight.repeat_interleave(3, dim=0)[:, None]  # (3 B, 1, k)
-    where = torch.tensor(some, device=crops.device)
+    where = torch.from_numpy(some).to(crops.device)
     n, pad = 3 * len(some), int(reach.max())
     flat = crops[where].flatten(0, 1)[None]  # (1, 3 B, S, S)
     flat = nn.functional.pad(flat, (pad, pad, pad, pad), mode="reflect")

@@ -17,13 +17,21 @@ _MOST = 2**25  # numbers that a temporary may hold; people are taken in turns be
 
 
 def encode_heatmaps(
-    xy: Tensor, scores: Tensor, grid: Grid, size_cells: tuple[int, int], sigma_px: float = SIGMA_PX
+    xy: Tensor,
+    scores: Tensor,
+    crop: Tensor,
+    n_crops: int,
+    grid: Grid,
+    size_cells: tuple[int, int],
+    sigma_px: float = SIGMA_PX,
 ) -> Tensor:
     """Joint heatmaps and background.
 
     Args:
-        xy: (B, N, K, 2) float32 in px of the crop.
-        scores: (B, N, K), above 0 where a joint is labelled.
+        xy: (N, K, 2) float32 in px, the people of all crops.
+        scores: (N, K), above 0 where a joint is labelled.
+        crop: (N,) int64, whose they are.
+        n_crops: B.
         grid: Where the cells lie.
         size_cells: Rows and columns.
         sigma_px: Standard deviation of a joint's Gaussian in px.
@@ -34,15 +42,16 @@ def encode_heatmaps(
     Reference:
         Cao et al., CVPR 2017, equations 6 and 7.
     """
-    b, n, k, _ = xy.shape
+    n, k, _ = xy.shape
     h, w = size_cells
-    out = torch.zeros(b, k, h, w, device=xy.device)
-    turn = max(1, _MOST // max(1, b * k * h * w))
+    out = torch.zeros(n_crops, k, h, w, device=xy.device)
+    turn = max(1, _MOST // max(1, k * h * w))
     for first in range(0, n, turn):
         some = slice(first, first + turn)
-        blobs = _blobs(grid.to_cells(xy[:, some]), scores[:, some] > 0, size_cells,
+        blobs = _blobs(grid.to_cells(xy[some]), scores[some] > 0, size_cells,
                        sigma_px / grid.stride)  # fmt: skip
-        out = torch.maximum(out, blobs.amax(dim=1))
+        place = crop[some, None, None, None].expand_as(blobs)
+        out.scatter_reduce_(0, place, blobs, "amax")
     return torch.cat([out, 1 - out.amax(dim=1, keepdim=True)], dim=1)
 
 
@@ -60,6 +69,8 @@ def _blobs(cells: Tensor, labelled: Tensor, size_cells: tuple[int, int], sigma: 
 def encode_pafs(
     xy: Tensor,
     scores: Tensor,
+    crop: Tensor,
+    n_crops: int,
     skeleton: Skeleton,
     grid: Grid,
     size_cells: tuple[int, int],
@@ -68,8 +79,10 @@ def encode_pafs(
     """Part affinity fields.
 
     Args:
-        xy: (B, N, K, 2) float32 in px of the crop.
-        scores: (B, N, K), above 0 where a joint is labelled.
+        xy: (N, K, 2) float32 in px, the people of all crops.
+        scores: (N, K), above 0 where a joint is labelled.
+        crop: (N,) int64, whose they are.
+        n_crops: B.
         skeleton: Its limbs are the channels.
         grid: Where the cells lie.
         size_cells: Rows and columns.
@@ -81,48 +94,55 @@ def encode_pafs(
     Reference:
         Cao et al., CVPR 2017, equations 8 and 9.
     """
-    b, n = xy.shape[:2]
     h, w = size_cells
     limbs = torch.tensor(skeleton.limbs, device=xy.device)
-    total = torch.zeros(b, len(limbs), 2, h, w, device=xy.device)
-    count = torch.zeros(b, len(limbs), h, w, device=xy.device)
+    total = torch.zeros(n_crops, len(limbs), 2, h, w, device=xy.device)
+    count = torch.zeros(n_crops, len(limbs), h, w, device=xy.device)
     width = half_width_px / grid.stride
     x = torch.arange(w, device=xy.device, dtype=torch.float32)
     y = torch.arange(h, device=xy.device, dtype=torch.float32)[:, None]
-    turn = max(1, _MOST // max(1, b * len(limbs) * h * w))
-    for first in range(0, n, turn):
+    turn = max(1, _MOST // max(1, len(limbs) * h * w))
+    for first in range(0, len(xy), turn):
         some = slice(first, first + turn)
-        cells = grid.to_cells(xy[:, some])
-        start, end = cells[:, :, limbs[:, 0]], cells[:, :, limbs[:, 1]]  # (B, n, L, 2)
-        labelled = (scores[:, some] > 0)[:, :, limbs].all(dim=-1)  # (B, n, L)
+        cells = grid.to_cells(xy[some])
+        start, end = cells[:, limbs[:, 0]], cells[:, limbs[:, 1]]  # (n, L, 2)
+        labelled = (scores[some] > 0)[:, limbs].all(dim=-1)  # (n, L)
         start, end = (torch.where(labelled[..., None], p, 0.0) for p in (start, end))
         length = (end - start).norm(dim=-1)
         unit = (end - start) / length.clamp(min=1e-6)[..., None]
         labelled &= length >= 1e-6
         dx, dy = x - start[..., 0, None, None], y - start[..., 1, None, None]
         ux, uy = unit[..., 0, None, None], unit[..., 1, None, None]
-        across, along = (ux * dy - uy * dx).abs(), ux * dx + uy * dy  # (B, n, L, h, w)
+        across, along = (ux * dy - uy * dx).abs(), ux * dx + uy * dy  # (n, L, h, w)
         inside = (across <= width) & (along >= -width) & (along <= length[..., None, None] + width)
         covers = (inside & labelled[..., None, None]).float()
-        total += torch.einsum("bnlhw,bnlc->blchw", covers, unit)
-        count += covers.sum(dim=1)
+        count.index_add_(0, crop[some], covers)
+        total.index_add_(0, crop[some], covers[:, :, None] * unit[..., None, None])
     return (total / count.clamp(min=1)[:, :, None]).flatten(1, 2)
 
 
-def unsure_cells(maybe: Tensor, n_joints: int, grid: Grid, size_cells: tuple[int, int]) -> Tensor:
+def unsure_cells(
+    maybe: Tensor,
+    crop: Tensor,
+    n_crops: int,
+    n_joints: int,
+    grid: Grid,
+    size_cells: tuple[int, int],
+) -> Tensor:
     """(B, K, h, w) bool, the cells that an unsure joint's Gaussian would reach.
 
     Args:
-        maybe: (B, J, 3) rows of channel, x, y in px; channel -1 is none.
+        maybe: (J, 3) rows of channel, x, y in px.
+        crop: (J,) int64, whose they are.
+        n_crops: B.
         n_joints: Channels.
         grid: Where the cells lie.
         size_cells: Rows and columns.
     """
-    b, n = maybe.shape[:2]
     h, w = size_cells
-    channel = maybe[..., 0].long()
-    blobs = _blobs(grid.to_cells(maybe[..., 1:]), channel >= 0, size_cells, SIGMA_PX / grid.stride)
-    reached = (blobs > 0).to(torch.uint8)
-    out = torch.zeros(b, n_joints, h, w, dtype=torch.uint8, device=maybe.device)
-    places = channel.clamp(min=0)[..., None, None].expand(b, n, h, w)
-    return out.scatter_reduce(1, places, reached, "amax") > 0
+    every = torch.ones(len(maybe), dtype=torch.bool, device=maybe.device)
+    blobs = _blobs(grid.to_cells(maybe[:, 1:]), every, size_cells, SIGMA_PX / grid.stride)
+    reached = (blobs > 0).to(torch.uint8).flatten(1)
+    out = torch.zeros(n_crops * n_joints, h * w, dtype=torch.uint8, device=maybe.device)
+    place = (crop * n_joints + maybe[:, 0].long())[:, None].expand_as(reached)
+    return out.scatter_reduce(0, place, reached, "amax").view(n_crops, n_joints, h, w) > 0

@@ -341,11 +341,12 @@ class Run:
     def _move_average(self) -> None:
         # The average follows quickly at first, so that it does not remember the start for long.
         decay = min(self.config.average, (self.step + 1) / (self.step + 10))
-        for key, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[key].lerp_(value, 1 - decay)
-            else:  # counters of batch norms
-                self.average[key].copy_(value)
+        state = self.network.state_dict()
+        floats = [key for key, value in state.items() if value.is_floating_point()]
+        averages, values = ([of[key] for key in floats] for of in (self.average, state))
+        torch._foreach_lerp_(averages, values, 1 - decay)
+        for key in state.keys() - set(floats):  # counters of batch norms
+            self.average[key].copy_(state[key])
 
     def _validate(self) -> None:
         row, state = self._row({}), folded(self.average, self.normed)

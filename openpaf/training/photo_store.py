@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +17,56 @@ from openpaf.training.dataset import Photo
 
 _LEVELS = 5  # each photo, and four times its half
 _GREY = 128
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where crops come from.
+
+    Args:
+        back: (B, 2, 3) float32, from px of a crop to px of a level of a photo.
+        levels: (B, 3) int64, offset in the block in px, height and width of those levels.
+    """
+
+    back: NDArray[np.float32]
+    levels: NDArray[np.int64]
+
+
+class PhotoIndex:
+    """Where the photos of a store lie, without their pixels, which other processes can have too.
+
+    Args:
+        levels: By path of a photo, offset in the block in px, height and width of its levels.
+    """
+
+    def __init__(self, levels: dict[str, list[tuple[int, int, int]]]) -> None:
+        self._rows = {path: i for i, path in enumerate(levels)}
+        self._levels = np.array(list(levels.values()), np.int64).reshape(-1, _LEVELS, 3)
+
+    def __contains__(self, photo: Photo) -> bool:
+        return str(photo.path) in self._rows
+
+    def places(self, photos: Sequence[Photo], affines: Sequence[NDArray[np.float64]]) -> Places:
+        """Where crops come from.
+
+        Args:
+            photos: (B) of the store.
+            affines: (2, 3) each, from px of the photo to px of the crop.
+        """
+        levels, inverses = [], []
+        for photo, affine in zip(photos, affines, strict=True):
+            row = self._levels[self._rows[str(photo.path)]]
+            shrink = math.sqrt(abs(np.linalg.det(affine[:, :2])))
+            # As on the processor: area averaging first, where bilinear sampling would alias.
+            level = 0 if shrink >= 0.6 else min(math.ceil(math.log2(0.6 / shrink)), _LEVELS - 1)
+            levels.append(row[level])
+            scale = row[level, :0:-1] / row[0, :0:-1]  # x, y
+            back = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
+            back[:, 2] += 0.5
+            back *= scale[:, None]
+            back[:, 2] -= 0.5
+            inverses.append(back)
+        return Places(np.stack(inverses).astype(np.float32), np.stack(levels))
 
 
 class PhotoStore:
@@ -36,8 +87,7 @@ class PhotoStore:
         workers: int,
     ) -> None:
         self.device = device
-        self._rows: dict[str, int] = {}
-        shapes: list[list[tuple[int, int, int]]] = []  # offset, height, width of each level
+        places: dict[str, list[tuple[int, int, int]]] = {}
         blocks: list[Tensor] = []
         offset = 0
         unique = list({str(photo.path): photo for photo in photos}.values())
@@ -46,15 +96,14 @@ class PhotoStore:
             for photo, levels in zip(unique, read_all, strict=True):
                 if levels is None:
                     continue
-                self._rows[str(photo.path)] = len(shapes)
-                shapes.append([])
+                places[str(photo.path)] = rows = []
                 for level in levels:
-                    shapes[-1].append((offset, *level.shape[:2]))
-                    offset += level.size
-                flat = np.concatenate([level.ravel() for level in levels])
+                    rows.append((offset, *level.shape[:2]))
+                    offset += level.shape[0] * level.shape[1]
+                flat = np.concatenate([level.reshape(-1, 3) for level in levels])
                 blocks.append(torch.from_numpy(flat).to(device))
-        self._pixels = torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.uint8)
-        self._shapes = np.array(shapes, np.int64).reshape(-1, _LEVELS, 3)
+        self._pixels = torch.cat(blocks) if blocks else torch.zeros(0, 3, dtype=torch.uint8)
+        self.index = PhotoIndex(places)
 
     @staticmethod
     def bytes_of(photos: Sequence[Photo]) -> int:
@@ -62,58 +111,37 @@ class PhotoStore:
         unique = {str(photo.path): photo.size_hw or (640, 640) for photo in photos}
         return sum(2 * 4 * h * w for h, w in unique.values())  # 3 channels and a third more, twice
 
-    def __contains__(self, photo: Photo) -> bool:
-        return str(photo.path) in self._rows
-
-    def warp(
-        self, photos: Sequence[Photo], affines: Sequence[NDArray[np.float64]], size: int
-    ) -> Tensor:
+    def warp(self, places: Places, size: int) -> Tensor:
         """Crops of photos; outside of a photo is grey.
 
         Args:
-            photos: (B) of the store.
-            affines: (2, 3) each, from px of the photo to px of the crop.
+            places: Of the store's index.
             size: Side of the crops in px.
 
         Returns:
             (B, 3, S, S) float32, whole numbers from 0 to 255.
         """
-        shapes, inverses = [], []
-        for photo, affine in zip(photos, affines, strict=True):
-            row = self._shapes[self._rows[str(photo.path)]]
-            shrink = math.sqrt(abs(np.linalg.det(affine[:, :2])))
-            # As on the processor: area averaging first, where bilinear sampling would alias.
-            level = 0 if shrink >= 0.6 else min(math.ceil(math.log2(0.6 / shrink)), _LEVELS - 1)
-            shapes.append(row[level])
-            scale = row[level, :0:-1] / row[0, :0:-1]  # x, y
-            back = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
-            back[:, 2] += 0.5
-            back *= scale[:, None]
-            back[:, 2] -= 0.5
-            inverses.append(back)
-        back_ = torch.from_numpy(np.stack(inverses).astype(np.float32)).to(self.device)
-        shape_ = torch.from_numpy(np.stack(shapes)).to(self.device)
-        return self._sample(back_, shape_, size)
+        back, levels = (torch.from_numpy(x).to(self.device) for x in (places.back, places.levels))
+        return self._sample(back, levels, size)
 
-    def _sample(self, back: Tensor, shapes: Tensor, size: int) -> Tensor:
+    def _sample(self, back: Tensor, levels: Tensor, size: int) -> Tensor:
         """Bilinear samples, one gather for crops of photos of all sizes."""
         steps = torch.arange(size, device=self.device, dtype=torch.float32)
         a, b, c = back[..., None, None].unbind(2)  # (B, 2, 1, 1) each
         x, y = (a * steps + b * steps[:, None] + c).unbind(1)  # (B, S, S)
-        offset, height, width = (column[:, None, None] for column in shapes.unbind(1))
+        offset, height, width = (column[:, None, None] for column in levels.unbind(1))
         x0, y0 = x.floor(), y.floor()
-        out = torch.zeros(len(back), 3, size, size, device=self.device)
-        channels = torch.arange(3, device=self.device)[:, None, None]
+        out = torch.zeros(len(back), size, size, 3, device=self.device)
         for down in (0, 1):
             for right in (0, 1):
                 column, row = x0.long() + right, y0.long() + down
                 inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-                index = offset + 3 * (row * width + column)
-                index = torch.where(inside, index, 0)[:, None] + channels  # (B, 3, S, S)
-                values = torch.where(inside[:, None], self._pixels[index].float(), float(_GREY))
+                index = torch.where(inside, offset + row * width + column, 0)
+                values = self._pixels[index].float()  # (B, S, S, 3)
+                values = torch.where(inside[..., None], values, float(_GREY))
                 share = (x - x0 if right else 1 - (x - x0)) * (y - y0 if down else 1 - (y - y0))
-                out += values * share[:, None]
-        return out.round()
+                out += values * share[..., None]
+        return out.round().permute(0, 3, 1, 2).contiguous()
 
 
 def _levels(
