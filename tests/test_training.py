@@ -322,6 +322,18 @@ def test_a_run_starts_from_a_larger_network(photo_folder: Path) -> None:
         replace(config, init=str(wide))
 
 
+def test_a_run_starts_from_a_wider_network(photo_folder: Path) -> None:
+    wide = train(config_for(photo_folder, steps=1, n_refinement_stages=1))
+    slim: dict[str, object] = {"n_refinement_stages": 1, "refinement_width": 80}
+    slim["trunk_widths"] = [24, 48, 96, 96, 256, 256, *6 * [512]]
+    config = config_for(
+        photo_folder, output=str(photo_folder / "slim"), shrink=str(wide), steps=1, **slim
+    )
+    network, row = load_model(train(config))
+    assert {key: row.options[key] for key in slim} == slim
+    assert network.refinement_stages[0].body[0].conv.out_channels == 80
+
+
 @pytest.mark.parametrize(
     "more",
     [{"batch_norm": True, "init": None}, {"feature_steps": 1, "frozen_layers": 5}],
@@ -616,8 +628,11 @@ def test_the_rate_rises_and_falls() -> None:
 # --- configuration files
 
 
-@pytest.mark.parametrize("name", ["lightweight-coco17", "fast-coco17-features", "fast-coco17"])
-def test_the_configuration_of_a_shipped_model_is_valid(name: str, repo_root: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["lightweight-coco17", "fast-coco17-features", "fast-coco17", "fast-coco17-pruned"],
+)
+def test_the_configurations_in_models_are_valid(name: str, repo_root: Path) -> None:
     config = read_config(repo_root / "models" / f"{name}.toml")
     assert config.name == name
     assert config.augment.crop_px % 8 == 0

@@ -24,7 +24,7 @@ TRUNK = (
 )  # fmt: skip
 #: Channels of the trunk's first convolution and of its eleven blocks.
 TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
-_N_BLOCKS = 5  # of a refinement stage
+N_REFINEMENT_BLOCKS = 5  # of the reference
 #: Px per cell of the fields of a network that sees its input as one of 2/3 of the size.
 COARSE_STRIDE = 12
 
@@ -143,6 +143,8 @@ class LightweightNetwork(nn.Module):
             and of those of the refinement stages, which are then two factors each, see
             :func:`conv3x3`; whole where 0, all of them if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
+        refinement_width: Channels of the refinement stages, ``width`` if None.
+        n_refinement_blocks: Blocks of each refinement stage; at least 1.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
             has it; else it is strided there, as in MobileNet, and ends at stride 16.
@@ -174,6 +176,8 @@ class LightweightNetwork(nn.Module):
         width: int = 128,
         ranks: Sequence[int] | None = None,
         hidden_width: int | None = None,
+        refinement_width: int | None = None,
+        n_refinement_blocks: int = N_REFINEMENT_BLOCKS,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
         atrous: bool = True,
         stride: int = 8,
@@ -188,6 +192,10 @@ class LightweightNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
+        if refinement_width is not None and refinement_width < 1:
+            raise ValueError(f"refinement_width: expected >= 1, or None, got {refinement_width}")
+        if n_refinement_blocks < 1:
+            raise ValueError(f"n_refinement_blocks: expected >= 1, got {n_refinement_blocks}")
         if ranks is not None and (len(ranks) != 3 or min(ranks) < 0):
             raise ValueError(f"ranks: expected three numbers >= 0, or None, got {ranks}")
         strides = (4, 8, COARSE_STRIDE) if atrous else (4, 8, 16)
@@ -211,9 +219,12 @@ class LightweightNetwork(nn.Module):
         self.initial_stage = Stage(
             nn.Sequential(*initial), width, hidden_width or 4 * width, skeleton
         )
-        n_fields = skeleton.n_joints + 1 + 2 * skeleton.n_limbs
+        n_in = width + skeleton.n_joints + 1 + 2 * skeleton.n_limbs
+        n_out = refinement_width or width
         self.refinement_stages = nn.ModuleList(
-            Stage(_refinement(width + n_fields, width, of_refinement), width, width, skeleton)
+            Stage(
+                _refinement(n_in, n_out, of_refinement, n_refinement_blocks), n_out, n_out, skeleton
+            )
             for _ in range(n_refinement_stages)
         )
 
@@ -235,9 +246,9 @@ class LightweightNetwork(nn.Module):
         return stages
 
 
-def _refinement(n_in: int, width: int, rank: int | None) -> nn.Module:
+def _refinement(n_in: int, width: int, rank: int | None, n_blocks: int) -> nn.Module:
     """The body of a refinement stage."""
-    others = (RefinementBlock(width, width, rank) for _ in range(_N_BLOCKS - 1))
+    others = (RefinementBlock(width, width, rank) for _ in range(n_blocks - 1))
     return nn.Sequential(RefinementBlock(n_in, width, rank), *others)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.geometry import Grid, resize_px
-from openpaf.networks.lightweight import COARSE_STRIDE, TRUNK_WIDTHS
+from openpaf.networks.lightweight import COARSE_STRIDE, N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 from openpaf.training.toml_files import read_toml
@@ -61,8 +61,9 @@ class TrainConfig:
         teacher_runtime: What runs a teacher that is a safetensors file: ``"torch"``, or an engine
             of :func:`openpaf.runtime.load_engine`; some processors are twice as fast with
             ``"openvino-bf16"``. Hints need torch.
-        shrink: Weights of a larger network of ours to start from instead; see
-            :mod:`openpaf.training.shrink`.
+        shrink: Weights of a larger network of ours to start from instead: see
+            :mod:`openpaf.training.pruning` where trunk or refinement have fewer channels or blocks,
+            else :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
         hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
@@ -77,6 +78,8 @@ class TrainConfig:
         ranks: Of the 3x3 convolutions of context block, initial stage and refinement stages, whole
             where 0, all of them if empty; see :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
+        refinement_width: Channels of the refinement stages, ``width`` if None.
+        n_refinement_blocks: Blocks of each refinement stage.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
@@ -138,6 +141,8 @@ class TrainConfig:
     width: int = 128
     ranks: tuple[int, ...] = ()
     hidden_width: int | None = None
+    refinement_width: int | None = None
+    n_refinement_blocks: int = N_REFINEMENT_BLOCKS
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     atrous: bool = True
     stride: int = 8
@@ -237,6 +242,8 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "width": config.width,
         "ranks": list(config.ranks) or None,
         "hidden_width": config.hidden_width,
+        "refinement_width": config.refinement_width,
+        "n_refinement_blocks": config.n_refinement_blocks,
         "trunk_widths": list(config.trunk_widths),
         "atrous": config.atrous,
         "stride": config.stride,

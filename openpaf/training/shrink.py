@@ -69,7 +69,7 @@ def shrink(
             images, size=smaller, mode="bicubic", antialias=True
         )
     with torch.no_grad():
-        _Fitting(slim, target or wide, images, images_of_target).fit(left)
+        Fitting(slim, target or wide, images, images_of_target).fit(left)
 
 
 @torch.no_grad()
@@ -135,7 +135,7 @@ def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) 
         raise ValueError(f"slim: {missing[0]} cannot be made of the wide network's layers")
 
 
-class _Fitting:
+class Fitting:
     """Fits the layers of a network in their order.
 
     Args:
@@ -175,18 +175,22 @@ class _Fitting:
         if all(name.startswith("context.") for name in left):  # stages that are trained are kept
             names = [name for name in names if name.startswith("context.")]
             start = names.index("context.align")
-        self.wanted = self._record(self.target, names[start:], 1, self.images_of_target)
+        wanted = self.wanted(names[start:])
         for name in names[start:]:
             parent, _, last = name.rpartition(".")
             if name == "context.align" and len(self.slim.context.pyramid.steps):
                 if has_pyramid:  # one that is trained is kept
-                    self._fit_pyramid(name, "context.pyramid", self.wanted[name])
+                    self._fit_pyramid(name, "context.pyramid", wanted[name])
             elif not isinstance(self.slim.get_submodule(parent), Head):
-                self._fit_layer(name, self.wanted[name], _matrix(self.target.get_submodule(name)))
+                self.fit_layer(name, wanted[name], matrix_of(self.target.get_submodule(name)))
             elif last == "hidden":  # and what follows it
-                self._fit_head(parent)
+                self._fit_head(parent, wanted)
 
-    def _fit_layer(self, name: str, wanted: list[Tensor], prior: Tensor) -> None:
+    def wanted(self, names: list[str]) -> dict[str, list[Tensor]]:
+        """The responses of some layers of ``target``, by name a tensor (1, C, h, w) an image."""
+        return self._record(self.target, names, 1, self.images_of_target)
+
+    def fit_layer(self, name: str, wanted: list[Tensor], prior: Tensor) -> None:
         """Fit a convolution, or its two factors, to responses, near the layer ``prior``."""
         ours = self.slim.get_submodule(name)
         first = ours[0] if isinstance(ours, nn.Sequential) else ours
@@ -207,22 +211,22 @@ class _Fitting:
         _fill(first, one, None)
         _fill(cast(nn.Conv2d, ours[1]), two[:-1], two[-1])  # type: ignore[index]
 
-    def _fit_head(self, name: str) -> None:
+    def _fit_head(self, name: str, wanted: dict[str, list[Tensor]]) -> None:
         """Fit both layers of a head, which may have fewer hidden channels."""
         whole, head = (
             cast(Head, network.get_submodule(name)) for network in (self.target, self.slim)
         )
-        hidden = self.wanted[f"{name}.hidden"]
+        hidden = wanted[f"{name}.hidden"]
         rows = torch.cat([cells(x.relu()) for x in hidden])
-        mean, matrix = rows.mean(0), _matrix(whole.out)
+        mean, matrix = rows.mean(0), matrix_of(whole.out)
         gram = (rows - mean).T @ (rows - mean) / len(rows)
         kept, fitted = keep_most_missed(gram, matrix[:-1], head.hidden.out_channels)
         bias = matrix[-1] + mean @ matrix[:-1] - mean @ fitted
-        self._fit_layer(
-            f"{name}.hidden", [x[:, kept] for x in hidden], _matrix(whole.hidden)[:, kept]
+        self.fit_layer(
+            f"{name}.hidden", [x[:, kept] for x in hidden], matrix_of(whole.hidden)[:, kept]
         )
         prior = torch.cat([fitted[kept], bias[None]])
-        self._fit_layer(f"{name}.out", self.wanted[f"{name}.out"], prior)
+        self.fit_layer(f"{name}.out", wanted[f"{name}.out"], prior)
 
     def _fit_pyramid(self, align: str, pyramid: str, wanted: list[Tensor]) -> None:
         """Fit the 1x1 convolution before a pyramid of one step, and the step itself."""
@@ -280,7 +284,7 @@ def _keeper(rows: list[Tensor], which: int) -> Callable[..., None]:
     return keep
 
 
-def _matrix(layer: nn.Module) -> Tensor:
+def matrix_of(layer: nn.Module) -> Tensor:
     """A convolution as a matrix (n_in * kh * kw + 1, n_out), its bias last, float64."""
     assert isinstance(layer, nn.Conv2d)
     assert layer.bias is not None

@@ -16,12 +16,14 @@ from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
 from openpaf.training.losses import Teacher, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
+from openpaf.training.pruning import is_smaller, prune
 from openpaf.training.shrink import shrink
 
 MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
 #: Steps from here on give crops for what is not training: no run has that many.
 _BEYOND = 10**9
 N_SPARE_BATCHES = 6
+_MOST_SPARE = 16  # crops of each: more would take long and change little
 
 
 def load_sets(config: TrainConfig) -> list[PhotoSet]:
@@ -70,8 +72,9 @@ def make_batches(config: TrainConfig) -> BatchMaker:
 
 
 def spare_crops(maker: BatchMaker, n_batches: int = N_SPARE_BATCHES) -> list[Tensor]:
-    """Normalised crops (B, 3, S, S) that no step of a run trains on."""
-    return [(maker.batch(_BEYOND + i).images - MEAN) / SCALE for i in range(n_batches)]
+    """Normalised crops (B, 3, S, S) that no step of a run trains on; B is at most 16."""
+    rows = range(min(maker.batch_size, _MOST_SPARE))
+    return [(maker.batch(_BEYOND + i, rows).images - MEAN) / SCALE for i in range(n_batches)]
 
 
 def teacher_of(config: TrainConfig, device: torch.device) -> Teacher | None:
@@ -155,6 +158,9 @@ def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: 
             raise WeightsError(
                 f"{config.shrink}: shrink expects a lightweight network of {config.skeleton!r}"
             )
+        if is_smaller(wide, network):
+            prune(wide, network, torch.cat(spare_crops(maker)))
+            return
         target = weights.load_model(config.teacher)[0] if config.teacher else wide
         if not isinstance(target, LightweightNetwork):
             target = wide

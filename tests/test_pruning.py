@@ -1,0 +1,134 @@
+"""Narrower networks from trained ones, without training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from openpaf import Skeleton
+from openpaf.networks import LightweightNetwork
+from openpaf.training.pruning import is_smaller, prune
+
+_WIDE = (8, 8, 12, 12, 16, 16, 24, 24, 24, 24, 24, 24)
+_SLIM = (6, 5, 9, 7, 16, 16, 20, 24, 24, 24, 24, 24)
+_SMALL = {"atrous": False, "ranks": [8, 8, 0], "hidden_width": 16}
+
+
+def _network(seed: int, **options: object) -> LightweightNetwork:
+    torch.manual_seed(seed)
+    options = {"width": 16, "trunk_widths": _WIDE, **_SMALL, **options}
+    network = LightweightNetwork(Skeleton.COCO17, **options)
+    for parameter in network.parameters():  # so that signals do not die in a random network
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter)
+        else:
+            nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def _images(n: int = 3, seed: int = 1) -> Tensor:
+    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def _share_lost(wide: LightweightNetwork, slim: LightweightNetwork) -> float:
+    with torch.no_grad():
+        wanted, got = torch.cat(wide(_images())[-1], 1), torch.cat(slim(_images())[-1], 1)
+    return float((got - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
+
+
+@torch.no_grad()
+def _silence(network: LightweightNetwork, slim: LightweightNetwork) -> None:
+    """Make channels that a narrower network has no place for give nothing, some anywhere."""
+    modules, narrow = dict(network.named_modules()), dict(slim.named_modules())
+    rng = torch.Generator().manual_seed(5)
+    for writers in [
+        *([f"trunk.{i}{end}"] for i, end in ((0, ""), *((k, ".pointwise") for k in range(2, 13)))),
+        *(
+            names
+            for k in range(5)
+            for names in (
+                [f"refinement_stages.0.body.{k}.conv"],
+                [f"refinement_stages.0.body.{k}.{name}" for name in ("squeeze", "dilated")],
+            )
+        ),
+        *([f"refinement_stages.0.{head}.hidden"] for head in ("heatmaps", "pafs")),
+    ]:
+        n, n_kept = (of[writers[0]].out_channels for of in (modules, narrow))
+        gone = torch.randperm(n, generator=rng)[: n - n_kept]
+        for name in writers:
+            modules[name].weight[gone] = 0
+            modules[name].bias[gone] = 0
+
+
+def test_channels_that_give_nothing_go_and_nothing_is_lost() -> None:
+    wide, slim = _network(0), _network(1, trunk_widths=_SLIM, refinement_width=11)
+    assert is_smaller(wide, slim)
+    assert not is_smaller(slim, wide)
+    _silence(wide, slim)
+    for k in range(2, 13):  # a depthwise convolution gives nothing of nothing
+        nn.init.zeros_(wide.trunk[k].depthwise.bias)
+    assert _share_lost(wide, slim) > 0.5
+    prune(wide, slim, _images())
+    assert _share_lost(wide, slim) < 1e-6
+
+
+def test_the_narrower_the_more_is_lost_and_less_than_without_fitting() -> None:
+    wide = _network(0)
+    lost = []
+    for width in (16, 15, 12):
+        slim = _network(1, refinement_width=width)
+        prune(wide, slim, _images())
+        lost.append(_share_lost(wide, slim))
+    assert lost[0] == 0
+    assert lost[0] < lost[1] < lost[2] < 0.9
+
+
+@torch.no_grad()
+def test_blocks_that_change_nothing_go_and_nothing_is_lost() -> None:
+    wide = _network(0)
+    for block in list(wide.refinement_stages[0].body)[1:3]:
+        nn.init.zeros_(block.dilated.weight)
+        nn.init.zeros_(block.dilated.bias)
+        nn.init.zeros_(block.squeeze.bias)
+        block.squeeze.weight.copy_(torch.eye(16)[:, :, None, None])
+    slim = _network(1, n_refinement_blocks=3)
+    assert is_smaller(wide, slim)
+    assert not is_smaller(slim, wide)
+    prune(wide, slim, _images())
+    assert _share_lost(wide, slim) < 1e-6
+
+
+def test_the_fewer_blocks_the_more_is_lost() -> None:
+    wide, lost = _network(0), []
+    for n_blocks in (5, 4, 1):
+        slim = _network(1, n_refinement_blocks=n_blocks)
+        before = _share_lost(wide, slim)
+        prune(wide, slim, _images())
+        lost.append(_share_lost(wide, slim))
+        assert lost[-1] < before
+    assert lost[0] == 0
+    assert lost[0] < lost[1] < lost[2]
+    both = _network(1, n_refinement_blocks=4, refinement_width=12, trunk_widths=_SLIM)
+    prune(wide, both, _images())
+    assert lost[1] < _share_lost(wide, both) < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_refinement_blocks": 6}, "expected at most 5 blocks of a refinement, got 6"),
+        ({"refinement_width": 20}, "expected 16 channels of .*body.0.conv, got 20"),
+        (
+            {"trunk_widths": (8,) * 4 + (12,) * 8},
+            "expected 16 channels of trunk.6.pointwise, got 12",
+        ),
+        ({"trunk_widths": (*_WIDE[:-1], 20)}, "expected 24 channels of trunk.12.pointwise, got 20"),
+        ({"refinement_width": 12, "ranks": [4, 8, 0]}, "context.out.0.weight cannot be made of"),
+    ],
+)
+def test_what_cannot_be_made_of_the_trained_network_is_told(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        prune(_network(0), _network(1, **options), _images(1))
