@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from shrinking import noise, share_lost
+from torch import nn
 
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
@@ -25,16 +26,6 @@ def _network(seed: int, **options: object) -> LightweightNetwork:
         else:
             nn.init.normal_(parameter, std=0.1)
     return network.eval()
-
-
-def _images(n: int = 3, seed: int = 1) -> Tensor:
-    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-
-
-def _share_lost(wide: LightweightNetwork, slim: LightweightNetwork) -> float:
-    with torch.no_grad():
-        wanted, got = torch.cat(wide(_images())[-1], 1), torch.cat(slim(_images())[-1], 1)
-    return float((got - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
 
 
 @torch.no_grad()
@@ -68,9 +59,9 @@ def test_channels_that_give_nothing_go_and_nothing_is_lost() -> None:
     _silence(wide, slim)
     for k in range(2, 13):  # a depthwise convolution gives nothing of nothing
         nn.init.zeros_(wide.trunk[k].depthwise.bias)
-    assert _share_lost(wide, slim) > 0.5
-    prune(wide, slim, _images())
-    assert _share_lost(wide, slim) < 1e-6
+    assert share_lost(wide, slim) > 0.5
+    prune(wide, slim, noise())
+    assert share_lost(wide, slim) < 1e-6
 
 
 def test_the_narrower_the_more_is_lost_and_less_than_without_fitting() -> None:
@@ -78,10 +69,17 @@ def test_the_narrower_the_more_is_lost_and_less_than_without_fitting() -> None:
     lost = []
     for width in (16, 15, 12):
         slim = _network(1, refinement_width=width)
-        prune(wide, slim, _images())
-        lost.append(_share_lost(wide, slim))
+        prune(wide, slim, noise())
+        lost.append(share_lost(wide, slim))
     assert lost[0] == 0
     assert lost[0] < lost[1] < lost[2] < 0.9
+
+
+def test_factors_cannot_be_pruned_and_are_told() -> None:
+    wide, slim = _network(0, ranks=[8, 8, 4]), _network(1, refinement_width=12)
+    assert is_smaller(wide, _network(1, trunk_widths=_SLIM))
+    with pytest.raises(ValueError, match="wide: expected a refinement of whole convolutions"):
+        prune(wide, slim, noise(1))
 
 
 @torch.no_grad()
@@ -95,28 +93,30 @@ def test_blocks_that_change_nothing_go_and_nothing_is_lost() -> None:
     slim = _network(1, n_refinement_blocks=3)
     assert is_smaller(wide, slim)
     assert not is_smaller(slim, wide)
-    prune(wide, slim, _images())
-    assert _share_lost(wide, slim) < 1e-6
+    prune(wide, slim, noise())
+    assert share_lost(wide, slim) < 1e-6
 
 
 def test_the_fewer_blocks_the_more_is_lost() -> None:
     wide, lost = _network(0), []
     for n_blocks in (5, 4, 1):
         slim = _network(1, n_refinement_blocks=n_blocks)
-        before = _share_lost(wide, slim)
-        prune(wide, slim, _images())
-        lost.append(_share_lost(wide, slim))
+        before = share_lost(wide, slim)
+        prune(wide, slim, noise())
+        lost.append(share_lost(wide, slim))
         assert lost[-1] < before
     assert lost[0] == 0
     assert lost[0] < lost[1] < lost[2]
     both = _network(1, n_refinement_blocks=4, refinement_width=12, trunk_widths=_SLIM)
-    prune(wide, both, _images())
-    assert lost[1] < _share_lost(wide, both) < 1
+    prune(wide, both, noise())
+    assert lost[1] < share_lost(wide, both) < 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"n_refinement_stages": 0}, "slim: expected 1 refinement stages, got 0"),
+        ({"refinement_width": 12, "ranks": [8, 8, 4]}, "slim: expected a refinement of whole"),
         ({"n_refinement_blocks": 6}, "expected at most 5 blocks of a refinement, got 6"),
         ({"refinement_width": 20}, "expected 16 channels of .*body.0.conv, got 20"),
         (
@@ -131,4 +131,4 @@ def test_what_cannot_be_made_of_the_trained_network_is_told(
     options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        prune(_network(0), _network(1, **options), _images(1))
+        prune(_network(0), _network(1, **options), noise(1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from shrinking import noise, share_lost
+from torch import nn
 
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
@@ -25,20 +26,10 @@ def _network(seed: int, **options: object) -> LightweightNetwork:
     return network.eval()
 
 
-def _images(n: int = 3, seed: int = 1) -> Tensor:
-    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-
-
-def _share_lost(wide: LightweightNetwork, slim: LightweightNetwork) -> float:
-    with torch.no_grad():
-        wanted, got = torch.cat(wide(_images())[-1], 1), torch.cat(slim(_images())[-1], 1)
-    return float((got - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
-
-
 def test_a_network_of_the_same_layers_is_the_same_network() -> None:
     wide, slim = _network(0), _network(1)
-    shrink(wide, slim, _images())
-    assert _share_lost(wide, slim) == 0
+    shrink(wide, slim, noise())
+    assert share_lost(wide, slim) == 0
 
 
 def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more() -> None:
@@ -47,9 +38,9 @@ def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more
     for rank in (48, 14, 6):
         slim = _network(1, ranks=[rank] * 3)
         assert slim.initial_stage.body[0][0].out_channels == rank
-        before = _share_lost(wide, slim)
-        shrink(wide, slim, _images())
-        lost.append(_share_lost(wide, slim))
+        before = share_lost(wide, slim)
+        shrink(wide, slim, noise())
+        lost.append(share_lost(wide, slim))
         assert lost[-1] < 0.5 * before
     assert lost[0] < 1e-6
     assert lost[0] < lost[1] < lost[2]
@@ -57,24 +48,24 @@ def test_factors_of_full_rank_lose_nothing_and_those_of_lower_rank_more_and_more
 
 def test_more_components_than_a_layer_has_are_refused() -> None:
     with pytest.raises(ValueError, match="rank: expected at most 48 for this layer, got 49"):
-        shrink(_network(0), _network(1, ranks=[49, 16, 16]), _images(1))
+        shrink(_network(0), _network(1, ranks=[49, 16, 16]), noise(1))
 
 
 def test_layers_make_up_for_what_those_before_them_lost() -> None:
     wide, slim, blind = _network(0), *(_network(1, ranks=[6, 24, 24]) for _ in range(2))
     unharmed = _network(1, ranks=[48, 24, 24])
     for network in (slim, blind, unharmed):
-        shrink(wide, network, _images(8))
+        shrink(wide, network, noise(8))
     for name in ("initial_stage", "refinement_stages"):
         blind.get_submodule(name).load_state_dict(unharmed.get_submodule(name).state_dict())
-    assert _share_lost(wide, slim) < 0.9 * _share_lost(wide, blind)
+    assert share_lost(wide, slim) < 0.9 * share_lost(wide, blind)
 
 
 def test_a_fitted_pyramid_comes_nearer_than_any_coarse_features_alone() -> None:
     wide, slim = _network(0), _network(1, atrous=False)
-    shrink(wide, slim, _images(8))
+    shrink(wide, slim, noise(8))
     with torch.no_grad():
-        images = _images()
+        images = noise()
         wanted, got = wide.features(images), slim.features(images)
         # The best that one value for four cells could do.
         blocks = nn.functional.avg_pool2d(wanted, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -84,9 +75,9 @@ def test_a_fitted_pyramid_comes_nearer_than_any_coarse_features_alone() -> None:
 def test_heads_with_fewer_hidden_channels_come_near() -> None:
     wide, slim = _network(0), _network(1, hidden_width=40)
     assert slim.initial_stage.heatmaps.hidden.out_channels == 40
-    shrink(wide, slim, _images())
+    shrink(wide, slim, noise())
     with torch.no_grad():
-        wanted, got = (torch.cat(network(_images())[0], 1) for network in (wide, slim))
+        wanted, got = (torch.cat(network(noise())[0], 1) for network in (wide, slim))
     variance = (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean()
     assert float((got - wanted).square().mean() / variance) < 0.2
 
@@ -104,16 +95,16 @@ def test_a_channel_that_says_nothing_new_goes_first_and_the_rest_makes_up_for_it
 
 def test_a_strided_trunk_has_every_second_cell_of_the_atrous_one() -> None:
     wide, slim = _network(0), _network(1, atrous=False)
-    shrink(wide, slim, _images())
+    shrink(wide, slim, noise())
     with torch.no_grad():
-        fine, coarse = wide.trunk[:9](_images()), slim.trunk[:9](_images())
+        fine, coarse = wide.trunk[:9](noise()), slim.trunk[:9](noise())
     assert coarse.shape[2:] == (4, 4)
     torch.testing.assert_close(fine[:, :, ::2, ::2], coarse, atol=1e-4, rtol=1e-4)
 
 
 def test_a_pyramid_that_is_trained_is_kept() -> None:
     wide, slim = _network(0, atrous=False), _network(1, atrous=False, ranks=[8, 8, 8])
-    shrink(wide, slim, _images())
+    shrink(wide, slim, noise())
     for name in ("align", "pyramid"):
         theirs, ours = (network.context.get_submodule(name) for network in (wide, slim))
         pairs = zip(theirs.parameters(), ours.parameters(), strict=True)
@@ -132,12 +123,12 @@ def test_a_pyramid_that_is_trained_is_kept() -> None:
 )
 def test_a_network_that_cannot_be_made_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=f"slim: .*{message}"):
-        shrink(_network(0), _network(0, **options), _images(1))
+        shrink(_network(0), _network(0, **options), noise(1))
 
 
 def test_a_network_in_factors_is_no_start_for_a_whole_one() -> None:
     with pytest.raises(ValueError, match="wide: expected a network whose convolutions are whole"):
-        shrink(_network(0, ranks=[8, 8, 8]), _network(0), _images(1))
+        shrink(_network(0, ranks=[8, 8, 8]), _network(0), noise(1))
 
 
 def test_images_of_half_a_coarse_cell_are_refused() -> None:
@@ -172,7 +163,7 @@ def test_hints_compare_hidden_features_and_reach_every_part() -> None:
         trunk_widths=_WIDTHS,
         atrous=False,
     )
-    teacher, images = _network(1), _images()
+    teacher, images = _network(1), noise()
     hints = Hints(student, teacher)
     with torch.no_grad():
         teacher(images)

@@ -15,15 +15,21 @@ Reference:
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from openpaf.networks.lightweight import LightweightNetwork, SeparableConv, Stage
+from openpaf.networks.lightweight import (
+    LightweightNetwork,
+    RefinementBlock,
+    SeparableConv,
+    Stage,
+)
 from openpaf.training.linear import cells, keep_most_missed
-from openpaf.training.shrink import Fitting, matrix_of
+from openpaf.training.shrink import Fitting, matrix_of, record
 
 #: By name of a convolution, the indices of its output channels that stay.
 Kept = dict[str, Tensor]
@@ -35,9 +41,11 @@ def is_smaller(wide: LightweightNetwork, slim: LightweightNetwork) -> bool:
         return True
     theirs, ours = (dict(network.named_modules()) for network in (wide, slim))
     return any(
-        name in theirs and theirs[name].out_channels > layer.out_channels
+        layer.out_channels < other.out_channels
         for name, layer in ours.items()
-        if isinstance(layer, nn.Conv2d) and name.startswith(("trunk.", "refinement_stages."))
+        if name.startswith(("trunk.", "refinement_stages."))
+        and isinstance(layer, nn.Conv2d)
+        and isinstance(other := theirs.get(name), nn.Conv2d)
     )
 
 
@@ -55,21 +63,38 @@ def prune(wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor) ->
         ValueError: If another layer differs, or if there are more channels or blocks in ``slim``,
             or fewer channels in a layer that a pyramid or the context block reads.
     """
+    _check(wide, slim)
     if _n_blocks(slim) != _n_blocks(wide):
         wide = _with_fewer_blocks(wide, slim, images)
-    kept = _choose_channels(wide, slim, images.split(1))
-    state = _pruned_state(wide, kept)
+    groups = list(_groups(wide))
+    kept = _choose_channels(groups, wide, slim, images.split(1))
+    state = _pruned_state(groups, wide, kept)
     for name, tensor in slim.state_dict().items():
         if name not in state or state[name].shape != tensor.shape:
             raise ValueError(f"slim: {name} cannot be made of the trained network's layers")
     slim.load_state_dict(state)
-    changed = _readers_of_less(wide, kept)
+    changed = {name for group in groups if group.writers[0] in kept for name in group.readers}
     fitting = Fitting(slim, wide, images, images)
-    for name in changed:
-        wanted = fitting.wanted([name])[name]
+    for name, _ in wide.named_modules():  # in their order: each reads what was fitted before it
+        if name not in changed:
+            continue
+        wanted = fitting.wanted([name])[name]  # one at a time, since all of them fill the memory
         if name in kept:
             wanted = [y[:, kept[name]] for y in wanted]
         fitting.fit_layer(name, wanted, matrix_of(slim.get_submodule(name)))
+
+
+def _check(wide: LightweightNetwork, slim: LightweightNetwork) -> None:
+    """An error where the networks have other layers, not just fewer channels or blocks."""
+    if len(wide.refinement_stages) != len(slim.refinement_stages):
+        raise ValueError(
+            f"slim: expected {len(wide.refinement_stages)} refinement stages, "
+            f"got {len(slim.refinement_stages)}"
+        )
+    for who, network in (("wide", wide), ("slim", slim)):
+        for block in network.modules():
+            if isinstance(block, RefinementBlock) and not isinstance(block.conv, nn.Conv2d):
+                raise ValueError(f"{who}: expected a refinement of whole convolutions, got factors")
 
 
 def _n_blocks(network: LightweightNetwork) -> list[int]:
@@ -82,7 +107,7 @@ def _with_fewer_blocks(
 ) -> LightweightNetwork:
     """A copy of the trained network with as many blocks a stage as ``slim`` has."""
     network = copy.deepcopy(wide)
-    for number, (has, wanted) in enumerate(zip(_n_blocks(wide), _n_blocks(slim), strict=False)):
+    for number, (has, wanted) in enumerate(zip(_n_blocks(wide), _n_blocks(slim), strict=True)):
         n_gone = has - wanted
         if n_gone < 0:
             raise ValueError(f"slim: expected at most {has} blocks of a refinement, got {wanted}")
@@ -102,119 +127,93 @@ def _with_fewer_blocks(
     return network
 
 
-def _choose_channels(
-    wide: LightweightNetwork, slim: LightweightNetwork, images: Sequence[Tensor]
-) -> Kept:
-    """Which channels of the trained network a narrower one is to have.
+@dataclass(frozen=True)
+class _Group:
+    """Convolutions that must keep the same channels.
 
     Args:
-        wide: The trained network; the convolutions of its refinement stages are whole.
-        slim: Has as many layers, and as many channels or fewer in the trunk and the refinement.
-        images: (1, 3, H, W) float32 each, normalised.
+        writers: Those whose output channels they are, depthwise ones among them.
+        readers: Those that mix them.
+        judges: The readers whose loss says which channels matter; all read the same.
+    """
 
-    Returns:
-        For every convolution of ``slim`` that has fewer channels, and every depthwise one between,
-        which of the trained network's stay.
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    judges: tuple[str, ...]
+
+
+def _groups(network: LightweightNetwork) -> Iterator[_Group]:
+    """Those of trunk and refinement stages; without readers where all channels must stay."""
+    blocks = [i for i, layer in enumerate(network.trunk) if isinstance(layer, SeparableConv)]
+    writers = ["trunk.0", *(f"trunk.{i}.pointwise" for i in blocks)]
+    for writer, i in zip(writers, [*blocks, None], strict=True):
+        if i is None or network.is_kept[int(writer.split(".")[1])]:
+            yield _Group((writer,), (), ())
+        else:
+            reader = (f"trunk.{i}.pointwise",)
+            yield _Group((writer, f"trunk.{i}.depthwise"), reader, reader)
+    for number, n_blocks in enumerate(_n_blocks(network)):
+        path = f"refinement_stages.{number}"
+        heads = f"{path}.heatmaps", f"{path}.pafs"
+        for k in range(n_blocks):
+            body = f"{path}.body.{k}"
+            yield _Group((f"{body}.conv",), (f"{body}.dilated",), (f"{body}.dilated",))
+            after: tuple[str, ...] = (f"{path}.body.{k + 1}.squeeze",)
+            if k + 1 == n_blocks:
+                after = tuple(f"{head}.hidden" for head in heads)
+            # Squeezed features are read by the block itself and, with what it adds, after it.
+            yield _Group((f"{body}.squeeze", f"{body}.dilated"), (f"{body}.conv", *after), after)
+        for head in heads:
+            yield _Group((f"{head}.hidden",), (f"{head}.out",), (f"{head}.out",))
+
+
+def _choose_channels(
+    groups: Sequence[_Group],
+    wide: LightweightNetwork,
+    slim: LightweightNetwork,
+    images: Sequence[Tensor],
+) -> Kept:
+    """Which channels of the trained network stay, of each convolution that has fewer in ``slim``.
 
     Raises:
-        ValueError: If ``slim`` has more channels somewhere, or fewer in a layer that a pyramid
-            reads or where the trunk ends.
+        ValueError: If ``slim`` has more channels somewhere, or fewer where all must stay.
     """
     kept: Kept = {}
-    ours = dict(slim.named_modules())
-    for writers, reader, matrix in _readers(wide):
-        whole, narrow = (n.get_submodule(writers[0]) for n in (wide, slim))
-        assert isinstance(whole, nn.Conv2d)
-        assert isinstance(narrow, nn.Conv2d)
-        if narrow.out_channels == whole.out_channels:
+    for group in groups:
+        whole, narrow = (
+            cast(nn.Conv2d, network.get_submodule(group.writers[0])).out_channels
+            for network in (wide, slim)
+        )
+        if narrow == whole:
             continue
-        if reader is None or narrow.out_channels > whole.out_channels:
-            raise ValueError(
-                f"slim: expected {whole.out_channels} channels of {writers[0]}, "
-                f"got {narrow.out_channels}"
-            )
-        rows = torch.cat([cells(x) for x in _inputs(wide, reader, images)])
+        if not group.readers or narrow > whole:
+            raise ValueError(f"slim: expected {whole} channels of {group.writers[0]}, got {narrow}")
+        judge = group.judges[0]
+        rows = torch.cat([cells(x) for x in record(wide, [judge], 0, images)[judge]])
         rows = rows - rows.mean(0)
-        channels, _ = keep_most_missed(rows.T @ rows / len(rows), matrix, narrow.out_channels)
-        kept |= {writer: channels for writer in writers if writer in ours}
+        matrix = torch.cat([_by_channel(wide, name) for name in group.judges], 1)
+        channels, _ = keep_most_missed(rows.T @ rows / len(rows), matrix, narrow)
+        kept |= dict.fromkeys(group.writers, channels)
     return kept
 
 
-def _readers(wide: LightweightNetwork) -> list[tuple[list[str], str | None, Tensor]]:
-    """Of each layer, the convolutions that write its channels, and what reads them.
-
-    Convolutions with the same channels come together. What reads them is a convolution's name and
-    its matrix (channels, numbers that are made of them).
-    """
-    rows: list[tuple[list[str], str | None, Tensor]] = []
-    blocks = [i for i, layer in enumerate(wide.trunk) if isinstance(layer, SeparableConv)]
-    writers = ["trunk.0", *(f"trunk.{i}.pointwise" for i in blocks)]
-    for writer, i in zip(writers, [*blocks, None], strict=True):
-        before = int(writer.split(".")[1])
-        if i is None or wide.is_kept[before]:
-            rows.append(([writer], None, torch.zeros(0)))
-        else:
-            reader = f"trunk.{i}.pointwise"
-            rows.append(([writer, f"trunk.{i}.depthwise"], reader, _matrix(wide, reader)))
-    for number, stage in enumerate(wide.refinement_stages):
-        path = f"refinement_stages.{number}"
-        n_blocks = len(stage.body)  # type: ignore[arg-type]
-        for k in range(n_blocks):
-            body = f"{path}.body.{k}"
-            rows.append(([f"{body}.conv"], f"{body}.dilated", _matrix(wide, f"{body}.dilated")))
-            after = [f"{path}.body.{k + 1}.squeeze"]
-            if k + 1 == n_blocks:
-                after = [f"{path}.heatmaps.hidden", f"{path}.pafs.hidden"]
-            matrix = torch.cat([_matrix(wide, name) for name in after], 1)
-            rows.append(([f"{body}.squeeze", f"{body}.dilated"], after[0], matrix))
-        for head in ("heatmaps", "pafs"):
-            out = f"{path}.{head}.out"
-            rows.append(([f"{path}.{head}.hidden"], out, _matrix(wide, out)))
-    return rows
-
-
-def _matrix(network: nn.Module, name: str) -> Tensor:
+def _by_channel(network: nn.Module, name: str) -> Tensor:
     """A convolution as (n_in, n_out * kh * kw), float64."""
-    layer = network.get_submodule(name)
-    assert isinstance(layer, nn.Conv2d)
+    layer = cast(nn.Conv2d, network.get_submodule(name))
     return layer.weight.detach().transpose(0, 1).flatten(1).double()
 
 
-def _inputs(network: nn.Module, name: str, images: Sequence[Tensor]) -> list[Tensor]:
-    """What a convolution reads, an image each."""
-    rows: list[Tensor] = []
-    handle = network.get_submodule(name).register_forward_hook(
-        lambda module, inputs, output: rows.append(inputs[0])
-    )
-    for image in images:
-        network(image)
-    handle.remove()
-    return rows
-
-
-def _pruned_state(wide: LightweightNetwork, kept: Kept) -> dict[str, Tensor]:
+def _pruned_state(
+    groups: Sequence[_Group], wide: LightweightNetwork, kept: Kept
+) -> dict[str, Tensor]:
     """The weights of the trained network without the channels that go."""
     state = {name: tensor.clone() for name, tensor in wide.state_dict().items()}
-    readers = {reader: writers[0] for writers, reader, _ in _readers(wide) if reader}
-    for number in range(len(wide.refinement_stages)):  # a second reader of the same channels
-        path = f"refinement_stages.{number}"
-        readers[f"{path}.pafs.hidden"] = readers[f"{path}.heatmaps.hidden"]
-        for k, _ in enumerate(wide.refinement_stages[number].body):  # type: ignore[arg-type]
-            readers[f"{path}.body.{k}.conv"] = f"{path}.body.{k}.squeeze"
     for name, channels in kept.items():
         for part in ("weight", "bias"):
             state[f"{name}.{part}"] = state[f"{name}.{part}"][channels]
-    for reader, writer in readers.items():
-        if writer in kept:
-            state[f"{reader}.weight"] = state[f"{reader}.weight"][:, kept[writer]]
+    for group in groups:
+        if group.writers[0] in kept:
+            for reader in group.readers:
+                weight = state[f"{reader}.weight"]
+                state[f"{reader}.weight"] = weight[:, kept[group.writers[0]]]
     return state
-
-
-def _readers_of_less(wide: LightweightNetwork, kept: Kept) -> list[str]:
-    """The convolutions that read channels of which some go, in their order; no depthwise ones."""
-    readers = {reader for writers, reader, _ in _readers(wide) if reader and writers[0] in kept}
-    for name in list(kept):
-        if name.endswith(".conv"):  # which reads what the first one of its block writes
-            readers.add(name)
-    readers |= {name.replace("heatmaps", "pafs") for name in readers if "heatmaps.hidden" in name}
-    return [name for name, _ in wide.named_modules() if name in readers]

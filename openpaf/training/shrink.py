@@ -188,7 +188,7 @@ class Fitting:
 
     def wanted(self, names: list[str]) -> dict[str, list[Tensor]]:
         """The responses of some layers of ``target``, by name a tensor (1, C, h, w) an image."""
-        return self._record(self.target, names, 1, self.images_of_target)
+        return record(self.target, names, 1, self.images_of_target)
 
     def fit_layer(self, name: str, wanted: list[Tensor], prior: Tensor) -> None:
         """Fit a convolution, or its two factors, to responses, near the layer ``prior``."""
@@ -259,22 +259,23 @@ class Fitting:
 
     def _inputs(self, name: str) -> list[Tensor]:
         """What a layer of the network reads, an image each."""
-        return self._record(self.slim, [name], 0, self.images)[name]
+        return record(self.slim, [name], 0, self.images)[name]
 
-    def _record(
-        self, network: nn.Module, names: list[str], which: int, images: Sequence[Tensor]
-    ) -> dict[str, list[Tensor]]:
-        """Inputs (``which`` 0) or outputs (1) of some layers, one tensor an image."""
-        kept: dict[str, list[Tensor]] = {name: [] for name in names}
-        handles = [
-            network.get_submodule(name).register_forward_hook(_keeper(rows, which))
-            for name, rows in kept.items()
-        ]
-        for image in images:
-            network(image)
-        for handle in handles:
-            handle.remove()
-        return kept
+
+def record(
+    network: nn.Module, names: list[str], which: int, images: Sequence[Tensor]
+) -> dict[str, list[Tensor]]:
+    """Inputs (``which`` 0) or outputs (1) of some layers, by name one tensor an image."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in names}
+    handles = [
+        network.get_submodule(name).register_forward_hook(_keeper(rows, which))
+        for name, rows in kept.items()
+    ]
+    for image in images:
+        network(image)
+    for handle in handles:
+        handle.remove()
+    return kept
 
 
 def _keeper(rows: list[Tensor], which: int) -> Callable[..., None]:
