@@ -46,15 +46,31 @@ def test_people_that_were_checked_by_eye(
         assert share_found(poses, person) >= 0.9, f"{photo['photo']}: {tuple(person)}"
 
 
+def golden_shares(estimator: openpaf.PoseEstimator, repo_root: Path) -> list[float]:
+    """The share of the joints that is found, of each golden person."""
+    shares = []
+    for photo in json.loads(GOLDEN.read_text()):
+        poses = estimator(repo_root / "data" / "photos" / photo["photo"])
+        shares += [share_found(poses, person) for person in photo["people"]]
+    return shares
+
+
 def test_the_fast_model_finds_them_nearly_as_well(repo_root: Path) -> None:
     fast = openpaf.PoseEstimator("fast", runtime="torch")
     assert fast.weights.name == "fast-coco17"
-    shares = []
-    for photo in json.loads(GOLDEN.read_text()):
-        poses = fast(repo_root / "data" / "photos" / photo["photo"])
-        shares += [share_found(poses, person) for person in photo["people"]]
+    shares = golden_shares(fast, repo_root)
     assert min(shares) >= 0.6
     assert np.mean(shares) >= 0.85
+
+
+@pytest.mark.parametrize(("model", "least", "mean"), [("default", 0.8, 0.95), ("fast", 0.6, 0.85)])
+def test_models_in_8_bits_find_them_too(
+    model: str, least: float, mean: float, repo_root: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    shares = golden_shares(openpaf.PoseEstimator(model, runtime="openvino-int8"), repo_root)
+    assert min(shares) >= least
+    assert np.mean(shares) >= mean
 
 
 def test_a_batch_gives_what_single_calls_give(
