@@ -75,6 +75,26 @@ def test_the_narrower_the_more_is_lost_and_less_than_without_fitting() -> None:
     assert lost[0] < lost[1] < lost[2] < 0.9
 
 
+@torch.no_grad()
+def test_channels_between_the_convolutions_of_a_block_go_too() -> None:
+    wide, slim = _network(0), _network(1, refinement_hidden_width=10)
+    assert is_smaller(wide, slim)
+    assert not is_smaller(slim, wide)
+    convolutions = dict(slim.named_modules())
+    assert convolutions["refinement_stages.0.body.4.conv"].out_channels == 10
+    assert convolutions["refinement_stages.0.body.4.dilated"].out_channels == 16
+    prune(wide, slim, noise())
+    hidden = share_lost(wide, slim)
+    narrow = _network(1, refinement_width=10)
+    prune(wide, narrow, noise())
+    assert 0 < hidden < share_lost(wide, narrow)
+    for block in wide.refinement_stages[0].body:
+        block.conv.weight[[1, 2, 3, 5, 8, 13]] = 0
+        block.conv.bias[[1, 2, 3, 5, 8, 13]] = 0
+    prune(wide, slim, noise())
+    assert share_lost(wide, slim) < 1e-6
+
+
 def test_factors_cannot_be_pruned_and_are_told() -> None:
     wide, slim = _network(0, ranks=[8, 8, 4]), _network(1, refinement_width=12)
     assert is_smaller(wide, _network(1, trunk_widths=_SLIM))
@@ -119,6 +139,7 @@ def test_the_fewer_blocks_the_more_is_lost() -> None:
         ({"refinement_width": 12, "ranks": [8, 8, 4]}, "slim: expected a refinement of whole"),
         ({"n_refinement_blocks": 6}, "expected at most 5 blocks of a refinement, got 6"),
         ({"refinement_width": 20}, "expected 16 channels of .*body.0.conv, got 20"),
+        ({"refinement_hidden_width": 20}, "expected 16 channels of .*body.0.conv, got 20"),
         (
             {"trunk_widths": (8,) * 4 + (12,) * 8},
             "expected 16 channels of trunk.6.pointwise, got 12",

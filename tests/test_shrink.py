@@ -142,6 +142,7 @@ def test_images_of_half_a_coarse_cell_are_refused() -> None:
         ({"trunk_widths": (8, 8)}, "trunk_widths: expected 12 numbers"),
         ({"n_refinement_blocks": 0}, "n_refinement_blocks: expected >= 1, got 0"),
         ({"refinement_width": 0}, "refinement_width: expected >= 1, or None, got 0"),
+        ({"refinement_hidden_width": 0}, "refinement_hidden_width: expected >= 1, or None, got 0"),
         ({"ranks": (8, 8)}, "ranks: expected three numbers >= 0, or None"),
         ({"ranks": (8, 8, -1)}, "ranks: expected three numbers >= 0, or None"),
         ({"stride": 12, "atrous": False}, "stride: expected one of 4, 8, 16 with atrous=False"),

@@ -106,11 +106,11 @@ class Head(nn.Module):
 class RefinementBlock(nn.Module):
     """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
 
-    def __init__(self, n_in: int, width: int, rank: int | None) -> None:
+    def __init__(self, n_in: int, width: int, hidden: int, rank: int | None) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(n_in, width, 1)
-        self.conv = conv3x3(width, width, rank)
-        self.dilated = conv3x3(width, width, rank, dilation=2)
+        self.conv = conv3x3(width, hidden, rank)
+        self.dilated = conv3x3(hidden, width, rank, dilation=2)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = nn.functional.relu(self.squeeze(x))
@@ -144,6 +144,8 @@ class LightweightNetwork(nn.Module):
             :func:`conv3x3`; whole where 0, all of them if None.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         refinement_width: Channels of the refinement stages, ``width`` if None.
+        refinement_hidden_width: Those between the two 3x3 convolutions of a refinement block, as
+            many if None.
         n_refinement_blocks: Blocks of each refinement stage; at least 1.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
@@ -177,6 +179,7 @@ class LightweightNetwork(nn.Module):
         ranks: Sequence[int] | None = None,
         hidden_width: int | None = None,
         refinement_width: int | None = None,
+        refinement_hidden_width: int | None = None,
         n_refinement_blocks: int = N_REFINEMENT_BLOCKS,
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
         atrous: bool = True,
@@ -192,8 +195,12 @@ class LightweightNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        if refinement_width is not None and refinement_width < 1:
-            raise ValueError(f"refinement_width: expected >= 1, or None, got {refinement_width}")
+        for name, channels in (
+            ("refinement_width", refinement_width),
+            ("refinement_hidden_width", refinement_hidden_width),
+        ):
+            if channels is not None and channels < 1:
+                raise ValueError(f"{name}: expected >= 1, or None, got {channels}")
         if n_refinement_blocks < 1:
             raise ValueError(f"n_refinement_blocks: expected >= 1, got {n_refinement_blocks}")
         if ranks is not None and (len(ranks) != 3 or min(ranks) < 0):
@@ -221,9 +228,13 @@ class LightweightNetwork(nn.Module):
         )
         n_in = width + skeleton.n_joints + 1 + 2 * skeleton.n_limbs
         n_out = refinement_width or width
+        n_hidden = refinement_hidden_width or n_out
         self.refinement_stages = nn.ModuleList(
             Stage(
-                _refinement(n_in, n_out, of_refinement, n_refinement_blocks), n_out, n_out, skeleton
+                _refinement(n_in, n_out, n_hidden, of_refinement, n_refinement_blocks),
+                n_out,
+                n_out,
+                skeleton,
             )
             for _ in range(n_refinement_stages)
         )
@@ -246,10 +257,10 @@ class LightweightNetwork(nn.Module):
         return stages
 
 
-def _refinement(n_in: int, width: int, rank: int | None, n_blocks: int) -> nn.Module:
+def _refinement(n_in: int, width: int, hidden: int, rank: int | None, n_blocks: int) -> nn.Module:
     """The body of a refinement stage."""
-    others = (RefinementBlock(width, width, rank) for _ in range(n_blocks - 1))
-    return nn.Sequential(RefinementBlock(n_in, width, rank), *others)
+    others = (RefinementBlock(width, width, hidden, rank) for _ in range(n_blocks - 1))
+    return nn.Sequential(RefinementBlock(n_in, width, hidden, rank), *others)
 
 
 def _trunk(

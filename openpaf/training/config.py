@@ -79,6 +79,8 @@ class TrainConfig:
             where 0, all of them if empty; see :class:`openpaf.networks.LightweightNetwork`.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         refinement_width: Channels of the refinement stages, ``width`` if None.
+        refinement_hidden_width: Those between the two 3x3 convolutions of a refinement block, as
+            many if None.
         n_refinement_blocks: Blocks of each refinement stage.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
@@ -142,6 +144,7 @@ class TrainConfig:
     ranks: tuple[int, ...] = ()
     hidden_width: int | None = None
     refinement_width: int | None = None
+    refinement_hidden_width: int | None = None
     n_refinement_blocks: int = N_REFINEMENT_BLOCKS
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     atrous: bool = True
@@ -243,6 +246,7 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "ranks": list(config.ranks) or None,
         "hidden_width": config.hidden_width,
         "refinement_width": config.refinement_width,
+        "refinement_hidden_width": config.refinement_hidden_width,
         "n_refinement_blocks": config.n_refinement_blocks,
         "trunk_widths": list(config.trunk_widths),
         "atrous": config.atrous,

@@ -56,7 +56,7 @@ def prune(wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor) ->
     Args:
         wide: The trained network; the convolutions of its refinement stages are whole.
         slim: Receives its weights: has the same options but for ``trunk_widths``,
-            ``refinement_width`` and ``n_refinement_blocks``.
+            ``refinement_width``, ``refinement_hidden_width`` and ``n_refinement_blocks``.
         images: (B, 3, H, W) float32, normalised; some forty crops are enough.
 
     Raises:
