@@ -1,24 +1,27 @@
-"""Which branch loses what: AP with the heatmaps of one model and the PAFs of another.
+"""Which branch, and which stage, loses what: AP with fields of two models and of both stages.
 
     python benchmarks/branches.py runs/fast/best.safetensors --data FOLDER [--holdout 1 2]
 
 FOLDER has ``person_keypoints.json`` and ``images/``. Prints AP of both models, of their two
-mixtures, and the squared error of the model's fields beside the reference's: a sum over channels,
-a mean over cells and photos.
+mixtures, and of the model with the heatmaps or the PAFs of its initial stage, unrefined; and the
+squared error of the model's fields beside the reference's: a sum over channels, a mean over cells
+and photos.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import tempfile
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import coco_photos
 import numpy as np
 from tqdm import tqdm
 
-from openpaf import Fields, PoseEstimator
+from openpaf import Fields, PoseEstimator, weights
 from openpaf.evaluation.coco import evaluate
 from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
@@ -36,6 +39,7 @@ def main() -> None:
         PoseEstimator(name, size=arguments.size, runtime="torch")
         for name in (arguments.model, arguments.reference)
     )
+    initial = initial_stage(arguments.model, arguments.size)
     if model.weights.skeleton != reference.weights.skeleton or grids(model) != grids(reference):
         raise SystemExit("model, reference: expected the same joints, limbs and grids")
     rows: dict[str, list[dict[str, object]]] = {}
@@ -43,12 +47,15 @@ def main() -> None:
     for image_id in tqdm(ids, unit="photo", disable=None):
         image = read_image(arguments.data / "images" / annotations.imgs[image_id]["file_name"])
         own, other = model.fields(image), reference.fields(image)
+        first = initial.fields(image)
         errors.append(squared_errors(own, other))
         for name, fields in (
             ("reference", other),
             ("model", own),
             ("heatmaps of the reference, PAFs of the model", replace(other, pafs=own.pafs)),
             ("heatmaps of the model, PAFs of the reference", replace(own, pafs=other.pafs)),
+            ("heatmaps of its initial stage", replace(own, heatmaps=first.heatmaps)),
+            ("PAFs of its initial stage", replace(own, pafs=first.pafs)),
         ):
             found = reference.parse(fields, image.shape[:2])
             rows.setdefault(name, []).extend(poses_to_coco(found, image_id))
@@ -60,6 +67,23 @@ def main() -> None:
         print(f"{name:46} {values}")
     heatmaps, pafs = np.mean(errors, axis=0)
     print(f"squared error beside the reference: heatmaps {heatmaps:.4f}, PAFs {pafs:.4f}")
+
+
+def initial_stage(model: str, size: int) -> PoseEstimator:
+    """A model without its refinement stages."""
+    network, row = weights.load_model(model)
+    if row.builder != "lightweight":
+        raise SystemExit(f"model: expected a lightweight network, got {row.builder!r}")
+    state = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("refinement_stages.")
+    }
+    options = {**row.options, "n_refinement_stages": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "initial.safetensors"
+        weights.save(state, path, replace(row, options=options))
+        return PoseEstimator(path, size=size, runtime="torch")
 
 
 def grids(estimator: PoseEstimator) -> tuple[object, object]:
