@@ -1,6 +1,7 @@
 """The shipped bottom-up models side by side: what they find, what they cost, by engine.
 
     python benchmarks/family.py [--data ../shared/data/coco_val_dev] [--seconds 20] [--threads 2]
+        [--model FILE]
 
 Prints two Markdown tables. Accuracy: COCO AP over the completely labelled photos of a folder with
 ``person_keypoints.json`` and ``images/``, at two sizes, in torch and in 8-bit integers; without
@@ -41,10 +42,11 @@ def main() -> None:
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "coco_val_dev"
     )
     parser.add_argument("--seconds", type=float, default=20, help="of measuring time; 0: no times")
+    parser.add_argument("--model", action="append", default=[], help="a file to measure as well")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU, for torch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    models = bottom_up_models()
+    models = [*bottom_up_models(), *arguments.model]
     print(
         f"{date.today()}, {platform.machine()}, torch {metadata.version('torch')}, "
         f"{arguments.threads} threads\n"
