@@ -257,7 +257,7 @@ def test_a_killed_process_goes_on_where_it_stopped(repo_root: Path, tmp_path: Pa
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, str(tmp_path / "r.json")], env=environment)
-    for _ in range(1200):
+    for _ in range(6000):
         if partial.exists() and partial.read_bytes().count(b"\n") >= 3:
             break
         assert process.poll() is None
