@@ -251,13 +251,14 @@ def test_a_killed_process_goes_on_where_it_stopped(repo_root: Path, tmp_path: Pa
     data = scene(24, 1)
     partial = tmp_path / "p.jsonl"
     command = [
-        sys.executable, "-m", "openpaf", "evaluate", "--size", "64", "--partial", str(partial),
+        sys.executable, "-m", "openpaf", "evaluate", "--runtime", "torch", "--size", "64",
+        "--partial", str(partial),
         "--annotations", str(written(data, tmp_path / "a.json")),
         "--images", str(tmp_path / "photos"), "--save-results",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, str(tmp_path / "r.json")], env=environment)
-    for _ in range(6000):
+    for _ in range(1200):
         if partial.exists() and partial.read_bytes().count(b"\n") >= 3:
             break
         assert process.poll() is None
