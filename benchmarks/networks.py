@@ -41,7 +41,12 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight, atrous=False, stride=16": ("lightweight", {"atrous": False, "stride": 16}),
     "lightweight of fast-coco17": (
         "lightweight",
-        {"atrous": False, "ranks": [64, 24, 0], "hidden_width": 128},
+        {
+            "atrous": False,
+            "ranks": [64, 24, 0],
+            "hidden_width": 128,
+            "refinement_hidden_width": 64,
+        },
     ),
     "lightweight, stride=12, in factors": (
         "lightweight",

@@ -630,7 +630,13 @@ def test_the_rate_rises_and_falls() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["lightweight-coco17", "fast-coco17-features", "fast-coco17", "fast-coco17-pruned"],
+    [
+        "lightweight-coco17",
+        "fast-coco17-features",
+        "fast-coco17-whole",
+        "fast-coco17-pruned",
+        "fast-coco17",
+    ],
 )
 def test_the_configurations_in_models_are_valid(name: str, repo_root: Path) -> None:
     config = read_config(repo_root / "models" / f"{name}.toml")
