@@ -107,21 +107,23 @@ def test_detections_are_equal(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_and_gradients_are_equal(kind: str) -> None:
+    """In double precision: in single, which activations are above zero differs by processor."""
+    people = [{**row, "boxes": row["boxes"].double()} for row in targets(kind)]
     results = []
     for network in both(kind):
         torch.manual_seed(7)  # of the sizes of the pictures
-        losses = network.train()(pictures(), targets(kind))
+        losses = network.double().train()([picture.double() for picture in pictures()], people)
         sum(losses.values()).backward()
         gradients = {k: p.grad for k, p in network.named_parameters() if p.grad is not None}
         results.append((losses, gradients))
     (expected, wanted), (found, got) = results
     assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-5)
+    for name, value in expected.items():  # one of torchvision's is in single precision all the same
+        torch.testing.assert_close(found[name].double(), value.double(), atol=1e-6, rtol=1e-5)
     assert wanted.keys() == got.keys()
     for name, value in wanted.items():
         scale = value.abs().max().clamp(min=1e-3)  # some are zero but for rounding
-        assert (got[name] - value).abs().max() / scale < 1e-4, name
+        assert (got[name] - value).abs().max() / scale < 1e-5, name
 
 
 def test_samplers_draw_the_same_with_the_same_seed() -> None:
