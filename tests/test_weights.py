@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from openpaf import weights
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
-from openpaf.networks import LightweightNetwork
+from openpaf.networks import LightweightNetwork, describe
 from openpaf.skeleton import Skeleton
 
 ROW = weights.Weights(
@@ -84,10 +84,10 @@ def test_unknown_models_name_the_known() -> None:
         weights.find("no-such-model")
 
 
-def test_the_shipped_model_is_what_the_table_and_its_card_say() -> None:
-    rows = {row["name"]: row for row in weights.table()}
-    row = rows[weights.DEFAULT_MODEL]
-    path = weights.find(None)
+@pytest.mark.parametrize("short", ["default", "fast"])
+def test_a_shipped_model_is_what_the_table_and_its_card_say(short: str) -> None:
+    path = weights.find(short)
+    row = next(row for row in weights.table() if row["name"] == path.stem)
     assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert row["size"] == path.stat().st_size < 20_000_000
     assert row["skeleton"] == "coco17"
@@ -96,6 +96,17 @@ def test_the_shipped_model_is_what_the_table_and_its_card_say() -> None:
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     assert row["sha256"] in card
     assert f"{row['AP']:.3f}" in card
+    for part in (".xml", ".bin"):  # the same in 8 bits
+        eight_bit = path.with_name(f"{path.stem}-int8{part}")
+        assert hashlib.sha256(eight_bit.read_bytes()).hexdigest() in card
+
+
+def test_the_fast_model_multiplies_less_than_half_as_much() -> None:
+    gmacs = {}
+    for short in ("default", "fast"):
+        network, _ = weights.load_model(short)
+        gmacs[short] = describe(network, (368, 656)).gmacs
+    assert gmacs["fast"] < 0.45 * gmacs["default"]
 
 
 def test_models_have_short_names() -> None:
