@@ -1,18 +1,21 @@
 """Images per second of the loader and of the training step, and time of encoding.
 
-    python benchmarks/training.py models/lightweight-coco17.toml
+    python benchmarks/training.py models/lightweight-coco17.toml --loop 60
 
 The loader should deliver at least 1.5 times what the network takes, so that training never waits
-for data. Both are measured alone, on as many threads as the run would use.
+for data. Both are measured alone, on as many threads as the run would use. ``--loop`` times so
+many steps of the run itself; on a GPU, nvidia-smi says for what share of them it is busy.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import platform
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +25,7 @@ import numpy as np
 import torch
 
 from openpaf import Poses, encode_fields
-from openpaf.training.batches import LABELS, BatchMaker
+from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.config import SKELETONS, TrainConfig, read_config
 from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
 from openpaf.training.distributed import join
@@ -35,6 +38,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="of the training (default: 8)")
     parser.add_argument("--batches", type=int, default=30, help="of the loader (default: 30)")
     parser.add_argument("--occluders", type=float, help="instead of the configuration's")
+    parser.add_argument("--loop", type=int, default=0, help="steps of the whole run (default: 0)")
     parser.add_argument("--no-training", action="store_true", help="leave the network out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as output:
@@ -66,12 +70,60 @@ def measure(config: TrainConfig, arguments: argparse.Namespace) -> None:
         if arguments.no_training:
             return
         run.resume_or_start()
-        batch = source.batch(0)
+        batch = source.batch(0).to(device)
         seconds = repeated(lambda: step(run, batch), arguments.steps)
         taken = config.batch_size / seconds
         print(f"step                 {taken:9.1f} images/s, {seconds:.3f} s a step, "
               f"{str(run.precision).removeprefix('torch.')}")  # fmt: skip
         print(f"loader / step        {delivered / taken:9.2f}")
+        if arguments.loop:
+            loop(run, arguments.loop)
+
+
+def loop(run: Run, n_steps: int) -> None:
+    """What a run does with its time, after enough steps to have met every size of crops."""
+    for first in (True, False):
+        n = 20 if first else n_steps
+        run.config = dataclasses.replace(run.config, steps=run.step + n, validation=None)
+        start = time.perf_counter()
+        with GpuBusy(run.device) as busy:
+            run.go(None)
+        seconds = time.perf_counter() - start
+        if first:
+            print(f"first {n} steps       {seconds:9.1f} s")
+    log = [json.loads(line) for line in (run.output / "log.jsonl").read_text().splitlines()]
+    rows = [row for row in log if row["step"] > run.step - n_steps and "waiting" in row]
+    rate, waiting = (statistics.median(row[k] for row in rows) for k in ("images_per_s", "waiting"))
+    print(f"loop                 {rate:9.1f} images/s, {waiting:.0%} waiting for data")
+    if busy.shares:
+        print(f"GPU busy             {statistics.mean(busy.shares):9.0%} of the time (mean of "
+              f"{len(busy.shares)} readings, the lowest {min(busy.shares):.0%})")  # fmt: skip
+
+
+class GpuBusy:
+    """Reads the share of time in which a GPU is busy, while the block runs.
+
+    Its ``shares`` leave out the start and the end of the block, and are empty without a GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.shares: list[float] = []
+
+    def __enter__(self) -> GpuBusy:
+        self.process = None
+        if self.device.type == "cuda":
+            query = ["nvidia-smi", f"--id={self.device.index or 0}", "--loop-ms=200",
+                     "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]  # fmt: skip
+            self.process = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            values = [float(line) / 100 for line in self.process.communicate()[0].split()]
+            margin = len(values) // 4  # workers start then, and the last weights are saved
+            self.shares = values[margin : len(values) - margin]
 
 
 def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
@@ -99,8 +151,9 @@ def loader(source: BatchMaker | DeviceBatchMaker, config: TrainConfig, n_batches
     return n_batches * config.batch_size / (time.perf_counter() - start)
 
 
-def step(run: Run, batch: object) -> None:
-    run.one_step(batch)  # type: ignore[arg-type]
+def step(run: Run, batch: Batch) -> None:
+    """One step, the teacher and the smaller crops included."""
+    run.learn(run.ready(batch, run.step))
     if run.device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
 from openpaf.training.augmentation import AugmentConfig, plan_crop
-from openpaf.training.batches import BatchMaker
+from openpaf.training.batches import Batch, BatchMaker
 from openpaf.training.config import read_config
-from openpaf.training.dataset import Photo, load_photo_set
-from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.device_batches import DeviceBatchMaker, made_ahead, make_device_batches
 from openpaf.training.packing import find_in_shards, read_photo
 from openpaf.training.pasting import Labels, Patch
 from openpaf.training.rendering import ignored_px, render
@@ -288,6 +289,30 @@ def test_plans_drawn_by_other_processes_are_the_same(folder: Path) -> None:
         assert torch.equal(batch.images, wanted.images)
         assert torch.equal(batch.pafs, wanted.pafs)
         assert torch.equal(batch.heatmap_weights, wanted.heatmap_weights)
+
+
+@pytest.mark.parametrize("place", DEVICES)
+def test_batches_made_ahead_are_the_same_and_may_be_left(folder: Path, place: torch.device) -> None:
+    maker = DeviceBatchMaker(maker_for(folder, BUSY), place, workers=1)
+    wanted = [maker.batch(step) for step in range(4)]
+    source = maker.stream(0, 4, 1)
+    for ours, theirs in zip(made_ahead(source, place), wanted, strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.heatmap_weights, theirs.heatmap_weights)
+    source = maker.stream(0, 100, 1)
+    ahead = made_ahead(source, place)
+    assert torch.equal(next(ahead).images, wanted[0].images)
+    ahead.close()  # as where a run stops: nobody asks for batches any more
+    source.close()
+
+    def broken() -> Iterator[Batch]:
+        yield wanted[0]
+        raise DatasetError("no more photos")
+
+    ahead = made_ahead(broken(), place)
+    next(ahead)
+    with pytest.raises(DatasetError, match="no more photos"):
+        next(ahead)
 
 
 def test_people_in_turns_are_people_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

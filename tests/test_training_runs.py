@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,50 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path)
         for name in ("one", "two", "fewer")
     ]
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-4)
+
+
+ON_GPU = """\
+import sys
+from openpaf.training.config import read_config
+from openpaf.training.loop import train
+
+if __name__ == "__main__":  # other processes, which draw the crops, import this
+    train(read_config(f"{sys.argv[1]}/two.toml"))
+"""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_two_processes_with_a_gpu_learn_what_one_learns(folder: Path) -> None:
+    """By NCCL, which takes two processes on one GPU if each says that it is on another machine."""
+    more = 'optimizer = "sgd"\nlearning_rate = 1e-3\n'
+    files = {name: config_file(folder, name, more) for name in ("one", "two")}
+    start = torch.cat([v.flatten() for v in _fresh(files["one"]).values()])
+    (folder / "script.py").write_text(ON_GPU)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    nodes = []
+    for rank in ("0", "1"):
+        nodes.append(subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", rank,
+             "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port,
+             str(folder / "script.py"), str(folder)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "NCCL_HOSTID": rank,
+                 "NCCL_SOCKET_IFNAME": "lo"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ))  # fmt: skip
+    said = [node.communicate(timeout=240)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
+    train(read_config(files["one"]))
+    one, two = _flat(folder, "one").cpu(), _flat(folder, "two").cpu()
+    moved = float((one - start).abs().max())
+    assert moved > 1e-4
+    assert float((two - one).abs().max()) < 0.02 * moved  # convolutions are in TF32
+    losses = [
+        json.loads((folder / name / "log.jsonl").read_text().splitlines()[-1])["loss"]
+        for name in ("one", "two")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def _flat(folder: Path, output: str) -> torch.Tensor:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -105,8 +107,9 @@ class _Drawer(Dataset[_Drawn]):
         people = [_people_near(plan, self.maker) for plan in plans]
         maybe = [self._unsure(plan) for plan in plans]
         size_hw = (plans[0].size, plans[0].size)
+        ignored = [ignored_px(plan) for plan in plans]
         masks = [
-            [encode_mask(size_hw, grid, region=ignored) for ignored in map(ignored_px, plans)]
+            [encode_mask(size_hw, grid, region=region) for region in ignored]
             for grid in (self.maker.heatmap_grid, self.maker.paf_grid)
         ]
         colours = [[plan.saturation, plan.contrast, *plan.offset] for plan in plans]
@@ -244,6 +247,47 @@ class DeviceBatchMaker:
             under = crops[where]
             crops[where] = (under + share * (over - under)).round()
         return _blur(_recolour(crops, self._on_device(drawn.colours)), drawn.blurs)
+
+
+def made_ahead(
+    batches: Iterator[Batch], device: torch.device, n_ahead: int = 2
+) -> Generator[Batch]:
+    """The same batches, made ahead by a thread of its own, on a GPU in a stream of its own.
+
+    What the GPU has to do for the next batches then fills its pauses between the steps.
+
+    Args:
+        batches: Made on the device; the thread alone asks for them.
+        device: Where.
+        n_ahead: How many are made ahead at most.
+    """
+    on_gpu = device.type == "cuda"
+    stream = torch.cuda.Stream(device) if on_gpu else None
+    if stream is not None:
+        stream.wait_stream(torch.cuda.current_stream(device))  # photos and teacher are there
+
+    def one() -> tuple[Batch | None, torch.cuda.Event | None]:
+        with torch.cuda.stream(stream):
+            batch = next(batches, None)
+            return batch, None if stream is None else stream.record_event()
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        ahead = deque(pool.submit(one) for _ in range(n_ahead))
+        while True:
+            batch, made = ahead.popleft().result()
+            if batch is None:
+                return
+            ahead.append(pool.submit(one))
+            if made is not None:
+                here = torch.cuda.current_stream(device)
+                here.wait_event(made)
+                for part in vars(batch).values():
+                    if part is not None:
+                        part.record_stream(here)  # its memory is in use until then
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _processes() -> BaseContext:

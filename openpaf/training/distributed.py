@@ -107,7 +107,6 @@ def join() -> Generator[Processes]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True  # crops are all of one size
     if n == 1:
         yield Processes(device=device)
         return

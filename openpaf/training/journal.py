@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from openpaf.training.batches import Batch
 
 _log = logging.getLogger(__name__)
 
@@ -97,9 +100,17 @@ class Progress:
     def _start_window(self) -> None:
         self._since, self._waited, self._steps = time.monotonic(), 0.0, 0
 
-    def waited(self, seconds: float) -> None:
-        """Count time that was spent on waiting for a batch."""
-        self._waited += seconds
+    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, the time until each comes counted as waiting."""
+        source = iter(batches)
+        while True:
+            asked = time.monotonic()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            self._waited += time.monotonic() - asked
+            yield batch
 
     def step(self) -> None:
         """Count a step."""

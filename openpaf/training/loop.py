@@ -7,6 +7,8 @@ import json
 import logging
 import math
 import time
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,11 @@ from openpaf.training.checkpoints import (
 )
 from openpaf.training.coarsening import as_the_network_sees
 from openpaf.training.config import SKELETONS, TrainConfig, network_grids, network_options
-from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.device_batches import (
+    DeviceBatchMaker,
+    made_ahead,
+    make_device_batches,
+)
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
 from openpaf.training.journal import Journal, Progress
@@ -169,14 +175,10 @@ class Run:
             Journal(self.output, self.step, tensorboard=self.config.tensorboard) if writes else None
         )
         progress = Progress(self.step, self.config.steps, self.config.batch_size, shown=writes)
-        source = self._source()
-        batches = source.stream(self.step, self.config.steps, self.config.workers, rows=self.rows)
+        batches = self._batches(progress)
         try:
             while self.step < self.config.steps:
-                asked = time.monotonic()
-                batch = next(batches)
-                progress.waited(time.monotonic() - asked)
-                figures = self.one_step(batch)
+                figures = self.learn(next(batches))
                 self.step += 1
                 progress.step()
                 if self.step % _LOG_EVERY == 0 or self.step == self.config.steps:
@@ -196,6 +198,26 @@ class Run:
                 self.journal.close()
             if self.maker.bad_files:
                 _log.warning("%d photos could not be read", len(self.maker.bad_files))
+
+    def _batches(self, progress: Progress) -> Generator[Batch]:
+        """The batches of the steps to come, ready to learn from.
+
+        On a GPU another thread makes them so, while the one that trains waits for the GPU.
+        """
+        last = self.config.steps
+        drawn = self._source().stream(self.step, last, self.config.workers, rows=self.rows)
+        steps = range(self.step, last)
+        with ExitStack() as to_close:
+            to_close.enter_context(closing(drawn))
+            if self.device.type != "cuda":
+                yield from map(self.ready, progress.timed(drawn), steps)
+            elif self.hints is not None:  # which are those of the batch that the teacher saw last
+                ahead = to_close.enter_context(closing(made_ahead(drawn, self.device)))
+                yield from map(self.ready, progress.timed(ahead), steps)
+            else:
+                ready = map(self.ready, drawn, steps)
+                ahead = to_close.enter_context(closing(made_ahead(ready, self.device)))
+                yield from progress.timed(ahead)
 
     def _source(self) -> BatchMaker | DeviceBatchMaker | ReusedCrops:
         """Where batches come from."""
@@ -236,15 +258,22 @@ class Run:
         if to_save:
             self._save()
 
-    def one_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Learn from a batch; gives the figures for the log, still on the device."""
+    def ready(self, batch: Batch, step: int) -> Batch:
+        """A batch on the device, with what the teacher says of it, as the network is to see it."""
         batch = batch.to(self.device)
+        if step < self.config.feature_steps:
+            return batch
+        if self.teacher is not None and not self.config.reused_crops:
+            with self._autocast():
+                batch = self.teacher.fill(batch)
+        return as_the_network_sees(batch, self.config, step)
+
+    def learn(self, batch: Batch) -> dict[str, Tensor]:
+        """Learn from a batch that is ready; gives the figures for the log, still on the device."""
         rate = learning_rate(self.config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate
         only_features = self.step < self.config.feature_steps
-        if not only_features:
-            batch = self._with_targets(batch)
         images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
         loss, parts = (self._features_loss if only_features else self._loss)(images, batch)
         norm = self._descend(loss)
@@ -257,13 +286,6 @@ class Run:
             "loss": loss.detach(),
             **{name: torch.as_tensor(value) for name, value in figures.items()},
         }
-
-    def _with_targets(self, batch: Batch) -> Batch:
-        """A batch with what the teacher says of it, as the network is to see it."""
-        if self.teacher is not None and not self.config.reused_crops:
-            with self._autocast():
-                batch = self.teacher.fill(batch)
-        return as_the_network_sees(batch, self.config, self.step)
 
     def _features_loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """How far the features that the stages share are from the teacher's."""
