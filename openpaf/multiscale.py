@@ -100,7 +100,7 @@ def mirror_fields(fields: Fields, width_px: int) -> Fields:
     turns = np.array([-1 if backwards else 1 for _, backwards in skeleton.flip_limbs], np.float32)
     signs = (turns[:, None] * np.array([-1, 1])).astype(np.float32)  # (L, 2)
     columns = [
-        _weights(grid.to_cells(flip_x(grid.to_px(np.arange(width)), width_px)), width)
+        cubic_weights(grid.to_cells(flip_x(grid.to_px(np.arange(width)), width_px)), width)
         for grid, width in (
             (fields.heatmap_grid, fields.heatmaps.shape[-1]),
             (fields.paf_grid, fields.pafs.shape[-1]),
@@ -135,7 +135,7 @@ def resample_fields(fields: Fields, source: Letterbox, target: Letterbox, grid: 
         y = _cells(own, source, target, grid.to_px(np.arange(rows)), axis=1)
         x = _cells(own, source, target, grid.to_px(np.arange(columns)), axis=0)
         height, width = field.shape[-2:]
-        return np.asarray(_weights(y, height) @ field @ _weights(x, width).T)
+        return np.asarray(cubic_weights(y, height) @ field @ cubic_weights(x, width).T)
 
     return Fields(
         heatmaps=moved(fields.heatmaps, fields.heatmap_grid),
@@ -181,7 +181,7 @@ def _cells(
     return own.to_cells(there.astype(np.float64))
 
 
-def _weights(cells: NDArray[np.float64], n: int) -> NDArray[np.float32]:
+def cubic_weights(cells: NDArray[np.float64], n: int) -> NDArray[np.float32]:
     """(places, n) weights of a field's cells for its values at places between them."""
     left = np.floor(cells)
     matrix = np.zeros((len(cells), n), np.float32)

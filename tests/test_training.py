@@ -293,8 +293,30 @@ def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None
     torch.testing.assert_close(filled.pafs, 0.75 * batch.pafs + 0.25 * pafs)
     wanted = 0.75 * batch.heatmaps[:, :-1] + 0.25 * heatmaps[:, :-1].clamp(0, 1)
     torch.testing.assert_close(filled.heatmaps[:, :-1], wanted)
-    with pytest.raises(ValueError, match="knows every limb"):
-        Teacher(_Everywhere(), S, shared_channels(S), share=0.5)
+    for what in ({"share": 0.5}, {"unmasks": True}):
+        with pytest.raises(ValueError, match="knows every limb"):
+            Teacher(_Everywhere(), S, shared_channels(S), **what)
+
+
+def test_a_teacher_speaks_alone_where_labels_are_unsure_or_ignored(photo_folder: Path) -> None:
+    batch = maker_for(photo_folder).batch(0)
+    network = LightweightNetwork(S, n_refinement_stages=0).eval()
+    with torch.no_grad():
+        heatmaps, pafs = network((batch.images - 128) / 255)[-1]
+    heatmap_weights, paf_weights = batch.heatmap_weights.clone(), batch.paf_weights.clone()
+    heatmap_weights[:, :3, 2:5], paf_weights[:, :, :, 4:] = 0, 0
+    masked = replace(batch, heatmap_weights=heatmap_weights, paf_weights=paf_weights)
+    teacher = Teacher(network, S, own_channels(S), share=0.25, unmasks=True)
+    filled = teacher.fill(masked)
+    assert (filled.heatmap_weights == 1).all()
+    assert (filled.paf_weights == 1).all()
+    taught = heatmaps.clamp(0, 1)
+    torch.testing.assert_close(filled.heatmaps[:, :3, 2:5], taught[:, :3, 2:5])
+    torch.testing.assert_close(filled.pafs[..., 4:], pafs[..., 4:])
+    wanted = 0.75 * batch.heatmaps[:, 3:-1] + 0.25 * taught[:, 3:-1]
+    labelled = batch.heatmap_weights[:, 3:-1] > 0
+    torch.testing.assert_close(filled.heatmaps[:, 3:-1][labelled], wanted[labelled])
+    torch.testing.assert_close(filled.heatmaps[:, -1], 1 - filled.heatmaps[:, :-1].amax(1))
 
 
 _CHEAP = {"ranks": [16, 8, 16], "hidden_width": 64, "atrous": False}
@@ -389,6 +411,17 @@ def test_a_network_that_is_shown_less_goes_on_to_the_same_bits(photo_folder: Pat
     assert all(torch.equal(row.pafs, batch.pafs) for row in seen if row.images.shape[2] == 64)
 
 
+def test_a_teacher_of_several_looks_goes_on_to_the_same_bits(photo_folder: Path) -> None:
+    teacher = train(config_for(photo_folder, steps=1))
+    options = {"teacher": str(teacher), "teacher_share": 0.5, "teacher_unmasks": True, "steps": 3}
+    looks = {"teacher_scales": (1.0, 0.75), "teacher_mirrored": (1.5,)}
+    states = [load_model(p)[0].state_dict() for p in two_runs(photo_folder, **options, **looks)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    once = train(config_for(photo_folder, output=str(photo_folder / "once"), **options))
+    other = load_model(once)[0].state_dict()
+    assert not all(torch.equal(states[0][key], other[key]) for key in other)
+
+
 def test_a_teacher_in_another_engine_says_the_same(photo_folder: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     path = str(train(config_for(photo_folder, steps=1)))
@@ -442,6 +475,17 @@ def test_weak_peaks_count_more_than_background_and_strong_ones(photo_folder: Pat
             {"teacher_runtime": "onnx", "teacher": "a", "hint_weight": 1.0},
             "teacher_runtime: expected torch with hint_weight",
         ),
+        (
+            {"teacher_scales": (1.0, 0.0), "teacher": "a"},
+            "teacher_scales, .*: expected numbers above",
+        ),
+        ({"teacher_scales": (), "teacher": "a"}, "teacher_scales, .*: expected numbers above"),
+        ({"teacher_mirrored": (1.5,)}, r"teacher_scales, .*: expected \[1\.0\] and \[\] with hint"),
+        (
+            {"teacher_scales": (1.5,), "teacher": "a", "hint_weight": 1.0},
+            r"teacher_scales, .*: expected \[1\.0\] and \[\] with hint_weight",
+        ),
+        ({"teacher_unmasks": True}, "teacher_unmasks: expected a teacher"),
     ],
 )
 def test_coarse_runs_that_cannot_be(

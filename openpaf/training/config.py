@@ -61,11 +61,16 @@ class TrainConfig:
         teacher_runtime: What runs a teacher that is a safetensors file: ``"torch"``, or an engine
             of :func:`openpaf.runtime.load_engine`; some processors are twice as fast with
             ``"openvino-bf16"``. Hints need torch.
+        teacher_scales: The teacher looks at the crops resized by each of these, and what it says is
+            the mean; see :class:`openpaf.training.looks.SeveralLooks`.
+        teacher_mirrored: So it looks at their mirror images too, none where empty.
         shrink: Weights of a larger network of ours to start from instead: see
             :mod:`openpaf.training.pruning` where trunk or refinement have fewer channels or blocks,
             else :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
+        teacher_unmasks: Whether the teacher's fields are taught where labels are unsure or ignored,
+            and nothing would be taught without; for a teacher that knows every limb.
         hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
             :class:`openpaf.training.hints.Hints`.
         feature_steps: For so many steps at first, only the features that the stages share are
@@ -134,7 +139,10 @@ class TrainConfig:
     shrink: str | None = None
     teacher: str | None = None
     teacher_runtime: str = "torch"
+    teacher_scales: tuple[float, ...] = (1.0,)
+    teacher_mirrored: tuple[float, ...] = ()
     teacher_share: float = 0.0
+    teacher_unmasks: bool = False
     hint_weight: float = 0.0
     feature_steps: int = 0
     batch_norm: bool = False
@@ -234,7 +242,22 @@ class TrainConfig:
             raise ValueError(
                 f"teacher_runtime: expected torch for {self.teacher}, got {self.teacher_runtime!r}"
             )
-        for name in ("trunk_widths", "ranks", "picture_scales"):
+        if self.teacher_unmasks and not self.teacher:
+            raise ValueError("teacher_unmasks: expected a teacher that speaks where labels do not")
+        looks = (*self.teacher_scales, *self.teacher_mirrored)
+        if not looks or not all(scale > 0 for scale in looks):
+            raise ValueError(
+                "teacher_scales, teacher_mirrored: expected numbers above 0, at least one, "
+                f"got {self.teacher_scales}, {self.teacher_mirrored}"
+            )
+        if looks != (1.0,) and (self.hint_weight or not self.teacher):
+            raise ValueError(
+                "teacher_scales, teacher_mirrored: expected [1.0] and [] with hint_weight or "
+                f"without a teacher, got {self.teacher_scales}, {self.teacher_mirrored}"
+            )
+        for name in (
+            "trunk_widths", "ranks", "picture_scales", "teacher_scales", "teacher_mirrored"
+        ):  # fmt: skip
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 

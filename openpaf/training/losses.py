@@ -98,6 +98,8 @@ class Teacher:
         share: The teacher's share in the targets of every cell, the labels' being the rest; 0
             leaves labels, and background that is to be trusted, as they are. Only for a teacher
             that knows every channel.
+        unmasks: Whether the teacher's fields alone are taught where labels are unsure or ignored,
+            instead of nothing. Only for a teacher that knows every channel.
 
     Raises:
         ValueError: If the share is not 0 to 1, or the teacher lacks channels that it is to teach.
@@ -113,13 +115,17 @@ class Teacher:
         scale: float = 255.0,
         unsure: float = 0.1,
         share: float = 0.0,
+        unmasks: bool = False,
     ) -> None:
         if not 0 <= share <= 1:
             raise ValueError(f"share: expected 0 to 1, got {share}")
-        if share and len(channels["pafs"]) != 2 * skeleton.n_limbs:
-            raise ValueError("share: expected a teacher that knows every limb of the network")
+        if (share or unmasks) and len(channels["pafs"]) != 2 * skeleton.n_limbs:
+            raise ValueError(
+                "share, unmasks: expected a teacher that knows every limb of the network"
+            )
         self.network = network.eval().requires_grad_(False)
-        self.mean, self.scale, self.unsure, self.share = mean, scale, unsure, share
+        self.mean, self.scale, self.unsure = mean, scale, unsure
+        self.share, self.unmasks = share, unmasks
         self.background = next(
             theirs for ours, theirs, _ in channels["heatmaps"] if ours == skeleton.n_joints
         )
@@ -147,7 +153,10 @@ class Teacher:
         taught = heatmaps[:, theirs].clamp(0, 1)
         labelled = batch.heatmaps[:, ours]
         mixed = labelled + self.share * (taught - labelled)
-        target_heatmaps[:, ours] = torch.where(open_ & (labelled == 0), taught, mixed)
+        alone = open_ & (labelled == 0)
+        if self.unmasks:
+            alone = alone | (batch.heatmap_weights[:, ours] == 0)
+        target_heatmaps[:, ours] = torch.where(alone, taught, mixed)
         target_heatmaps[:, -1] = 1 - target_heatmaps[:, :-1].amax(dim=1)
 
         # A limb's label reaches a cell where either of its two channels is not zero.
@@ -159,7 +168,18 @@ class Teacher:
         ours, theirs = self._pafs.T
         taught = pafs[:, theirs] * self._signs[:, None, None].to(pafs.device)
         mixed = batch.pafs[:, ours] + self.share * (taught - batch.pafs[:, ours])
-        target_pafs[:, ours] = torch.where(silent[:, ours], taught, mixed)
+        alone = silent[:, ours]
+        if self.unmasks:
+            alone = alone | (batch.paf_weights[:, ours] == 0)
+        target_pafs[:, ours] = torch.where(alone, taught, mixed)
+        if self.unmasks:
+            return replace(
+                batch,
+                heatmaps=target_heatmaps,
+                pafs=target_pafs,
+                heatmap_weights=torch.ones_like(batch.heatmap_weights),
+                paf_weights=torch.ones_like(batch.paf_weights),
+            )
         new = torch.ones(channels, dtype=torch.bool)
         new[ours] = False
         seen = (1 - heatmaps[:, self.background, None]) > self.unsure  # (B, 1, h, w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from openpaf.fields import Fields
 from openpaf.geometry import Grid
 from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.config import TrainConfig
-from openpaf.training.sources import load_teacher, make_batches
+from openpaf.training.sources import make_batches, teacher_of
 
 
 def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> int:
@@ -43,7 +44,7 @@ def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> 
     folder.mkdir(parents=True, exist_ok=True)
     maker = make_batches(config)
     cpu = torch.device("cpu")
-    teacher = load_teacher(config.teacher, maker.skeleton, cpu) if config.teacher else None
+    teacher = teacher_of(dataclasses.replace(config, teacher_runtime="torch"), cpu)
     with tqdm(total=n_crops, unit="crop", disable=None) as bar:
         for step in range(-(-n_crops // config.batch_size)):
             batch = maker.batch(step)

@@ -14,6 +14,7 @@ from openpaf.training.batches import BatchMaker
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig, target_grids
 from openpaf.training.dataset import PhotoSet, load_photo_set
 from openpaf.training.heads import fit_new_limbs
+from openpaf.training.looks import SeveralLooks
 from openpaf.training.losses import Teacher, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.training.pruning import is_smaller, prune
@@ -81,8 +82,20 @@ def teacher_of(config: TrainConfig, device: torch.device) -> Teacher | None:
     """The teacher of a run, if it has one; errors as of :func:`load_teacher`."""
     if not config.teacher:
         return None
-    skeleton, share = SKELETONS[config.skeleton], config.teacher_share
-    return load_teacher(config.teacher, skeleton, device, share, config.teacher_runtime)
+    skeleton = SKELETONS[config.skeleton]
+    teacher = load_teacher(
+        config.teacher,
+        skeleton,
+        device,
+        config.teacher_share,
+        config.teacher_runtime,
+        unmasks=config.teacher_unmasks,
+    )
+    looks = config.teacher_scales, config.teacher_mirrored
+    if looks != ((1.0,), ()):
+        known = Skeleton.COCO18 if config.teacher.endswith(".npz") else skeleton
+        teacher.network = SeveralLooks(teacher.network, known, target_grids(config), *looks)
+    return teacher
 
 
 def load_teacher(
@@ -91,6 +104,8 @@ def load_teacher(
     device: torch.device,
     share: float = 0.0,
     runtime: str = "torch",
+    *,
+    unmasks: bool = False,
 ) -> Teacher:
     """A teacher from its weights.
 
@@ -100,6 +115,7 @@ def load_teacher(
         device: Where it computes.
         share: See :class:`Teacher`.
         runtime: What runs a teacher of this library; see :func:`openpaf.runtime.load_engine`.
+        unmasks: See :class:`Teacher`.
 
     Raises:
         ValueError: If the runtime is not installed, or cannot run on the device.
@@ -107,7 +123,7 @@ def load_teacher(
     """
     if path.endswith(".npz"):
         zoo = _zoo_network(path).to(device)
-        return Teacher(zoo, skeleton, shared_channels(skeleton), share=share)
+        return Teacher(zoo, skeleton, shared_channels(skeleton), share=share, unmasks=unmasks)
     network: nn.Module
     if runtime == "torch":
         network, row = weights.load_model(path)
@@ -122,7 +138,9 @@ def load_teacher(
         )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     channels = own_channels(skeleton)
-    return Teacher(network, skeleton, channels, mean=mean, scale=scale, share=share)
+    return Teacher(
+        network, skeleton, channels, mean=mean, scale=scale, share=share, unmasks=unmasks
+    )
 
 
 class _EngineNetwork(nn.Module):
