@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ from openpaf.ends import with_ends
 from openpaf.errors import WeightsError
 from openpaf.published import PUBLISHED
 from openpaf.weights import Weights, load_model, locate
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: (B, 3, h, w) float32 RGB 0..255 -> heatmaps (B, K+1, h/8, w/8), pafs (B, 2L, h/8, w/8), float32
 Engine = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -107,6 +111,7 @@ def _torch_engine(
         raise ValueError(f"device: {device!r} cannot be used here ({reason})") from error
     network, row = load_model(model, weights)
     module = with_ends(network, row)
+    _overwrite(module)
     # Channels last is a fifth faster on CPUs and what tensor cores want.
     module.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -120,6 +125,25 @@ def _torch_engine(
         )
 
     return run, row
+
+
+def _overwrite(network: nn.Module) -> None:
+    """Let activations overwrite what the convolution before them gave, which nobody else reads.
+
+    On a processor that takes about a tenth off the time of our networks: new memory is slow.
+    """
+    from torch import nn
+
+    from openpaf.networks.lightweight import SeparableConv
+
+    for module in network.modules():
+        if isinstance(module, SeparableConv):
+            assert isinstance(module.activation, nn.ReLU | nn.ELU)
+            module.activation.inplace = True
+        elif isinstance(module, nn.Sequential):
+            for before, layer in itertools.pairwise(module):
+                if isinstance(before, nn.Conv2d | nn.BatchNorm2d) and isinstance(layer, nn.ReLU):
+                    layer.inplace = True
 
 
 def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engine, Weights]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from openpaf import WeightsError, fastest, runtime
 from openpaf.cache import cached_file
@@ -17,7 +18,7 @@ from openpaf.eight_bit import eight_bit_file
 from openpaf.export import ExportError, export_model
 from openpaf.images import list_images
 from openpaf.networks import build
-from openpaf.runtime import load_engine
+from openpaf.runtime import _overwrite, load_engine
 from openpaf.weights import load_model, save
 
 
@@ -46,6 +47,29 @@ def test_openvino_says_what_torch_says(small: Path, cache: Path, pictures: np.nd
     openvino_fields = load_engine(str(small), "openvino")[0](pictures)
     for ours, theirs in zip(torch_fields, openvino_fields, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lightweight", {}),
+        ("lightweight", {"atrous": False, "ranks": [64, 24, 0]}),
+        ("lightweight", {"stride": 4}),
+        *((name, {}) for name in ("lightweight_coco", "open_model_zoo", "cmu_mpi", "body25")),
+    ],
+)
+def test_activations_that_overwrite_change_no_bit(name: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    network = build(name, **options).eval()
+    images = torch.rand(1, 3, 72, 64)
+    with torch.inference_mode():
+        wanted = network(images)
+        _overwrite(network)
+        n_overwriting = sum(getattr(layer, "inplace", False) for layer in network.modules())
+        assert n_overwriting > 5 or name in ("cmu_mpi", "body25")
+        for _ in range(2):
+            for ours, theirs in zip(network(images), wanted, strict=True):
+                assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_unknown_runtime_and_device() -> None:
