@@ -89,7 +89,8 @@ class Knowing(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("scales", "mirrored"), [([1.0], []), ([], [1.0]), ([0.75], [0.75]), ([1.0, 0.75], [0.75, 1.5, 2.0])]
+    ("scales", "mirrored"),
+    [([1.0], []), ([], [1.0]), ([0.75], [0.75]), ([1.0, 0.75], [0.75, 1.5, 2.0])],
 )
 def test_every_look_puts_a_known_person_in_the_same_place(
     scales: list[float], mirrored: list[float]
