@@ -37,7 +37,9 @@ def main() -> None:
 def draw(
     trained: list[dict[str, float]], validated: list[dict[str, float]], smooth: int, output: Path
 ) -> None:
-    figure, (losses, accuracy) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    n = 2 if validated else 1
+    figure, axes = plt.subplots(1, n, figsize=(5 * n, 3.6), squeeze=False, layout="constrained")
+    losses, accuracy = axes[0, 0], axes[0, -1]
     steps = np.array([row["step"] for row in trained])
     for name in sorted(key for key in trained[0] if _is_loss(key)):
         values = np.array([row.get(name, np.nan) for row in trained])
@@ -48,11 +50,11 @@ def draw(
         losses.plot(steps[start : start + len(mean)], mean, color=line.get_color(), label=name)
     losses.set(xlabel="step", ylabel="loss", ylim=(0, None))
     losses.legend(fontsize=7)
-    for name in ("val_AP", "val_AP50", "val_AP75"):
-        accuracy.plot([row["step"] for row in validated], [row[name] for row in validated],
-                      marker="o", label=name.removeprefix("val_"))  # fmt: skip
-    accuracy.set(xlabel="step", ylabel="held-out photos", ylim=(0, None))
     if validated:
+        for name in ("val_AP", "val_AP50", "val_AP75"):
+            accuracy.plot([row["step"] for row in validated], [row[name] for row in validated],
+                          marker="o", label=name.removeprefix("val_"))  # fmt: skip
+        accuracy.set(xlabel="step", ylabel="held-out photos", ylim=(0, None))
         accuracy.legend(fontsize=7)
     figure.savefig(output, dpi=110)
 

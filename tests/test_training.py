@@ -679,6 +679,7 @@ def test_the_rate_rises_and_falls() -> None:
         "fast-coco17-features",
         "fast-coco17-whole",
         "fast-coco17-pruned",
+        "fast-coco17-hidden",
         "fast-coco17",
     ],
 )
