@@ -10,15 +10,25 @@ from openpaf import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
 
 _CLOSE = 0.006  # engines and processors round differently
+_CLOSE_IN_8_BITS = 0.025  # 0.304 with VNNI was 0.317 and 0.319 without
 
 
-def _told(readme: str, model: str, size: int) -> dict[str, float]:
-    """Of the table under "How good": AP, APM and APL on the completely labelled photos."""
+def _told(readme: str, *row: str) -> dict[str, float]:
+    """Of the README's first row that begins so: AP, APM and APL."""
     for line in readme.splitlines():
         cells = [cell.strip(" *") for cell in line.split("|")[1:-1]]
-        if cells[:3] == [model, str(size), "82, completely labelled"]:
+        if cells[:3] == list(row):
             return {"AP": float(cells[3]), "APM": float(cells[6]), "APL": float(cells[7])}
-    raise AssertionError(f"the README has no row of {model} at {size} px")
+    raise AssertionError(f"the README has no row of {row}")
+
+
+def _measured(model: str, size: int, runtime: str, folder: Path) -> dict[str, float]:
+    """COCO's figures on the completely labelled photos."""
+    annotations = load_annotations(folder / "person_keypoints.json")
+    ids = [i for i in sorted(annotations.imgs) if annotations.imgs[i].get("ann_complete")]
+    assert len(ids) == 82
+    estimator = PoseEstimator(model, size=size, runtime=runtime)
+    return evaluate(annotations, detect(annotations, folder / "images", estimator, ids), ids)
 
 
 @pytest.mark.parametrize("size", [368, 256])
@@ -26,11 +36,18 @@ def _told(readme: str, model: str, size: int) -> dict[str, float]:
 def test_a_shipped_model_is_as_good_as_the_readme_says(
     model: str, size: int, repo_root: Path, shared_dir: Path
 ) -> None:
-    folder = shared_dir / "data" / "coco_val_dev"
-    annotations = load_annotations(folder / "person_keypoints.json")
-    ids = [i for i in sorted(annotations.imgs) if annotations.imgs[i].get("ann_complete")]
-    assert len(ids) == 82
-    estimator = PoseEstimator(model, size=size, runtime="torch")
-    figures = evaluate(annotations, detect(annotations, folder / "images", estimator, ids), ids)
-    told = _told((repo_root / "README.md").read_text(), model, size)
+    figures = _measured(model, size, "torch", shared_dir / "data" / "coco_val_dev")
+    readme = (repo_root / "README.md").read_text()
+    told = _told(readme, model, str(size), "82, completely labelled")
     assert {name: figures[name] for name in told} == pytest.approx(told, abs=_CLOSE)
+
+
+@pytest.mark.parametrize("size", [368, 256])
+@pytest.mark.parametrize("model", ["lightweight-coco17", "fast-coco17"])
+def test_a_shipped_model_in_8_bits_is_nearly_as_good_as_the_readme_says(
+    model: str, size: int, repo_root: Path, shared_dir: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    ap = _measured(model, size, "openvino-int8", shared_dir / "data" / "coco_val_dev")["AP"]
+    told = _told((repo_root / "README.md").read_text(), model, "openvino-int8", str(size))
+    assert told["AP"] - _CLOSE_IN_8_BITS < ap < told["AP"] + _CLOSE_IN_8_BITS
