@@ -73,7 +73,7 @@ class SeveralLooks(nn.Module):
 
     def _look(self, images: Tensor, scale: float, mirrored: bool) -> tuple[Tensor, Tensor]:
         side, stride = images.shape[2], self.grids[0].stride
-        seen = stride * round(side * scale / stride)
+        seen = stride * max(1, round(side * scale / stride))
         if seen != side:
             images = nn.functional.interpolate(
                 images, size=(seen, seen), mode="bilinear", antialias=seen < side
