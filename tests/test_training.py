@@ -21,7 +21,8 @@ from openpaf.training.augmentation import AugmentConfig, _random_affine, plan_cr
 from openpaf.training.batches import BatchMaker
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from openpaf.training.coarsening import as_the_network_sees
-from openpaf.training.config import SetConfig, TrainConfig, read_config
+from openpaf.training.config import SetConfig, TrainConfig
+from openpaf.training.config_files import read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
 from openpaf.training.loop import learning_rate, make_batches, train

@@ -22,7 +22,7 @@ from openpaf.cli import main
 from openpaf.errors import ImageError
 from openpaf.training.augmentation import AugmentConfig, plan_crop
 from openpaf.training.batches import Batch, BatchMaker
-from openpaf.training.config import read_config
+from openpaf.training.config_files import read_config
 from openpaf.training.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.device_batches import DeviceBatchMaker, made_ahead, make_device_batches
 from openpaf.training.packing import find_in_shards, read_photo

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openpaf.training.config import read_config, read_index
+from openpaf.training.config_files import read_config, read_index
 from openpaf.training.dataset import load_photo_set
 from openpaf.training.preparation import Source, main
 from openpaf.training.survey import as_text, survey

@@ -19,7 +19,7 @@ from torch import nn
 from openpaf.cli import main
 from openpaf.training import loop
 from openpaf.training.checkpoints import load_checkpoint
-from openpaf.training.config import read_config
+from openpaf.training.config_files import read_config
 from openpaf.training.dataset import DatasetError
 from openpaf.training.loop import TrainingError, train
 
@@ -92,7 +92,7 @@ def script(folder: Path, text: str, *launcher: str) -> None:
 KILL = """\
 import os, random, signal, sys, time
 import torch
-from openpaf.training.config import read_config
+from openpaf.training.config_files import read_config
 from openpaf.training.loop import train
 
 torch.set_num_threads(1)
@@ -157,7 +157,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(folder: Pat
 TWO = """\
 import sys
 import torch
-from openpaf.training.config import read_config
+from openpaf.training.config_files import read_config
 from openpaf.training.loop import train
 
 folder = sys.argv[1]
@@ -202,7 +202,7 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path)
 
 ON_GPU = """\
 import sys
-from openpaf.training.config import read_config
+from openpaf.training.config_files import read_config
 from openpaf.training.loop import train
 
 if __name__ == "__main__":  # other processes, which draw the crops, import this

@@ -54,7 +54,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.topdown.train_config import is_top_down
-    from openpaf.training.config import read_config
+    from openpaf.training.config_files import read_config
     from openpaf.training.memory import keep_freed_memory
 
     # Of the processes that torchrun starts, the first one speaks for all.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.training.augmentation import AugmentConfig
-from openpaf.training.config import SetConfig, _as, _resolve
+from openpaf.training.config import SetConfig
+from openpaf.training.config_files import as_config, resolve_set
 from openpaf.training.toml_files import read_toml
 
 METHOD = "mask-rcnn"
@@ -117,14 +118,16 @@ def read_config(path: str | Path) -> TopDownTrainConfig:
     path = Path(path)
     data = read_toml(path)
     try:
-        rows = [_as(SetConfig, row, "sets") for row in data.pop("sets", ())]
-        data["sets"] = tuple(_resolve(row, path.parent) for row in rows)
+        rows = [as_config(SetConfig, row, "sets") for row in data.pop("sets", ())]
+        data["sets"] = tuple(resolve_set(row, path.parent) for row in rows)
         if "validation" in data:
-            row = _as(SetConfig, data["validation"], "validation")
-            data["validation"] = _resolve(row, path.parent)
+            row = as_config(SetConfig, data["validation"], "validation")
+            data["validation"] = resolve_set(row, path.parent)
         if "augment" in data:
-            data["augment"] = _as(AugmentConfig, {"crop_px": 320, **data["augment"]}, "augment")
-        config: TopDownTrainConfig = _as(TopDownTrainConfig, data, "the file")
+            data["augment"] = as_config(
+                AugmentConfig, {"crop_px": 320, **data["augment"]}, "augment"
+            )
+        config: TopDownTrainConfig = as_config(TopDownTrainConfig, data, "the file")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     paths: dict[str, Any] = {

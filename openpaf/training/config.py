@@ -1,19 +1,14 @@
-"""What a training run is: one TOML file, checked before anything starts."""
+"""What a training run is, checked before anything starts."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from openpaf.geometry import Grid, resize_px
 from openpaf.networks.lightweight import COARSE_STRIDE, N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
-from openpaf.training.toml_files import read_toml
 
 #: Engines that may run a teacher: which one is not left to a measurement, so that runs are alike.
 TEACHER_RUNTIMES = ("torch", "onnx", "openvino", "openvino-bf16")
@@ -289,118 +284,3 @@ def network_grids(config: TrainConfig) -> tuple[Grid, Grid]:
         Grid(config.stride, resize_px(grid.offset_px, ratio)) for grid in target_grids(config)
     )
     return heatmaps, pafs
-
-
-def read_config(path: str | Path) -> TrainConfig:
-    """Read and check a training configuration.
-
-    Its keys are those of :class:`TrainConfig`, and ``index``: a file of more ``[[sets]]``, as
-    ``data/<set>/prepare.py`` writes it.
-
-    Raises:
-        ValueError: If the file cannot be read, is not TOML, or has an unknown, missing or wrong
-            key; the message names the file and the key.
-    """
-    path = Path(path)
-    data = read_toml(path)
-    try:
-        index = data.pop("index", None)
-        data["sets"] = _sets(data, path.parent)
-        if index is not None:
-            data["sets"] += read_index(path.parent / str(index))
-        if "validation" in data:
-            row = _as(SetConfig, data["validation"], "validation")
-            data["validation"] = _resolve(row, path.parent)
-        if "augment" in data:
-            data["augment"] = _as(AugmentConfig, data["augment"], "augment")
-        config: TrainConfig = _as(TrainConfig, data, "the file")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    paths: dict[str, Any] = {
-        name: str(path.parent / getattr(config, name))
-        for name in ("output", "init", "open_model_zoo", "shrink", "teacher")
-        if getattr(config, name)
-    }
-    return dataclasses.replace(config, **paths)
-
-
-def read_index(path: str | Path) -> tuple[SetConfig, ...]:
-    """The sets that an index names: a TOML file of ``[[sets]]`` and nothing else.
-
-    Raises:
-        ValueError: As :func:`read_config`.
-    """
-    path = Path(path)
-    data = read_toml(path)
-    try:
-        if set(data) - {"sets"}:
-            raise ValueError(f"unknown key {sorted(set(data) - {'sets'})[0]!r}; known: sets")
-        return _sets(data, path.parent)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _sets(data: dict[str, Any], folder: Path) -> tuple[SetConfig, ...]:
-    rows = data.pop("sets", ())
-    if not isinstance(rows, list | tuple):
-        raise ValueError("sets: expected [[sets]], with two brackets")
-    return tuple(_resolve(_as(SetConfig, row, "sets"), folder) for row in rows)
-
-
-def _resolve(row: SetConfig, folder: Path) -> SetConfig:
-    return dataclasses.replace(
-        row,
-        annotations=str(folder / row.annotations),
-        images=str(folder / row.images),
-        holdout=_holdout(row.holdout),
-    )
-
-
-def _holdout(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if not _fits(value, "tuple[int, int]") or not 0 <= value[0] < value[1]:
-        raise ValueError(f"holdout: expected [remainder, n], remainder below n, got {value!r}")
-    return value[0], value[1]
-
-
-def _as(cls: Any, values: Mapping[str, Any], where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected a table")
-    known = {entry.name for entry in dataclasses.fields(cls)}
-    known |= {"index"} if cls is TrainConfig else set()
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(
-            f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}"
-        )
-    for entry in dataclasses.fields(cls):
-        if entry.name not in values:
-            if entry.default is MISSING and entry.default_factory is MISSING:
-                raise ValueError(f"missing key {entry.name!r} in {where}")
-        elif not _fits(values[entry.name], str(entry.type)):
-            raise ValueError(
-                f"{entry.name}: expected {_NAMES.get(str(entry.type), entry.type)}, "
-                f"got {values[entry.name]!r}"
-            )
-    return cls(**values)
-
-
-_NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-def _fits(value: Any, wanted: str) -> bool:
-    """Whether a value of a TOML file is of a dataclass entry's type, by the type's name."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    number = (whole or isinstance(value, float)) and math.isfinite(value)
-    if wanted.startswith("tuple["):
-        kind = wanted[6:].split(",")[0].removesuffix("]")
-        n = wanted.count(",") + 1
-        return (
-            isinstance(value, (list, tuple))
-            and ("..." in wanted or len(value) == n)
-            and all(_fits(item, kind) for item in value)
-        )
-    kinds = {"str": isinstance(value, str), "bool": isinstance(value, bool)}
-    kinds |= {"int": whole, "float": number}
-    return kinds.get(wanted.removesuffix(" | None"), True)  # tables check themselves

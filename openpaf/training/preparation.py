@@ -18,7 +18,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from openpaf.errors import OpenpafError
-from openpaf.training.config import SetConfig, read_index
+from openpaf.training.config import SetConfig
+from openpaf.training.config_files import read_index
 from openpaf.training.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.survey import as_text, draw, survey
 from openpaf.training.toml_files import toml_rows
