@@ -155,7 +155,7 @@ def loader(source: BatchMaker | DeviceBatchMaker, config: TrainConfig, n_batches
 
 def step(run: Run, batch: Batch) -> None:
     """One step, the teacher and the smaller crops included."""
-    run.learn(run.ready(batch, run.step))
+    run.learn(run.supply.ready(batch, run.step))
     if run.device.type == "cuda":
         torch.cuda.synchronize()
 

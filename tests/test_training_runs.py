@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from openpaf.cli import main
-from openpaf.training import loop
+from openpaf.training import loop, supply
 from openpaf.training.checkpoints import load_checkpoint
 from openpaf.training.config_files import read_config
 from openpaf.training.dataset import DatasetError
@@ -198,6 +198,41 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path)
         for name in ("one", "two", "fewer")
     ]
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("more", ["", "hint_weight = 1.0\n", "reused_crops = 6\n"])
+def test_batches_made_ahead_lead_to_the_same_bits(
+    folder: Path, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(read_config(config_file(folder, "teacher")))
+    taught = f'teacher = "teacher/tiny.safetensors"\n{more}'
+    train(read_config(config_file(folder, "one", taught)))
+    ahead, made_ahead = [], supply.made_ahead
+
+    def counted(*arguments: Any) -> Any:
+        for batch in made_ahead(*arguments):
+            ahead.append(batch)
+            yield batch
+
+    monkeypatch.setattr(supply, "made_ahead", counted)
+    monkeypatch.setattr(supply.Supply, "makes_ahead", True)  # as on a GPU
+    train(read_config(config_file(folder, "ahead", taught)))
+    assert len(ahead) == 6
+    assert torch.equal(_flat(folder, "ahead"), _flat(folder, "one"))
+
+
+def test_the_benchmark_of_training_times_a_run(folder: Path, repo_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(repo_root / "benchmarks" / "training.py"), str(config_file(folder)),
+         "--steps", "1", "--batches", "2", "--loop", "20"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()[2:]
+    figures = {row[:21].strip(): row[21:].split()[0] for row in rows}
+    assert all(float(figures[name]) > 0 for name in ("encode_fields", "loader", "step", "loop"))
+    assert "waiting for data" in done.stdout
+    assert ("GPU busy" in done.stdout) == torch.cuda.is_available()
 
 
 ON_GPU = """\

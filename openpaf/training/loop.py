@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import math
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +15,25 @@ from openpaf import weights
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
 from openpaf.training.batch_norm import add_batch_norm, folded
-from openpaf.training.batches import LABELS, Batch, BatchMaker
+from openpaf.training.batches import LABELS, Batch
 from openpaf.training.checkpoints import (
     comparable_config,
     load_checkpoint,
     refuse_other_config,
     save_checkpoint,
 )
-from openpaf.training.coarsening import as_the_network_sees
 from openpaf.training.config import SKELETONS, TrainConfig, network_grids, network_options
-from openpaf.training.device_batches import (
-    DeviceBatchMaker,
-    made_ahead,
-    make_device_batches,
-)
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
 from openpaf.training.journal import Journal, Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimization import (
     PRECISIONS,
+    autocast,
     choose_precision,
     learning_rate,
     make_optimizer,
 )
-from openpaf.training.reuse import ReusedCrops
 from openpaf.training.sources import (
     MEAN,
     SCALE,
@@ -52,6 +42,7 @@ from openpaf.training.sources import (
     spare_crops,
     teacher_of,
 )
+from openpaf.training.supply import Supply
 from openpaf.training.validation import check_validation, validate
 
 __all__ = ["Run", "TrainingError", "learning_rate", "make_batches", "train"]
@@ -165,6 +156,15 @@ class Run:
         half = self.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1024.0, enabled=half)
         self.shared = self.processes.wrap(self.network)
+        self.supply = Supply(
+            self.config,
+            self.processes,
+            self.maker,
+            self.rows,
+            teacher=self.teacher,
+            hints=self.hints,
+            precision=self.precision,
+        )
 
     def go(self, deadline: float | None) -> None:
         """Train to the last step, or to the deadline."""
@@ -175,7 +175,7 @@ class Run:
             Journal(self.output, self.step, tensorboard=self.config.tensorboard) if writes else None
         )
         progress = Progress(self.step, self.config.steps, self.config.batch_size, shown=writes)
-        batches = self._batches(progress)
+        batches = self.supply.batches(self.step, self.config.steps, progress)
         try:
             while self.step < self.config.steps:
                 figures = self.learn(next(batches))
@@ -199,51 +199,6 @@ class Run:
             if self.maker.bad_files:
                 _log.warning("%d photos could not be read", len(self.maker.bad_files))
 
-    def _batches(self, progress: Progress) -> Generator[Batch]:
-        """The batches of the steps to come, ready to learn from.
-
-        On a GPU another thread makes them so, while the one that trains waits for the GPU.
-        """
-        last = self.config.steps
-        drawn = self._source().stream(self.step, last, self.config.workers, rows=self.rows)
-        steps = range(self.step, last)
-        with ExitStack() as to_close:
-            to_close.enter_context(closing(drawn))
-            if self.device.type != "cuda":
-                yield from map(self.ready, progress.timed(drawn), steps)
-            elif self.hints is not None:  # which are those of the batch that the teacher saw last
-                ahead = to_close.enter_context(closing(made_ahead(drawn, self.device)))
-                yield from map(self.ready, progress.timed(ahead), steps)
-            else:
-                ready = map(self.ready, drawn, steps)
-                ahead = to_close.enter_context(closing(made_ahead(ready, self.device)))
-                yield from progress.timed(ahead)
-
-    def _source(self) -> BatchMaker | DeviceBatchMaker | ReusedCrops:
-        """Where batches come from."""
-        if not self.config.reused_crops:
-            return make_device_batches(self.maker, self.device, self.config.data_on_device)
-        crops = ReusedCrops(
-            self.output / "crops",
-            self.maker,
-            self.config.reused_crops,
-            self._taught,
-            self.processes,
-            json.dumps(comparable_config(self.config), sort_keys=True),
-        )
-        crops.make(self.rows)
-        return crops
-
-    def _taught(self, batch: Batch) -> Batch:
-        """A batch with what the teacher says of it."""
-        if self.teacher is None:
-            return batch
-        with self._autocast():
-            batch = self.teacher.fill(batch)
-        if self.hints is None:
-            return batch
-        return dataclasses.replace(batch, features=self.hints.teachers_features())
-
     def _keep(self, late: bool) -> None:
         """Validate and save where it is time to."""
         last = self.step == self.config.steps
@@ -257,16 +212,6 @@ class Run:
             self._validate()
         if to_save:
             self._save()
-
-    def ready(self, batch: Batch, step: int) -> Batch:
-        """A batch on the device, with what the teacher says of it, as the network is to see it."""
-        batch = batch.to(self.device)
-        if step < self.config.feature_steps:
-            return batch
-        if self.teacher is not None and not self.config.reused_crops:
-            with self._autocast():
-                batch = self.teacher.fill(batch)
-        return as_the_network_sees(batch, self.config, step)
 
     def learn(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from a batch that is ready; gives the figures for the log, still on the device."""
@@ -291,20 +236,15 @@ class Run:
         """How far the features that the stages share are from the teacher's."""
         assert self.teacher is not None  # the configuration sees to that
         assert self.hints is not None  # and to that
-        with self._autocast():
+        with autocast(self.device, self.precision):
             self.network.features(images)
             self.teacher.features(batch)
         loss = self.hints.of_features()
         return loss, {"hints": loss.detach()}
 
-    def _autocast(self) -> torch.autocast:
-        """What the networks of the run compute in."""
-        half = self.precision != torch.float32
-        return torch.autocast(self.device.type, self.precision, enabled=half)
-
     def _loss(self, images: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the fields of all stages, and of hidden features where there are hints."""
-        with self._autocast():
+        with autocast(self.device, self.precision):
             stages = self.shared(images)
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
         # divides by the mean size of a slice, so that the average is the whole batch's gradient.

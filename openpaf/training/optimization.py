@@ -67,6 +67,11 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
 
 
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """What the networks of a run compute in."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
 def choose_precision(name: str, network: nn.Module, crop_px: int) -> torch.dtype:
     """The precision of a run.
 
@@ -85,7 +90,7 @@ def choose_precision(name: str, network: nn.Module, crop_px: int) -> torch.dtype
     for dtype in (torch.float32, torch.bfloat16):
         for attempt in range(2):  # the first warms up
             start = time.monotonic()
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(device, dtype):
                 stages = network(images)
             sum(h.float().mean() + p.float().mean() for h, p in stages).backward()
             if device.type == "cuda":
