@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openpaf.errors import ImageError
-from openpaf.fields import encode_fields, encode_mask
+from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_mask
 from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
@@ -92,6 +92,8 @@ class BatchMaker:
         skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
         heatmap_grid: Where the cells of the heatmaps lie.
         paf_grid: Where the cells of the PAFs lie.
+        sigma_px: Standard deviation of a joint's Gaussian in px.
+        paf_half_width_px: A limb's field reaches this far to either side, in px.
         seed: With the step, fixes every batch.
 
     Raises:
@@ -110,6 +112,8 @@ class BatchMaker:
         skeleton: Skeleton,
         heatmap_grid: Grid,
         paf_grid: Grid,
+        sigma_px: float = SIGMA_PX,
+        paf_half_width_px: float = PAF_HALF_WIDTH_PX,
         seed: int = 0,
     ) -> None:
         weights = np.array([photo_set.weight for photo_set in sets], np.float64)
@@ -122,6 +126,8 @@ class BatchMaker:
         self.skeleton = skeleton
         self.heatmap_grid = heatmap_grid
         self.paf_grid = paf_grid
+        self.sigma_px = sigma_px
+        self.paf_half_width_px = paf_half_width_px
         self.seed = seed
         self.bad_files: dict[str, str] = {}  # by name, with the reason
         self._lock = threading.Lock()
@@ -223,6 +229,8 @@ class BatchMaker:
         fields = encode_fields(
             Poses.from_keypoints(crop.keypoints, LABELS).to(self.skeleton),
             size_hw,
+            sigma_px=self.sigma_px,
+            paf_half_width_px=self.paf_half_width_px,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
@@ -238,6 +246,7 @@ class BatchMaker:
             blobs = encode_fields(
                 Poses.from_keypoints(unsure, LABELS).to(self.skeleton),
                 size_hw,
+                sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
             ).heatmaps
             silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)

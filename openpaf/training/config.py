@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid, resize_px
 from openpaf.networks.lightweight import COARSE_STRIDE, N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
@@ -92,6 +93,9 @@ class TrainConfig:
             that no network finds at that size.
         heatmap_offset: Grid offset of the heatmaps of stride 8 in px.
         paf_offset: Grid offset of the PAFs of stride 8 in px.
+        sigma_px: Standard deviation of a joint's Gaussian in the targets, in px. Fine-tuning does
+            least harm with the width that the initial weights were trained with.
+        paf_half_width_px: A limb's field in the targets reaches this far to either side, in px.
         steps: Optimiser steps of the whole run.
         batch_size: Crops a step, over all processes.
         reused_crops: So many crops are made once, with what the teacher says of them, kept in the
@@ -155,6 +159,8 @@ class TrainConfig:
     picture_scales: tuple[float, ...] = (1.0,)
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
+    sigma_px: float = SIGMA_PX
+    paf_half_width_px: float = PAF_HALF_WIDTH_PX
     steps: int = 1000
     batch_size: int = 8
     reused_crops: int = 0
@@ -198,7 +204,7 @@ class TrainConfig:
                 raise ValueError(
                     f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
                 )
-        for name in ("heatmap_weight", "clip"):
+        for name in ("heatmap_weight", "clip", "sigma_px", "paf_half_width_px"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
         if not self.peak_weight >= 0:
@@ -225,6 +231,13 @@ class TrainConfig:
         if not self.picture_scales or not all(0 < scale <= 1 for scale in self.picture_scales):
             raise ValueError(
                 f"picture_scales: expected numbers above 0 and at most 1, got {self.picture_scales}"
+            )
+        resampled = self.stride != 8 or set(self.picture_scales) != {1.0}
+        widths = self.sigma_px, self.paf_half_width_px
+        if resampled and widths != (SIGMA_PX, PAF_HALF_WIDTH_PX):
+            raise ValueError(
+                f"sigma_px, paf_half_width_px: expected {SIGMA_PX} and {PAF_HALF_WIDTH_PX} where "
+                f"targets are resampled (stride, picture_scales), got {widths[0]} and {widths[1]}"
             )
         if self.hint_weight and (self.stride != 8 or set(self.picture_scales) != {1.0}):
             raise ValueError("hint_weight: expected 0 where the network sees less than its teacher")

@@ -217,13 +217,17 @@ class DeviceBatchMaker:
         xy, scores, crop = (self._on_device(x) for x in (drawn.xy, drawn.scores, drawn.crop))
         heatmap_mask, paf_mask = map(self._on_device, (drawn.heatmap_mask, drawn.paf_mask))
         size = drawn.heatmap_mask.shape[1], drawn.heatmap_mask.shape[2]
-        heatmaps = encode_heatmaps(xy, scores, crop, n, maker.heatmap_grid, size)
-        pafs = encode_pafs(xy, scores, crop, n, maker.skeleton, maker.paf_grid, size)
+        heatmaps = encode_heatmaps(xy, scores, crop, n, maker.heatmap_grid, size, maker.sigma_px)
+        pafs = encode_pafs(
+            xy, scores, crop, n, maker.skeleton, maker.paf_grid, size, maker.paf_half_width_px
+        )
         heatmap_weights = heatmap_mask[:, None].repeat(1, heatmaps.shape[1], 1, 1)
         if len(drawn.maybe):
             maybe, whose = self._on_device(drawn.maybe), self._on_device(drawn.crop_of_maybe)
             n_joints = heatmaps.shape[1] - 1
-            unsure = unsure_cells(maybe, whose, n, n_joints, maker.heatmap_grid, size)
+            unsure = unsure_cells(
+                maybe, whose, n, n_joints, maker.heatmap_grid, size, maker.sigma_px
+            )
             silent = unsure & (heatmaps[:, :-1] == 0)
             silent = torch.cat([silent, silent.any(dim=1, keepdim=True)], dim=1)
             heatmap_weights = heatmap_weights * ~silent

@@ -128,6 +128,7 @@ def unsure_cells(
     n_joints: int,
     grid: Grid,
     size_cells: tuple[int, int],
+    sigma_px: float = SIGMA_PX,
 ) -> Tensor:
     """(B, K, h, w) bool, the cells that an unsure joint's Gaussian would reach.
 
@@ -138,10 +139,11 @@ def unsure_cells(
         n_joints: Channels.
         grid: Where the cells lie.
         size_cells: Rows and columns.
+        sigma_px: Standard deviation of a joint's Gaussian in px.
     """
     h, w = size_cells
     every = torch.ones(len(maybe), dtype=torch.bool, device=maybe.device)
-    blobs = _blobs(grid.to_cells(maybe[:, 1:]), every, size_cells, SIGMA_PX / grid.stride)
+    blobs = _blobs(grid.to_cells(maybe[:, 1:]), every, size_cells, sigma_px / grid.stride)
     reached = (blobs > 0).to(torch.uint8).flatten(1)
     out = torch.zeros(n_crops * n_joints, h * w, dtype=torch.uint8, device=maybe.device)
     place = (crop * n_joints + maybe[:, 0].long())[:, None].expand_as(reached)

@@ -68,6 +68,8 @@ def make_batches(config: TrainConfig) -> BatchMaker:
         skeleton=SKELETONS[config.skeleton],
         heatmap_grid=heatmap_grid,
         paf_grid=paf_grid,
+        sigma_px=config.sigma_px,
+        paf_half_width_px=config.paf_half_width_px,
         seed=config.seed,
     )
 
