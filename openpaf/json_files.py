@@ -10,7 +10,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-
 #: Files of more bytes are refused; COCO's own largest has 0.5 GB.
 MAX_BYTES = 2 * 1024**3
 #: Whole numbers of more digits are beyond every float, and grow slower to read with their square.
@@ -44,6 +43,29 @@ def read_json_lines(path: str | os.PathLike[str]) -> list[Any]:
         for number, line in enumerate(_text(path).split("\n"), 1)
         if line.strip()
     ]
+
+
+def read_json_or_lines(path: str | os.PathLike[str]) -> Any:
+    """What a file of JSON holds, or of a file of one JSON text a line the list of them.
+
+    Raises:
+        ValueError: As for :func:`read_json` or :func:`read_json_lines`.
+        OSError: If it cannot be read.
+    """
+    if os.fspath(path).lower().endswith((".jsonl", ".ndjson")):
+        return read_json_lines(path)
+    try:
+        return read_json(path)
+    except ValueError as error:
+        cause = error.__cause__
+        if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
+            return read_json_lines(path)  # as openpifpaf names them
+        raise
+
+
+def is_number(value: Any) -> bool:
+    """Whether something is a finite number, small enough (below 1e15) to be squared as a float."""
+    return type(value) in (int, float) and -1e15 < value < 1e15
 
 
 def _text(path: str | os.PathLike[str]) -> str:
