@@ -20,7 +20,7 @@ from openpaf.decoding import (
 )
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
+from openpaf.images import read_image, read_images
 from openpaf.multiscale import check_scales, multiscale_fields
 from openpaf.poses import Poses
 from openpaf.published import PUBLISHED
@@ -125,12 +125,17 @@ class PoseEstimator:
         """The people of several pictures, with one call of the network per shape.
 
         Args:
-            images: As ``__call__`` takes them.
+            images: As ``__call__`` takes them, in a list; or an array (B, H, W, 3).
 
         Returns:
             One result a picture, in their order.
+
+        Raises:
+            ImageError: If a file cannot be read as a picture.
+            ValueError: If an array is not a picture, or a single picture or path is given in place
+                of a list of them.
         """
-        pictures = [read_image(image) for image in images]
+        pictures = read_images(images)
         if self._averages:
             return [self(picture) for picture in pictures]
         letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]

@@ -21,7 +21,6 @@ from openpaf.formats import (
     write_poses,
 )
 
-
 INPUTS = Path(__file__).parent / "inputs"
 
 
