@@ -14,6 +14,7 @@ from typing import Any
 
 from openpaf.evaluation.coco import Row, index_annotations
 from openpaf.evaluation.labels import person_category
+from openpaf.evaluation.result_files import files_of, read_rows
 from openpaf.json_files import is_number, read_json
 from openpaf.skeleton import Skeleton
 
@@ -78,25 +79,38 @@ def read_annotations(path: str | Path) -> Any:
 
 
 def read_results(path: str | Path, annotations: Any) -> list[Row]:
-    """A file of results in COCO's submission format, checked against the annotations.
+    """Results in COCO's submission format, or another's, checked against the annotations.
 
     Args:
         path: A list of ``image_id``, ``category_id``, ``keypoints`` and ``score``; ours or another
-            system's.
+            system's; or any file that :func:`openpaf.read_poses` reads, or a folder of such files.
+            Images may be called by their file names instead of ids; a file of one image is of the
+            one whose name it has.
         annotations: As :func:`read_annotations` gives them.
 
+    Returns:
+        Results of COCO's 17 joints, of the images and the category of the annotations.
+
     Raises:
-        ValueError: If the file is not JSON or not a list, keys are missing, a result has another
-            number of values or one that is no finite number, or it belongs to another category or
-            to an image that the annotations do not list.
-        OSError: If the file cannot be read.
+        ValueError: If a file is not JSON or none of the formats, keys are missing, a result has
+            another number of values or one that is no finite number, or it belongs to another
+            category or to an image that the annotations do not list.
+        OSError: If a file cannot be read.
     """
-    rows = read_json(path)
+    return [row for file in files_of(path) for row in _checked_results(file, annotations)]
+
+
+def _checked_results(path: Path, annotations: Any) -> list[Row]:
+    rows = read_rows(path, annotations)
     if not isinstance(rows, list):
+        looks_like = isinstance(rows, dict) and "annotations" in rows
         raise ValueError(
             f"{path}: expected a list of COCO results, got {type(rows).__name__}"
-            + ("; it looks like annotations" if "annotations" in rows else "")
+            + ("; it looks like annotations" if looks_like else "")
         )
+    _refuse(path, "results", rows, "expected a dictionary", lambda row: not isinstance(row, dict))
+    names = [row for row in rows if isinstance(row.get("image_id"), str)]
+    _check_known_images(path, "results", names, set(annotations.imgs))
     _check_keys(path, "results", rows, _RESULT_KEYS)
     _check_keypoints(path, "results", rows)
     _refuse(path, "results", rows, "score: expected a finite number", lambda r: _bad(r["score"]))
@@ -228,10 +242,15 @@ def _check_known_images(path: str | Path, what: str, rows: list[Row], known: set
         where = "the file" if what == "annotations" else "the annotations"
         raise ValueError(
             f"{path}: {what}: {len(unknown)} of {len(rows)} are of {len(set(unknown))} images that "
-            f"{where} does not list: {_some(sorted(set(unknown)))}".replace(
+            f"{where} does not list: {_some(sorted(set(unknown), key=_natural))}".replace(
                 "annotations does", "annotations do"
             )
         )
+
+
+def _natural(image_id: int | str) -> tuple[bool, int, str]:
+    number = image_id if isinstance(image_id, int) else 0
+    return isinstance(image_id, str), number, str(image_id)
 
 
 def _refuse(
@@ -266,7 +285,7 @@ def _warn_of_areas(path: str | Path, people: list[Row]) -> None:
     if wrong:
         logger.warning(
             "%s: area: 0, or not in px^2, in %d of %d people with labelled joints, the first with "
-            "id %s; AP needs it and hardly counts whoever is found of them",
+            "id %s; to AP, which needs it, they are missed however well they are found",
             path, len(wrong), len(labelled), wrong[0]["id"],
         )  # fmt: skip
 
