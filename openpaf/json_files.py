@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import uuid
@@ -15,15 +16,16 @@ MAX_BYTES = 2 * 1024**3
 #: Whole numbers of more digits are beyond every float, and grow slower to read with their square.
 MAX_DIGITS = 300
 
-_NO_NUMBER = re.compile(r'(?<![\w"])(?:NaN|-?Infinity)(?![\w"])')
+_NO_NUMBER = re.compile(r'(?<![\w"])(?:NaN|-?Infinity|[-\d.]+[eE]\+?\d{3,})(?![\w"])')
+_LARGE = re.compile(r"[eE]\+?\d{3}")  # 1e999 is read as infinite
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """What a JSON file holds; a byte order mark before it is passed over.
 
     Raises:
-        ValueError: If it is not JSON, has NaN or Infinity, which JSON does not know, a whole number
-            of more than :data:`MAX_DIGITS` digits, more than :data:`MAX_BYTES` bytes, or is nested
+        ValueError: If it is not JSON, has NaN, Infinity or a number as large, a whole number of
+            more than :data:`MAX_DIGITS` digits, more than :data:`MAX_BYTES` bytes, or is nested
             too deeply; the message names the file.
         OSError: If it cannot be read.
     """
@@ -85,8 +87,15 @@ def _text(path: str | os.PathLike[str]) -> str:
 
 
 def _parsed(text: str, name: str) -> Any:
+    # Asking each float takes as long again as reading them, so only where it can matter.
+    parse_float = _finite if _LARGE.search(text) else None
     try:
-        return json.loads(text, parse_int=_whole_number, parse_constant=_refuse_constant)
+        return json.loads(
+            text,
+            parse_int=_whole_number,
+            parse_float=parse_float,
+            parse_constant=_refuse_constant,
+        )
     except _NoNumberError as error:
         # The parser does not say where; the first that looks like it is nearly always it.
         match = _NO_NUMBER.search(text)
@@ -102,7 +111,14 @@ def _parsed(text: str, name: str) -> Any:
 
 
 class _NoNumberError(ValueError):
-    """NaN or Infinity, which Python's parser takes for a number."""
+    """NaN, Infinity or 1e999, which Python's parser takes for a number."""
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _NoNumberError(text)
+    return value
 
 
 def _refuse_constant(text: str) -> Any:

@@ -403,6 +403,19 @@ def test_a_category_of_people_is_found_by_its_name(
         assert precision_at(truth, rows) == (1, 1)
 
 
+def test_results_of_cocos_category_fit_where_the_annotations_number_otherwise(
+    run: Run, data: Any, tmp_path: Path
+) -> None:
+    path = written(shaken(data["annotations"], 0), tmp_path / "r.json")
+    for row in [*data["annotations"], *data["categories"]]:
+        row["category_id" if "category_id" in row else "id"] = 0
+    status, out, _ = run("--results", path, images=False)
+    assert status == 0
+    assert out.splitlines()[2].split()[0] == "1.000"
+    data["categories"].append({"id": 1, "name": "dog"})
+    refused(run("--results", path, images=False), "category_id: expected 0, people")
+
+
 def test_other_categories_are_left_out(run: Run, data: Any, tmp_path: Path) -> None:
     data["categories"].append({"id": 2, "name": "dog"})
     data["annotations"].append({"id": 99, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]})

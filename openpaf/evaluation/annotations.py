@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.coco import Row, index_annotations
+from openpaf.evaluation.coco import Row, category_of_people, index_annotations
 from openpaf.evaluation.labels import person_category
 from openpaf.evaluation.result_files import files_of, read_rows
 from openpaf.json_files import is_number, read_json
@@ -25,6 +25,7 @@ _IMAGE_KEYS = ("id", "file_name")
 _ANNOTATION_KEYS = ("id", "image_id", "category_id")
 _PERSON_KEYS = ("keypoints", "num_keypoints", "area", "bbox", "iscrowd")
 _RESULT_KEYS = ("image_id", "category_id", "keypoints", "score")
+_COCO_PERSON = 1  # which most programs write, ours too, whatever number the annotations give people
 
 
 def read_annotations(path: str | Path) -> Any:
@@ -74,8 +75,7 @@ def read_annotations(path: str | Path) -> Any:
     people = [row for row in rows if row["category_id"] == category]
     _check_people(path, people)
     _warn_of_areas(path, people)
-    person = [row for row in categories if row["id"] == category]
-    return index_annotations({**data, "annotations": people, "categories": person})
+    return index_annotations({**data, "annotations": people})
 
 
 def read_results(path: str | Path, annotations: Any) -> list[Row]:
@@ -119,7 +119,12 @@ def _checked_results(path: Path, annotations: Any) -> list[Row]:
             path, "results", rows, "bbox: expected 4 finite numbers, or no bbox in any result",
             lambda r: _bad_list(r.get("bbox"), 4),
         )  # fmt: skip
-    category = annotations.dataset["categories"][0]["id"]
+    category = category_of_people(annotations)
+    if not any(row["id"] == _COCO_PERSON for row in annotations.dataset["categories"]):
+        rows = [
+            {**row, "category_id": category} if row["category_id"] == _COCO_PERSON else row
+            for row in rows
+        ]
     _refuse(
         path, "results", rows, f"category_id: expected {category}, people",
         lambda r: r["category_id"] != category,
