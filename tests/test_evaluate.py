@@ -686,6 +686,12 @@ BAD_ANNOTATIONS = {
     "another category": (
         _set("categories", 0, "name", "dog"), "categories: expected one 'person', got 'dog'",
     ),
+    "joints that are no list": (
+        _set("categories", 0, "keypoints", 3), "keypoints of 'person': expected a list of names",
+    ),
+    "an id of a category that is text": (
+        _set("categories", 0, "id", "1"), "categories: id: expected a whole number",
+    ),
     "two categories of people": (
         lambda data: data["categories"].append({"id": 2, "name": "Person"}),
         "categories: expected one 'person', got 'person', 'Person'",

@@ -74,7 +74,7 @@ def read_annotations(path: str | Path) -> Any:
     _check_known_images(path, "annotations", rows, {image["id"] for image in images})
     people = [row for row in rows if row["category_id"] == category]
     _check_people(path, people)
-    _warn_of_areas(path, people)
+    warn_of_areas(path, people)
     return index_annotations({**data, "annotations": people})
 
 
@@ -279,7 +279,7 @@ def _refuse(
         )
 
 
-def _warn_of_areas(path: str | Path, people: list[Row]) -> None:
+def warn_of_areas(path: str | Path, people: list[Row]) -> None:
     """Say where areas cannot be right: with none, no person can be found, however well.
 
     The area is what COCO measures distances by. A person's is a good part of the box around the

@@ -25,19 +25,27 @@ def person_category(
 
     Raises:
         ValueError: If not exactly one category is named ``person`` (or human, people, pedestrian),
-            or it says that it has other joints.
+            it says that it has other joints, or the list is not as it should be.
     """
-    people = [row for row in categories if _plain(row.get("name")) in _PEOPLE]
+    rows = categories if isinstance(categories, (list, tuple)) else ()
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise ValueError("categories: expected dictionaries with 'id' and 'name'")
+    people = [row for row in rows if _plain(row.get("name")) in _PEOPLE]
     if len(people) != 1:
-        names = ", ".join(repr(row.get("name")) for row in list(categories)[:5]) or "none"
+        names = ", ".join(repr(row.get("name")) for row in rows[:5]) or "none"
         raise ValueError(f"categories: expected one 'person', got {names}")
-    joints = tuple(map(_plain, people[0].get("keypoints") or ()))
+    category, listed = people[0].get("id"), people[0].get("keypoints") or []
+    if type(category) is not int:
+        raise ValueError(f"categories: id of 'person': expected a whole number, got {category!r}")
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise ValueError("categories: keypoints of 'person': expected a list of names")
+    joints = tuple(map(_plain, listed))
     if joints and joints != tuple(map(_plain, skeleton.joints)):
         raise ValueError(
             f"categories: expected {skeleton.name}'s {skeleton.n_joints} keypoints of "
             f"{people[0]['name']!r}, {_difference(joints, skeleton)}"
         )
-    return int(people[0]["id"])
+    return category
 
 
 def check_image_size(
