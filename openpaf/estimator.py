@@ -159,8 +159,21 @@ class PoseEstimator:
 
         Returns:
             Poses in px of the picture, as ``__call__`` gives them.
+
+        Raises:
+            ValueError: If the fields are of a picture of another shape.
         """
         letterbox = Letterbox.fit(image_hw, self.size)
+        stride, cells_hw = fields.heatmap_grid.stride, fields.heatmaps.shape[1:]
+        differences = [
+            abs(n * stride - px) for n, px in zip(cells_hw, letterbox.size_hw, strict=True)
+        ]
+        if max(differences) >= stride:
+            raise ValueError(
+                f"image_hw: fields of {cells_hw[0]} x {cells_hw[1]} cells of {stride} px are not "
+                f"of a picture of {image_hw[0]} x {image_hw[1]} px (height x width) at size "
+                f"{self.size}"
+            )
         return self.result(letterbox.undo(decode(fields, self.config)))
 
     @property

@@ -122,6 +122,16 @@ def test_scores_are_at_most_1(estimator: openpaf.PoseEstimator, repo_root: Path)
         assert 0 < poses.person_scores.max() <= 1
 
 
+def test_fields_of_a_picture_of_another_shape_are_not_parsed(
+    estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    image = read_image(repo_root / "data" / "photos" / "grace_hopper.jpg")
+    fields = estimator.fields(image)
+    assert estimator.parse(fields, image.shape[:2]) == estimator(image)
+    with pytest.raises(ValueError, match=r"image_hw: fields of .* are not of a picture of"):
+        estimator.parse(fields, image.shape[1::-1])
+
+
 def test_the_eight_steps_are_decode_in_between(
     estimator: openpaf.PoseEstimator, repo_root: Path
 ) -> None:
