@@ -30,6 +30,7 @@ from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
 from openpaf.formats import poses_to_coco, poses_to_openpose, read_poses_by_image
+from openpaf.training.dataset import read_json as read_json_for_training
 
 Run = Callable[..., tuple[int, str, str]]
 INPUTS = Path(__file__).parent / "inputs"
@@ -427,6 +428,31 @@ def test_other_categories_are_left_out(run: Run, data: Any, tmp_path: Path) -> N
 
 
 # Labels that do not fit
+
+
+@pytest.mark.parametrize("read", [read_annotations, load_annotations, read_json_for_training])
+def test_every_reader_takes_a_byte_order_mark_and_refuses_nan(read: Callable[[Path], Any]) -> None:
+    assert read(INPUTS / "bom.json")
+    with pytest.raises(
+        (ValueError, openpaf.errors.OpenpafError), match=r"kp_nan_nosize\.json: .*NaN"
+    ):
+        read(INPUTS / "kp_nan_nosize.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("posetrack18.json", "got 'head_bottom' for 'left_eye'"),
+        ("two_categories.json", None),
+    ],
+)
+def test_people_are_told_from_others_by_name(name: str, message: str | None) -> None:
+    if message:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read_annotations(INPUTS / name)
+        return
+    annotations = read_annotations(INPUTS / name)
+    assert [row["category_id"] for row in annotations.anns.values()] == [1]
 
 
 def test_areas_of_0_are_told() -> None:
@@ -860,6 +886,25 @@ def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) 
 )
 def test_bad_use(run: Run, arguments: list[str], message: str) -> None:
     refused(run(*arguments), message)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("\x1b[31mred.jpg", r"1 of 5 photos are missing: \x1b[31mred.jpg;"),
+        ("\0.jpg", r"1 of 5 photos are missing: \x00.jpg;"),
+        ("\ud800.jpg", r"1 of 5 photos are missing: \ud800.jpg;"),
+        ("x" * 5000, "File name too long"),
+    ],
+    ids=["escape", "nul", "surrogate", "long"],
+)
+def test_names_of_a_file_are_printed_so_that_a_terminal_can_take_them(
+    run: Run, data: Any, name: str, message: str
+) -> None:
+    data["images"][0]["file_name"] = name
+    result = run()
+    refused(result, message)
+    assert len(result[2]) < 600
 
 
 def test_no_photos_to_run_a_model_on(run: Run) -> None:
