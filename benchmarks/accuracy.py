@@ -17,7 +17,8 @@ from pathlib import Path
 import coco_photos
 
 from openpaf import PoseEstimator, weights
-from openpaf.evaluation.coco import METRICS, detect, evaluate, precision_at
+from openpaf.evaluation.coco import METRICS, evaluate, precision_at
+from openpaf.evaluation.run import detect_photos
 
 
 def main() -> None:
@@ -40,7 +41,8 @@ def main() -> None:
     for model in arguments.model or [row["name"] for row in weights.table() if row["shipped"]]:
         for size in arguments.size or [368, 256]:
             estimator = PoseEstimator(model, size=size, runtime=arguments.runtime)
-            detections = detect(annotations, arguments.data / "images", estimator, everything)
+            images = arguments.data / "images"
+            detections = detect_photos(annotations, images, estimator, everything)
             for name, ids in subsets.items():
                 figures = evaluate(annotations, detections, ids)
                 precision, recall = precision_at(annotations, detections, ids, min_score=0.3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf import Fields, Letterbox, Poses, Skeleton, encode_fields
+from openpaf.json_files import read_json
 
 HEATMAP_NOISE = 0.02  # standard deviations of the white noise of a "noisy" scene
 PAF_NOISE = 0.05
@@ -36,7 +36,7 @@ class Scene(NamedTuple):
 
 def coco_scenes(annotations: Path, skeleton: Skeleton, height_px: int = 368) -> list[Scene]:
     """The labelled people of a COCO file, each photo fitted to a height."""
-    data = json.loads(Path(annotations).read_text())
+    data = read_json(annotations)
     people: dict[int, list[list[float]]] = {}
     for row in data["annotations"]:
         if row.get("num_keypoints", 0) > 0 and not row["iscrowd"]:
@@ -112,7 +112,7 @@ def coco_crowds(
     Each is made 60 to 180 px high and set at random, but no two boxes overlap by more than
     ``max_iou``; in photos such pairs are rare, and anywhere at random they would be the rule.
     """
-    rows = json.loads(Path(annotations).read_text())["annotations"]
+    rows = read_json(annotations)["annotations"]
     people = [
         np.array(row["keypoints"], np.float64).reshape(17, 3)
         for row in sorted({row["id"]: row for row in rows}.values(), key=lambda row: row["id"])

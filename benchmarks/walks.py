@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf import Poses, Skeleton
+from openpaf.json_files import read_json
 
 SIZE_HW = (368, 656)
 FPS = 25
@@ -41,7 +41,7 @@ class _Walker(NamedTuple):
 def standing_people(annotations: Path) -> list[NDArray[np.float64]]:
     """Upright people of a COCO file with nearly all joints: (17, 3), in units of their height."""
     people = []
-    for row in json.loads(annotations.read_text())["annotations"]:
+    for row in read_json(annotations)["annotations"]:
         keypoints = np.array(row.get("keypoints", []), np.float64).reshape(-1, 3)
         if len(keypoints) != 17 or (keypoints[:, 2] > 0).sum() < 13:
             continue

@@ -20,7 +20,7 @@ from openpaf.decoding import (
 )
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
+from openpaf.images import read_image, read_images
 from openpaf.multiscale import check_scales, multiscale_fields
 from openpaf.poses import Poses
 from openpaf.published import PUBLISHED
@@ -125,12 +125,17 @@ class PoseEstimator:
         """The people of several pictures, with one call of the network per shape.
 
         Args:
-            images: As ``__call__`` takes them.
+            images: As ``__call__`` takes them, in a list; or an array (B, H, W, 3).
 
         Returns:
             One result a picture, in their order.
+
+        Raises:
+            ImageError: If a file cannot be read as a picture.
+            ValueError: If an array is not a picture, or a single picture or path is given in place
+                of a list of them.
         """
-        pictures = [read_image(image) for image in images]
+        pictures = read_images(images)
         if self._averages:
             return [self(picture) for picture in pictures]
         letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
@@ -154,8 +159,21 @@ class PoseEstimator:
 
         Returns:
             Poses in px of the picture, as ``__call__`` gives them.
+
+        Raises:
+            ValueError: If the fields are of a picture of another shape.
         """
         letterbox = Letterbox.fit(image_hw, self.size)
+        stride, cells_hw = fields.heatmap_grid.stride, fields.heatmaps.shape[1:]
+        differences = [
+            abs(n * stride - px) for n, px in zip(cells_hw, letterbox.size_hw, strict=True)
+        ]
+        if max(differences) >= stride:
+            raise ValueError(
+                f"image_hw: fields of {cells_hw[0]} x {cells_hw[1]} cells of {stride} px are not "
+                f"of a picture of {image_hw[0]} x {image_hw[1]} px (height x width) at size "
+                f"{self.size}"
+            )
         return self.result(letterbox.undo(decode(fields, self.config)))
 
     @property

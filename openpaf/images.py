@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,30 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
     raise ValueError(
         f"image: expected a path, an array or a PIL image, got {type(source).__name__}"
     )
+
+
+def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
+    """Several pictures, each as :func:`read_image` reads it.
+
+    Args:
+        images: A list of what :func:`read_image` takes, or one array (B, H, W, 3).
+
+    Raises:
+        ImageError: If a file cannot be read as a picture.
+        ValueError: If an array is not a picture, or ``images`` is itself a single picture or path,
+            which would be taken for a list of its rows or letters.
+    """
+    kind = type(images).__name__
+    if isinstance(images, (str, bytes, os.PathLike)):
+        raise ValueError(f"images: expected a list of pictures, got a single path {images!r}")
+    if isinstance(images, np.ndarray) and images.dtype.kind not in "OU" and images.ndim != 4:
+        raise ValueError(
+            f"images: expected a list of pictures or an array (B, H, W, 3), got an array of shape "
+            f"{images.shape}; of one picture, give [picture]"
+        )
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise ValueError(f"images: expected a list of pictures, got {kind}")
+    return [read_image(image) for image in images]
 
 
 def list_images(

@@ -298,7 +298,7 @@ def _to_poses(rows, peaks, skeleton, config):
     xy, scores = np.full((n, k, 2), np.nan), np.zeros((n, k))
     for i, row in enumerate(rows):
         for joint, peak in row.items():
-            xy[i, joint], scores[i, joint] = peaks.xy[peak], peaks.scores[peak]
+            xy[i, joint], scores[i, joint] = peaks.xy[peak], min(peaks.scores[peak], 1)
     poses = Poses(xy=xy, scores=scores, person_scores=np.zeros(n), skeleton=skeleton)
     boxes = poses.boxes().astype(np.float64).reshape(-1, 4)
     strong = poses.scores >= np.float32(config.peak_threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_data import CATEGORY, shaken, written
+from PIL import Image
 
 import openpaf
 from openpaf.cli import main
@@ -269,6 +271,29 @@ def test_a_comparison_from_end_to_end(
     assert (out / "compare.png").exists() == drawn
     assert openpaf.read_image(out / "scenes" / "people-06.png").shape == (480, 856, 3)
     assert "http" not in html
+
+
+def test_a_comparison_goes_on_past_a_photo_that_cannot_be_read(
+    photos: Photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos.images, folder)
+    (folder / "basketball.png").write_bytes(b"no picture")
+    rows = photos.annotations.dataset["annotations"]
+    theirs = written(shaken(rows, 0.02), tmp_path / "theirs.json")
+    out = tmp_path / "out"
+    command = ["compare", "--annotations", str(photos.path), "--images", str(folder), "--output",
+               str(out), "--results", f"theirs={theirs}"]  # fmt: skip
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert "skipped " in said.err
+    assert "basketball.png: not a picture" in said.err
+    assert "1 that cannot be read skipped" in said.out
+    report = json.loads((out / "compare.json").read_text())
+    assert (report["settings"]["skipped"], report["methods"][0]["photos"]) == (1, 2)
+    Image.new("RGB", (64, 48)).save(folder / "basketball.png")
+    assert main(command) == 2
+    assert "basketball.png: the image is 64 x 48 px, its labels are for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

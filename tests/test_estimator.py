@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 import openpaf
 from openpaf.images import read_image
+from openpaf.topdown.estimator import TopDownEstimator
 
 GOLDEN = Path(__file__).parent / "golden" / "photos.json"
 
@@ -84,6 +86,50 @@ def test_a_batch_gives_what_single_calls_give(
         np.testing.assert_allclose(one.xy, single.xy, atol=0.05)
         np.testing.assert_allclose(one.person_scores, single.person_scores, atol=1e-3)
     assert estimator.batch([]) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((48, 64, 3), np.uint8), r"list of pictures .*shape \(48, 64, 3\).*\[picture\]"),
+        (np.zeros((48, 64), np.uint8), r"list of pictures .*shape \(48, 64\)"),
+        ("photo.jpg", "list of pictures, got a single path 'photo.jpg'"),
+        (Path("photo.jpg"), "list of pictures, got a single path"),
+        (Image.new("RGB", (64, 48)), "list of pictures, got Image"),
+        ({"photo.jpg": 1}, "list of pictures, got dict"),
+        (None, "list of pictures, got NoneType"),
+    ],
+)
+@pytest.mark.parametrize("kind", [openpaf.PoseEstimator, TopDownEstimator])
+def test_a_batch_of_one_picture_is_not_a_batch_of_its_rows(
+    kind: type[openpaf.PoseEstimator], images: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind.batch(object.__new__(kind), images)  # refused before any model is needed
+
+
+def test_a_batch_may_be_an_array(estimator: openpaf.PoseEstimator, repo_root: Path) -> None:
+    image = read_image(repo_root / "data" / "photos" / "astronaut.jpg")
+    assert [len(sure(poses)) for poses in estimator.batch(np.stack([image, image]))] == [1, 1]
+
+
+def test_scores_are_at_most_1(estimator: openpaf.PoseEstimator, repo_root: Path) -> None:
+    path = repo_root / "data" / "photos" / "astronaut.jpg"
+    fields = estimator.fields(path)
+    assert openpaf.decoding.find_peaks(fields).scores.max() > 1  # the network overshoots
+    for poses in (estimator(path), *estimator.batch([path]), openpaf.decode(fields)):
+        assert poses.scores.max() == 1
+        assert 0 < poses.person_scores.max() <= 1
+
+
+def test_fields_of_a_picture_of_another_shape_are_not_parsed(
+    estimator: openpaf.PoseEstimator, repo_root: Path
+) -> None:
+    image = read_image(repo_root / "data" / "photos" / "grace_hopper.jpg")
+    fields = estimator.fields(image)
+    assert estimator.parse(fields, image.shape[:2]) == estimator(image)
+    with pytest.raises(ValueError, match=r"image_hw: fields of .* are not of a picture of"):
+        estimator.parse(fields, image.shape[1::-1])
 
 
 def test_the_eight_steps_are_decode_in_between(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,19 +17,23 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_data import by_pycocotools, scene, shaken, written
-from PIL import Image
+from PIL import ExifTags, Image
 
 import openpaf
 import openpaf.estimator
 from openpaf import DecodeConfig, Poses, Skeleton
 from openpaf.cli import main
 from openpaf.evaluation.annotations import read_annotations, read_results
-from openpaf.evaluation.coco import METRICS, evaluate
+from openpaf.evaluation.coco import METRICS, detect, evaluate, load_annotations, precision_at
+from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
+from openpaf.formats import poses_to_coco, poses_to_openpose, read_poses_by_image
+from openpaf.training.dataset import read_json as read_json_for_training
 
 Run = Callable[..., tuple[int, str, str]]
+INPUTS = Path(__file__).parent / "inputs"
 
 
 class FakeEstimator:
@@ -61,7 +67,7 @@ def data(tmp_path: Path) -> dict[str, Any]:
     data = scene()
     (tmp_path / "photos").mkdir()
     for image in data["images"]:
-        picture = Image.new("RGB", (40, 40), (image["id"], 0, 0))
+        picture = Image.new("RGB", (400, 400), (image["id"], 0, 0))
         picture.save(tmp_path / "photos" / image["file_name"], "PNG")  # exact, whatever the name
     return data
 
@@ -249,6 +255,8 @@ def test_a_killed_process_goes_on_where_it_stopped(repo_root: Path, tmp_path: Pa
     for i in range(1, 25):
         (tmp_path / "photos" / f"{i:03}.jpg").write_bytes(photo)
     data = scene(24, 1)
+    for image in data["images"]:
+        image["width"], image["height"] = 512, 512
     partial = tmp_path / "p.jsonl"
     command = [
         sys.executable, "-m", "openpaf", "evaluate", "--runtime", "torch", "--size", "64",
@@ -286,11 +294,378 @@ def test_photos_are_read_ahead_in_order(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{i}.png")
         Image.new("RGB", (3, 2), (i, 0, 0)).save(paths[-1])
     for workers in (1, 3):
-        assert [int(picture[0, 0, 0]) for picture in read_ahead(paths, workers)] == list(range(20))
+        pictures = list(read_ahead(paths, workers))
+        assert [int(p[0, 0, 0]) for p in pictures if isinstance(p, np.ndarray)] == list(range(20))
     paths[4].write_bytes(b"no picture")
-    found = []
-    with pytest.raises(openpaf.ImageError, match=r"4\.png: not a picture"):
-        found.extend(int(picture[0, 0, 0]) for picture in read_ahead(paths, 2))
+    errors = {i: p for i, p in enumerate(read_ahead(paths, 2)) if not isinstance(p, np.ndarray)}
+    assert list(errors) == [4]
+    assert isinstance(errors[4], openpaf.ImageError)
+    assert "4.png: not a picture" in str(errors[4])
+
+
+# Ids are labels
+
+
+def _relabelled(data: Any, rows: Any, ids: str, change: Callable[[int], int]) -> tuple[Any, Any]:
+    """Annotations and results under other ids of images, annotations or categories."""
+    data, rows = copy.deepcopy((data, rows))
+    for entry in data[ids]:
+        entry["id"] = change(entry["id"])
+    key = {"images": "image_id", "categories": "category_id"}.get(ids)
+    for entry in [*data["annotations"], *rows] if key else []:
+        entry[key] = change(entry[key])
+    return data, rows
+
+
+@pytest.mark.parametrize("ids", ["images", "annotations", "categories"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda i: i - 1, lambda i: -i, lambda i: i + 6, lambda i: 2**53 + i, lambda i: 2**70 - i,
+     lambda i: 10**200 + i],
+    ids=["from 0", "negative", "from 7", "2^53", "2^70", "200 digits"],
+)  # fmt: skip
+def test_ids_may_be_any_whole_numbers(
+    run: Run, data: Any, tmp_path: Path, ids: str, change: Callable[[int], int]
+) -> None:
+    perfect = shaken(data["annotations"], 0)
+    truth, rows = _relabelled(data, perfect, ids, change)
+    path = written(rows, tmp_path / "r.json")
+    status, _, err = run(
+        "--results", path, "--json", tmp_path / "f.json", truth=truth, images=False
+    )
+    assert (status, err) == (0, "")
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert [figures[name] for name in ("AP", "AR")] == pytest.approx([1, 1])
+    assert figures["persons"] == {"oks": 0.5, "min_score": 0.3, **_at_once(data, perfect)}
+    assert figures["errors"]["share"]["good"] == 1
+    assert figures["pck"]["PCK"] == 1
+
+
+def _at_once(data: Any, rows: Any) -> dict[str, float]:
+    """Precision and recall of people where everyone found is right."""
+    return {"precision": 1.0, "recall": sum(row["score"] >= 0.3 for row in rows) / len(rows)}
+
+
+def test_ids_change_no_figure(run: Run, data: Any, tmp_path: Path) -> None:
+    rows = shaken(data["annotations"], 0.06)
+    files = []
+    for n, change in enumerate((lambda i: i, lambda i: 2 - i, lambda i: 2**60 + i)):
+        truth, found = data, rows
+        for ids in ("images", "annotations", "categories"):
+            truth, found = _relabelled(truth, found, ids, change)
+        truth["images"].sort(key=lambda image: image["file_name"])
+        run("--results", written(found, tmp_path / "r.json"), "--json", tmp_path / f"{n}.json",
+            truth=truth, images=False)  # fmt: skip
+        files.append(json.loads((tmp_path / f"{n}.json").read_text()))
+    for figures in files[1:]:
+        assert {name: figures[name] for name in METRICS} == pytest.approx(
+            {name: files[0][name] for name in METRICS}
+        )
+        assert figures["errors"] == files[0]["errors"]
+        assert figures["pck"] == files[0]["pck"]
+
+
+def test_annotation_0_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(INPUTS / f"ann_id0_only_{kind}.json") for kind in "ar"]
+    assert main(["evaluate", "--annotations", files[0], "--results", files[1]]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[0] == "1.000"
+
+
+@pytest.mark.parametrize("category", [0, 7, -3])
+def test_a_category_of_people_is_found_by_its_name(
+    data: Any, tmp_path: Path, category: int
+) -> None:
+    """As training validates, and benchmarks/accuracy.py measures."""
+    data["categories"] = [
+        {"id": 1, "name": "dog", "keypoints": list(Skeleton.COCO17.joints)},
+        {**data["categories"][0], "id": category, "name": "Person"},
+    ]
+    for row in data["annotations"]:
+        row["category_id"] = category
+    dog = {**data["annotations"][0], "id": 99, "category_id": 1}
+    data["annotations"].append(dog)
+    path = written(data, tmp_path / "a.json")
+    for truth in (load_annotations(path), read_annotations(path)):
+        people = {
+            image["file_name"]: [
+                row["keypoints"] for row in data["annotations"]
+                if row["image_id"] == image["id"] and row is not dog
+            ]
+            for image in data["images"]
+        }  # fmt: skip
+
+        def estimate(path: Path, people: Any = people) -> Poses:
+            rows = np.array(people[path.name]).reshape(-1, 17, 3)
+            return Poses.from_keypoints(rows, Skeleton.COCO17)
+
+        rows = detect(truth, tmp_path, estimate, progress=False)
+        assert {row["category_id"] for row in rows} == {category}
+        assert evaluate(truth, rows)["AP"] == pytest.approx(1)
+        assert precision_at(truth, rows) == (1, 1)
+
+
+def test_results_of_cocos_category_fit_where_the_annotations_number_otherwise(
+    run: Run, data: Any, tmp_path: Path
+) -> None:
+    path = written(shaken(data["annotations"], 0), tmp_path / "r.json")
+    for row in [*data["annotations"], *data["categories"]]:
+        row["category_id" if "category_id" in row else "id"] = 0
+    status, out, _ = run("--results", path, images=False)
+    assert status == 0
+    assert out.splitlines()[2].split()[0] == "1.000"
+    data["categories"].append({"id": 1, "name": "dog"})
+    refused(run("--results", path, images=False), "category_id: expected 0, people")
+
+
+def test_other_categories_are_left_out(run: Run, data: Any, tmp_path: Path) -> None:
+    data["categories"].append({"id": 2, "name": "dog"})
+    data["annotations"].append({"id": 99, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]})
+    rows = shaken(data["annotations"][:-1], 0)
+    status, out, _ = run("--results", written(rows, tmp_path / "r.json"), images=False)
+    assert status == 0
+    assert "5 photos, 15 people" in out
+    assert out.splitlines()[2].split()[0] == "1.000"
+
+
+# Labels that do not fit
+
+
+@pytest.mark.parametrize("read", [read_annotations, load_annotations, read_json_for_training])
+def test_every_reader_takes_a_byte_order_mark_and_refuses_nan(read: Callable[[Path], Any]) -> None:
+    assert read(INPUTS / "bom.json")
+    with pytest.raises(
+        (ValueError, openpaf.errors.OpenpafError), match=r"kp_nan_nosize\.json: .*NaN"
+    ):
+        read(INPUTS / "kp_nan_nosize.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("posetrack18.json", "got 'head_bottom' for 'left_eye'"),
+        ("two_categories.json", None),
+    ],
+)
+def test_people_are_told_from_others_by_name(name: str, message: str | None) -> None:
+    if message:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read_annotations(INPUTS / name)
+        return
+    annotations = read_annotations(INPUTS / name)
+    assert [row["category_id"] for row in annotations.anns.values()] == [1]
+
+
+def test_areas_of_0_are_told() -> None:
+    files = [str(INPUTS / f"area0_all_noise1px_{kind}.json") for kind in "ar"]
+    command = [sys.executable, "-m", "openpaf", "evaluate"]
+    done = subprocess.run(
+        [*command, "--annotations", files[0], "--results", files[1]],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr.startswith("openpaf: ")
+    assert "area: 0, or not in px^2, in 3 of 3 people" in done.stderr
+
+
+def test_relative_areas_are_told(data: Any, tmp_path: Path, caplog: Any) -> None:
+    path = written(data, tmp_path / "a.json")
+    read_annotations(path)
+    assert not caplog.records
+    for row in data["annotations"][:4]:
+        row["area"] /= 400 * 400
+    read_annotations(written(data, path))
+    assert "a.json: area: 0, or not in px^2, in 4 of 15 people" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((200, 200), "003.jpg: the image is 200 x 200 px, its labels are for 400 x 300 px (a resi"),
+        ((300, 400), "003.jpg: the image is 300 x 400 px, its labels are for 400 x 300 px (turned"),
+    ],
+)
+def test_a_photo_of_another_size_than_its_labels_is_refused(
+    run: Run, data: Any, tmp_path: Path, size: tuple[int, int], message: str
+) -> None:
+    data["images"][2].update(width=400, height=300)
+    Image.new("RGB", size, (3, 0, 0)).save(tmp_path / "photos" / "003.jpg", "PNG")
+    status, out, err = run()
+    assert (status, out) == (2, "")
+    assert message in err
+    assert 3 not in FakeEstimator.calls
+
+
+def test_a_photo_that_its_exif_turns_is_refused(run: Run, data: Any, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (400, 300), (3, 0, 0))
+    exif = picture.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    data["images"][2].update(width=400, height=300)
+    picture.save(tmp_path / "photos" / "003.jpg", "PNG", exif=exif)
+    status, _, err = run()
+    assert status == 2
+    assert "003.jpg: the image is 300 x 400 px, its labels are for 400 x 300 px" in err
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({}, None), ({"width": None, "height": None}, None), ({"width": 0, "height": 0}, None),
+        ({"width": 400}, None), ({"width": 400.0, "height": 400}, None),
+        ({"width": "400", "height": 400}, "for '400' x 400 px, which is no size"),
+        ({"width": -400, "height": -400}, "which is no size"),
+        ({"width": [4], "height": 400}, "which is no size"),
+    ],
+)  # fmt: skip
+def test_sizes_that_are_not_known_fit(entry: Any, message: str | None) -> None:
+    if message is None:
+        check_image_size("a.jpg", (400, 400, 3), entry)
+        return
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_image_size("a.jpg", (400, 400, 3), entry)
+
+
+def test_photos_that_cannot_be_read_are_told_and_left_out(
+    run: Run, data: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "photos" / "003.jpg").write_bytes(b"no picture")
+    status, out, err = run("--size", "368", "256", "--json", tmp_path / "f.json")
+    assert status == 1
+    assert err.count("skipped") == 1
+    assert "003.jpg: not a picture" in err
+    assert out.count("4 photos (1 skipped), 12 people with labelled joints") == 2
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert (report["photos"], report["skipped"]) == (4, 1)
+    assert report["settings"]["skipped_photos"] == ["003.jpg"]
+    others = [str(i) for i in (1, 2, 4, 5)]
+    run("--image-ids", *others, "--json", tmp_path / "g.json")
+    assert report["AP"] == json.loads((tmp_path / "g.json").read_text())["AP"]
+
+
+def test_no_photo_that_can_be_read(run: Run, tmp_path: Path) -> None:
+    for path in (tmp_path / "photos").iterdir():
+        path.write_bytes(b"no picture")
+    status, out, err = run()
+    assert (status, out) == (2, "")
+    assert "none of 5 photos can be read; " in err
+
+
+# Results of other programs
+
+
+def _people_of(data: Any, image_id: int, skeleton: Skeleton) -> Poses:
+    rows = [row["keypoints"] for row in data["annotations"] if row["image_id"] == image_id]
+    return Poses.from_keypoints(np.array(rows).reshape(-1, 17, 3), Skeleton.COCO17).to(skeleton)
+
+
+def _as_openpose(data: Any, folder: Path) -> Path:
+    for image in data["images"]:
+        people = poses_to_openpose(_people_of(data, image["id"], Skeleton.BODY25))
+        people["people"] = [
+            {"pose_keypoints": p["pose_keypoints_2d"]} for p in people["people"]
+        ]  # as version 1.0 had it
+        written({"version": 1.0, "people": people["people"]},
+                folder / f"{Path(image['file_name']).stem}_keypoints.json")  # fmt: skip
+    return folder
+
+
+def _as_alphapose(data: Any, folder: Path) -> Path:
+    by_name = {
+        image["file_name"]: {
+            "version": "AlphaPose v0.3",
+            "bodies": [
+                {"joints": p["pose_keypoints_2d"]}
+                for p in poses_to_openpose(_people_of(data, image["id"], Skeleton.COCO18))["people"]
+            ],
+        }
+        for image in data["images"]
+    }
+    return written(by_name, folder / "alphapose-results.json")
+
+
+def _as_alphapose_list(data: Any, folder: Path) -> Path:
+    names = {image["id"]: image["file_name"] for image in data["images"]}
+    rows = [
+        {**row, "image_id": names[row["image_id"]], "score": 2 + row["score"], "idx": [[1.0]]}
+        for row in shaken(data["annotations"], 0)
+    ]
+    return written(rows, folder / "alphapose-results.json")
+
+
+def _as_openpifpaf(data: Any, folder: Path) -> Path:
+    for image in data["images"]:
+        people = [
+            {"keypoints": row["keypoints"], "bbox": row["bbox"], "score": 0.9, "category_id": 1}
+            for row in data["annotations"]
+            if row["image_id"] == image["id"]
+        ]
+        written(people, folder / f"{image['file_name']}.predictions.json")
+    return folder
+
+
+def _as_mmpose(data: Any, folder: Path) -> Path:
+    for image in data["images"]:
+        people = []
+        for row in data["annotations"]:
+            if row["image_id"] == image["id"]:
+                joints = np.array(row["keypoints"]).reshape(17, 3)
+                people.append(
+                    {"keypoints": joints[:, :2].tolist(), "keypoint_scores": [0.9] * 17,
+                     "bbox": [row["bbox"]], "bbox_score": 0.9}
+                )  # fmt: skip
+        written(people, folder / f"{Path(image['file_name']).stem}.json")
+    return folder
+
+
+def _as_our_video(data: Any, folder: Path) -> Path:
+    lines = [
+        {"frame": image["id"], "time_s": 0.04 * image["id"], "size": [400, 400],
+         "people": poses_to_coco(_people_of(data, image["id"], Skeleton.COCO17), image["id"])}
+        for image in data["images"]
+    ]  # fmt: skip
+    (folder / "v.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert len(read_poses_by_image(folder / "v.jsonl")) == 5
+    return folder / "v.jsonl"
+
+
+def _as_other_joints(data: Any, folder: Path) -> Path:
+    backwards = Skeleton(
+        name="backwards", joints=Skeleton.COCO17.joints[:0:-1], limbs=(), oks_sigmas=[0.1] * 16
+    )  # without a nose
+    return written(
+        [
+            row
+            for image in data["images"]
+            for row in poses_to_coco(_people_of(data, image["id"], backwards), image["id"])
+        ],
+        folder / "r.json",
+    )
+
+
+@pytest.mark.parametrize(
+    "write",
+    [_as_openpose, _as_alphapose, _as_alphapose_list, _as_openpifpaf, _as_mmpose, _as_our_video,
+     _as_other_joints],
+)  # fmt: skip
+def test_results_of_other_programs(
+    run: Run, data: Any, tmp_path: Path, write: Callable[[Any, Path], Path]
+) -> None:
+    for row in data["annotations"]:
+        row["keypoints"][2::3] = [2] * 17
+    (tmp_path / "theirs").mkdir()
+    status, out, err = run("--results", write(data, tmp_path / "theirs"), images=False)
+    assert (status, err) == (0, "")
+    assert "5 photos, 15 people" in out
+    least = 0.6 if write is _as_other_joints else 0.999
+    assert float(out.splitlines()[2].split()[0]) >= least
+
+
+def test_a_file_of_one_image_that_is_not_in_the_annotations(
+    run: Run, data: Any, tmp_path: Path
+) -> None:
+    path = written({"people": []}, tmp_path / "r_keypoints.json")
+    refused(run("--results", path, images=False), "image 'r' is not in the annotations")
+    (tmp_path / "empty").mkdir()
+    refused(run("--results", tmp_path / "empty", images=False), "or a folder of JSON files")
 
 
 # Bad input: one line, exit status 2
@@ -332,15 +707,28 @@ BAD_ANNOTATIONS = {
     "no area": (_drop("annotations", 0, "area"), "annotations: 'area' is missing"),
     "other joints": (
         _set("categories", 0, "keypoints", ["head", "tail"]),
-        "expected COCO's 17 keypoints of 'person', got 2: head, tail",
+        "expected coco17's 17 keypoints of 'person', got 2: head, tail",
     ),
     "another category": (
-        lambda data: data["categories"].append({"id": 2, "name": "dog"}),
-        "categories: expected 'person' alone, got 1 others: dog",
+        _set("categories", 0, "name", "dog"), "categories: expected one 'person', got 'dog'",
+    ),
+    "joints that are no list": (
+        _set("categories", 0, "keypoints", 3), "keypoints of 'person': expected a list of names",
+    ),
+    "an id of a category that is text": (
+        _set("categories", 0, "id", "1"), "categories: id: expected a whole number",
+    ),
+    "two categories of people": (
+        lambda data: data["categories"].append({"id": 2, "name": "Person"}),
+        "categories: expected one 'person', got 'person', 'Person'",
     ),
     "an annotation of another category": (
         _set("annotations", 2, "category_id", 18),
-        "category_id: expected 1, the file's only category; not so in 1 of 15",
+        "category_id: expected one that the file lists: 1; not so in 1 of 15",
+    ),
+    "other joints of the same number": (
+        lambda data: data["categories"][0]["keypoints"].__setitem__(1, "head_bottom"),
+        "keypoints of 'person', got 'head_bottom' for 'left_eye'",
     ),
     "the same image id": (_set("images", 1, "id", 1), "images: 1 ids come twice: 1"),
     "the same annotation id": (
@@ -357,7 +745,19 @@ BAD_ANNOTATIONS = {
     ),
     "NaN": (
         lambda data: data["annotations"][0]["keypoints"].__setitem__(0, float("nan")),
+        "a.json: not JSON: NaN is no finite number, near",
+    ),
+    "a coordinate that is a text": (
+        lambda data: data["annotations"][0]["keypoints"].__setitem__(0, "1"),
+        "keypoints: expected finite numbers; not so in 1 of 15, first entry 0, image 1",
+    ),
+    "a coordinate beyond all bounds": (
+        lambda data: data["annotations"][0]["keypoints"].__setitem__(0, 1e300),
         "keypoints: expected finite numbers; not so in 1 of 15",
+    ),
+    "a number of 400 digits": (
+        lambda data: data["annotations"][0]["keypoints"].__setitem__(0, 10**400),
+        "a.json: not JSON: a whole number of 401 digits, expected at most 300",
     ),
     "a wrong count": (
         _set("annotations", 0, "num_keypoints", 3),
@@ -408,9 +808,24 @@ def test_files_that_hold_no_annotations(
 BAD_RESULTS = {
     "NaN keypoints": (
         lambda rows: rows[3]["keypoints"].__setitem__(2, float("nan")),
+        "r.json: not JSON: NaN is no finite number",
+    ),
+    "a text in keypoints": (
+        lambda rows: rows[3]["keypoints"].__setitem__(2, "1"),
         "results: keypoints: expected finite numbers; not so in 1 of 15, first entry 3, image 2",
     ),
-    "NaN score": (_set(0, "score", float("nan")), "results: score: expected a finite number"),
+    "a text for a score": (_set(0, "score", "1"), "results: score: expected a finite number"),
+    "names of images that are not there": (
+        lambda rows: [row.update(image_id=f"{i}.jpg") for i, row in enumerate(rows[:4])],
+        "results: 4 of 4 are of 4 images that the annotations do not list: 0.jpg, 1.jpg, 2.jpg",
+    ),
+    "joints that COCO has not": (
+        lambda rows: rows.__setitem__(slice(None), poses_to_coco(Poses(
+            xy=np.ones((1, 2, 2)), scores=np.ones((1, 2)), person_scores=[1],
+            skeleton=Skeleton(name="a", joints=["b", "c"], limbs=[], oks_sigmas=[1, 1]),
+        ), 1)),
+        "r.json: its skeleton 'a' has none of COCO's 17 joints",
+    ),
     "no score": (_drop(0, "score"), "results: 'score' is missing; not so in 1 of 15"),
     "17 numbers": (
         _set(0, "keypoints", [1.0] * 17), "keypoints: expected 51 values, 3 for each of 17 joints",
@@ -471,6 +886,25 @@ def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) 
 )
 def test_bad_use(run: Run, arguments: list[str], message: str) -> None:
     refused(run(*arguments), message)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("\x1b[31mred.jpg", r"1 of 5 photos are missing: \x1b[31mred.jpg;"),
+        ("\0.jpg", r"1 of 5 photos are missing: \x00.jpg;"),
+        ("\ud800.jpg", r"1 of 5 photos are missing: \ud800.jpg;"),
+        ("x" * 5000, "File name too long"),
+    ],
+    ids=["escape", "nul", "surrogate", "long"],
+)
+def test_names_of_a_file_are_printed_so_that_a_terminal_can_take_them(
+    run: Run, data: Any, name: str, message: str
+) -> None:
+    data["images"][0]["file_name"] = name
+    result = run()
+    refused(result, message)
+    assert len(result[2]) < 600
 
 
 def test_no_photos_to_run_a_model_on(run: Run) -> None:

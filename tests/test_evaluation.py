@@ -8,9 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evaluation_data import person
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton
-from openpaf.evaluation.coco import METRICS, detect, evaluate, load_annotations, precision_at
+from openpaf.evaluation.coco import (
+    METRICS,
+    detect,
+    evaluate,
+    index_annotations,
+    load_annotations,
+    match_people,
+    precision_at,
+)
 
 
 @pytest.fixture
@@ -59,3 +70,35 @@ def test_nobody_is_zero(two_people: tuple[Any, np.ndarray]) -> None:
     annotations, _ = two_people
     assert evaluate(annotations, [])["AP"] == 0
     assert precision_at(annotations, []) == (1.0, 0.0)
+
+
+@given(
+    image_ids=st.lists(st.integers(), min_size=2, max_size=2, unique=True),
+    row_ids=st.lists(st.integers(), min_size=3, max_size=3, unique=True),
+    category=st.integers(),
+)
+@settings(max_examples=30)
+def test_a_perfect_result_has_ap_1_whatever_the_ids(
+    image_ids: list[int], row_ids: list[int], category: int
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = [person(image_ids[n % 2], row_ids[n], rng) for n in range(3)]
+    for row in rows:
+        row["category_id"] = category
+    annotations = index_annotations(
+        {
+            "images": [{"id": i, "file_name": f"{i}.jpg"} for i in image_ids],
+            "annotations": rows,
+            "categories": [{"id": category, "name": "person"}],
+        }
+    )
+    results = [{**row, "score": 0.5 + n / 10} for n, row in enumerate(rows)]
+    assert evaluate(annotations, results)["AP"] == pytest.approx(1)
+    assert precision_at(annotations, results) == (1, 1)
+    matches = match_people(annotations, results)
+    assert sorted(photo.image_id for photo in matches) == sorted(image_ids)
+    pairs = [pair for photo in matches for pair in photo.pairs]
+    assert len(pairs) == 3
+    for pair in pairs:
+        assert pair.truth["id"] == pair.detection["id"]
+        assert pair.oks == pytest.approx(1)

@@ -21,6 +21,8 @@ from openpaf.formats import (
     write_poses,
 )
 
+INPUTS = Path(__file__).parent / "inputs"
+
 
 def some_poses(skeleton: Skeleton = Skeleton.COCO17, n: int = 3, seed: int = 0) -> Poses:
     rng = np.random.default_rng(seed)
@@ -62,13 +64,80 @@ def test_round_trip(tmp_path: Path, format: str, skeleton: Skeleton, with_ids: b
     assert_same(read_poses(path, format=format), poses)
 
 
+def custom(n_joints: int, name: str = "animal") -> Skeleton:
+    joints = [f"bone_{k}" for k in range(n_joints)]
+    limbs = [(k, k + 1) for k in range(n_joints - 1)]
+    return Skeleton(name=name, joints=joints, limbs=limbs, oks_sigmas=[0.05] * n_joints)
+
+
 @pytest.mark.parametrize("format", ["coco", "openpose"])
-def test_round_trip_of_another_skeleton(tmp_path: Path, format: str) -> None:
-    poses = some_poses(CUSTOM)
-    write_poses(poses, tmp_path / "a.json", format, skeleton=CUSTOM)
-    assert_same(read_poses(tmp_path / "a.json", skeleton=CUSTOM), poses)
-    with pytest.raises(ValueError, match=r"a\.json: person 0: expected .*; or give skeleton="):
+@pytest.mark.parametrize(
+    "skeleton",
+    [CUSTOM, custom(15), custom(17), custom(18), custom(25), custom(17, "coco17")],
+    ids=lambda s: f"{s.name}-{s.n_joints}",
+)
+def test_round_trip_of_another_skeleton(tmp_path: Path, format: str, skeleton: Skeleton) -> None:
+    poses = some_poses(skeleton)
+    path = tmp_path / "a.json"
+    write_poses(poses, path, format, skeleton=skeleton)
+    assert_same(read_poses(path), poses)
+    assert_same(read_poses(path, skeleton=skeleton), poses)
+    with pytest.raises(ValueError, match=r"a\.json: skeleton: the file has .*, not 'body25'"):
+        read_poses(path, skeleton=Skeleton.BODY25)
+    if format == "coco":
+        write_poses(poses, path)
+        assert_same(read_poses(path), poses)
+
+
+def test_a_skeleton_that_a_file_names_and_nobody_knows(tmp_path: Path) -> None:
+    entries = poses_to_coco(some_poses(custom(17)), 1)
+    for entry in entries:
+        entry["skeleton"] = "animal"
+    (tmp_path / "a.json").write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=r"a\.json: .*'animal', which is not built in; give skel"):
         read_poses(tmp_path / "a.json")
+    assert_same(read_poses(tmp_path / "a.json", skeleton=custom(17)), some_poses(custom(17)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, {"name": "a"}, {"name": 3, "joints": ["a"] * 17}, {"name": "a", "joints": 3},
+        {"name": "a", "joints": ["b"], "limbs": 7, "oks_sigmas": [0.1]},
+        {"name": "a", "joints": ["b"], "limbs": [["x", "y"]], "oks_sigmas": [0.1]},
+        {"name": "a", "joints": ["b"], "limbs": [], "oks_sigmas": [0.1], "more": 1},
+    ],
+)  # fmt: skip
+def test_a_skeleton_that_is_none(tmp_path: Path, said: Any) -> None:
+    entry = {"image_id": 1, "keypoints": [1.0, 2.0, 0.5], "skeleton": said}
+    (tmp_path / "a.json").write_text(json.dumps([entry]))
+    with pytest.raises(ValueError, match=r"a\.json: (skeleton|person 0: expected 51)"):
+        read_poses(tmp_path / "a.json")
+
+
+def test_people_of_two_skeletons_in_one_picture(tmp_path: Path) -> None:
+    entries = [
+        *poses_to_coco(some_poses(custom(17)), 1), *poses_to_coco(some_poses(custom(17, "b")), 1),
+    ]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match="people of one picture have different ones"):
+        read_poses(tmp_path / "a.json")
+
+
+def test_openpose_never_writes_zeros_for_joints_that_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(ValueError, match=r"no bone_0, bone_1, bone_2 \.\.\. as 'animal' has"):
+        write_poses(some_poses(custom(17)), path, format="openpose")
+    with pytest.raises(ValueError, match="'body25' has none of the joints of 'animal'"):
+        write_poses(some_poses(custom(17)), path, "openpose", skeleton=Skeleton.BODY25)
+    with pytest.raises(ValueError, match="'coco17' has none of the joints of 'animal'"):
+        write_poses(some_poses(custom(17)), path, skeleton=Skeleton.COCO17)
+    assert not path.exists()
+    arm = Skeleton(name="arm", joints=("left_wrist", "left_elbow"), limbs=(), oks_sigmas=(0.1, 0.1))
+    write_poses(some_poses(arm), path, format="openpose")
+    back = read_poses(path)
+    assert back.skeleton == Skeleton.BODY25
+    assert_same(back.to(arm), some_poses(arm))
 
 
 @pytest.mark.parametrize("format", ["coco", "openpose"])
@@ -319,7 +388,24 @@ ROW = [1.0, 2.0, 0.5] * 17
         ),
         (json.dumps([{"image_id": 1, "keypoints": 7}]), "person 0: expected 51"),
         (json.dumps([{"image_id": 1, "keypoints": ["x", *ROW[1:]]}]), "finite numbers"),
-        (json.dumps([{"image_id": 1, "keypoints": [float("nan"), *ROW[1:]]}]), "finite numbers"),
+        (
+            json.dumps([{"image_id": 1, "keypoints": [float("nan"), *ROW[1:]]}]),
+            r"NaN is no finite number, near .*keypoints.*\[NaN, 2",
+        ),
+        ('[{"image_id": 1, "keypoints": [1e999' + ", 1" * 50 + "]}]", "1e999 is no finite .*near"),
+        ('[{"image_id": 1, "keypoints": [1e300' + ", 1" * 50 + "]}]", "finite numbers"),
+        ('[{"image_id": 1, "keypoints": [' + "9" * 400 + "]}]", "a whole number of 400 digits"),
+        ('[{"keypoints": []}, {"image_id": 1, "keypoints": []}]', "entry 0: .*image_id"),
+        (
+            json.dumps([{"image_id": 1, "keypoints": ROW, "track_id": 2**70}]),
+            "ids: expected whole numbers of at most 64 bits",
+        ),
+        ('{"people": [3]}', "person 0: 'pose_keypoints_2d' missing"),
+        ('{"a": {"people": []}, "b": {}}', "neither"),
+        ('[{"frame": 1, "people": []}, {"frame": 1, "people": []}]', "frame 1 comes twice"),
+        ('{"frame": 0, "people": []}\n{"frame": 1, ', "line 2: not JSON"),
+        ('[{"keypoints": [[1, 2, 3]], "keypoint_scores": [1]}]', "person 0: expected pairs"),
+        ('[{"keypoints": [[1, 2]], "keypoint_scores": [1, 2]}]', "person 0: expected pairs"),
         (json.dumps([{"image_id": 1, "keypoints": ROW, "score": "high"}]), "score"),
         (json.dumps([{"image_id": 1, "keypoints": ROW, "score": -1}]), "person_scores"),
         ('{"people": [{}]}', "person 0: 'pose_keypoints_2d' missing"),
@@ -331,6 +417,123 @@ def test_files_of_something_else(tmp_path: Path, content: str, message: str) -> 
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=rf"odd\.json: (.*{message})"):
         read_poses(path)
+
+
+# --- of other programs ---------------------------------------------------------------------------
+
+
+def row_of(n_joints: int, start: float = 10.0) -> list[float]:
+    return [
+        value for k in range(n_joints) for value in (start + k, 2 * start + k, 0.5 + k / 1000)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["pose_keypoints_2d", "pose_keypoints", "body_parts"])
+@pytest.mark.parametrize("skeleton", [Skeleton.COCO18, Skeleton.MPI15, Skeleton.BODY25])
+def test_every_version_of_openpose(tmp_path: Path, key: str, skeleton: Skeleton) -> None:
+    hand = {key: [], "hand_left_keypoints": row_of(21)}
+    people = [{key: row_of(skeleton.n_joints), "face_keypoints": []}, hand]
+    (tmp_path / "a.json").write_text(json.dumps({"version": 1.0, "people": people}))
+    poses = read_poses(tmp_path / "a.json", format="openpose")
+    assert (len(poses), poses.skeleton, poses.ids) == (1, skeleton, None)
+    np.testing.assert_allclose(poses.joint("neck"), [[11, 21, 0.501]])
+
+
+def test_results_of_alphapose(tmp_path: Path) -> None:
+    entries = [
+        {"image_id": "a.jpg", "category_id": 1, "keypoints": row_of(17), "score": 2.9, "idx": idx}
+        for idx in (7, [8.0], [[9.0], [3.0]])
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(entries))
+    poses = read_poses_by_image(tmp_path / "a.json")["a.jpg"]
+    assert poses.ids is not None
+    assert poses.ids.tolist() == [7, 8, 9]
+    np.testing.assert_allclose(poses.person_scores, 2.9)
+
+
+@pytest.mark.parametrize(
+    ("people", "joints"), [("bodies", "joints"), ("people", "pose_keypoints_2d")]
+)
+def test_cmu_and_open_forms_of_alphapose(tmp_path: Path, people: str, joints: str) -> None:
+    one = {"version": "AlphaPose v0.3", people: [{joints: row_of(18)}]}
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    none = {"version": "AlphaPose v0.3", people: []}
+    (tmp_path / "all.json").write_text(json.dumps({"0.jpg": one, "1.jpg": none}))
+    alone = read_poses(tmp_path / "one.json")
+    by_image = read_poses_by_image(tmp_path / "all.json")
+    assert [*map(len, by_image.values())] == [1, 0]
+    for poses in (alone, by_image["0.jpg"], read_poses(tmp_path / "all.json", image_id="0.jpg")):
+        assert poses.skeleton == Skeleton.COCO18
+        np.testing.assert_allclose(poses.joint("left_ear"), [[27, 37, 0.517]])
+    with pytest.raises(ValueError, match=r"all\.json: image_id: has 2 pictures"):
+        read_poses(tmp_path / "all.json")
+    with pytest.raises(ValueError, match=r"one\.json: a file of one picture without an id"):
+        read_poses_by_image(tmp_path / "one.json")
+
+
+def test_openpifpaf(tmp_path: Path) -> None:
+    entry = {"keypoints": row_of(17), "bbox": [1, 2, 3, 4], "score": 0.8, "category_id": 1}
+    (tmp_path / "a.jpg.predictions.json").write_text(json.dumps([{**entry, "id_": 3}, entry]))
+    poses = read_poses(tmp_path / "a.jpg.predictions.json", format="openpifpaf")
+    assert (len(poses), poses.skeleton, poses.ids) == (2, Skeleton.COCO17, None)
+    np.testing.assert_allclose(poses.joint("left_eye"), [[11, 21, 0.501]] * 2)
+    np.testing.assert_allclose(poses.person_scores, 0.8)
+    lines = [{"frame": n, "predictions": [{**entry, "id_": 3}] * n} for n in range(1, 4)]
+    (tmp_path / "v.mp4.openpifpaf.json").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    frames = read_poses_by_image(tmp_path / "v.mp4.openpifpaf.json")
+    assert {key: len(found) for key, found in frames.items()} == {1: 1, 2: 2, 3: 3}
+    assert frames[1].ids is not None
+    assert frames[1].ids.tolist() == [3]
+
+
+def test_mmpose(tmp_path: Path) -> None:
+    points = [[10.0 + k, 20.0 + k] for k in range(17)]
+    instance = {
+        "keypoints": points, "keypoint_scores": [0.5] * 17, "bbox": [[1, 2, 3, 4]],
+        "bbox_score": 0.9,
+    }  # fmt: skip
+    path = tmp_path / "a.json"
+    for data in ([instance], {"meta_info": {}, "instance_info": [instance]}):
+        path.write_text(json.dumps(data))
+        poses = read_poses(path, format="mmpose")
+        assert (len(poses), poses.skeleton) == (1, Skeleton.COCO17)
+        np.testing.assert_allclose(poses.joint("left_eye"), [[11, 21, 0.5]])
+        np.testing.assert_allclose(poses.person_scores, 0.5)
+    names = {str(k): f"bone_{k}" for k in range(17)}
+    meta = {"dataset_name": "horse", "keypoint_id2name": names}
+    frames = [{"frame_id": n, "instances": [instance] * n} for n in range(3)]
+    path.write_text(json.dumps({"meta_info": meta, "instance_info": frames}))
+    by_frame = read_poses_by_image(path)
+    assert {key: len(found) for key, found in by_frame.items()} == {0: 0, 1: 1, 2: 2}
+    assert {poses.skeleton.joints[3] for poses in by_frame.values()} == {"bone_3"}
+
+
+def test_our_own_video(tmp_path: Path) -> None:
+    frames = read_poses_by_image(INPUTS / "own-video.jsonl")
+    assert list(frames) == list(range(len(frames)))
+    assert frames[0].ids is not None
+    assert frames[0].ids.tolist() == [1]
+    np.testing.assert_allclose(frames[0].joint("nose"), [[101.876, 57.844, 0.939294]])
+    assert_same(read_poses(INPUTS / "own-video.jsonl", image_id=1), frames[1])
+    for write in (poses_to_openpose, lambda poses: {"people": poses_to_coco(poses, 4)}):
+        line = json.dumps({"frame": 4, "time_s": 0.1, **write(some_poses())})
+        (tmp_path / "v_keypoints.jsonl").write_text(line + "\n")
+        back = read_poses(tmp_path / "v_keypoints.jsonl", image_id=4)
+        assert_same(back.to(Skeleton.COCO17), some_poses())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    text = json.dumps(poses_to_coco(some_poses(), "\N{SNOWMAN}.jpg"), ensure_ascii=False)
+    (tmp_path / "a.json").write_bytes(text.encode(encoding))
+    assert_same(read_poses_by_image(tmp_path / "a.json")["\N{SNOWMAN}.jpg"], some_poses())
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    with open(tmp_path / "a.json", "wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(ValueError, match=r"a\.json: not JSON: more than the [\d,]+ bytes allowed"):
+        read_poses(tmp_path / "a.json")
 
 
 def test_the_wrong_format(tmp_path: Path) -> None:

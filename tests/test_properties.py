@@ -171,6 +171,31 @@ def test_files_keep_people(poses: Poses, format: str) -> None:
     np.testing.assert_allclose(back.person_scores, poses.person_scores, rtol=1e-5)
 
 
+@st.composite
+def any_skeleton(draw: st.DrawFn) -> Skeleton:
+    """Joints of any names and number, as many as a built-in skeleton has among them."""
+    n_joints = draw(st.sampled_from([1, 2, 15, 17, 18, 25, 30]))
+    names = st.lists(st.text(max_size=3), min_size=n_joints, max_size=n_joints, unique=True)
+    joints = draw(names)
+    limbs = [(0, n_joints - 1)] if n_joints > 1 else []
+    name = draw(st.sampled_from(["coco17", "body25", "animal", ""]))
+    return Skeleton(name=name, joints=joints, limbs=limbs, oks_sigmas=[0.1] * n_joints)
+
+
+@given(any_skeleton().flatmap(any_poses), st.sampled_from(["coco", "openpose"]))
+@settings(max_examples=40)
+def test_files_keep_the_names_of_joints(poses: Poses, format: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "people.json"
+        write_poses(poses, path, format=format, skeleton=poses.skeleton)
+        back = read_poses(path)
+    assert len(back) == len(poses)
+    if len(poses):  # COCO's list of nobody has no joints either
+        assert back.skeleton == poses.skeleton
+        np.testing.assert_array_equal(back.scores > 0, poses.scores > 0)
+        np.testing.assert_allclose(back.xy, poses.xy, atol=6e-4)
+
+
 # --- fields -------------------------------------------------------------------------------------
 
 

@@ -34,8 +34,9 @@ def one_line(error: BaseException | str) -> str:
         return "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{shown(error.filename)}: "
-        return where + error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
+        return (where if len(where) <= 400 else where[:397] + "...: ") + error.strerror
+    # What a file holds may be in it: no control characters on anyone's terminal.
+    text = shown(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 500 else text[:497] + "..."
 
 

@@ -8,7 +8,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openpaf.cli.common import counted, path_argument, positive_integer, report, say, shown
+from openpaf.cli.common import (
+    counted,
+    one_line,
+    path_argument,
+    positive_integer,
+    report,
+    say,
+    shown,
+)
 from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
@@ -38,7 +46,8 @@ examples:
   openpaf compare --annotations a.json --images photos --output out --method paf --method mask-rcnn
 
 Without --model, --method and --results: one shipped model of each kind that ships.
-exit status: 0 done; 2 bad use or bad files; 130 interrupted.
+exit status: 0 done; 1 some photos could not be read and were skipped; 2 bad use or bad files; 130
+interrupted.
 """
 
 
@@ -115,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         methods_of,
         with_ratios,
     )
+    from openpaf.evaluation.run import check_photos
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     methods = methods_of(_models(arguments), arguments.size, arguments.results)
@@ -127,6 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
         annotations, arguments.images, wanted, allow_missing=arguments.allow_missing
     )
     report_missing(missing)
+    ids, unreadable = check_photos(annotations, arguments.images, ids)
+    for error in unreadable:
+        report(f"skipped {one_line(error)}")
     folder = check_folder(arguments.output, [], [])
     work = folder / ".unfinished"
     work.mkdir(exist_ok=True)
@@ -153,9 +166,9 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
         say(f"{method.name}: AP {rows[-1]['AP']:.3f}")
-    _write(arguments, folder, with_ratios(rows), ids, missing, scenes)
+    _write(arguments, folder, with_ratios(rows), ids, missing, len(unreadable), scenes)
     shutil.rmtree(work)
-    return 0
+    return 1 if unreadable else 0
 
 
 def _models(arguments: argparse.Namespace) -> list[str]:
@@ -182,6 +195,7 @@ def _write(
     rows: list[dict[str, Any]],
     ids: list[int],
     missing: list[str],
+    skipped: int,
     scenes: list[tuple[int, str]],
 ) -> None:
     from openpaf.evaluation.page import write_page
@@ -196,6 +210,7 @@ def _write(
         "subset": subset_name(arguments),
         "photos": len(ids),
         "missing_photos": missing,
+        "skipped": skipped,
         "repeats": arguments.repeats,
         **surroundings(),
     }
@@ -208,7 +223,8 @@ def _write(
     note = (
         f"{settings['date'][:10]}, {settings['machine']}, Python "
         f"{settings['versions']['python']}, torch {settings['versions']['torch']}, runtime "
-        f"{arguments.runtime}; {Path(arguments.annotations).name}, photos: {settings['subset']}. "
+        f"{arguments.runtime}; {Path(arguments.annotations).name}, photos: {settings['subset']}"
+        f"{f', {skipped} that cannot be read skipped' if skipped else ''}. "
         "Times of a machine that is shared say little; ratios are of the same run."
     )
     plot = folder / "compare.png"

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import counted, path_argument, positive_integer, report, say, shown
+from openpaf.cli.common import (
+    counted,
+    one_line,
+    path_argument,
+    positive_integer,
+    report,
+    say,
+    shown,
+)
 from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
@@ -18,6 +27,7 @@ from openpaf.cli.photos import (
 )
 
 if TYPE_CHECKING:
+    from openpaf.errors import ImageError
     from openpaf.evaluation.coco import Row
     from openpaf.evaluation.run import PartialResults
 
@@ -40,7 +50,9 @@ examples:
 beside them; the list "runs" has the same for every size. With several sizes, --save-results r.json
 writes r-256.json, r-368.json ... The gallery is of the first size.
 
-exit status: 0 done; 2 bad use or bad files, nothing measured; 130 interrupted.
+Photos that cannot be read are told, left out of the figures and counted ("skipped").
+exit status: 0 done; 1 some photos were skipped; 2 bad use or bad files, nothing measured; 130
+interrupted.
 """
 
 
@@ -68,7 +80,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "--results",
         metavar="FILE",
         type=path_argument,
-        help="measure this file of COCO results instead of a model",
+        help="measure these results instead of a model: COCO's, or a file or folder of OpenPose, "
+        "AlphaPose, openpifpaf or mmpose",
     )
     add_run_arguments(parser, runtime="torch")  # whose figures are the same everywhere
     add = parser.add_argument
@@ -122,7 +135,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is run."""
     _check(arguments)
+    logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     from openpaf.evaluation.annotations import find_photos, read_annotations, read_results
+    from openpaf.evaluation.run import none_readable
 
     annotations = read_annotations(arguments.annotations)
     wanted = choose_ids(arguments, annotations)
@@ -139,17 +154,21 @@ def run(arguments: argparse.Namespace) -> int:
     report_missing(missing)
     partials: list[PartialResults] = []
     runs = []
+    skipped: dict[int, ImageError] = {}
     try:
         if arguments.results:
             rows = read_results(arguments.results, annotations)
-            runs.append(
-                _finish(arguments, annotations, ids, missing, rows, _file_settings(arguments))
-            )
+            settings = _file_settings(arguments)
+            runs.append(_finish(arguments, annotations, ids, missing, rows, settings, []))
         else:
             _check_models(arguments)
             for size in arguments.size:
-                rows, settings = _detect(arguments, annotations, ids, size, partials)
-                runs.append(_finish(arguments, annotations, ids, missing, rows, settings))
+                rows, settings = _detect(arguments, annotations, ids, size, partials, skipped)
+                ids = [i for i in ids if i not in skipped]
+                if not ids:
+                    raise none_readable(list(skipped.values()))
+                names = [annotations.imgs[i]["file_name"] for i in skipped]
+                runs.append(_finish(arguments, annotations, ids, missing, rows, settings, names))
     except KeyboardInterrupt:
         if partials and not arguments.quiet:
             report(
@@ -166,7 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_json({**runs[0], "runs": runs}, arguments.json)
     for partial in partials:
         partial.delete()
-    return 0
+    return 1 if skipped else 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -218,8 +237,9 @@ def _detect(
     ids: list[int],
     size: int,
     partials: list[PartialResults],
+    skipped: dict[int, ImageError],
 ) -> tuple[list[Row], dict[str, Any]]:
-    """Run the model at one size, from where an earlier run stopped."""
+    """Run the model at one size, from where an earlier run stopped; tell what cannot be read."""
     from openpaf.evaluation.run import PartialResults, default_partial_path, detect_photos
     from openpaf.evaluation.settings import describe, file_sha256, key_part
 
@@ -236,6 +256,11 @@ def _detect(
     known = sum(i in partial.done for i in ids)
     if known and not arguments.quiet:
         report(f"going on where an earlier run stopped: {known} of {len(ids)} photos are done")
+
+    def skip(image_id: int, error: ImageError) -> None:
+        skipped[image_id] = error
+        report(f"skipped {one_line(error)}")
+
     rows = detect_photos(
         annotations,
         arguments.images,
@@ -245,17 +270,18 @@ def _detect(
         workers=arguments.workers,
         progress=not arguments.quiet,
         description=f"{settings['model']}, size {size}",
+        on_error=skip,
     )
     return rows, settings
 
 
 def _file_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    from openpaf.evaluation.settings import file_sha256, surroundings
+    from openpaf.evaluation.settings import file_sha256, results_sha256, surroundings
 
     return {
         "method": "results",
         "results": str(arguments.results),
-        "results_sha256": file_sha256(arguments.results),
+        "results_sha256": results_sha256(arguments.results),
         "annotations_sha256": file_sha256(arguments.annotations),
         **surroundings(),
     }
@@ -268,6 +294,7 @@ def _finish(
     missing: list[str],
     rows: list[Row],
     settings: dict[str, Any],
+    skipped: list[str],
 ) -> dict[str, Any]:
     """Measure one run, print it, and write its detections and the gallery."""
     from openpaf.evaluation.report import as_text, measure
@@ -278,6 +305,7 @@ def _finish(
         "annotations": str(arguments.annotations),
         "subset": subset_name(arguments),
         "missing_photos": missing,
+        "skipped_photos": skipped,
         "score_threshold": arguments.score_threshold,
     }
     figures = measure(
@@ -288,7 +316,9 @@ def _finish(
         pck_reference=arguments.pck_reference,
         pck_alpha=arguments.pck_alpha,
     )
-    say(f"{_title(settings)}: {counted(figures['photos'], 'photo', 'photos')}, "
+    figures["skipped"] = len(skipped)
+    left_out = f" ({len(skipped)} skipped)" if skipped else ""
+    say(f"{_title(settings)}: {counted(figures['photos'], 'photo', 'photos')}{left_out}, "
         f"{counted(figures['people'], 'person', 'people')} with labelled joints")  # fmt: skip
     say(as_text(figures))
     chosen = set(ids)

@@ -47,9 +47,9 @@ def assemble_people(
 
     Returns:
         People by falling score, in px of the network's input. A joint's score is the height of
-        its peak. A person's is ``sqrt(sum(s ** 2) / K) * size / (size + score_size_px)`` of its
-        joints' scores s (at most 1 each), size being the diagonal in px of the box around those
-        of at least ``peak_threshold``.
+        its peak, at most 1. A person's is
+        ``sqrt(sum(s ** 2) / K) * size / (size + score_size_px)`` of its joints' scores s, size
+        being the diagonal in px of the box around those of at least ``peak_threshold``.
 
     Reference:
         Cao et al., CVPR 2017, section 2.4.
@@ -85,12 +85,16 @@ def _poses(
 ) -> Poses:
     """Poses made without their checks, which take as long as the parsing of nine people.
 
-    Every score that comes from here is clipped, and a joint has coordinates exactly where it has
-    a peak.
+    Every score is clipped here: peaks of a network overshoot 1. A joint has coordinates exactly
+    where it has a peak.
     """
     poses = object.__new__(Poses)
     poses.__dict__.update(
-        xy=xy, scores=scores, person_scores=person_scores, skeleton=skeleton, ids=None
+        xy=xy,
+        scores=np.minimum(scores, 1),
+        person_scores=person_scores,
+        skeleton=skeleton,
+        ids=None,
     )
     return poses
 

@@ -6,24 +6,26 @@ and the first of them.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import math
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.coco import Row
-from openpaf.json_files import read_json
+from openpaf.evaluation.coco import Row, category_of_people, index_annotations
+from openpaf.evaluation.labels import person_category
+from openpaf.evaluation.result_files import files_of, read_rows
+from openpaf.json_files import is_number, read_json
 from openpaf.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
 
 _N_VALUES = 3 * Skeleton.COCO17.n_joints
 _IMAGE_KEYS = ("id", "file_name")
-_PERSON_KEYS = (
-    "id", "image_id", "category_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd",
-)  # fmt: skip
+_ANNOTATION_KEYS = ("id", "image_id", "category_id")
+_PERSON_KEYS = ("keypoints", "num_keypoints", "area", "bbox", "iscrowd")
 _RESULT_KEYS = ("image_id", "category_id", "keypoints", "score")
+_COCO_PERSON = 1  # which most programs write, ours too, whatever number the annotations give people
 
 
 def read_annotations(path: str | Path) -> Any:
@@ -31,15 +33,17 @@ def read_annotations(path: str | Path) -> Any:
 
     Args:
         path: Images, categories and annotations, as ``person_keypoints_val2017.json`` has them.
+            Ids may be any whole numbers.
 
     Returns:
-        The annotations as :func:`openpaf.evaluation.coco.load_annotations` gives them.
+        The people of the file as :func:`openpaf.evaluation.coco.load_annotations` gives them;
+        annotations of other categories are left out.
 
     Raises:
-        ValueError: If the file is not JSON, or keys are missing, ids come twice, there are other
-            categories than people with COCO's 17 joints, an annotation has another number of
-            values or one that is no finite number, or it belongs to an image that the file does
-            not list.
+        ValueError: If the file is not JSON, or keys are missing, ids come twice, there is no
+            category of people with COCO's 17 joints, a person has another number of values or one
+            that is no finite number, or an annotation belongs to an image or a category that the
+            file does not list.
         OSError: If the file cannot be read.
     """
     data = read_json(path)
@@ -52,41 +56,61 @@ def read_annotations(path: str | Path) -> Any:
     for key in ("images", "annotations", "categories"):
         if not isinstance(data.get(key), list):
             raise ValueError(f"{path}: expected a list {key!r} in COCO annotations; it is missing")
-    images, people = data["images"], data["annotations"]
+    images, rows, categories = data["images"], data["annotations"], data["categories"]
     _check_keys(path, "images", images, _IMAGE_KEYS)
-    _check_keys(path, "annotations", people, _PERSON_KEYS)
+    _check_keys(path, "annotations", rows, _ANNOTATION_KEYS)
+    _check_keys(path, "categories", categories, ("id", "name"))
     _refuse(
         path, "images", images, "file_name: expected text",
         lambda row: not isinstance(row["file_name"], str) or not row["file_name"],
     )  # fmt: skip
-    _check_unique(path, "images", images)
-    _check_unique(path, "annotations", people)
-    category = _check_categories(path, data["categories"])
-    _check_people(path, people, category)
-    _check_known_images(path, "annotations", people, {image["id"] for image in images})
-    return _index(data)
+    for what in ("images", "annotations", "categories"):
+        _check_unique(path, what, data[what])
+    _check_known_categories(path, rows, categories)
+    try:
+        category = person_category(categories)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _check_known_images(path, "annotations", rows, {image["id"] for image in images})
+    people = [row for row in rows if row["category_id"] == category]
+    _check_people(path, people)
+    warn_of_areas(path, people)
+    return index_annotations({**data, "annotations": people})
 
 
 def read_results(path: str | Path, annotations: Any) -> list[Row]:
-    """A file of results in COCO's submission format, checked against the annotations.
+    """Results in COCO's submission format, or another's, checked against the annotations.
 
     Args:
         path: A list of ``image_id``, ``category_id``, ``keypoints`` and ``score``; ours or another
-            system's.
+            system's; or any file that :func:`openpaf.read_poses` reads, or a folder of such files.
+            Images may be called by their file names instead of ids; a file of one image is of the
+            one whose name it has.
         annotations: As :func:`read_annotations` gives them.
 
+    Returns:
+        Results of COCO's 17 joints, of the images and the category of the annotations.
+
     Raises:
-        ValueError: If the file is not JSON or not a list, keys are missing, a result has another
-            number of values or one that is no finite number, or it belongs to another category or
-            to an image that the annotations do not list.
-        OSError: If the file cannot be read.
+        ValueError: If a file is not JSON or none of the formats, keys are missing, a result has
+            another number of values or one that is no finite number, or it belongs to another
+            category or to an image that the annotations do not list.
+        OSError: If a file cannot be read.
     """
-    rows = read_json(path)
+    return [row for file in files_of(path) for row in _checked_results(file, annotations)]
+
+
+def _checked_results(path: Path, annotations: Any) -> list[Row]:
+    rows = read_rows(path, annotations)
     if not isinstance(rows, list):
+        looks_like = isinstance(rows, dict) and "annotations" in rows
         raise ValueError(
             f"{path}: expected a list of COCO results, got {type(rows).__name__}"
-            + ("; it looks like annotations" if "annotations" in rows else "")
+            + ("; it looks like annotations" if looks_like else "")
         )
+    _refuse(path, "results", rows, "expected a dictionary", lambda row: not isinstance(row, dict))
+    names = [row for row in rows if isinstance(row.get("image_id"), str)]
+    _check_known_images(path, "results", names, set(annotations.imgs))
     _check_keys(path, "results", rows, _RESULT_KEYS)
     _check_keypoints(path, "results", rows)
     _refuse(path, "results", rows, "score: expected a finite number", lambda r: _bad(r["score"]))
@@ -95,7 +119,12 @@ def read_results(path: str | Path, annotations: Any) -> list[Row]:
             path, "results", rows, "bbox: expected 4 finite numbers, or no bbox in any result",
             lambda r: _bad_list(r.get("bbox"), 4),
         )  # fmt: skip
-    category = annotations.dataset["categories"][0]["id"]
+    category = category_of_people(annotations)
+    if not any(row["id"] == _COCO_PERSON for row in annotations.dataset["categories"]):
+        rows = [
+            {**row, "category_id": category} if row["category_id"] == _COCO_PERSON else row
+            for row in rows
+        ]
     _refuse(
         path, "results", rows, f"category_id: expected {category}, people",
         lambda r: r["category_id"] != category,
@@ -153,21 +182,11 @@ def find_photos(
     return present, missing
 
 
-def _index(data: Any) -> Any:
-    from pycocotools.coco import COCO
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotations = COCO()
-        annotations.dataset = data
-        annotations.createIndex()
-    return annotations
-
-
 def _check_keys(path: str | Path, what: str, rows: list[Any], keys: Iterable[str]) -> None:
     _refuse(path, what, rows, "expected a dictionary", lambda row: not isinstance(row, dict))
     for key in keys:
         _refuse(path, what, rows, f"{key!r} is missing", lambda row, key=key: key not in row)  # type: ignore[misc]
-    for key in ("id", "image_id"):
+    for key in ("id", "image_id", "category_id"):
         if key in keys:
             _refuse(
                 path, what, rows, f"{key}: expected a whole number",
@@ -181,28 +200,17 @@ def _check_unique(path: str | Path, what: str, rows: list[Row]) -> None:
         raise ValueError(f"{path}: {what}: {len(repeated)} ids come twice: {_some(repeated)}")
 
 
-def _check_categories(path: str | Path, categories: list[Any]) -> int:
-    """The id of the one category, people."""
-    _check_keys(path, "categories", categories, ("id", "name"))
-    if len(categories) != 1 or categories[0]["name"] != "person":
-        others = [row["name"] for row in categories if row["name"] != "person"]
-        found = f"{len(others)} others: {_some(others)}" if others else f"{len(categories)} of it"
-        raise ValueError(f"{path}: categories: expected 'person' alone, got {found}")
-    joints = categories[0].get("keypoints")
-    if joints is not None and tuple(joints) != Skeleton.COCO17.joints:
-        raise ValueError(
-            f"{path}: categories: expected COCO's 17 keypoints of 'person', got {len(joints)}: "
-            f"{_some(joints)}"
-        )
-    return int(categories[0]["id"])
-
-
-def _check_people(path: str | Path, rows: list[Row], category: int) -> None:
-    what = "annotations"
+def _check_known_categories(path: str | Path, rows: list[Row], categories: list[Row]) -> None:
+    known = [row["id"] for row in categories]
     _refuse(
-        path, what, rows, f"category_id: expected {category}, the file's only category",
-        lambda row: row["category_id"] != category,
+        path, "annotations", rows, f"category_id: expected one that the file lists: {_some(known)}",
+        lambda row: row["category_id"] not in known,
     )  # fmt: skip
+
+
+def _check_people(path: str | Path, rows: list[Row]) -> None:
+    what = "annotations"
+    _check_keys(path, what, rows, _PERSON_KEYS)
     _check_keypoints(path, what, rows)
     _refuse(
         path, what, rows, "bbox: expected 4 finite numbers", lambda row: _bad_list(row["bbox"], 4)
@@ -239,10 +247,15 @@ def _check_known_images(path: str | Path, what: str, rows: list[Row], known: set
         where = "the file" if what == "annotations" else "the annotations"
         raise ValueError(
             f"{path}: {what}: {len(unknown)} of {len(rows)} are of {len(set(unknown))} images that "
-            f"{where} does not list: {_some(sorted(set(unknown)))}".replace(
+            f"{where} does not list: {_some(sorted(set(unknown), key=_natural))}".replace(
                 "annotations does", "annotations do"
             )
         )
+
+
+def _natural(image_id: int | str) -> tuple[bool, int, str]:
+    number = image_id if isinstance(image_id, int) else 0
+    return isinstance(image_id, str), number, str(image_id)
 
 
 def _refuse(
@@ -266,9 +279,33 @@ def _refuse(
         )
 
 
+def warn_of_areas(path: str | Path, people: list[Row]) -> None:
+    """Say where areas cannot be right: with none, no person can be found, however well.
+
+    The area is what COCO measures distances by. A person's is a good part of the box around the
+    joints; a hundredth of it is a share of the image, or a number in other units.
+    """
+    labelled = [row for row in people if row["num_keypoints"] > 0 and not row["iscrowd"]]
+    wrong = [row for row in labelled if row["area"] == 0 or row["area"] < 0.01 * _joint_box(row)]
+    if wrong:
+        logger.warning(
+            "%s: area: 0, or not in px^2, in %d of %d people with labelled joints, the first with "
+            "id %s; to AP, which needs it, they are missed however well they are found",
+            path, len(wrong), len(labelled), wrong[0]["id"],
+        )  # fmt: skip
+
+
+def _joint_box(row: Row) -> float:
+    """Area in px^2 of the box around a person's labelled joints."""
+    values = row["keypoints"]
+    joints = [k for k in range(len(values) // 3) if values[3 * k + 2] > 0]
+    sides = [[values[3 * k + axis] for k in joints] for axis in (0, 1)]
+    return float((max(sides[0]) - min(sides[0])) * (max(sides[1]) - min(sides[1])))
+
+
 def _bad(value: Any) -> bool:
     """Whether something is no finite number."""
-    return type(value) not in (int, float) or not math.isfinite(value)
+    return not is_number(value)
 
 
 def _bad_list(value: Any, length: int) -> bool:

@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from openpaf.evaluation.labels import person_category
 from openpaf.formats import poses_to_coco
+from openpaf.json_files import read_json
 from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
 
 #: Names of the ten figures, in pycocotools' order.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -22,13 +25,44 @@ METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL
 #: A row of COCO's JSON: a person as labelled, or as found.
 Row = dict[str, Any]
 
+# What pycocotools reads of them.
+_PERSON_KEYS = ("keypoints", "num_keypoints", "area", "bbox", "iscrowd")
+_RESULT_KEYS = ("keypoints", "score")
+
 
 def load_annotations(path: str | Path) -> Any:
-    """A COCO annotation file as pycocotools reads it, without its prints or any checks."""
+    """A COCO annotation file as pycocotools holds it, without its prints or most checks.
+
+    Raises:
+        ValueError: If the file is not JSON, or has no lists of images and annotations.
+        OSError: If it cannot be read.
+    """
+    data = read_json(path)
+    lists = ("images", "annotations")
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
+        raise ValueError(f"{path}: expected COCO annotations, with lists of images and annotations")
+    return index_annotations(data)
+
+
+def index_annotations(data: dict[str, Any]) -> Any:
+    """Annotations as pycocotools holds them: ``dataset``, ``anns``, ``imgs`` and ``imgToAnns``."""
     from pycocotools.coco import COCO
 
     with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(str(path))
+        annotations = COCO()
+        annotations.dataset = data
+        annotations.createIndex()
+    return annotations
+
+
+def category_of_people(annotations: Any) -> int | None:
+    """The id of the category that people have; None where the file lists no categories.
+
+    Raises:
+        ValueError: As :func:`openpaf.evaluation.labels.person_category`.
+    """
+    categories = annotations.dataset.get("categories")
+    return person_category(categories) if categories else None
 
 
 def detect(
@@ -55,13 +89,21 @@ def detect(
 
     Raises:
         ImageError: If a photo cannot be read.
+        ValueError: If it is not clear which category people have.
     """
     detections: list[Row] = []
+    category = category_of_people(annotations)
     ids = sorted(annotations.imgs) if image_ids is None else image_ids
     for image_id in tqdm(ids, unit="photo", disable=None if progress else True):
         path = Path(images) / annotations.imgs[image_id]["file_name"]
-        detections += poses_to_coco(estimate(path), image_id)
+        detections += as_results(estimate(path), image_id, category)
     return detections
+
+
+def as_results(poses: Poses, image_id: int, category: int | None) -> list[Row]:
+    """People as results of COCO's 17 joints, in the category that people have (1 if None)."""
+    rows = poses_to_coco(poses, image_id, skeleton=Skeleton.COCO17)
+    return rows if category is None else [{**row, "category_id": category} for row in rows]
 
 
 def evaluate(
@@ -77,7 +119,7 @@ def evaluate(
     Reference:
         cocodataset.org/#keypoints-eval.
     """
-    result = _prepared(annotations, detections, image_ids)
+    result = _renumbered(annotations, detections, image_ids).evaluation
     with contextlib.redirect_stdout(io.StringIO()):
         result.evaluate()
         result.accumulate()
@@ -103,7 +145,7 @@ def ap_by_area(
     Returns:
         For each band its AP, -1 where nobody is of that size, and its number of people.
     """
-    result = _prepared(annotations, detections, image_ids)
+    result = _renumbered(annotations, detections, image_ids).evaluation
     result.params.areaRng = [[low**2, high**2] for low, high in bands_px]
     result.params.areaRngLbl = [f"{low}-{high}" for low, high in bands_px]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -189,38 +231,38 @@ def match_people(
     Returns:
         One entry a photo that has people or detections.
     """
-    result = _prepared(annotations, detections, image_ids)
+    numbered = _renumbered(annotations, detections, image_ids)
+    result = numbered.evaluation
     result.params.iouThrs = np.array([oks])
     result.params.areaRng, result.params.areaRngLbl = [[0, 1e10]], ["all"]
     with contextlib.redirect_stdout(io.StringIO()):
         result.evaluate()
-    found, truth = result.cocoDt.anns, annotations.anns
-    photos = []
-    for image in result.evalImgs:
-        if image is None:
+    return [_matches(numbered, image) for image in result.evalImgs if image is not None]
+
+
+def _matches(numbered: _Renumbered, image: dict[str, Any]) -> PhotoMatches:
+    """What pycocotools matched in one image, under the ids of the files."""
+    place = (image["image_id"], image["category_id"])
+    similar = numbered.evaluation.ious[place]
+    column = {row["id"]: i for i, row in enumerate(numbered.evaluation._gts[place])}
+    image_id = numbered.image_ids[image["image_id"] - 1]
+    pairs, false, taken = [], [], set()
+    for i, (number, match, ignored) in enumerate(
+        zip(image["dtIds"], image["dtMatches"][0], image["dtIgnore"][0], strict=True)
+    ):
+        if ignored:
             continue
-        similar = result.ious[image["image_id"], image["category_id"]]
-        column = {
-            row["id"]: i
-            for i, row in enumerate(result._gts[image["image_id"], image["category_id"]])
-        }
-        pairs, false = [], []
-        for i, (row_id, match, ignored) in enumerate(
-            zip(image["dtIds"], image["dtMatches"][0], image["dtIgnore"][0], strict=True)
-        ):
-            if ignored:
-                continue
-            if match > 0:
-                pairs.append(
-                    Pair(truth[int(match)], found[row_id], float(similar[i][column[int(match)]]))
-                )
-            else:
-                false.append(found[row_id])
-        taken = {pair.truth["id"] for pair in pairs}
-        counted = zip(image["gtIds"], image["gtIgnore"], strict=True)
-        missed = [truth[i] for i, ignored in counted if not ignored and i not in taken]
-        photos.append(PhotoMatches(int(image["image_id"]), pairs, missed, false))
-    return photos
+        box = numbered.evaluation.cocoDt.anns[number]["bbox"]
+        row = {**numbered.found[number - 1], "bbox": box}
+        if match > 0:
+            taken.add(int(match))
+            truth = numbered.people[int(match) - 1]
+            pairs.append(Pair(truth, row, float(similar[i][column[int(match)]])))
+        else:
+            false.append(row)
+    counted = zip(image["gtIds"], image["gtIgnore"], strict=True)
+    missed = [numbered.people[n - 1] for n, ignored in counted if not ignored and n not in taken]
+    return PhotoMatches(image_id, pairs, missed, false)
 
 
 def labelled_joints(row: Row) -> NDArray[np.float64]:
@@ -239,22 +281,64 @@ def found_joints(row: Row) -> NDArray[np.float64]:
     return joints
 
 
-def _prepared(annotations: Any, detections: Sequence[Row], image_ids: Sequence[int] | None) -> Any:
-    """pycocotools' evaluation of some photos, about to begin."""
+@dataclass(frozen=True)
+class _Renumbered:
+    """pycocotools' evaluation under numbers of our own, and what the numbers stand for.
+
+    To pycocotools an id of 0 or less means "nobody", and ids from 2^53 on are the same as others,
+    as it keeps them in floats; to everybody else an id is a label.
+    """
+
+    evaluation: Any
+    image_ids: list[int]  # image n has number n + 1
+    people: list[Row]  # so has the labelled person n
+    found: list[Row]  # and the found person n
+
+
+def _renumbered(
+    annotations: Any, detections: Sequence[Row], image_ids: Sequence[int] | None
+) -> _Renumbered:
+    """pycocotools' evaluation of the people of some photos, about to begin."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    ids = sorted(annotations.imgs) if image_ids is None else list(image_ids)
-    wanted = set(ids)
-    # Copies: pycocotools writes areas and ids into the rows.
-    chosen = [dict(row) for row in detections if row["image_id"] in wanted]
+    category = category_of_people(annotations)
+    others = {row["id"] for row in annotations.dataset.get("categories") or ()} - {category}
+    ids = sorted(set(annotations.imgs if image_ids is None else image_ids))
+    number = {image_id: n for n, image_id in enumerate(ids, 1)}
+
+    def taken(rows: Sequence[Row]) -> list[Row]:
+        return [
+            row
+            for row in rows
+            if row["image_id"] in number and row.get("category_id", category) not in others
+        ]
+
+    def renumbered(rows: list[Row], keys: Sequence[str]) -> list[Row]:
+        return [
+            {key: row[key] for key in keys}
+            | {"id": n, "image_id": number[row["image_id"]]}
+            | person
+            for n, row in enumerate(rows, 1)
+        ]
+
+    people, found = taken(annotations.dataset["annotations"]), taken(detections)
+    person = {"category_id": 1}
+    truth = index_annotations(
+        {
+            "images": [{"id": n} for n in number.values()],
+            "annotations": renumbered(people, _PERSON_KEYS),
+            "categories": [{"id": 1, "name": "person"}],
+        }
+    )
+    # pycocotools takes areas from boxes where there are any, and asks the first result only.
+    boxes = bool(found) and all(row.get("bbox") for row in found)
     with contextlib.redirect_stdout(io.StringIO()):
-        if chosen:
-            found = annotations.loadRes(chosen)
+        if found:
+            results = truth.loadRes(renumbered(found, (*_RESULT_KEYS, *["bbox"] * boxes)))
         else:  # which loadRes cannot read
-            found = COCO()
-            found.dataset = {**annotations.dataset, "annotations": []}
-            found.createIndex()
-        result = COCOeval(annotations, found, "keypoints")
-    result.params.imgIds = ids
-    return result
+            results = COCO()
+            results.dataset = {**truth.dataset, "annotations": []}
+            results.createIndex()
+        evaluation = COCOeval(truth, results, "keypoints")
+    return _Renumbered(evaluation, ids, people, found)

@@ -13,7 +13,7 @@ from openpaf.evaluation.annotations import read_results
 from openpaf.evaluation.report import measure
 from openpaf.evaluation.run import settings_key
 from openpaf.evaluation.scenes import compose, cut_people
-from openpaf.evaluation.settings import file_sha256, key_part, surroundings
+from openpaf.evaluation.settings import file_sha256, key_part, results_sha256, surroundings
 from openpaf.json_files import read_json, write_json
 
 #: Numbers of people of the scenes.
@@ -119,7 +119,7 @@ def measure_method(
             "settings": {
                 "method": "results",
                 "results": str(method.results),
-                "results_sha256": file_sha256(method.results),
+                "results_sha256": results_sha256(method.results),
             },
             "rows": rows,
             "ms": {},

@@ -18,6 +18,7 @@ from openpaf.evaluation.coco import (
     labelled_joints,
     match_people,
 )
+from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.page import page, picture
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
@@ -81,6 +82,7 @@ def gallery(
 
     Raises:
         ImageError: If a photo cannot be read.
+        ValueError: If a photo has another size than its labels are for.
     """
     parts = [
         f"<p>{escape(note)}</p>" if note else "",
@@ -92,7 +94,9 @@ def gallery(
         parts.append("<p>No photo has an error.</p>")
     for rank, photo in enumerate(photos, 1):
         name = annotations.imgs[photo.image_id]["file_name"]
-        image, letterbox = _shrunk(read_image(Path(images) / name), side_px)
+        picture_as_read = read_image(Path(images) / name)
+        check_image_size(name, picture_as_read.shape, annotations.imgs[photo.image_id])
+        image, letterbox = _shrunk(picture_as_read, side_px)
         truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
         found = [*(pair.detection for pair in photo.pairs), *photo.false]
         oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"

@@ -17,14 +17,14 @@ from typing import Any
 from tqdm import tqdm
 
 from openpaf.evaluation.annotations import read_annotations
+from openpaf.evaluation.coco import as_results, category_of_people
+from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.run import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.fastest import chosen_runtime
-from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
 from openpaf.json_files import read_json, write_json
-from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     estimator = PoseEstimator(job["model"], runtime=runtime, device=job["device"], size=job["size"])
     check_joints(estimator, job["model"])
     bottom_up = method_of(job["model"]) == "paf"
-    category = annotations.dataset["categories"][0]["id"]
+    category = category_of_people(annotations)
     with PartialResults(job["partial"], {"key": job["key"]}) as partial:
         todo = [i for i in job["image_ids"] if i not in partial.done]
         n_done = len(job["image_ids"]) - len(todo)
@@ -58,12 +58,14 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
                            job["name"], n_done, len(job["image_ids"]))  # fmt: skip
         bar = tqdm(todo, unit="photo", desc=job["name"], disable=True if job["quiet"] else None)
         for n, image_id in enumerate(bar):
-            picture = read_image(Path(job["images"]) / annotations.imgs[image_id]["file_name"])
+            entry = annotations.imgs[image_id]
+            path = Path(job["images"]) / entry["file_name"]
+            picture = read_image(path)
+            check_image_size(path, picture.shape, entry)
             if n == 0:  # the first run compiles and fills caches
                 run_in_steps(estimator, picture, bottom_up=bottom_up)
             poses, times = run_in_steps(estimator, picture, bottom_up=bottom_up)
-            rows = poses_to_coco(poses, image_id, skeleton=Skeleton.COCO17)
-            rows = [{**row, "category_id": category} for row in rows]
+            rows = as_results(poses, image_id, category)
             partial.add(image_id, {"rows": rows, "ms": times})
         found = [partial.done[i] for i in job["image_ids"]]
     return {

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.download import cache_folder
-from openpaf.evaluation.coco import Row
-from openpaf.formats import poses_to_coco
+from openpaf.errors import ImageError
+from openpaf.evaluation.coco import Row, as_results, category_of_people
+from openpaf.evaluation.labels import check_image_size
 from openpaf.images import read_image
 from openpaf.poses import Poses
-from openpaf.skeleton import Skeleton
 
 Picture = NDArray[np.uint8]
 
@@ -109,6 +109,7 @@ def detect_photos(
     workers: int = 2,
     progress: bool = True,
     description: str | None = None,
+    on_error: Callable[[int, ImageError], None] | None = None,
 ) -> list[Row]:
     """The people of many photos, in COCO's submission format.
 
@@ -122,17 +123,21 @@ def detect_photos(
             ``4 * workers`` photos are in memory.
         progress: Whether a terminal shows a bar.
         description: What the bar says before its numbers.
+        on_error: Called with the id of each photo that cannot be read, and why, instead of raising
+            the error, so that the others are still run. Such photos have no detections: they are
+            to be left out of what is measured.
 
     Returns:
         Detections in the order of ``image_ids``.
 
     Raises:
-        ImageError: If a photo cannot be read.
+        ImageError: If a photo cannot be read, unless ``on_error`` is given.
+        ValueError: If a photo has another size than its labels are for; the message names it.
     """
     found: dict[int, list[Row]] = {} if partial is None else dict(partial.done)
     todo = [i for i in image_ids if i not in found]
     paths = [Path(images) / annotations.imgs[i]["file_name"] for i in todo]
-    category = annotations.dataset["categories"][0]["id"]
+    category = category_of_people(annotations)
     with tqdm(
         total=len(image_ids),
         initial=len(image_ids) - len(todo),
@@ -140,30 +145,74 @@ def detect_photos(
         desc=description,
         disable=None if progress else True,
     ) as bar:
-        for image_id, picture in zip(todo, read_ahead(paths, workers), strict=True):
-            rows = poses_to_coco(estimate(picture), image_id, skeleton=Skeleton.COCO17)
-            found[image_id] = [{**row, "category_id": category} for row in rows]
+        for image_id, path, picture in zip(todo, paths, read_ahead(paths, workers), strict=True):
+            bar.update()
+            if isinstance(picture, ImageError):
+                if on_error is None:
+                    raise picture
+                on_error(image_id, picture)
+                continue
+            check_image_size(path, picture.shape, annotations.imgs[image_id])
+            found[image_id] = as_results(estimate(picture), image_id, category)
             if partial is not None:
                 partial.add(image_id, found[image_id])
-            bar.update()
-    return [row for image_id in image_ids for row in found[image_id]]
+    return [row for image_id in image_ids for row in found.get(image_id, ())]
 
 
-def read_ahead(paths: Sequence[Path], workers: int) -> Iterator[Picture]:
-    """Pictures in the order of their paths, read by other threads while one is looked at.
+def check_photos(
+    annotations: Any, images: str | Path, image_ids: Sequence[int]
+) -> tuple[list[int], list[ImageError]]:
+    """Read photos once, to see which can be read before several methods are run over them.
+
+    Returns:
+        Ids of those that can be read, and the errors of the others.
 
     Raises:
-        ImageError: Where the turn comes to a picture that cannot be read.
+        ImageError: If none can be read.
+        ValueError: If a photo has another size than its labels are for; the message names it.
+    """
+    readable: list[int] = []
+    errors: list[ImageError] = []
+    paths = [Path(images) / annotations.imgs[i]["file_name"] for i in image_ids]
+    for image_id, path, picture in zip(image_ids, paths, read_ahead(paths, 2), strict=True):
+        if isinstance(picture, ImageError):
+            errors.append(picture)
+            continue
+        check_image_size(path, picture.shape, annotations.imgs[image_id])
+        readable.append(image_id)
+    if not readable:
+        raise none_readable(errors)
+    return readable, errors
+
+
+def none_readable(errors: Sequence[ImageError]) -> ImageError:
+    """The error where not one photo can be read."""
+    first = f"; {errors[0]}" if errors else ""
+    return ImageError(f"none of {len(errors)} photos can be read{first}")
+
+
+def read_ahead(paths: Sequence[Path], workers: int) -> Iterator[Picture | ImageError]:
+    """Pictures in the order of their paths, read by other threads while one is looked at.
+
+    Yields:
+        For each path its picture, or why it cannot be read.
     """
     pool = ThreadPoolExecutor(max(1, workers))
-    waiting: deque[Future[Picture]] = deque()
+    waiting: deque[Future[Picture | ImageError]] = deque()
     rest = iter(paths)
     try:
         for path in rest:
-            waiting.append(pool.submit(read_image, path))
+            waiting.append(pool.submit(_read, path))
             if len(waiting) >= 4 * max(1, workers):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(path: Path) -> Picture | ImageError:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        return error

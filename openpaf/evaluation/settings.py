@@ -14,6 +14,7 @@ import openpaf
 from openpaf import weights
 from openpaf.errors import WeightsError
 from openpaf.estimator import PoseEstimator, is_detector
+from openpaf.evaluation.result_files import files_of
 from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
@@ -114,6 +115,15 @@ def check_joints(estimator: PoseEstimator, model: str) -> None:
             f"model {model}: expected COCO's 17 joints, its {estimator.skeleton.name!r} has no "
             f"{', '.join(missing)}"
         )
+
+
+def results_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file of results; of a folder of them, that of all their names and hashes."""
+    files = files_of(path)
+    if files == [Path(path)]:
+        return file_sha256(path)
+    lines = [f"{file.name} {file_sha256(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode(errors="replace")).hexdigest()
 
 
 def file_sha256(path: str | Path) -> str:

@@ -15,7 +15,7 @@ from openpaf.errors import WeightsError
 from openpaf.estimator import PoseEstimator
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
+from openpaf.images import read_images
 from openpaf.poses import Poses
 from openpaf.runtime import RUNTIMES
 from openpaf.topdown.mask_rcnn import MaskRCNN
@@ -87,7 +87,7 @@ class TopDownEstimator(PoseEstimator):
 
     def batch(self, images: Sequence[Any]) -> list[Poses]:
         """The people of several pictures, with one call of the network per shape."""
-        pictures = [read_image(image) for image in images]
+        pictures = read_images(images)
         letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.resized_hw for letterbox in letterboxes}):
@@ -123,8 +123,8 @@ class TopDownEstimator(PoseEstimator):
         missing = scores < _MIN_JOINT
         return Poses(
             xy=np.where(missing[..., None], np.nan, self.weights.heatmap_grid.to_px(xy)),
-            scores=np.where(missing, 0, scores),
-            person_scores=detection["scores"][people].float().cpu().numpy(),
+            scores=np.where(missing, 0, np.minimum(scores, 1)),
+            person_scores=np.clip(detection["scores"][people].float().cpu().numpy(), 0, 1),
             skeleton=self.weights.skeleton,
         )
 

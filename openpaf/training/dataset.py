@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf import json_files
 from openpaf.errors import OpenpafError
 from openpaf.skeleton import Skeleton
 from openpaf.training.masks import box_outline, outlines
@@ -198,11 +198,11 @@ def read_json(path: Path) -> Mapping[str, Any]:
         DatasetError: If it cannot be read or is something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_files.read_json(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise DatasetError(f"{path}: not JSON ({error})") from error
+        raise DatasetError(str(error)) from error
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DatasetError(f"{path}: expected COCO format, with 'images' and 'annotations'")
     return data
