@@ -243,6 +243,20 @@ def test_segments_are_masked_instead_of_boxes(folder: Path, compressed: bool | N
     assert segments.sum() == 31 * 6 + 6 * 25
 
 
+# --- how crops are drawn
+
+
+def test_a_photo_covers_its_share_of_a_crop() -> None:
+    """A person of 90 px who is to be 20 px: the photo of 120 px is not shrunk to 27 px."""
+    points = np.stack([np.full(17, 50.0), np.linspace(5, 90, 17)], axis=1)
+    photo = photo_with(points, size_hw=(90, 120))
+    rng = np.random.default_rng(0)
+    for cover, factor in ((0.0, 20 / (85 * 1.15)), (0.5, 64 / 120), (1.0, 128 / 120)):
+        config = AugmentConfig(crop_px=128, person_px=(20, 20), min_cover=cover)
+        plan = plan_crop(photo, config, S, rng)
+        assert abs(np.linalg.det(plan.affine[:, :2])) ** 0.5 == pytest.approx(factor)
+
+
 # --- batches on the device
 
 

@@ -28,6 +28,9 @@ class AugmentConfig:
         crop_px: Side of the square crop in px; a multiple of 8.
         person_px: The chosen person's longer side becomes a length in this range, log-uniform.
         max_enlarge: A photo is enlarged by at most this factor.
+        min_cover: A photo is shrunk no further than to where its longer side covers this share of
+            the crop's side; without it, a person who fills a small photo leaves most of the crop
+            grey. 0 lets every photo shrink.
         rotation_deg: Standard deviation of the rotation in degrees; cut at three of them.
         shift: The person's middle lies within this share of the crop's side from its middle.
         flip: Probability of a mirrored crop.
@@ -41,6 +44,7 @@ class AugmentConfig:
     crop_px: int = 288
     person_px: tuple[float, float] = (48.0, 340.0)
     max_enlarge: float = 2.5
+    min_cover: float = 0.0
     rotation_deg: float = 15.0
     shift: float = 0.25
     flip: float = 0.5
@@ -56,7 +60,9 @@ class AugmentConfig:
         object.__setattr__(self, "person_px", tuple(float(size) for size in self.person_px))
         if len(self.person_px) != 2 or not 0 < self.person_px[0] <= self.person_px[1]:
             raise ValueError(f"person_px: expected two rising lengths, got {self.person_px}")
-        for name in ("shift", "flip", "colour", "grey", "blur", "occluders", "paste_people"):
+        for name in (
+            "min_cover", "shift", "flip", "colour", "grey", "blur", "occluders", "paste_people"
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
@@ -131,6 +137,8 @@ def _random_affine(
         extent *= 2
     wanted = math.exp(rng.uniform(*np.log(config.person_px)))
     scale = min(wanted / extent, config.max_enlarge)
+    if photo.size_hw is not None:
+        scale = max(scale, config.min_cover * config.crop_px / max(photo.size_hw))
     reach = config.shift * config.crop_px / scale
     center = (low + high) / 2 + rng.uniform(-reach, reach, 2)
     rotation = float(np.clip(rng.normal(), -3, 3)) * config.rotation_deg
