@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.errors import ImageError, shown
-from openpaf.image_suffixes import RAW, RAW_SUFFIXES, describe, heic_is_read, kind_of_start
+from openpaf.image_suffixes import RAW, describe, heic_is_read, kind_not_read, kind_of_start
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -217,8 +217,8 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _check_raw(image: Image.Image, name: str) -> None:
     """Raw files of cameras look like TIFF, whose first image is a small preview."""
     if image.format == "TIFF":
-        suffix = os.path.splitext(name)[1].lower()
-        if suffix in RAW_SUFFIXES or 50706 in image.tag_v2:  # type: ignore[attr-defined]  # DNG
+        is_dng = 50706 in image.tag_v2  # type: ignore[attr-defined]
+        if is_dng or kind_not_read(name) == RAW:
             raise ImageError(f"{name}: {describe(RAW)}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openpaf.errors import ImageError, shown
 from openpaf.image_files import reason
-from openpaf.image_suffixes import HEIC_SUFFIXES, IMAGE_SUFFIXES, describe, kind_not_read
+from openpaf.image_suffixes import describe, kind_not_read, names_image
 
 _log = logging.getLogger(__name__)
 
@@ -80,10 +80,9 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
         return []
     images = []
     for path in sorted(paths, key=_natural_key):
-        kind = kind_not_read(path.suffix)
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES | HEIC_SUFFIXES
-        if not (kind or is_image) or os.path.isdir(path):
+        if not names_image(path) or os.path.isdir(path):
             continue
+        kind = kind_not_read(path)
         if kind:
             errors.append(ImageError(f"{shown(path)}: {describe(kind)}"))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
@@ -59,16 +60,22 @@ def heic_is_read() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
 
 
-def kind_not_read(suffix: str) -> str | None:
-    """What an image is that is not read, by its suffix; None of others.
+def names_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an image by its suffix, be it read or not."""
+    suffix = _suffix(path)
+    return suffix in IMAGE_SUFFIXES | HEIC_SUFFIXES | RAW_SUFFIXES or suffix in _OTHER_KINDS
 
-    Args:
-        suffix: With its dot, in any case.
-    """
-    suffix = suffix.lower()
+
+def kind_not_read(path: str | os.PathLike[str]) -> str | None:
+    """What an image is that is not read, by its suffix; None of other files."""
+    suffix = _suffix(path)
     if suffix in HEIC_SUFFIXES:
         return None if heic_is_read() else "HEIC"
     return RAW if suffix in RAW_SUFFIXES else _OTHER_KINDS.get(suffix)
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    return os.path.splitext(os.fspath(path))[1].lower()
 
 
 def kind_of_start(head: bytes) -> str | None:

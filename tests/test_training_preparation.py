@@ -88,7 +88,7 @@ def test_missing_and_wrong_photos_are_counted(folder: Path, capsys: Any) -> None
     said = capsys.readouterr()
     assert "0.png: no such file" in said.err
     assert "1.png: (80, 90) px, labelled as (80, 100)" in said.err
-    assert "2.png: cannot identify" in said.err
+    assert "2.png: not a picture" in said.err
     assert "of another size: 3" in said.out
 
 
