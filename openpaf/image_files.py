@@ -22,8 +22,8 @@ FORMATS = (
 programs (EPS starts Ghostscript), and contents tell the format, so any name could ask them."""
 
 MAX_DECODE_BYTES = 1_500_000_000
-"""Images that would take more memory than this while they are decoded are refused: RGB of more than
-214 megapixels, grayscale of more than 375. The largest photos of today's cameras have 200."""
+"""Images that would take more memory than this while they are decoded are refused: of most formats
+those of more than 205 megapixels. The largest photos of today's phones have 200."""
 
 MAX_SIDE_PX = 100_000
 """Images with a longer side are refused; JPEG's longest is 65,535 px."""
@@ -175,15 +175,15 @@ _DECODER_BYTES = {"WEBP": 12, "AVIF": 12, "HEIF": 12, "GIF": 2}
 def decode_bytes(image: Image.Image) -> int:
     """About how much memory an image takes at most while it is decoded, in bytes."""
     n_px = image.width * image.height
-    mode, n_bands = image.mode, len(image.getbands())
-    stored = 1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4
+    n_bands = len(image.getbands())
     decoder = _DECODER_BYTES.get(image.format or "", 0)
     if image.info.get("progressive"):
         decoder = 2 * n_bands  # coefficients of the whole image
     if image.format == "JPEG2000":
         decoder = 4 * n_bands + 2
     of_a_strip = 20 * min(n_px, STRIP_PX)
-    return n_px * (stored + decoder + 3) + of_a_strip + _tile_bytes(image)
+    stored, result = 4, 3  # Pillow's RGB; gray takes less, and is not worth more pixels
+    return n_px * (stored + decoder + result) + of_a_strip + _tile_bytes(image)
 
 
 def _tile_bytes(image: Image.Image) -> int:
