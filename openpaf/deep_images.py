@@ -19,8 +19,13 @@ _log = logging.getLogger(__name__)
 _DEPTHS = (8, 10, 12, 14, 16)  # bits, of sensors and their converters
 
 
-def true_maximum(image: Image.Image, name: str) -> int | None:
-    """The value that stands for white in a gray image of more than 8 bits.
+def is_deep_gray(image: Image.Image) -> bool:
+    """Whether an image has one channel of more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def deep_gray_strips(image: Image.Image, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """A gray image of more than 8 bits in strips (h, W, 1) of 8 bits, with their first rows.
 
     Cameras and scanners of 10, 12 or 14 bits store their values as they are in files of 16 bits,
     which would be nearly black if 65535 were white.
@@ -29,14 +34,9 @@ def true_maximum(image: Image.Image, name: str) -> int | None:
         image: Decoded.
         name: For messages.
 
-    Returns:
-        None for images of 8 bits.
-
     Raises:
         ImageError: If the values are not of 16 bits; their range is not known then.
     """
-    if image.mode != "F" and not image.mode.startswith("I"):
-        return None
     low, high = 0, 0
     for _, strip in strips(image):
         values = np.asarray(strip)
@@ -45,7 +45,18 @@ def true_maximum(image: Image.Image, name: str) -> int | None:
         raise ImageError(
             f"{name}: 32-bit values, whose range is not known; convert it to 8 or 16 bits"
         )
-    return _white(int(high), name)
+    tags: Any = getattr(image, "tag_v2", {})
+    zero_is_white = tags.get(262) == 0  # PhotometricInterpretation
+    maximum = 65535 if zero_is_white else _white(int(high), name)
+    transparent = image.info.get("transparency")
+    for top, strip in strips(image):
+        values = np.asarray(strip)
+        gray = scaled(values, maximum)
+        if zero_is_white:
+            gray = 255 - gray
+        if isinstance(transparent, int):
+            gray[values == transparent] = 255
+        yield top, gray[..., None]
 
 
 def _white(highest: int, name: str) -> int:

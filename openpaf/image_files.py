@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.errors import ImageError, shown
 from openpaf.image_suffixes import RAW, describe, heic_is_read, kind_not_read, kind_of_start
+from openpaf.tiff_header import MAX_VALUES, most_values
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,7 @@ those of more than 205 megapixels. The largest photos of today's phones have 200
 MAX_SIDE_PX = 100_000
 """Images with a longer side are refused; JPEG's longest is 65,535 px."""
 
-MAX_JPEG_SCANS = 100
+MAX_JPEG_SCANS = 50
 """Progressive JPEG files with more scans are refused: each scan costs the time of a whole image and
 may have a few bytes only. Encoders write about ten."""
 
@@ -99,6 +100,8 @@ def _open(file: IO[bytes], name: str, formats: Sequence[str]) -> Image.Image:
             raise ImageError(f"{name}: the file is empty")
         if n_bytes > MAX_DECODE_BYTES:
             raise ImageError(f"{name}: {n_bytes:,} bytes, more than the {MAX_DECODE_BYTES:,} read")
+        if most_values(file) > MAX_VALUES:
+            raise ImageError(f"{name}: a TIFF file with millions of strips or values is not read")
         try:
             image = _open_any_size(file, formats)
         except UnidentifiedImageError:
@@ -114,7 +117,6 @@ def _open(file: IO[bytes], name: str, formats: Sequence[str]) -> Image.Image:
 
 
 def _open_any_size(file: IO[bytes], formats: Sequence[str]) -> Image.Image:
-    """``Image.open`` without Pillow's own limit, which is lower than ours and global."""
     from PIL import Image
 
     Image.init()  # all readers are known then, and only those named are asked
@@ -124,13 +126,34 @@ def _open_any_size(file: IO[bytes], formats: Sequence[str]) -> Image.Image:
 
         pillow_heif.register_heif_opener()
         known.append("HEIF")
-    # Only the header is read here, so the limit is away for an instant and for one thread.
+    with _without_pillows_limit():
+        return Image.open(file, formats=known)
+
+
+@contextlib.contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Pillow's own limit is lower than ours and global, so it is away for an instant only, in which
+    a header is read or memory taken, and for one thread."""
+    from PIL import Image
+
     with _open_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file, formats=known)
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Decode an image.
+
+    Raises:
+        Exception: Whatever damaged data leads its decoder to.
+    """
+    if image.format == "TIFF" and getattr(image, "tile", None):
+        with _without_pillows_limit():  # this one looks at it once more when it takes the memory
+            image.load_prepare()  # type: ignore[attr-defined]
+    image.load()
 
 
 def check_memory(image: Image.Image, name: str, n_bytes: int = 0) -> None:

@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.deep_images import deep_color_strips, read_deep_color, scaled, true_maximum
+from openpaf.deep_images import deep_color_strips, deep_gray_strips, is_deep_gray, read_deep_color
 from openpaf.errors import ImageError, shown
-from openpaf.image_files import check_memory, open_image, open_regular, reason, strips
+from openpaf.image_files import check_memory, load_pixels, open_image, open_regular, reason, strips
 from openpaf.image_lists import list_images as list_images
 from openpaf.image_suffixes import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 
@@ -130,7 +130,7 @@ def _decode(image: Image.Image, name: str, file: IO[bytes] | None = None) -> NDA
 def _loaded(image: Image.Image, name: str, file: IO[bytes] | None) -> Image.Image:
     """The image with its pixels; of a JPEG without an end marker, another one."""
     try:
-        image.load()
+        load_pixels(image)
         return image
     except OSError:
         if image.format not in ("JPEG", "MPO") or file is None:
@@ -167,13 +167,10 @@ def _rgb_strips(
     deep = read_deep_color(image, file, name) if file is not None else None
     if deep is not None:
         yield from deep_color_strips(deep, name)
-        return
-    maximum = true_maximum(image, name)
-    for top, strip in strips(image):
-        if maximum is None:
-            yield top, _to_rgb(strip)
-        else:
-            yield top, scaled(np.asarray(strip), maximum)[..., None]
+    elif is_deep_gray(image):
+        yield from deep_gray_strips(image, name)
+    else:
+        yield from ((top, _to_rgb(strip)) for top, strip in strips(image))
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
