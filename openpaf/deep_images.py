@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import ImageError
-from openpaf.image_files import STRIP_PX, check_bytes, strips
+from openpaf.image_files import STRIP_PX, check_bytes, decode_bytes, strips
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,7 +99,8 @@ def read_deep_color(image: Image.Image, file: IO[bytes], name: str) -> NDArray[n
 
     file.seek(0)
     data = np.frombuffer(file.read(), np.uint8)
-    check_bytes(image, name, 2 * len(data) + 20 * image.width * image.height)
+    twice = 2 * 4 * 2 * image.width * image.height  # four channels of two bytes, and in our order
+    check_bytes(image, name, decode_bytes(image) + 2 * len(data) + twice)
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
         return None

@@ -204,7 +204,7 @@ def decode_bytes(image: Image.Image) -> int:
         decoder = 2 * n_bands  # coefficients of the whole image
     if image.format == "JPEG2000":
         decoder = 4 * n_bands + 2
-    of_a_strip = 20 * min(n_px, STRIP_PX)
+    of_a_strip = 32 * min(n_px, STRIP_PX)
     stored, result = 4, 3  # Pillow's RGB; gray takes less, and is not worth more pixels
     return n_px * (stored + decoder + result) + of_a_strip + _tile_bytes(image)
 

@@ -65,7 +65,7 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
     try:
         is_folder = os.path.isdir(source)
         if is_folder:
-            paths = [path for path in Path(source).iterdir() if not path.name.startswith(".")]
+            paths = [Path(source, name) for name in os.listdir(source) if name[0] != "."]
         elif os.path.lexists(source):  # a dangling link too: reading it says what is wrong
             return [Path(source)]
         elif glob.has_magic(source):

@@ -99,4 +99,6 @@ def describe(kind: str) -> str:
     """What to say of an image of a kind that is not read."""
     if kind == "HEIC" and not heic_is_read():
         return f"HEIC is not read without pillow-heif; {HEIC_HINT}"
+    if kind in ("HEIC", "AVIF"):
+        return f"{kind} that is damaged, or that the installed Pillow cannot read"
     return f"{kind} is not read; convert it to JPEG or PNG"
