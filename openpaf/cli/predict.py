@@ -312,8 +312,11 @@ def _finish(
     poses = poses[poses.person_scores >= job.threshold]
     try:
         _write(job.formats, photo, output, image, poses)
-    except (OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in _FOR_ALL:
+    except MemoryError as error:
+        _skip(job, f"{shown(photo)}: {one_line(error)}")
+        return
+    except OSError as error:
+        if error.errno in _FOR_ALL:
             raise
         _skip(job, f"{shown(photo)}: cannot write {one_line(error)}")
         return
