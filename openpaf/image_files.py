@@ -103,7 +103,7 @@ def _open(file: IO[bytes], name: str, formats: Sequence[str]) -> Image.Image:
         if most_values(file) > MAX_VALUES:
             raise ImageError(f"{name}: a TIFF file with millions of strips or values is not read")
         try:
-            image = _open_any_size(file, formats)
+            image = _open_any_size(file, formats, kind_of_start(head) == "HEIC")
         except UnidentifiedImageError:
             raise ImageError(f"{name}: {_not_read(head)}") from None
         check_memory(image, name, n_bytes)
@@ -116,12 +116,12 @@ def _open(file: IO[bytes], name: str, formats: Sequence[str]) -> Image.Image:
         raise ImageError(f"{name}: cannot be read: {reason(error)}") from error
 
 
-def _open_any_size(file: IO[bytes], formats: Sequence[str]) -> Image.Image:
+def _open_any_size(file: IO[bytes], formats: Sequence[str], is_heic: bool) -> Image.Image:
     from PIL import Image
 
     Image.init()  # all readers are known then, and only those named are asked
     known = [name for name in formats if name in Image.OPEN]  # AVIF may not be built in
-    if heic_is_read() and formats == FORMATS:
+    if is_heic and formats == FORMATS and heic_is_read():
         import pillow_heif
 
         pillow_heif.register_heif_opener()
