@@ -198,7 +198,9 @@ class Server:
                     )
                 return openpaf.read_image(image)
         except openpaf.ImageError as error:
-            raise ValueError(f"not a JPEG, PNG or WebP picture: {error}") from error
+            raise ValueError(
+                f"not a JPEG, PNG or WebP picture that can be read: {error}"
+            ) from error
 
     async def _stop(self, app: web.Application) -> None:
         """Say goodbye to everybody."""
