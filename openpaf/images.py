@@ -1,45 +1,39 @@
-"""Pictures from files, arrays and PIL images, and the lists of files to take them from."""
+"""Pictures from files, arrays and PIL images, as the rest of the library wants them."""
 
 from __future__ import annotations
 
-import glob
+import logging
 import os
-import re
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.errors import ImageError
+from openpaf.deep_images import deep_color_strips, deep_gray_strips, is_deep_gray, read_deep_color
+from openpaf.errors import ImageError, shown
+from openpaf.image_files import check_memory, load_pixels, open_image, open_regular, reason, strips
+from openpaf.image_lists import list_images as list_images
+from openpaf.image_suffixes import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# fmt: off
-IMAGE_SUFFIXES = frozenset({
-    ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm",
-    ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-})
-# fmt: on
-"""Suffixes, in lower case, by which files of a folder or a glob count as pictures."""
-
-MAX_PIXELS = 20_000 * 20_000
-"""Pictures with more pixels are refused: 400 megapixels are 1.2 GB already."""
-
-_open_lock = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
     """A picture as the rest of the library wants it.
 
     Files are decoded by Pillow: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF where Pillow was built with
-    it, and more. EXIF orientation is applied. Grey and palette pictures become RGB, 16 bits are
-    scaled to 8, CMYK is converted without its colour profile, transparent pixels are laid over
-    white, and of an animation or a multi-page file the first frame is taken. A truncated file is
-    an error, never a picture with a grey lower half; damage inside a complete JPEG cannot be told.
+    it, HEIC where pillow-heif is installed, and the others of
+    :data:`~openpaf.image_files.FORMATS`. EXIF orientation is applied. Grey and palette pictures
+    become RGB, CMYK is converted without its colour profile, transparent pixels are laid over
+    white, and of a multi-page file or an animation the first frame is taken; an animated GIF is
+    an error, as it is a video. 16 bits are scaled to 8; where all values fit into 8, 10, 12 or 14
+    bits, these are taken to be the range, and a warning is logged. A truncated file is an error,
+    never a picture with a grey lower half, unless only the end marker of a JPEG is missing; damage
+    inside a complete JPEG cannot be told.
 
     Args:
         source: A path; or an array, RGB uint8 (H, W, 3) or grey uint8 (H, W); or a PIL image, of
@@ -50,20 +44,22 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
         without a copy.
 
     Raises:
-        ImageError: If a file is missing, unreadable, empty, truncated, not a picture, of 32-bit
-            values without a known range, or has more than ``MAX_PIXELS`` pixels; the message
-            names the file.
+        ImageError: If a file is missing, unreadable, empty, truncated, not a picture, animated, of
+            32-bit values without a known range, or would take more memory to decode than
+            :data:`~openpaf.image_files.MAX_DECODE_BYTES`; the message names the file.
         ValueError: If an array has the wrong dtype or shape or no pixels, or ``source`` is none
             of the above.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(os.fspath(source))
+        return decode_image(source, shown(source))
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        return _decode(source, str(getattr(source, "filename", "") or "PIL image"))
+        name = shown(getattr(source, "filename", "") or "PIL image")
+        check_memory(source, name)
+        return _decode(source, name)
     raise ValueError(
         f"image: expected a path, an array or a PIL image, got {type(source).__name__}"
     )
@@ -93,66 +89,25 @@ def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
     return [read_image(image) for image in images]
 
 
-def list_images(
-    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    *,
-    on_error: Callable[[ImageError], None] | None = None,
-) -> list[Path]:
-    """The pictures that files, folders and globs stand for.
+def decode_image(source: str | os.PathLike[str] | IO[bytes], name: str) -> NDArray[np.uint8]:
+    """A picture of a file that may be open already.
 
     Args:
-        sources: One or more of: a file, taken whatever its suffix; a folder, of which the visible
-            pictures are taken in natural order (``2.jpg`` before ``10.jpg``), not those of its
-            subfolders; a glob such as ``"photos/*.jpg"`` or ``"photos/**/*.jpg"``, of which the
-            pictures are taken likewise. Pictures are known by ``IMAGE_SUFFIXES``.
-        on_error: Called with the error of each source that gives nothing, instead of raising it,
-            so that the others are still listed.
+        source: A path, or a binary file.
+        name: For messages.
 
     Returns:
-        Paths in the order of the sources; a file that comes up twice is listed once.
+        As :func:`read_image` does.
 
     Raises:
-        ImageError: If a path does not exist, a glob matches no pictures, or a folder is
-            unreadable or has none, unless ``on_error`` is given.
+        ImageError: As :func:`read_image` does.
     """
-    if isinstance(sources, (str, os.PathLike)):
-        sources = [sources]
-    found: dict[str, Path] = {}
-    for source in sources:
-        try:
-            for path in _expand(os.fspath(source)):
-                found.setdefault(os.path.realpath(path), path)
-        except ImageError as error:
-            if on_error is None:
-                raise
-            on_error(error)
-    return list(found.values())
-
-
-def _expand(source: str) -> list[Path]:
-    path = Path(source)
-    try:
-        if path.is_dir():
-            names = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-        elif os.path.lexists(path):  # a dangling link too: reading it says what is wrong
-            return [path]
-        elif glob.has_magic(source):
-            names = [Path(name) for name in glob.glob(source, recursive=True)]
-        else:
-            raise ImageError(f"{_shown(source)}: no such file or folder")
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{_shown(source)}: cannot be listed: {_reason(error)}") from error
-    pictures = [n for n in names if n.suffix.lower() in IMAGE_SUFFIXES and not n.is_dir()]
-    if not pictures:
-        missing = "no pictures in this folder" if path.is_dir() else "matches no pictures"
-        raise ImageError(f"{_shown(source)}: {missing}")
-    return sorted(pictures, key=_natural_key)
-
-
-def _natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    parts = re.split(r"([0-9]+)", str(path).casefold())
-    numbered = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-    return numbered, str(path)
+    if isinstance(source, (str, os.PathLike)):
+        with open_regular(source, name) as file:
+            return decode_image(file, name)
+    with open_image(source, name) as image:
+        _check_frames(image, name)
+        return _decode(image, name, source)
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -173,77 +128,78 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
-def _from_file(path: str) -> NDArray[np.uint8]:
-    from PIL import UnidentifiedImageError
-
-    name = _shown(path)
+def _check_frames(image: Image.Image, name: str) -> None:
+    """An animated GIF is a video; of other files with several frames the first is the photo."""
+    if image.format in ("MPO", "HEIF"):
+        return  # what follows the photo are its depth map, its other eye ...
     try:
-        if os.path.isdir(path):
-            raise ImageError(f"{name}: a folder, not a picture")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ImageError(f"{name}: not a regular file")
-        with open(path, "rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise ImageError(f"{name}: the file is empty")
-            try:
-                image = _open_any_size(file)
-            except UnidentifiedImageError:
-                raise ImageError(
-                    f"{name}: not a picture, or of a format that Pillow cannot read"
-                ) from None
-            with image:
-                return _decode(image, name)
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    except PermissionError:
-        raise ImageError(f"{name}: no permission to read it") from None
-    except ImageError:
-        raise
-    except Exception as error:  # the decoders raise whatever a damaged header leads them to
-        raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error
+        has_more = getattr(image, "is_animated", False)
+    except Exception:  # the first frame is not damaged by what follows
+        return
+    if has_more and image.format == "GIF":
+        raise ImageError(f"{name}: an animated GIF, not a photo; give it as a video")
+    if has_more:
+        _log.warning("%s: has several frames or pages; only the first is read", name)
 
 
-def _open_any_size(file: Any) -> Image.Image:
-    """``Image.open`` without Pillow's own limit, which is below 20,000 x 20,000 and global."""
-    from PIL import Image
-
-    # Only the header is read here, so the limit is away for an instant and for one thread.
-    with _open_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(file)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _decode(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width} x {height} px are more than the {MAX_PIXELS:,} px allowed"
-        )
-    if width * height == 0:
-        raise ImageError(f"{name}: the picture has no pixels")
+def _decode(image: Image.Image, name: str, file: IO[bytes] | None = None) -> NDArray[np.uint8]:
     try:
-        image.load()
-        return np.ascontiguousarray(_upright(_to_rgb(image, name), image))
+        return _upright_rgb(_loaded(image, name, file), name, file)
     except ImageError:
         raise
     except Exception as error:  # the decoders raise whatever damaged data leads them to
-        raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
+        raise ImageError(f"{name}: cannot be decoded: {reason(error)}") from error
 
 
-def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _loaded(image: Image.Image, name: str, file: IO[bytes] | None) -> Image.Image:
+    """The image with its pixels; of a JPEG without an end marker, another one."""
+    try:
+        load_pixels(image)
+        return image
+    except OSError:
+        if image.format not in ("JPEG", "MPO") or file is None:
+            raise
+        from openpaf.jpeg_end import decode_without_end
+
+        whole = decode_without_end(file, name)
+        if whole is None:
+            raise
+        return whole
+
+
+def _upright_rgb(image: Image.Image, name: str, file: IO[bytes] | None) -> NDArray[np.uint8]:
+    """RGB (H, W, 3), turned as the EXIF orientation says.
+
+    It is made in strips and written in its place at once: large images are in memory once as
+    Pillow's and once as this.
+    """
+    swapped, flip_y, flip_x = _orientation(image)
+    width, height = image.size
+    upright = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    stored = upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    if swapped:
+        stored = stored.transpose(1, 0, 2)
+    for top, rgb in _rgb_strips(image, name, file):
+        stored[top : top + len(rgb)] = rgb
+    return upright
+
+
+def _rgb_strips(
+    image: Image.Image, name: str, file: IO[bytes] | None
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Strips of RGB or gray (h, W, 3 or 1) with their first rows."""
+    deep = read_deep_color(image, file, name) if file is not None else None
+    if deep is not None:
+        yield from deep_color_strips(deep, name)
+    elif is_deep_gray(image):
+        yield from deep_gray_strips(image, name)
+    else:
+        yield from ((top, _to_rgb(strip)) for top, strip in strips(image))
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     from PIL import Image
 
-    if image.mode == "F" or image.mode.startswith("I"):  # one channel of more than 8 bits
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise ImageError(
-                f"{name}: 32-bit values, whose range is not known; convert it to 8 or 16 bits"
-            )
-        grey = (values.astype(np.uint32) * 255 + 32767) // 65535
-        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -263,27 +219,12 @@ _ORIENTATIONS = {
 }
 
 
-def _upright(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
-    """The picture turned as its EXIF orientation says; a damaged EXIF block says nothing."""
+def _orientation(image: Image.Image) -> tuple[bool, bool, bool]:
+    """How the picture is to be turned; a damaged EXIF block says nothing."""
     from PIL import ExifTags
 
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
-        return array
-    swapped, flip_y, flip_x = _ORIENTATIONS.get(orientation, (False, False, False))  # type: ignore[arg-type]
-    if swapped:
-        array = array.transpose(1, 0, 2)
-    return array[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
-
-
-def _shown(path: str) -> str:
-    """A path as it can be printed: bytes that are not UTF-8 become question marks."""
-    return path.encode(errors="replace").decode()
+        orientation = None
+    return _ORIENTATIONS.get(orientation, (False, False, False))  # type: ignore[arg-type]

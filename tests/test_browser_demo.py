@@ -6,6 +6,7 @@ import asyncio
 import io
 import threading
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,69 @@ def test_one_who_floods_does_not_starve_another(demo: Any) -> None:
             assert order.count(32) == 5
 
     serve(demo.Server(slow), talk)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Host: localhost", 200),
+        (b"Host: LocalHost:8016", 200),
+        (b"Host: [::1]:8016", 200),
+        (b"Host: evil.example", 403),
+        (b"Host: [::1", 400),
+        (b"Host: []", 400),
+        (b"Host: [fe80::zz]", 400),
+        (b"Host: localhost:port", 400),
+        (b"Host: user@localhost", 400),
+        (b"Host: local host", 400),
+        (b"Host: caf\xe9", 400),
+        (b"Host: \xe2\x84\x80", 400),  # which normalises to more than one letter
+        (b"Host:", 400),
+        (b"Accept: */*", 400),
+        (b"Host: localhost\r\nOrigin: http://[", 403),
+        (b"Host: localhost\r\nOrigin: \xff", 403),
+    ],
+)
+def test_malformed_hosts_and_origins_are_bad_requests(
+    demo: Any, headers: bytes, status: int
+) -> None:
+    async def talk(client: Any, connect: Any) -> None:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(b"GET / HTTP/1.1\r\n" + headers + b"\r\n\r\n")
+        assert (await reader.readline()).split()[1] == str(status).encode()
+        writer.close()
+
+    serve(demo.Server(someone), talk)
+
+
+def bomb() -> bytes:
+    """A PNG of a few kilobytes whose picture has 400 megapixels."""
+    file = io.BytesIO()
+    Image.new("1", (8, 8)).save(file, "PNG")
+    content = bytearray(file.getvalue())
+    content[16:24] = (20_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return b"\0" + bytes(content)
+
+
+def test_messages_of_any_kind_stop_nobody(demo: Any) -> None:
+    junk = np.random.default_rng(0)
+    messages = [bomb(), jpeg()[:50], b"\0" * 1000, *(junk.bytes(n) for n in (1, 2, 100, 50_000))]
+    messages += [b"\0%!PS-Adobe-3.0 EPSF-3.0\n{} loop\n"]
+
+    def fails(image: np.ndarray) -> Poses:
+        if image.shape == (48, 64, 3):
+            return someone(image)
+        raise MemoryError
+
+    messages.append(jpeg((99, 99)))
+
+    async def talk(client: Any, connect: Any) -> None:
+        async with connect() as socket:
+            for message in messages:
+                await socket.send_bytes(message)
+                assert set(await socket.receive_json()) == {"error"}
+            await socket.send_bytes(jpeg())
+            assert len((await socket.receive_json())["people"]) == 1
+
+    serve(demo.Server(fails, limits=demo.Limits(max_errors=20)), talk)

@@ -335,6 +335,63 @@ def test_missing_sources_among_others_are_skipped(run: Run, tmp_path: Path) -> N
         assert f"openpaf: skipped {source}: " in errors
 
 
+def test_images_that_are_not_read_are_named_and_counted(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openpaf.image_suffixes.heic_is_read", lambda: False)
+    folder = photo(tmp_path / "in" / "a.png").parent
+    for name in ("b.heic", "c.NEF", "d.pdf", "notes.txt"):
+        (folder / name).touch()
+    (folder / "again").symlink_to(folder)
+    (folder / "and again").symlink_to(folder)
+    for source in (folder, f"{tmp_path}/in/**/*"):
+        status, said, errors = run("predict", source, "--output", tmp_path / "out")
+        assert status == 1
+        assert "1 photo, 2 people, 3 skipped" in said
+        assert f"skipped {folder / 'b.heic'}: HEIC is not read" in errors
+        assert "pip install 'openpaf[heic]'" in errors
+        assert len(errors.splitlines()) == 3
+    photo(tmp_path / "in" / "a.png").unlink()
+    status, _, errors = run("predict", folder, "--output", tmp_path / "out")
+    assert status == 2
+    assert f"no photo to read: {folder / 'b.heic'}: HEIC is not read" in errors
+    (folder / "clip.mp4").touch()  # among videos, too
+    status, _, errors = run("predict", folder, "--output", tmp_path / "out")
+    assert status == 1
+    assert f"skipped {folder / 'b.heic'}: HEIC is not read" in errors
+
+
+def test_sources_that_cannot_be_listed_are_skipped(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str = ".") -> list[str]:
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    listdir = os.listdir
+    (tmp_path / "secret").mkdir()
+    monkeypatch.setattr(os, "listdir", refuse)
+    sources = [tmp_path / "secret", photo(tmp_path / "a.png"), "x" * 5000]
+    status, said, errors = run("predict", *sources, "--output", tmp_path / "out")
+    assert status == 1
+    assert "1 photo, 2 people, 2 skipped" in said
+    assert f"skipped {tmp_path / 'secret'}: cannot be listed: Permission denied" in errors
+
+
+def test_a_photo_too_large_to_draw_is_skipped(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(image: np.ndarray, poses: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("openpaf.draw.draw_poses", no_memory)
+    status, said, errors = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert status == 1
+    assert f"skipped {tmp_path / 'a.png'}: not enough memory" in errors
+    assert "0 photos, 0 people, 1 skipped" in said
+
+
 def test_a_result_that_cannot_be_written_is_skipped(run: Run, tmp_path: Path) -> None:
     sources = [photo(tmp_path / "a.png"), photo(tmp_path / "b.png")]
     (tmp_path / "out" / "a.json").mkdir(parents=True)

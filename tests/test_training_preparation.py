@@ -86,9 +86,9 @@ def test_missing_and_wrong_photos_are_counted(folder: Path, capsys: Any) -> None
     arguments = [str(folder / "set"), "--output", str(folder / "index")]
     assert main([SOURCE], folder=Path("none"), where="", argv=arguments) == 1
     said = capsys.readouterr()
-    assert "0.png: No such file" in said.err
+    assert "0.png: no such file" in said.err
     assert "1.png: (80, 90) px, labelled as (80, 100)" in said.err
-    assert "2.png: cannot identify" in said.err
+    assert "2.png: not a picture" in said.err
     assert "of another size: 3" in said.out
 
 

@@ -8,24 +8,27 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from aiohttp import WSCloseCode, WSMsgType, web
-from PIL import Image
 
 import openpaf
+from openpaf.image_files import open_image
 
 HERE = Path(__file__).resolve().parent
 FILES = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "skeletons.js")}
+FORMATS = ("JPEG", "PNG", "WEBP")
 CAMERA, PICTURE = 0, 1  # the first byte of a message: whether the frames before it matter
 IDLE = 4000  # code by which a connection is closed that said nothing for long; the page knows it
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +74,8 @@ class Server:
         limits: Limits | None = None,
         min_score: float = 0.2,
     ) -> None:
-        self.estimator, self.hosts, self.min_score = estimator, hosts, min_score
+        self.estimator, self.min_score = estimator, min_score
+        self.hosts = None if hosts is None else frozenset(map(str.lower, hosts))
         self.limits = limits or Limits()
         self.clients: set[web.WebSocketResponse] = set()
         self._turn = asyncio.Lock()  # first come, first served
@@ -93,14 +97,17 @@ class Server:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Refuse other sites' pages: the camera's picture is for this page only."""
-        called = urlsplit(f"//{request.host}")
-        if self.hosts is not None and called.hostname not in self.hosts:
+        host = request.headers.get("Host", "")
+        called = _HOST.fullmatch(host)
+        if called is None:
+            raise web.HTTPBadRequest(text="expected a header Host with a name or an address\n")
+        name = called[1].strip("[]").lower()
+        if self.hosts is not None and name not in self.hosts:
             raise web.HTTPForbidden(
-                text=f"this server is not {called.hostname}; if it is, start it with "
-                f"--name {called.hostname}\n"
+                text=f"this server is not {name}; if it is, start it with --name {name}\n"
             )
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             raise web.HTTPForbidden(text="another site's page may not ask here\n")
         return await handler(request)
 
@@ -141,22 +148,24 @@ class Server:
         tracker, n_errors = openpaf.Tracker(), 0
         while n_errors < self.limits.max_errors:
             message = await socket.receive(timeout=self.limits.idle_s)
-            if message.type is WSMsgType.BINARY:
-                try:
-                    await socket.send_json(await self._answer(message.data, tracker))
-                    n_errors = 0
-                    continue
-                except ValueError as error:
-                    said = str(error)
-            elif message.type is WSMsgType.TEXT:
-                said = "expected a picture, got text"
-            else:  # closed, or broken: aiohttp has answered that
-                return
-            n_errors += 1
-            await socket.send_json({"error": said})
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                return  # closed, or broken: aiohttp has answered that
+            try:
+                answer = await self._answer(message.data, tracker)
+                n_errors = 0
+            except ValueError as error:
+                answer = {"error": str(error)}
+                n_errors += 1
+            except Exception:  # no picture stops the server
+                _log.exception("a picture of %d bytes failed", len(message.data))
+                answer = {"error": "the server failed on this picture"}
+                n_errors += 1
+            await socket.send_json(answer)
         await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many bad messages")
 
-    async def _answer(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
+    async def _answer(self, data: bytes | str, tracker: openpaf.Tracker) -> dict[str, Any]:
+        if isinstance(data, str):
+            raise ValueError("expected a picture, got text")
         loop = asyncio.get_running_loop()
         async with self._turn:
             return await loop.run_in_executor(self._engine, self._find, data, tracker)
@@ -180,7 +189,7 @@ class Server:
     def _decode(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """A picture as an array; its size is looked at before its pixels are."""
         try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
+            with open_image(io.BytesIO(data), "the picture", formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > self.limits.max_pixels:
                     raise ValueError(
@@ -188,8 +197,10 @@ class Server:
                         f"{self.limits.max_pixels / 1e6:g} megapixels"
                     )
                 return openpaf.read_image(image)
-        except (openpaf.ImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError("not a JPEG, PNG or WebP picture") from error
+        except openpaf.ImageError as error:
+            raise ValueError(
+                f"not a JPEG, PNG or WebP picture that can be read: {error}"
+            ) from error
 
     async def _stop(self, app: web.Application) -> None:
         """Say goodbye to everybody."""

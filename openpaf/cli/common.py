@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from openpaf.errors import OpenpafError
+from openpaf.errors import shown as shown
 
 
 def report(message: str) -> None:
@@ -51,12 +52,6 @@ def described(error: BaseException) -> str:
 def traceback_wanted() -> bool:
     """Whether the user asked to see where errors come from."""
     return bool(os.environ.get("OPENPAF_TRACEBACK"))
-
-
-def shown(path: str | bytes | os.PathLike[str] | int) -> str:
-    """A path on one line: line breaks, control characters and stray bytes are written out."""
-    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def counted(n: int, one: str, many: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -67,7 +68,9 @@ examples:
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
 
-A file that cannot be read is named on the standard error stream and skipped.
+A file that cannot be read is named on the standard error stream and skipped, as are pictures of a
+folder that are of no format that is read: raw files of cameras, PDF, SVG and others, and HEIC
+without pip install 'openpaf[heic]'.
 exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at all; 130 interrupted.
 """
 
@@ -180,6 +183,8 @@ class _Job:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is loaded."""
     started = time.perf_counter()
+    level = logging.ERROR if arguments.quiet else logging.WARNING
+    logging.basicConfig(level=level, format="openpaf: %(message)s")
     videos, others = list_videos(arguments.sources)
     photos, missing = _find_photos(others, is_required=not videos)
     named = [*photos, *map(video_name, videos)]
@@ -307,6 +312,9 @@ def _finish(
     poses = poses[poses.person_scores >= job.threshold]
     try:
         _write(job.formats, photo, output, image, poses)
+    except MemoryError as error:
+        _skip(job, f"{shown(photo)}: {one_line(error)}")
+        return
     except OSError as error:
         if error.errno in _FOR_ALL:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -152,21 +153,34 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     videos: list[str] = []
     others: list[str] = []
     for source in sources:
-        if is_url(source) or (is_video(source) and Path(source).exists()):
+        if is_url(source) or (is_video(source) and os.path.exists(source)):
             videos.append(source)
             continue
         if is_video(source) and not glob.has_magic(source):
             videos.append(source)  # missing: reading it says so
             continue
-        if Path(source).is_dir():
-            inside = sorted(map(str, Path(source).iterdir()))
-        else:
-            inside = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
+        inside = _paths_of(source)
         found = [path for path in inside if is_video(path) and not Path(path).name.startswith(".")]
         videos += found
         if not found or _has_photos(inside):
             others.append(source)
     return list(dict.fromkeys(videos)), others
+
+
+def _paths_of(source: str) -> list[str]:
+    """What a folder holds or a glob matches; nothing where that cannot be listed, which is said
+    when photos are looked for."""
+    import glob
+
+    from openpaf.image_lists import find_paths
+
+    try:
+        if os.path.isdir(source):
+            return sorted(os.path.join(source, name) for name in os.listdir(source))
+        is_glob = glob.has_magic(source) and not os.path.lexists(source)
+        return sorted(find_paths(source)) if is_glob else []
+    except OSError:
+        return []
 
 
 def video_name(source: str) -> Path:
@@ -180,6 +194,6 @@ def video_name(source: str) -> Path:
 
 
 def _has_photos(paths: Sequence[str]) -> bool:
-    from openpaf.images import IMAGE_SUFFIXES
+    from openpaf.image_suffixes import names_image
 
-    return any(Path(path).suffix.lower() in IMAGE_SUFFIXES for path in paths)
+    return any(names_image(path) for path in paths)

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from openpaf.errors import ImageError
-from openpaf.images import read_image
+from openpaf.images import decode_image, read_image
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.dataset import read_json
 from openpaf.training.toml_files import toml_rows
@@ -52,10 +51,9 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
         with shard.open("rb") as file:
             file.seek(offset)
             data = file.read(size)
-        with Image.open(io.BytesIO(data)) as image:
-            return read_image(image)
-    except (OSError, ImageError) as error:
+    except OSError as error:
         raise ImageError(f"{path} in {shard.name}: {error}") from error
+    return decode_image(io.BytesIO(data), f"{path} in {shard.name}")
 
 
 def find_in_shards(path: Path) -> tuple[Path, int, int] | None:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
-from openpaf.errors import OpenpafError
+from openpaf.errors import ImageError, OpenpafError
+from openpaf.image_files import open_image
 from openpaf.training.config import SetConfig
 from openpaf.training.config_files import read_index
 from openpaf.training.dataset import Photo, PhotoSet, load_photo_set
@@ -138,10 +138,10 @@ def _bad_photos(photos: Sequence[Photo]) -> list[str]:
     bad = []
     for photo in tqdm(photos, unit="photo", disable=None):
         try:
-            with Image.open(photo.path) as image:
+            with open_image(photo.path) as image:
                 size_hw = image.size[::-1]
-        except (OSError, ValueError, SyntaxError) as error:
-            bad.append(f"{photo.path}: {getattr(error, 'strerror', None) or error}")
+        except ImageError as error:
+            bad.append(str(error))
             continue
         if photo.size_hw is not None and size_hw != photo.size_hw:
             bad.append(f"{photo.path}: {size_hw} px, labelled as {photo.size_hw}")

@@ -1,0 +1,44 @@
+"""The first directory of a TIFF file, looked at before Pillow makes an object of each value."""
+
+from __future__ import annotations
+
+import struct
+from typing import IO
+
+MAX_VALUES = 400_000
+"""Values of one tag: offsets of the strips of four bands of the highest image that is read."""
+
+_BYTES = (1, 2, 6, 7)  # types whose values are bytes: text, profiles, what cameras add
+
+
+def most_values(file: IO[bytes]) -> int:
+    """The most values that a tag of the first directory has, those of bytes not counted.
+
+    Strips can overlap, so a small file can have millions of them, and each becomes an object.
+
+    Args:
+        file: At any place.
+
+    Returns:
+        0 where the file is no TIFF or is damaged.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return 0
+    is_big = struct.unpack(f"{order}H", head[2:4])[0] == 43
+    try:
+        if is_big:
+            (start,) = struct.unpack(f"{order}Q", head[8:])
+            count, row = struct.Struct(f"{order}Q"), struct.Struct(f"{order}HHQ8x")
+        else:
+            (start,) = struct.unpack(f"{order}I", head[4:8])
+            count, row = struct.Struct(f"{order}H"), struct.Struct(f"{order}HHI4x")
+        file.seek(start)
+        (n_tags,) = count.unpack(file.read(count.size))
+        rows = file.read(row.size * min(n_tags, 65_535))
+        counts = [n for _, kind, n in row.iter_unpack(rows) if kind not in _BYTES]
+    except (struct.error, OSError, OverflowError, ValueError):
+        return 0
+    return max(counts, default=0)
