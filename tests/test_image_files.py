@@ -175,7 +175,7 @@ def progressive_jpeg(n_scans: int) -> bytes:
 SMALL_TIFF = {256: (4, 1, 10), 257: (4, 1, 10), 258: (3, 1, 8), 262: (3, 1, 1), 277: (3, 1, 1)}
 HALF_A_GIGABYTE = zlib.compress(bytes(500_000_000), 9)
 BOMBS = {
-    "400 megapixels": (lambda: png(20_000, 20_000), "20000 x 20000 px take 2.8 GB"),
+    "400 megapixels": (lambda: png(20_000, 20_000), "20000 x 20000 px take 2.9 GB"),
     "a line": (lambda: png(30_000_000, 1), "30000000 x 1 px; sides of up to 100,000 px"),
     "a profile": (lambda: png(8, 8, extra=b"iCCPa\0\0" + HALF_A_GIGABYTE), "too large"),
     "a text": (lambda: png(8, 8, extra=b"zTXta\0\0" + HALF_A_GIGABYTE), "too large"),
