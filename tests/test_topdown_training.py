@@ -186,7 +186,7 @@ def test_unreadable_photos_are_replaced_until_there_are_too_many(folder: Path) -
     maker = DetectionBatches([photos], batch_size=20, augment=AUGMENT)
     (folder / "images" / "3.png").write_bytes(b"no picture")
     assert maker.batch(0).images.shape[0] == 20
-    assert [Path(name).name for name in maker.bad_files] == ["3.png"]
+    assert [Path(name).name for name in maker.photos.bad_files] == ["3.png"]
     (folder / "images" / "4.png").write_bytes(b"no picture")
     with pytest.raises(DatasetError, match="2 of 6 photos cannot be read"):
         maker.batch(1)

@@ -16,6 +16,7 @@ from typing import Any
 
 from openpaf.evaluation.coco import Row
 from openpaf.json_files import read_json
+from openpaf.paths import inside_folder
 from openpaf.skeleton import Skeleton
 
 _N_VALUES = 3 * Skeleton.COCO17.n_joints
@@ -139,7 +140,7 @@ def find_photos(
     present, missing = [], []
     for image_id in wanted:
         name = annotations.imgs[image_id]["file_name"]
-        if (folder / name).is_file():
+        if inside_folder(folder, name).is_file():
             present.append(image_id)
         else:
             missing.append(name)

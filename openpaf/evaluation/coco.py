@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.formats import poses_to_coco
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 
 #: Names of the ten figures, in pycocotools' order.
@@ -59,7 +60,7 @@ def detect(
     detections: list[Row] = []
     ids = sorted(annotations.imgs) if image_ids is None else image_ids
     for image_id in tqdm(ids, unit="photo", disable=None if progress else True):
-        path = Path(images) / annotations.imgs[image_id]["file_name"]
+        path = inside_folder(images, annotations.imgs[image_id]["file_name"])
         detections += poses_to_coco(estimate(path), image_id)
     return detections
 

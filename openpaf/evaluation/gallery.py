@@ -21,6 +21,7 @@ from openpaf.evaluation.coco import (
 from openpaf.evaluation.page import page, picture
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -92,7 +93,7 @@ def gallery(
         parts.append("<p>No photo has an error.</p>")
     for rank, photo in enumerate(photos, 1):
         name = annotations.imgs[photo.image_id]["file_name"]
-        image, letterbox = _shrunk(read_image(Path(images) / name), side_px)
+        image, letterbox = _shrunk(read_image(inside_folder(images, name)), side_px)
         truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
         found = [*(pair.detection for pair in photo.pairs), *photo.false]
         oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"

@@ -24,6 +24,7 @@ from openpaf.fastest import chosen_runtime
 from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
 from openpaf.json_files import read_json, write_json
+from openpaf.paths import inside_folder
 from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,9 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
                            job["name"], n_done, len(job["image_ids"]))  # fmt: skip
         bar = tqdm(todo, unit="photo", desc=job["name"], disable=True if job["quiet"] else None)
         for n, image_id in enumerate(bar):
-            picture = read_image(Path(job["images"]) / annotations.imgs[image_id]["file_name"])
+            picture = read_image(
+                inside_folder(job["images"], annotations.imgs[image_id]["file_name"])
+            )
             if n == 0:  # the first run compiles and fills caches
                 run_in_steps(estimator, picture, bottom_up=bottom_up)
             poses, times = run_in_steps(estimator, picture, bottom_up=bottom_up)

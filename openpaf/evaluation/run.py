@@ -20,6 +20,7 @@ from openpaf.download import cache_folder
 from openpaf.evaluation.coco import Row
 from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -131,7 +132,7 @@ def detect_photos(
     """
     found: dict[int, list[Row]] = {} if partial is None else dict(partial.done)
     todo = [i for i in image_ids if i not in found]
-    paths = [Path(images) / annotations.imgs[i]["file_name"] for i in todo]
+    paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
     category = annotations.dataset["categories"][0]["id"]
     with tqdm(
         total=len(image_ids),

@@ -196,8 +196,8 @@ class Run:
             progress.close()
             if self.journal is not None:
                 self.journal.close()
-            if self.maker.bad_files:
-                _log.warning("%d photos could not be read", len(self.maker.bad_files))
+            if self.maker.photos.bad_files:
+                _log.warning("%d photos could not be read", len(self.maker.photos.bad_files))
 
     def _keep(self, late: bool) -> None:
         """Validate and save where it is time to."""
