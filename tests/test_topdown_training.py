@@ -204,8 +204,12 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder: Path) -> None:
     one, two = (load_checkpoint(f.parent / "checkpoint.pt") for f in (whole, resumed))
     for key, value in one["network"].items():
         torch.testing.assert_close(two["network"][key], value, atol=1e-6, rtol=1e-5)
-    with pytest.raises(CheckpointError, match=r"another configuration \(steps: 4 -> 5\)"):
-        train(config_for(folder, steps=5))
+    with pytest.raises(CheckpointError, match=r"another configuration \(clip: 10.0 -> 3.0\)"):
+        train(config_for(folder, clip=3.0))
+    with pytest.raises(CheckpointError, match=r"is at step 4 already; steps: expected no less"):
+        train(config_for(folder, steps=3))
+    train(config_for(folder, steps=5, batch_size=1))  # prolonged, with smaller batches
+    assert load_checkpoint(whole.parent / "checkpoint.pt")["step"] == 5
 
 
 def test_training_learns_to_find_one_person(folder: Path) -> None:

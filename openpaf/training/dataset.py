@@ -137,7 +137,7 @@ def load_photo_set(
             if any(0 <= person.get("agree", 1.0) < min_agreement for person in people):
                 continue
             path = inside_folder(images, image["file_name"])
-            photo = _photo(path, _size_of(image), people, layout, outside, masks)
+            photo = _photo(path, size_of(image), people, layout, outside, masks)
             if len(photo.keypoints):
                 photos.append(replace(photo, folder=images))
     except (KeyError, TypeError, ValueError) as error:
@@ -181,7 +181,8 @@ def refuse_repeated_images(images: Sequence[Mapping[str, Any]]) -> None:
         seen.add(image["id"])
 
 
-def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
+def size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width in px of an entry of ``images``; None where it does not say."""
     if not {"width", "height"} <= set(image):
         return None
     return int(image["height"]), int(image["width"])
