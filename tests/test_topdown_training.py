@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,18 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder: Path) -> None:
         train(config_for(folder, steps=3))
     train(config_for(folder, steps=5, batch_size=1))  # prolonged, with smaller batches
     assert load_checkpoint(whole.parent / "checkpoint.pt")["step"] == 5
+
+
+def test_people_of_a_single_joint(tmp_path: Path) -> None:
+    """Most crops around the joint show too little of the box to learn anything of it."""
+    inputs = Path(__file__).with_name("inputs")
+    (tmp_path / "images").mkdir()
+    shutil.copy(inputs / "1.jpg", tmp_path / "images")
+    shutil.copy(inputs / "topdown-one-joint.json", tmp_path / "people.json")
+    whole = train(config_for(tmp_path, options={**OPTIONS, "rpn_score_thresh": 0.9}, batch_size=1))
+    state = load_checkpoint(whole.parent / "checkpoint.pt")
+    assert state["step"] == 4
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
 
 
 def test_training_learns_to_find_one_person(folder: Path) -> None:
