@@ -83,8 +83,10 @@ def check_finite(values: Sequence[float] | NDArray[np.float64], what: str) -> No
     Raises:
         ValueError: If a number is NaN, infinite or beyond all photos.
     """
-    if not (np.abs(np.asarray(values, np.float64)) < _FARTHEST_PX).all():
-        raise ValueError(f"{what}: expected finite numbers of px, got {np.asarray(values)}")
+    array = np.asarray(values, np.float64)
+    good = np.abs(array) < _FARTHEST_PX  # NaN is not
+    if not good.all():
+        raise ValueError(f"{what}: expected finite numbers of px, got {array[~good][0]}")
 
 
 def person_layout(data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
