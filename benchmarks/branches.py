@@ -25,6 +25,7 @@ from openpaf import Fields, PoseEstimator, weights
 from openpaf.evaluation.coco import evaluate
 from openpaf.formats import poses_to_coco
 from openpaf.images import read_image
+from openpaf.paths import inside_folder
 
 
 def main() -> None:
@@ -45,7 +46,8 @@ def main() -> None:
     rows: dict[str, list[dict[str, object]]] = {}
     errors = []
     for image_id in tqdm(ids, unit="photo", disable=None):
-        image = read_image(arguments.data / "images" / annotations.imgs[image_id]["file_name"])
+        name = annotations.imgs[image_id]["file_name"]
+        image = read_image(inside_folder(arguments.data / "images", name))
         own, other = model.fields(image), reference.fields(image)
         first = initial.fields(image)
         errors.append(squared_errors(own, other))

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from openpaf import Fields, Grid, Letterbox, PoseEstimator, Skeleton, read_image, weights
 from openpaf.evaluation.coco import load_annotations
 from openpaf.networks import LightweightNetwork
+from openpaf.paths import inside_folder
 from openpaf.training.open_model_zoo import load_open_model_zoo
 
 
@@ -48,7 +49,7 @@ def fields_of_photos(data: Path, estimator: PoseEstimator) -> tuple[Any, list[Ph
     photos = []
     chosen = [row for row in truth.dataset["images"] if row.get("ann_complete", True)]
     for row in tqdm(chosen, unit="photo", disable=None):
-        picture = read_image(data / "images" / row["file_name"])
+        picture = read_image(inside_folder(data / "images", row["file_name"]))
         letterbox = Letterbox.fit(picture.shape[:2], estimator.size)
         photos.append(PhotoFields(row["id"], estimator.fields(picture), letterbox))
     return truth, photos

@@ -230,6 +230,48 @@ def test_pictures_without_people_are_background() -> None:
     sum(losses.values()).backward()
 
 
+@pytest.mark.parametrize("roi", ["align", "pool", "warp"])
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("maskrcnn_mobilenet_v2_fpn", {}),
+        ("maskrcnn_mobilenet_v2_fpn", {"mask_head": "mlp"}),
+        ("maskrcnn_resnet50_c4", {"num_keypoints": 0}),
+    ],
+)
+def test_without_a_proposal_nothing_is_lost_and_nothing_found(
+    name: str, more: dict[str, Any], roi: str
+) -> None:
+    network = tiny(name, rpn_score_thresh=1.0, roi=roi, **more)  # which none reaches
+    nobody = {
+        "boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64),
+        "keypoints": torch.zeros(0, 4, 3), "masks": torch.zeros(0, 64, 90, dtype=torch.uint8),
+        "ignore_boxes": torch.tensor([[0.0, 0, 90, 64]]),
+    }  # fmt: skip
+    losses = network.train().losses([torch.rand(3, 64, 90)], [nobody], resize=False)
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    inside = [name for name in losses if name not in ("loss_objectness", "loss_rpn_box_reg")]
+    assert [losses[name].item() for name in inside] == [0.0] * len(inside)
+    assert torch.isfinite(total)
+    with torch.inference_mode():
+        found = network.eval().detect([torch.rand(3, 64, 90)])[0]
+    assert {len(values) for values in found.values()} == {0}
+    assert found["masks"].shape == (0, 1, 64, 90)
+    if network.config.num_keypoints:
+        assert found["keypoints"].shape == (0, 4, 3)
+
+
+def test_without_an_anchor_to_look_at_nothing_is_lost() -> None:
+    network = tiny().train()
+    everywhere = {**target(), "ignore_boxes": torch.tensor([[-500.0, -500, 500, 500]])}
+    nobody = {name: values[:0] for name, values in target().items()}
+    nobody["ignore_boxes"] = everywhere["ignore_boxes"]
+    losses = network.losses([torch.rand(3, 64, 90)], [nobody], resize=False)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert losses["loss_objectness"].item() == 0
+
+
 def test_people_without_a_mask_do_not_teach_masks() -> None:
     network = tiny().train()
     image = torch.rand(3, 64, 90)

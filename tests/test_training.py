@@ -217,7 +217,7 @@ def test_a_corrupt_photo_is_replaced_and_named_and_many_stop_the_run(photo_folde
     (photo_folder / "images" / "3.png").write_bytes(b"not a picture")
     maker = maker_for(photo_folder, batch_size=16)
     maker.batch(0)
-    assert [Path(name).name for name in maker.bad_files] == ["3.png"]
+    assert [Path(name).name for name in maker.photos.bad_files] == ["3.png"]
     for i in range(8):
         (photo_folder / "images" / f"{i}.png").write_bytes(b"")
     with pytest.raises(DatasetError, match="of 8 photos cannot be read"):

@@ -347,7 +347,7 @@ def test_the_device_is_used_where_asked_for(folder: Path) -> None:
     assert isinstance(make_device_batches(maker, CPU, "yes"), DeviceBatchMaker)
     (folder / "images" / "2.png").write_bytes(b"nothing")
     holed = DeviceBatchMaker(maker_for(folder, BUSY), CPU)
-    assert [Path(name).name for name in holed.maker.bad_files] == ["2.png"]
+    assert [Path(name).name for name in holed.maker.photos.bad_files] == ["2.png"]
     ours, wanted = holed.batch(0), maker_for(folder, BUSY).batch(0)
     torch.testing.assert_close(ours.heatmaps, wanted.heatmaps, atol=1e-5, rtol=0)
     (folder / "run.toml").write_text(CONFIG.format(more='data_on_device = "yes"\nsize = 64'))
@@ -402,10 +402,10 @@ def test_a_damaged_photo_in_a_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"nothing")
     with tarfile.open(tmp_path / "photos-000.tar", "w") as shard:
         shard.add(tmp_path / "bad.png", "deep/bad.png")
-    assert find_in_shards(tmp_path / "deep" / "bad.png") is not None
+    assert find_in_shards(tmp_path / "deep" / "bad.png", tmp_path) is not None
     for name in ("deep/bad.png", "none.png"):
         with pytest.raises(ImageError, match=name):
-            read_photo(tmp_path / name)
+            read_photo(tmp_path / name, tmp_path)
 
 
 def test_sizes_come_from_the_annotations(folder: Path) -> None:

@@ -87,84 +87,31 @@ def script(folder: Path, text: str, *launcher: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# Children are forked from one process that has imported everything, so that a kill costs no second
-# start. One of them kills itself between the writing and the renaming of a checkpoint.
-KILL = """\
-import os, random, signal, sys, time
-import torch
-from openpaf.training.config_files import read_config
-from openpaf.training.loop import train
-
-torch.set_num_threads(1)
-folder, chance = sys.argv[1], random.Random(7)
-
-
-def child(name, before=lambda: None):
-    number = os.fork()
-    if number == 0:
-        before()
-        train(read_config(f"{folder}/{name}.toml"))
-        os._exit(0)
-    return number
-
-
-def die_in_a_checkpoint():
-    calls, fsync = [], os.fsync
-
-    def dying(number):
-        calls.append(number)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        fsync(number)
-
-    os.fsync = dying
-
-
-assert os.waitpid(child("whole"), 0)[1] == 0
-assert os.waitpid(child("killed", die_in_a_checkpoint), 0)[1] == signal.SIGKILL
-assert os.path.exists(f"{folder}/killed/checkpoint.pt.partial")
-n_killed = 0
-for _ in range(4):
-    number = child("killed")
-    time.sleep(chance.uniform(0.2, 1.2))
-    os.kill(number, signal.SIGKILL)
-    n_killed += os.waitpid(number, 0)[1] == signal.SIGKILL
-assert n_killed
-assert os.waitpid(child("killed"), 0)[1] == 0
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(folder: Path) -> None:
-    for output in ("whole", "killed"):
-        path = config_file(folder, output, "checkpoint_every = 1\n")
-        path.write_text(path.read_text().replace("steps = 6", "steps = 12"))
-    script(folder, KILL)
-    whole, killed = checkpoint(folder, "whole"), checkpoint(folder, "killed")
-    assert whole["step"] == killed["step"] == 12
-    for part in ("network", "average"):
-        for key in whole[part]:
-            assert torch.equal(whole[part][key], killed[part][key]), key
-    weights = [
-        (folder / output / "tiny.safetensors").read_bytes() for output in ("whole", "killed")
-    ]
-    assert weights[0] == weights[1]
-    lines = [(folder / o / "log.jsonl").read_text().splitlines() for o in ("whole", "killed")]
-    assert [json.loads(line)["step"] for line in lines[1]] == [12]
-    assert json.loads(lines[0][0])["loss"] == json.loads(lines[1][0])["loss"]
-
-
 TWO = """\
-import sys
+import contextlib, signal, sys
 import torch
 from openpaf.training.config_files import read_config
-from openpaf.training.loop import train
+from openpaf.training.loop import Run, train
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = sys.argv[1]
 torch.distributed.init_process_group("gloo")
 train(read_config(f"{folder}/two.toml"))
 train(read_config(f"{folder}/fewer.toml"), max_minutes=0)
 train(read_config(f"{folder}/teacher.toml"))
+learn = Run.learn
+
+
+def interrupted(run, batch):
+    if run.step == 1 and run.processes.rank == 1:  # one of them alone
+        signal.raise_signal(signal.SIGINT)
+    return learn(run, batch)
+
+
+Run.learn = interrupted
+with contextlib.suppress(KeyboardInterrupt):
+    train(read_config(f"{folder}/stopped.toml"))
+Run.learn = learn
 torch.distributed.barrier()  # until the file is there
 train(read_config(f"{folder}/features_two.toml"))
 torch.distributed.destroy_process_group()
@@ -173,7 +120,8 @@ torch.distributed.destroy_process_group()
 
 def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path) -> None:
     more = 'optimizer = "sgd"\nlearning_rate = 1e-3\n'  # three crops on two processes: 1 and 2
-    files = {name: config_file(folder, name, more) for name in ("one", "two", "fewer", "teacher")}
+    names = ("one", "two", "fewer", "teacher", "stopped")
+    files = {name: config_file(folder, name, more) for name in names}
     learn = f'{more}teacher = "teacher/tiny.safetensors"\nhint_weight = 1.0\nfeature_steps = 6\n'
     for name in ("features_one", "features_two"):
         files[name] = config_file(folder, name, learn)
@@ -181,6 +129,7 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_alone(folder: Path)
     script(folder, TWO, *launcher)
     train(read_config(files["one"]))
     assert checkpoint(folder, "fewer")["step"] == 1
+    assert checkpoint(folder, "stopped")["step"] == 2  # where a signal to one stopped both
     train(read_config(files["fewer"]))
     start = torch.cat([v.flatten() for v in _fresh(files["one"]).values()])
     one = _flat(folder, "one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 _EPILOG = """\
@@ -17,6 +18,15 @@ examples:
 The output folder of the configuration gets checkpoint.pt (everything needed to go on), log.jsonl,
 figures for TensorBoard where that is installed, and the weights as NAME.safetensors, which
 `openpaf predict --model` takes.
+
+Ctrl-C and SIGTERM (docker stop, Slurm) write a checkpoint first; the same call goes on to the same
+bits. A run that goes on may have other `steps` (the learning rate follows the new length from
+there on), another `batch_size`, and other values of what does not change what is learned: output,
+workers, checkpoint_every, validate_every, precision, tensorboard, data_on_device. Anything else is
+another run, and is refused.
+
+exit status: 0 done, or stopped after --max-minutes; 2 bad use or bad files; 130 interrupted by
+Ctrl-C; 143 by SIGTERM.
 """
 
 
@@ -84,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path = train(config, max_minutes=arguments.max_minutes)
     if first:
-        print(f"weights: {path}")
+        _tell(path)
     return 0
 
 
@@ -92,8 +102,17 @@ def _train_top_down(arguments: argparse.Namespace) -> int:
     from openpaf.topdown.train_config import read_config
     from openpaf.topdown.training import train
 
-    if arguments.show_targets is not None:
-        raise ValueError("--show-targets: not for detectors; expected a file of another method")
+    for name in ("show_targets", "pack"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: not for detectors; expected a file of another method"
+            )
     config = read_config(arguments.config)
-    print(f"weights: {train(config, max_minutes=arguments.max_minutes)}")
+    _tell(train(config, max_minutes=arguments.max_minutes))
     return 0
+
+
+def _tell(weights: Path) -> None:
+    """Where the weights are, if there are any yet."""
+    there = weights.exists()
+    print(f"weights: {weights}" if there else "stopped before there are weights; run it again")

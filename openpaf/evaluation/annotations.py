@@ -16,6 +16,7 @@ from openpaf.evaluation.coco import Row, category_of_people, index_annotations
 from openpaf.evaluation.labels import person_category
 from openpaf.evaluation.result_files import files_of, read_rows
 from openpaf.json_files import is_number, read_json
+from openpaf.paths import inside_folder
 from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ def find_photos(
     present, missing = [], []
     for image_id in wanted:
         name = annotations.imgs[image_id]["file_name"]
-        if (folder / name).is_file():
+        if inside_folder(folder, name).is_file():
             present.append(image_id)
         else:
             missing.append(name)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from openpaf.evaluation.labels import person_category
 from openpaf.formats import poses_to_coco
 from openpaf.json_files import read_json
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -95,7 +96,7 @@ def detect(
     category = category_of_people(annotations)
     ids = sorted(annotations.imgs) if image_ids is None else image_ids
     for image_id in tqdm(ids, unit="photo", disable=None if progress else True):
-        path = Path(images) / annotations.imgs[image_id]["file_name"]
+        path = inside_folder(images, annotations.imgs[image_id]["file_name"])
         detections += as_results(estimate(path), image_id, category)
     return detections
 

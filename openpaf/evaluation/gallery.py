@@ -22,6 +22,7 @@ from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.page import page, picture
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -94,7 +95,7 @@ def gallery(
         parts.append("<p>No photo has an error.</p>")
     for rank, photo in enumerate(photos, 1):
         name = annotations.imgs[photo.image_id]["file_name"]
-        picture_as_read = read_image(Path(images) / name)
+        picture_as_read = read_image(inside_folder(images, name))
         check_image_size(name, picture_as_read.shape, annotations.imgs[photo.image_id])
         image, letterbox = _shrunk(picture_as_read, side_px)
         truth = [*(pair.truth for pair in photo.pairs), *photo.missed]

@@ -25,6 +25,7 @@ from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.fastest import chosen_runtime
 from openpaf.images import read_image
 from openpaf.json_files import read_json, write_json
+from openpaf.paths import inside_folder
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         bar = tqdm(todo, unit="photo", desc=job["name"], disable=True if job["quiet"] else None)
         for n, image_id in enumerate(bar):
             entry = annotations.imgs[image_id]
-            path = Path(job["images"]) / entry["file_name"]
+            path = inside_folder(job["images"], entry["file_name"])
             picture = read_image(path)
             check_image_size(path, picture.shape, entry)
             if n == 0:  # the first run compiles and fills caches

@@ -21,6 +21,7 @@ from openpaf.errors import ImageError
 from openpaf.evaluation.coco import Row, as_results, category_of_people
 from openpaf.evaluation.labels import check_image_size
 from openpaf.images import read_image
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 
 Picture = NDArray[np.uint8]
@@ -136,7 +137,7 @@ def detect_photos(
     """
     found: dict[int, list[Row]] = {} if partial is None else dict(partial.done)
     todo = [i for i in image_ids if i not in found]
-    paths = [Path(images) / annotations.imgs[i]["file_name"] for i in todo]
+    paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
     category = category_of_people(annotations)
     with tqdm(
         total=len(image_ids),
@@ -173,7 +174,7 @@ def check_photos(
     """
     readable: list[int] = []
     errors: list[ImageError] = []
-    paths = [Path(images) / annotations.imgs[i]["file_name"] for i in image_ids]
+    paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in image_ids]
     for image_id, path, picture in zip(image_ids, paths, read_ahead(paths, 2), strict=True):
         if isinstance(picture, ImageError):
             errors.append(picture)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image
+from openpaf.paths import inside_folder
 
 Picture = NDArray[np.uint8]
 
@@ -118,7 +119,7 @@ def _resized(picture: Picture, ratio: float) -> Picture:
 
 
 def _cut(annotations: Any, images: str | Path, row: dict[str, Any]) -> Picture:
-    picture = read_image(Path(images) / annotations.imgs[row["image_id"]]["file_name"])
+    picture = read_image(inside_folder(images, annotations.imgs[row["image_id"]]["file_name"]))
     x, y, w, h = row["bbox"]
     x0, y0 = max(0, int(x - _MARGIN * w)), max(0, int(y - _MARGIN * h))
     x1, y1 = int(x + (1 + _MARGIN) * w) + 1, int(y + (1 + _MARGIN) * h) + 1

@@ -52,7 +52,8 @@ class BoxPredictor(nn.Module):
         self.bbox_pred = nn.Linear(n_in, 4 * n_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.cls_score(x), self.bbox_pred(x).view(len(x), -1, 4)
+        scores = self.cls_score(x)
+        return scores, self.bbox_pred(x).view(*scores.shape, 4)
 
 
 def box_losses(
@@ -74,8 +75,10 @@ def box_losses(
     wanted = box_ops.encode(objects[positive], proposals[positive], WEIGHTS)
     said = deltas[positive, labels[positive]]
     box_loss = nn.functional.smooth_l1_loss(said, wanted, beta=1 / 9, reduction="sum")
+    # Sums over the number, and not means: without a single proposal they are 0, and not NaN.
+    class_loss = nn.functional.cross_entropy(scores, labels, reduction="sum")
     return {
-        "loss_classifier": nn.functional.cross_entropy(scores, labels),
+        "loss_classifier": class_loss / max(1, len(labels)),
         "loss_box_reg": box_loss / max(1, len(labels)),
     }
 

@@ -58,7 +58,7 @@ class MLPMaskPredictor(nn.Module):
     def forward(self, regions: Tensor) -> Tensor:
         x = nn.functional.avg_pool2d(regions, 2).flatten(1)
         x = self.logits(self.fc2(self.fc1(x).relu()).relu())
-        return x.view(-1, self.n_classes, self.side, self.side)
+        return x.view(len(x), self.n_classes, self.side, self.side)
 
 
 def mask_loss(

@@ -157,9 +157,9 @@ class RegionProposalNetwork(nn.Module):
         box_loss = nn.functional.smooth_l1_loss(
             torch.cat(moves), torch.cat(wanted), beta=1 / 9, reduction="sum"
         )
-        return {
-            "loss_objectness": nn.functional.binary_cross_entropy_with_logits(
-                torch.cat(logits), all_labels
-            ),
-            "loss_rpn_box_reg": box_loss / max(1, len(all_labels)),
-        }
+        # Sums over the number, and not means: without a single anchor they are 0, and not NaN.
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            torch.cat(logits), all_labels, reduction="sum"
+        )
+        n_sampled = max(1, len(all_labels))
+        return {"loss_objectness": loss / n_sampled, "loss_rpn_box_reg": box_loss / n_sampled}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from torch import Tensor
 
 from openpaf.errors import ImageError
 from openpaf.geometry import transform_points
-from openpaf.images import read_image
 from openpaf.skeleton import Skeleton
 from openpaf.topdown.transform import Target
 from openpaf.training.augmentation import AugmentConfig, plan_crop
-from openpaf.training.dataset import DatasetError, Photo, PhotoSet
+from openpaf.training.dataset import Photo, PhotoSet
+from openpaf.training.photos import PhotoReader
 from openpaf.training.rendering import Crop, render
 
 #: Labels are px of centres, 0 being the middle of the first pixel; detectors count from its corner.
@@ -55,9 +54,6 @@ class DetectionBatches:
         ValueError: If no set has a positive weight.
     """
 
-    #: More than this share of unreadable photos stops a run.
-    max_bad_share = 0.01
-
     def __init__(
         self,
         sets: Sequence[PhotoSet],
@@ -73,14 +69,13 @@ class DetectionBatches:
         self.sets, self.shares = sets, weights / weights.sum()
         self.batch_size, self.augment = batch_size, augment
         self.masks, self.seed = masks, seed
-        self.bad_files: dict[str, str] = {}  # by name, with the reason
-        self._lock = threading.Lock()
+        self.photos = PhotoReader(sets)
 
     def batch(self, step: int) -> DetectionBatch:
         """The batch of a step.
 
         Raises:
-            DatasetError: If more than one photo in a hundred cannot be read.
+            DatasetError: As :meth:`openpaf.training.photos.PhotoReader.read`.
         """
         rows = [self._sample(step, i) for i in range(self.batch_size)]
         pixels = torch.from_numpy(np.stack([crop.image for crop, _ in rows]))
@@ -105,18 +100,9 @@ class DetectionBatches:
             photo = photo_set.photos[int(rng.integers(len(photo_set.photos)))]
             try:
                 plan = plan_crop(photo, self.augment, Skeleton.COCO17, rng)
-                return render(plan, lambda photo: read_image(photo.path)), photo
-            except ImageError as error:
-                self._report(str(photo.path), str(error))  # another photo takes its place
-
-    def _report(self, path: str, reason: str) -> None:
-        with self._lock:
-            self.bad_files[path] = reason
-            n_photos = sum(len(photo_set.photos) for photo_set in self.sets)
-            if len(self.bad_files) > max(1.0, self.max_bad_share * n_photos):
-                raise DatasetError(
-                    f"{len(self.bad_files)} of {n_photos} photos cannot be read, the last: {reason}"
-                )
+                return render(plan, self.photos.read), photo
+            except ImageError:
+                continue  # another photo takes its place
 
 
 def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from openpaf import weights
 from openpaf.geometry import Grid
@@ -22,10 +20,18 @@ from openpaf.topdown.mask_rcnn import MaskRCNN
 from openpaf.topdown.mobilenet import MobileNetV2, load_imagenet
 from openpaf.topdown.targets import HALF_PX, DetectionBatch, DetectionBatches
 from openpaf.topdown.train_config import TopDownTrainConfig
-from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from openpaf.training.best import BestWeights
+from openpaf.training.checkpoints import (
+    config_state,
+    load_checkpoint,
+    refuse_other_config,
+    save_checkpoint,
+)
+from openpaf.training.interrupts import HeldSignals
+from openpaf.training.journal import Journal, Progress
 from openpaf.training.optimization import learning_rate
 from openpaf.training.sources import load_set
-from openpaf.training.validation import check_validation, validate
+from openpaf.training.validation import Validation
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +65,15 @@ class _Run:
     def __init__(self, config: TopDownTrainConfig) -> None:
         self.config = config
         self.output = Path(config.output)
-        if config.validation is not None:
-            check_validation(config.validation)
+        self.weights_file = self.output / f"{config.name}.safetensors"
+        self.signals = HeldSignals()
+        self.best = BestWeights(
+            self.weights_file,
+            None if config.validation is None else Validation(config.validation, config.size),
+            every=config.validate_every,
+            steps=config.steps,
+            signals=self.signals,
+        )
         torch.manual_seed(config.seed)
         network = build(config.network, Skeleton.COCO17, **config.options)
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
@@ -70,20 +83,19 @@ class _Run:
         self.batches = _make_batches(config, network)
         self.output.mkdir(parents=True, exist_ok=True)
         self.checkpoint_file = self.output / "checkpoint.pt"
-        self.weights_file = self.output / f"{config.name}.safetensors"
-        self.log_file = self.output / "log.jsonl"
-        self.step, self.best = 0, -1.0
+        self.step = 0
 
     def resume_or_start(self) -> None:
         """Load the checkpoint if there is one, the initial weights if not."""
         if self.checkpoint_file.exists():
             state = load_checkpoint(self.checkpoint_file)
-            self._refuse_other_config(state["config"])
+            refuse_other_config(self.config, state, self.checkpoint_file)
             self.network.load_state_dict(state["network"])
             self._prepare()
             self.average = {k: v.to(self.device) for k, v in state["average"].items()}
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.best = state["step"], state["best"]
+            self.step = state["step"]
+            self.best.load(state)
             _log.info("resumed at step %d of %d", self.step, self.config.steps)
             return
         if self.config.init:
@@ -95,16 +107,6 @@ class _Run:
             load_imagenet(trunk, self.config.imagenet)
         self._prepare()
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
-
-    def _refuse_other_config(self, saved: dict[str, Any]) -> None:
-        ours = _comparable(self.config)
-        different = sorted(key for key in ours if ours[key] != saved.get(key))
-        if different:
-            rows = "; ".join(f"{key}: {saved.get(key)!r} -> {ours[key]!r}" for key in different)
-            raise CheckpointError(
-                f"{self.checkpoint_file}: made with another configuration ({rows}); "
-                "choose another output folder to start anew"
-            )
 
     def _prepare(self) -> None:
         self.network.to(self.device).train()
@@ -126,36 +128,55 @@ class _Run:
         )
 
     def go(self, deadline: float | None) -> None:
-        """Train to the last step, or to the deadline."""
-        config = self.config
-        if self.step >= config.steps:
+        """Train to the last step, or to the deadline.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C or SIGTERM; the checkpoint is written before.
+        """
+        if self.step >= self.config.steps and not self.best.is_due(self.step):
             return
-        batches = self.batches.stream(self.step, config.steps, config.workers)
-        since, first, waited = time.monotonic(), self.step, 0.0
-        bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=None)
-        with bar:
-            while self.step < config.steps:
-                asked = time.monotonic()
-                batch = next(batches)
-                waited += time.monotonic() - asked
-                parts = self._one_step(batch)
-                self.step += 1
-                bar.update()
-                spent = time.monotonic() - since
-                late = deadline is not None and time.monotonic() > deadline
-                last = self.step == config.steps
-                if self.step % 20 == 0:
-                    rate = (self.step - first) * config.batch_size / spent
-                    bar.set_postfix_str(f"{rate:.1f} images/s, {waited / spent:.0%} waiting")
-                    self._write_log(images_per_s=rate, waiting=waited / spent, **parts)
-                if self.step % config.validate_every == 0 or last:
-                    self._validate()
-                if self.step % config.checkpoint_every == 0 or last or late:
+        self.journal = Journal(self.output, self.step, tensorboard=False)
+        batches = self.batches.stream(self.step, self.config.steps, self.config.workers)
+        progress = Progress(self.step, self.config.steps, self.config.batch_size, shown=True)
+        try:
+            if self.best.is_due(self.step):  # the start, or what an interruption left out
+                self._validate()
+                if self.step:
                     self._save()
-                if late and not last:
-                    _log.info("stopped after the given time at step %d", self.step)
-                    batches.close()
-                    return
+            self._steps(progress.timed(batches), progress, deadline)
+        except KeyboardInterrupt:
+            self._save()
+            _log.info("interrupted at step %d; the same call goes on from there", self.step)
+            raise
+        finally:
+            batches.close()
+            progress.close()
+            if self.batches.photos.bad_files:
+                _log.warning("%d photos could not be read", len(self.batches.photos.bad_files))
+
+    def _steps(
+        self, batches: Iterator[DetectionBatch], progress: Progress, deadline: float | None
+    ) -> None:
+        """Step after step, until all are made or the time is over."""
+        config = self.config
+        while self.step < config.steps:
+            batch = next(batches)
+            with self.signals.held():
+                figures = self._one_step(batch)
+                self.step += 1
+                progress.step()
+                if self.step % 20 == 0:
+                    self.journal.write(self.step, **progress.figures(), **figures)
+            late = deadline is not None and time.monotonic() > deadline
+            last = self.step == config.steps
+            if self.best.is_due(self.step):
+                self._validate()
+                progress.pause()
+            if self.step % config.checkpoint_every == 0 or last or late:
+                self._save()
+            if late and not last:
+                _log.info("stopped after the given time at step %d", self.step)
+                return
 
     def _one_step(self, batch: DetectionBatch) -> dict[str, float]:
         # Which anchors the losses look at is drawn anew, so a resumed run draws the same.
@@ -184,16 +205,9 @@ class _Run:
         return parts
 
     def _validate(self) -> None:
-        row = self._row({})
-        if self.config.validation is None:
-            weights.save(self.average, self.weights_file, row)
-            return
-        figures = validate(self.average, row, self.config.validation, self.config.size)
-        self._write_log(**{f"val_{k}": v for k, v in figures.items()})
-        _log.info("step %d: validation AP %.3f", self.step, figures["AP"])
-        if figures["AP"] > self.best:
-            self.best = figures["AP"]
-            weights.save(self.average, self.weights_file, self._row({"validation": figures}))
+        figures = self.best.consider(self.step, self.average, self._row)
+        if figures:
+            self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
     def _row(self, metrics: dict[str, Any]) -> weights.Weights:
         grid = Grid(1, -HALF_PX)
@@ -213,20 +227,15 @@ class _Run:
     def _save(self) -> None:
         save_checkpoint(
             {
-                "config": _comparable(self.config),
+                "config": config_state(self.config),
                 "network": self.network.state_dict(),
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
-                "best": self.best,
+                **self.best.state(),
             },
             self.checkpoint_file,
         )
-
-    def _write_log(self, **row: float) -> None:
-        with self.log_file.open("a", encoding="utf-8") as file:
-            rounded = {k: round(v, 6) for k, v in row.items()}
-            file.write(json.dumps({"step": self.step, **rounded}) + "\n")
 
 
 def _make_batches(config: TopDownTrainConfig, network: MaskRCNN) -> DetectionBatches:
@@ -237,11 +246,3 @@ def _make_batches(config: TopDownTrainConfig, network: MaskRCNN) -> DetectionBat
         masks=network.config.masks,
         seed=config.seed,
     )
-
-
-def _comparable(config: TopDownTrainConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what may differ in a resumed run."""
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    for free in ("output", "workers", "checkpoint_every"):
-        del values[free]
-    return values

@@ -93,6 +93,12 @@ class CropPlan:
     offset: NDArray[np.float64]
     blur: float
 
+    @property
+    def unlabelled(self) -> frozenset[int]:
+        """Joints that the set of one of its photos labels in nobody."""
+        photos = (self.photo, *(patch.photo for patch in self.patches))
+        return frozenset(joint for photo in photos for joint in photo.unlabelled)
+
 
 def plan_crop(
     photo: Photo,

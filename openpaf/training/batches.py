@@ -6,12 +6,11 @@ Nothing is kept between steps, so a run that is killed and resumed sees the same
 from __future__ import annotations
 
 import dataclasses
-import logging
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,11 +23,10 @@ from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig, CropPlan, plan_crop
-from openpaf.training.dataset import DatasetError, Photo, PhotoSet
-from openpaf.training.packing import read_photo
+from openpaf.training.dataset import Photo, PhotoSet
+from openpaf.training.photos import PhotoReader
 from openpaf.training.rendering import Crop, render
 
-_log = logging.getLogger(__name__)
 LABELS = Skeleton.COCO17  # the joints that photos are labelled with
 
 
@@ -100,9 +98,6 @@ class BatchMaker:
         ValueError: If there is no set, or no set has a positive weight.
     """
 
-    #: More than this share of unreadable photos stops a run.
-    max_bad_share = 0.01
-
     def __init__(
         self,
         sets: Sequence[PhotoSet],
@@ -129,15 +124,7 @@ class BatchMaker:
         self.sigma_px = sigma_px
         self.paf_half_width_px = paf_half_width_px
         self.seed = seed
-        self.bad_files: dict[str, str] = {}  # by name, with the reason
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What other processes are given: a lock stays where it is."""
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.photos = PhotoReader(sets)
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops.
@@ -147,7 +134,7 @@ class BatchMaker:
             rows: Which of the crops; all where not given.
 
         Raises:
-            DatasetError: If more than one photo in a hundred cannot be read.
+            DatasetError: As :meth:`openpaf.training.photos.PhotoReader.read`.
         """
         samples = [self._sample(step, i) for i in rows or range(self.batch_size)]
         return Batch(
@@ -194,35 +181,11 @@ class BatchMaker:
     ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
         for plan, trusted in self.plans(step, i):
             try:
-                crop = render(plan, self.read)
+                crop = render(plan, self.photos.read)
             except ImageError:
                 continue  # another photo takes its place
             return (crop, *self._targets(crop), trusted)
         raise AssertionError("there is always another plan")
-
-    def read(self, photo: Photo) -> NDArray[np.uint8]:
-        """The pixels of a photo; one that cannot be read is counted and told.
-
-        Raises:
-            ImageError: If it cannot be read.
-            DatasetError: If that is more than one photo in a hundred.
-        """
-        try:
-            return read_photo(photo.path)
-        except ImageError as error:
-            self._report(str(photo.path), str(error))
-            raise
-
-    def _report(self, path: str, reason: str) -> None:
-        with self._lock:
-            if path not in self.bad_files:
-                _log.warning("skipped: %s", reason)
-            self.bad_files[path] = reason
-            n_photos = sum(len(photo_set.photos) for photo_set in self.sets)
-            if len(self.bad_files) > max(1.0, self.max_bad_share * n_photos):
-                raise DatasetError(
-                    f"{len(self.bad_files)} of {n_photos} photos cannot be read, the last: {reason}"
-                )
 
     def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         size_hw = crop.image.shape[0], crop.image.shape[1]
@@ -252,4 +215,33 @@ class BatchMaker:
             silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)
             heatmap_weights[:-1][silent] = 0
             heatmap_weights[-1][silent.any(axis=0)] = 0
-        return fields.heatmaps, pafs, heatmap_weights, np.repeat(paf_mask[None], len(pafs), axis=0)
+        paf_weights = np.repeat(paf_mask[None], len(pafs), axis=0)
+        taught = taught_channels(self.skeleton, crop.unlabelled)
+        heatmap_weights *= taught[0][:, None, None]
+        paf_weights *= taught[1][:, None, None]
+        return fields.heatmaps, pafs, heatmap_weights, paf_weights
+
+
+@lru_cache(maxsize=64)
+def taught_channels(
+    skeleton: Skeleton, unlabelled: frozenset[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Which channels labels say something of, where their set labels not all joints.
+
+    What it leaves out is there, only without a label: to call it background would be wrong.
+
+    Args:
+        skeleton: The network's.
+        unlabelled: Joints of ``LABELS`` that are labelled in nobody. Their mirror images are left
+            out too, as a crop may be mirrored.
+
+    Returns:
+        (K+1,) for heatmaps, the background last, and (2L,) for PAFs: 1, or 0 for nothing.
+    """
+    swap = LABELS.flip_permutation
+    gone = [place for joint in unlabelled for place in (joint, swap[joint])]
+    labels = np.ones((1, LABELS.n_joints, 3), np.float32)
+    labels[:, gone, 2] = 0
+    known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0
+    limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], np.float32)
+    return np.append(known, known.all()).astype(np.float32), np.repeat(limbs, 2)

@@ -5,14 +5,32 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from openpaf.errors import OpenpafError
 from openpaf.training.config import SetConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from openpaf.topdown.train_config import TopDownTrainConfig
+
+    Config = TrainConfig | TopDownTrainConfig
+
+
+_log = logging.getLogger(__name__)
+
+#: What of a configuration may differ when a run goes on. The first do not change what it computes,
+#: or only how it is rounded. ``steps`` makes it longer (or shorter): the learning rate follows the
+#: new length from there on. ``batch_size`` holds for the steps that are left. Everything else, and
+#: above all what is learned from what, by which network, is the run itself.
+FREE = (
+    "output", "workers", "checkpoint_every", "validate_every", "precision", "tensorboard",
+    "data_on_device", "steps", "batch_size",
+)  # fmt: skip
 
 
 class CheckpointError(OpenpafError):
@@ -28,18 +46,30 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     # In memory first: torch's writer turns a full disk into errors that do not say so.
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    try:
+        write_whole(buffer.getbuffer(), path)
+    except OSError as error:
+        reason = f"the checkpoint cannot be written ({error.strerror}); the one before it is kept"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def write_whole(data: bytes | memoryview, path: Path) -> None:
+    """Write a file so that it is there wholly or as it was, through kills and power cuts too.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            file.write(buffer.getbuffer())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except BaseException:  # Ctrl-C too
         partial.unlink(missing_ok=True)
-        reason = f"the checkpoint cannot be written ({error.strerror}); the one before it is kept"
-        raise OSError(error.errno, reason, str(path)) from error
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -65,29 +95,37 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def comparable_config(config: TrainConfig) -> dict[str, Any]:
+def comparable_config(config: Config) -> dict[str, Any]:
     """The configuration as plain values, without what may differ in a resumed run."""
+    return {key: value for key, value in _plain(config).items() if key not in FREE}
+
+
+def _plain(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    free = ("output", "workers", "checkpoint_every", "precision", "tensorboard", "data_on_device")
-    for name in free:
-        del values[name]
     return values
 
 
-def refuse_other_config(config: TrainConfig, saved: dict[str, Any], path: Path) -> None:
+def config_state(config: Config) -> dict[str, Any]:
+    """What a checkpoint keeps of the configuration: all but where the run lies."""
+    return {key: value for key, value in _plain(config).items() if key != "output"}
+
+
+def refuse_other_config(config: Config, state: dict[str, Any], path: Path) -> None:
     """Make sure that a run goes on with the configuration that it began with.
+
+    What is in :data:`FREE` may differ, and what of it changes the run is told; ``steps`` may be
+    any number that is not yet passed.
 
     Args:
         config: The run's.
-        saved: What :func:`comparable_config` gave when it began; keys that are newer than the
-            checkpoint count as left at their defaults.
-        path: The checkpoint, for the message.
+        state: The checkpoint; keys of ``config`` that are newer count as left at their defaults.
+        path: The checkpoint's, for the message.
 
     Raises:
         CheckpointError: If they differ; the message shows each difference.
     """
-    ours = comparable_config(config)
-    defaults = comparable_config(TrainConfig(output=config.output, sets=config.sets))
+    ours, saved = comparable_config(config), state["config"]
+    defaults = comparable_config(type(config)(output=config.output, sets=config.sets))
     theirs = {**defaults, **saved}
     theirs["augment"] = {**defaults["augment"], **saved.get("augment", {})}
     plain = dataclasses.asdict(SetConfig(annotations="", images=""))
@@ -108,3 +146,11 @@ def refuse_other_config(config: TrainConfig, saved: dict[str, Any], path: Path) 
             f"{path}: made with another configuration ({'; '.join(rows)}); "
             "choose another output folder to start anew"
         )
+    if state["step"] > config.steps:
+        raise CheckpointError(
+            f"{path}: is at step {state['step']} already; steps: expected no less, "
+            f"got {config.steps}"
+        )
+    for key in ("steps", "batch_size"):
+        if saved.get(key, getattr(config, key)) != getattr(config, key):
+            _log.info("%s: %s until now, %s from here on", key, saved[key], getattr(config, key))

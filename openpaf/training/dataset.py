@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from openpaf import json_files
 from openpaf.errors import OpenpafError
+from openpaf.paths import inside_folder
 from openpaf.skeleton import Skeleton
+from openpaf.training.categories import PersonLayout, check_finite, person_layout
 from openpaf.training.masks import box_outline, outlines
+from openpaf.training.outside import Outside
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ class Photo:
         size_hw: Height and width in px, where the annotations say.
         outlines: For each person the polygons of the mask, each x, y, x, y ... in px; none where
             the mask is unlabelled.
+        unlabelled: Joints that the set labels in nobody, by index: there, but not to be learned.
+        folder: Of the set, whose shards may hold the photo; the photo's own if None.
     """
 
     path: Path
@@ -49,6 +54,8 @@ class Photo:
     ignore_outlines: tuple[NDArray[np.float32], ...] | None = None
     size_hw: tuple[int, int] | None = None
     outlines: Sequence[Sequence[Sequence[float]]] = ()
+    unlabelled: tuple[int, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +95,10 @@ def load_photo_set(
 ) -> PhotoSet:
     """Read a set of photos in COCO-keypoints format.
 
-    People are taken with their joints where ``num_keypoints`` is above 0; ``iscrowd``,
-    ``ignore`` and people without joints become places that no loss looks into. Two keys beyond
+    People are found, and their joints by name, by
+    :func:`~openpaf.training.categories.person_layout`. They are taken where a joint is labelled;
+    ``iscrowd``, ``ignore`` and people without joints become places that no loss looks into. Two
+    keys beyond
     COCO's are understood: ``maybe``, rows of joint, x and y to leave out, and ``agree`` (0 to 1),
     how well several sources of the label agree.
 
@@ -99,7 +108,7 @@ def load_photo_set(
         name: For reports; the annotation file's folder where not given.
         weight: Share of the crops, relative to the other sets'.
         trusted: Whether what is not labelled is background.
-        skeleton: Joints by which the file's keypoints are read.
+        skeleton: Joints that are looked for in the file's.
         min_agreement: Photos with a person whose ``agree`` is lower are left out.
         holdout: ``(remainder, n)`` leaves out every n-th photo, whose position in the file
             leaves this remainder, so that a split can be kept for choosing.
@@ -107,32 +116,30 @@ def load_photo_set(
             has segmentations; boxes of crowds hide much of what is labelled around them.
 
     Raises:
-        DatasetError: If the file or the folder is missing, is not in COCO format, or has no
-            people in it.
+        DatasetError: If the file or the folder is missing, is not in COCO format, names a photo
+            outside of the folder, or has no people with our joints in it.
     """
     annotations, images = Path(annotations), Path(images)
     data = read_json(annotations)
     if not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
-    by_image: dict[int, list[Mapping[str, Any]]] = {}
-    photos, outside = [], _Outside()
+    by_image: dict[Any, list[Mapping[str, Any]]] = {}
+    photos, outside = [], Outside()
     try:
-        for annotation in data["annotations"]:
+        layout = layout_of(annotations, data, skeleton)
+        for annotation in filter(layout.is_person, data["annotations"]):
             by_image.setdefault(annotation["image_id"], []).append(annotation)
+        refuse_repeated_images(data["images"])
         for position, image in enumerate(data["images"]):
             if holdout is not None and position % holdout[1] == holdout[0]:
                 continue
             people = by_image.get(image["id"], [])
             if any(0 <= person.get("agree", 1.0) < min_agreement for person in people):
                 continue
-            path = images / image["file_name"]
-            people = [outside.without(image, person) for person in people]
-            size_hw = _size_of(image)
-            segments_hw = size_hw if masks == "segments" else None
-            photo = _photo(path, people, skeleton, annotations, segments_hw)
-            photo = replace(photo, size_hw=size_hw)
+            path = inside_folder(images, image["file_name"])
+            photo = _photo(path, size_of(image), people, layout, outside, masks)
             if len(photo.keypoints):
-                photos.append(photo)
+                photos.append(replace(photo, folder=images))
     except (KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DatasetError(f"{annotations}: an entry is not as COCO's are ({what})") from error
@@ -144,51 +151,41 @@ def load_photo_set(
     )
 
 
-def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
+def layout_of(source: Path, data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
+    """Who in a file is a person, and which joints they have; told where it is not all of ours.
+
+    Raises:
+        DatasetError: If people cannot be told, or have other joints.
+    """
+    try:
+        layout = person_layout(data, skeleton)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"categories: no {error}" if isinstance(error, KeyError) else str(error)
+        raise DatasetError(f"{source}: {what}") from error
+    if layout.unlabelled:
+        names = ", ".join(skeleton.joints[k] for k in layout.unlabelled)
+        _log.warning("%s: its people have no %s; nothing is learned of these there", source, names)
+    return layout
+
+
+def refuse_repeated_images(images: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse images of one id, to whom the same people would belong.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    seen: set[Any] = set()
+    for image in images:
+        if image["id"] in seen:
+            raise ValueError(f"image id {image['id']!r} comes twice")
+        seen.add(image["id"])
+
+
+def size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width in px of an entry of ``images``; None where it does not say."""
     if not {"width", "height"} <= set(image):
         return None
     return int(image["height"]), int(image["width"])
-
-
-class _Outside:
-    """Takes away joints that lie outside of their picture, and counts them.
-
-    Labels are made by hand and programs; a joint far outside would place people where a crop
-    shows nothing. Up to :attr:`tolerance_px` beyond the border is rounding, and is let be.
-    """
-
-    tolerance_px = 2.0
-
-    def __init__(self) -> None:
-        self.n_joints = 0
-        self.first: Any = None
-
-    def without(self, image: Mapping[str, Any], person: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A person without such joints; the person itself where there are none."""
-        values = np.asarray(person.get("keypoints", ()), np.float64)
-        if not values.size or values.size % 3 or not {"width", "height"} <= set(image):
-            return person
-        rows = values.reshape(-1, 3).copy()
-        last = np.array([image["width"], image["height"]]) - 0.5 + self.tolerance_px
-        inside = ((rows[:, :2] >= -0.5 - self.tolerance_px) & (rows[:, :2] <= last)).all(axis=1)
-        gone = ~inside & (rows[:, 2] > 0)  # a coordinate that is not a number is not inside
-        if not gone.any():
-            return person
-        self.n_joints += int(gone.sum())
-        self.first = person.get("id") if self.first is None else self.first
-        rows[gone] = 0
-        return {**person, "keypoints": rows.ravel().tolist()}
-
-    def report(self, source: Path) -> None:
-        """Warn of what was taken away."""
-        if self.n_joints:
-            _log.warning(
-                "%s: %d joints lie outside of their pictures and are left out, the first in "
-                "annotation %s",
-                source,
-                self.n_joints,
-                self.first,
-            )
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -210,53 +207,55 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 def _photo(
     path: Path,
+    size_hw: tuple[int, int] | None,
     people: Sequence[Mapping[str, Any]],
-    skeleton: Skeleton,
-    source: Path,
-    segments_hw: tuple[int, int] | None,
+    layout: PersonLayout,
+    outside: Outside,
+    masks: str,
 ) -> Photo:
     keypoints, boxes, ignore, maybe = [], [], [], []
     shapes: list[NDArray[np.float32]] = []
-    masks: list[list[list[float]]] = []
+    outlined: list[list[list[float]]] = []
     for person in people:
-        box = _box(person)
-        person = {**person, "bbox": (box[0], box[1], box[2] - box[0], box[3] - box[1])}
-        values = np.asarray(person.get("keypoints", ()), np.float32)
+        joints = outside.without(size_hw, person, layout.keypoints(person))
+        box = _box(person, joints)
+        name = f"annotation {person.get('id')}"
+        check_finite(joints, f"{name}, keypoints")
+        check_finite(box, f"{name}, bbox")
         doubtful = person.get("iscrowd", 0) or person.get("ignore", 0)
-        if doubtful or not values.size or not (values[2::3] > 0).any():
+        if doubtful or not (joints[:, 2] > 0).any():
             ignore.append(box)
-            if segments_hw is None:
-                shapes.append(box_outline(person["bbox"]))
+            bbox = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+            if masks == "segments" and size_hw is not None:
+                shapes += outlines({**person, "bbox": bbox}, size_hw)
             else:
-                shapes += outlines(person, segments_hw)
+                shapes.append(box_outline(bbox))
             continue
-        if values.size != 3 * skeleton.n_joints:
-            raise DatasetError(
-                f"{source}: annotation {person.get('id')} has {values.size} numbers in "
-                f"'keypoints', expected {3 * skeleton.n_joints} for {skeleton.name!r}"
-            )
-        keypoints.append(values.reshape(-1, 3))
+        keypoints.append(joints)
         boxes.append(box)
-        maybe += list(person.get("maybe", ()))
+        maybe += layout.unsure(person)
         mask = person.get("segmentation")
-        masks.append(mask if isinstance(mask, list) else [])  # run lengths are of crowds
+        outlined.append(mask if isinstance(mask, list) else [])  # run lengths are of crowds
     return Photo(
         path=path,
-        keypoints=np.asarray(keypoints, np.float32).reshape(-1, skeleton.n_joints, 3),
+        keypoints=np.asarray(keypoints, np.float32).reshape(-1, layout.skeleton.n_joints, 3),
         boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
         ignore_boxes=np.asarray(ignore, np.float32).reshape(-1, 4),
         maybe=np.asarray(maybe, np.float32).reshape(-1, 3),
         ignore_outlines=tuple(shapes),
-        outlines=masks,
+        size_hw=size_hw,
+        outlines=outlined,
+        unlabelled=layout.unlabelled,
     )
 
 
-def _box(person: Mapping[str, Any]) -> tuple[float, float, float, float]:
+def _box(
+    person: Mapping[str, Any], joints: NDArray[np.float64]
+) -> tuple[float, float, float, float]:
     """The labelled box as two corners; without one, that around the joints and a little more."""
     if "bbox" in person:
         x, y, width, height = person["bbox"]
         return x, y, x + width, y + height
-    joints = np.asarray(person.get("keypoints", ()), np.float64).reshape(-1, 3)
     seen = joints[joints[:, 2] > 0, :2]
     if not len(seen):
         return 0.0, 0.0, 0.0, 0.0

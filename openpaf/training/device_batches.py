@@ -26,7 +26,13 @@ from torch.utils.data import DataLoader, Dataset
 from openpaf.fields import encode_mask
 from openpaf.poses import Poses
 from openpaf.training.augmentation import CropPlan
-from openpaf.training.batches import LABELS, Batch, BatchMaker, prepared_ahead
+from openpaf.training.batches import (
+    LABELS,
+    Batch,
+    BatchMaker,
+    prepared_ahead,
+    taught_channels,
+)
 from openpaf.training.device_fields import encode_heatmaps, encode_pafs, unsure_cells
 from openpaf.training.photo_store import PhotoIndex, PhotoStore, Places
 from openpaf.training.rendering import ignored_px
@@ -87,6 +93,8 @@ class _Drawn:
     crop_of_maybe: NDArray[np.int64]  # (J,)
     heatmap_mask: NDArray[np.float32]  # (B, h, w)
     paf_mask: NDArray[np.float32]  # (B, h, w)
+    taught_heatmaps: NDArray[np.float32]  # (B, K+1) 0 where a channel is not looked at
+    taught_pafs: NDArray[np.float32]  # (B, 2L)
 
 
 class _Drawer(Dataset[_Drawn]):
@@ -113,6 +121,7 @@ class _Drawer(Dataset[_Drawn]):
             for grid in (self.maker.heatmap_grid, self.maker.paf_grid)
         ]
         colours = [[plan.saturation, plan.contrast, *plan.offset] for plan in plans]
+        taught = [taught_channels(self.maker.skeleton, plan.unlabelled) for plan in plans]
         n_layers = max(len(plan.patches) for plan in plans)
         return _Drawn(
             places=self.index.places([p.photo for p in plans], [p.affine for p in plans]),
@@ -127,6 +136,8 @@ class _Drawer(Dataset[_Drawn]):
             crop_of_maybe=np.repeat(np.arange(len(plans)), [len(rows) for rows in maybe]),
             heatmap_mask=np.stack(masks[0]),
             paf_mask=np.stack(masks[1]),
+            taught_heatmaps=np.stack([heatmaps for heatmaps, _ in taught]),
+            taught_pafs=np.stack([pafs for _, pafs in taught]),
         )
 
     def _readable_plan(self, step: int, i: int) -> tuple[CropPlan, bool]:
@@ -180,7 +191,7 @@ class DeviceBatchMaker:
         self.maker, self.device = maker, device
         self.in_processes = device.type == "cuda" if in_processes is None else in_processes
         photos = [photo for photo_set in maker.sets for photo in photo_set.photos]
-        self.store = PhotoStore(photos, maker.read, device, workers)
+        self.store = PhotoStore(photos, maker.photos.read, device, workers)
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; see :meth:`BatchMaker.batch`."""
@@ -216,6 +227,7 @@ class DeviceBatchMaker:
         maker, n = self.maker, len(drawn.trusted)
         xy, scores, crop = (self._on_device(x) for x in (drawn.xy, drawn.scores, drawn.crop))
         heatmap_mask, paf_mask = map(self._on_device, (drawn.heatmap_mask, drawn.paf_mask))
+        taught = [self._on_device(x) for x in (drawn.taught_heatmaps, drawn.taught_pafs)]
         size = drawn.heatmap_mask.shape[1], drawn.heatmap_mask.shape[2]
         heatmaps = encode_heatmaps(xy, scores, crop, n, maker.heatmap_grid, size, maker.sigma_px)
         pafs = encode_pafs(
@@ -235,8 +247,8 @@ class DeviceBatchMaker:
             images=self._images(drawn),
             heatmaps=heatmaps,
             pafs=pafs,
-            heatmap_weights=heatmap_weights,
-            paf_weights=paf_mask[:, None].repeat(1, pafs.shape[1], 1, 1),
+            heatmap_weights=heatmap_weights * taught[0][..., None, None],
+            paf_weights=paf_mask[:, None] * taught[1][..., None, None],
             trusted=self._on_device(drawn.trusted),
         )
 

@@ -78,6 +78,10 @@ class Processes:
             values /= self.n
         return values
 
+    def any(self, value: bool) -> bool:
+        """Whether it is so in any process."""
+        return bool(self.mean(torch.tensor(float(value), device=self.device)) > 0) or value
+
     def agree(self, value: float) -> float:
         """Process 0's value, in every process."""
         if self.n == 1:

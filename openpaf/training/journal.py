@@ -7,13 +7,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from openpaf.training.batches import Batch
-
 _log = logging.getLogger(__name__)
+_Batch = TypeVar("_Batch")
 
 
 class Journal:
@@ -100,7 +99,7 @@ class Progress:
     def _start_window(self) -> None:
         self._since, self._waited, self._steps = time.monotonic(), 0.0, 0
 
-    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def timed(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
         """The batches, the time until each comes counted as waiting."""
         source = iter(batches)
         while True:

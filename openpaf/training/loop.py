@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
 from openpaf.training.batch_norm import add_batch_norm, folded
 from openpaf.training.batches import LABELS, Batch
+from openpaf.training.best import BestWeights
 from openpaf.training.checkpoints import (
-    comparable_config,
+    config_state,
     load_checkpoint,
     refuse_other_config,
     save_checkpoint,
@@ -25,6 +27,7 @@ from openpaf.training.checkpoints import (
 from openpaf.training.config import SKELETONS, TrainConfig, network_grids, network_options
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
+from openpaf.training.interrupts import HeldSignals
 from openpaf.training.journal import Journal, Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimization import (
@@ -43,7 +46,7 @@ from openpaf.training.sources import (
     teacher_of,
 )
 from openpaf.training.supply import Supply
-from openpaf.training.validation import check_validation, validate
+from openpaf.training.validation import Validation
 
 __all__ = ["Run", "TrainingError", "learning_rate", "make_batches", "train"]
 
@@ -101,15 +104,21 @@ class Run:
         self.checkpoint_file = self.output / "checkpoint.pt"
         self.weights_file = self.output / f"{config.name}.safetensors"
         torch.manual_seed(config.seed)
-        if config.validation is not None:
-            check_validation(config.validation)
+        self.signals = HeldSignals()
+        self.best = BestWeights(
+            self.weights_file,
+            None if config.validation is None else Validation(config.validation, config.size),
+            every=config.validate_every,
+            steps=config.steps,
+            signals=self.signals,
+        )
         self.maker = make_batches(config)
         self.network = LightweightNetwork(self.skeleton, **network_options(config))
         self.teacher = teacher_of(config, self.device)
         self.hints = self._hints() if config.hint_weight else None
         self.normed: list[str] = []  # convolutions that have a batch norm while they train
-        self.step, self.best, self.bad_steps = 0, -1.0, 0
-        self.best_file: bytes | None = None
+        self.step, self.bad_steps = 0, 0
+        self.journal: Journal | None = None
 
     def _hints(self) -> Hints:
         assert self.teacher is not None  # the configuration sees to that
@@ -122,7 +131,7 @@ class Run:
         """Load the checkpoint if there is one, the initial weights if not."""
         state = load_checkpoint(self.checkpoint_file) if self.checkpoint_file.exists() else None
         if state is not None:
-            refuse_other_config(self.config, state["config"], self.checkpoint_file)
+            refuse_other_config(self.config, state, self.checkpoint_file)
         elif self.processes.writes:  # the others are given the first one's weights
             load_first_weights(self.network, self.config, self.maker)
         if self.config.batch_norm:
@@ -140,10 +149,8 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if state.get("scaler"):  # as good as none in a run that is not in float16
             self.scaler.load_state_dict(state["scaler"])
-        self.step, self.best = state["step"], state["best"]
-        self.best_file = state.get("best_file")
-        if self.best_file is not None and self.processes.writes and not self.weights_file.exists():
-            self.weights_file.write_bytes(self.best_file)
+        self.step = state["step"]
+        self.best.load(state, writes=self.processes.writes)
         _log.info("resumed at step %d of %d", self.step, self.config.steps)
 
     def _prepare(self) -> None:
@@ -167,42 +174,64 @@ class Run:
         )
 
     def go(self, deadline: float | None) -> None:
-        """Train to the last step, or to the deadline."""
-        if self.step >= self.config.steps:
+        """Train to the last step, or to the deadline.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C or SIGTERM; the checkpoint is written before.
+        """
+        if self.step >= self.config.steps and not self.best.is_due(self.step):
             return
-        writes = self.processes.writes
+        writes, alone = self.processes.writes, self.processes.n == 1
         self.journal = (
             Journal(self.output, self.step, tensorboard=self.config.tensorboard) if writes else None
         )
         progress = Progress(self.step, self.config.steps, self.config.batch_size, shown=writes)
         batches = self.supply.batches(self.step, self.config.steps, progress)
         try:
-            while self.step < self.config.steps:
-                figures = self.learn(next(batches))
-                self.step += 1
-                progress.step()
-                if self.step % _LOG_EVERY == 0 or self.step == self.config.steps:
-                    self._write_figures(figures, progress.figures())
-                late = deadline is not None and time.monotonic() > deadline
-                late = deadline is not None and bool(self.processes.agree(late))
-                self._keep(late)
-                if self.step % self.config.validate_every == 0:
-                    progress.pause()
-                if late and self.step < self.config.steps:
-                    _log.info("stopped after the given time at step %d", self.step)
-                    return
+            with self.signals.held(not alone):  # several processes stop after the same step
+                if writes and self.best.is_due(self.step):
+                    self._validate()  # the start, or what an interruption left out
+                    if self.step:
+                        self._save()
+                self._steps(batches, progress, deadline)
+        except KeyboardInterrupt:
+            if alone and not self.bad_steps:  # several have saved by themselves
+                self._refuse_bad_weights()
+                self._save()
+                _log.info("interrupted at step %d; the same call goes on from there", self.step)
+            raise
         finally:
             batches.close()
             progress.close()
             if self.journal is not None:
                 self.journal.close()
-            if self.maker.bad_files:
-                _log.warning("%d photos could not be read", len(self.maker.bad_files))
+            if self.maker.photos.bad_files:
+                _log.warning("%d photos could not be read", len(self.maker.photos.bad_files))
+
+    def _steps(self, batches: Iterator[Batch], progress: Progress, deadline: float | None) -> None:
+        """Step after step, until all are made or the run is to stop."""
+        while self.step < self.config.steps:
+            batch = next(batches)
+            with self.signals.held():
+                figures = self.learn(batch)
+                self.step += 1
+                progress.step()
+                if self.step % _LOG_EVERY == 0 or self.step == self.config.steps:
+                    self._write_figures(figures, progress.figures())
+            late = deadline is not None and time.monotonic() > deadline
+            stop = self.processes.any(late or self.signals.pending is not None)
+            self._keep(stop)
+            if self.step % self.config.validate_every == 0:
+                progress.pause()
+            if stop and self.step < self.config.steps:
+                why = "after the given time" if late else "by a signal"
+                _log.info("stopped %s at step %d", why, self.step)
+                return
 
     def _keep(self, late: bool) -> None:
         """Validate and save where it is time to."""
         last = self.step == self.config.steps
-        to_validate = self.step % self.config.validate_every == 0 or last
+        to_validate = self.best.is_due(self.step)
         to_save = self.step % self.config.checkpoint_every == 0 or last or late
         # Weights that give nothing finite must not take the place of those that did.
         if not self.processes.writes or not (to_validate or to_save) or self.bad_steps:
@@ -311,18 +340,9 @@ class Run:
             self.average[key].copy_(state[key])
 
     def _validate(self) -> None:
-        row, state = self._row({}), folded(self.average, self.normed)
-        if self.config.validation is None:
-            weights.save(state, self.weights_file, row)
-            return
-        figures = validate(state, row, self.config.validation, self.config.size)
-        assert self.journal is not None  # only the process that writes comes here
-        self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
-        _log.info("step %d: validation AP %.3f", self.step, figures["AP"])
-        if figures["AP"] > self.best:
-            self.best = figures["AP"]
-            weights.save(state, self.weights_file, self._row({"validation": figures}))
-            self.best_file = self.weights_file.read_bytes()  # the checkpoint is to hold all
+        figures = self.best.consider(self.step, folded(self.average, self.normed), self._row)
+        if figures and self.journal is not None:
+            self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
     def _row(self, metrics: dict[str, Any]) -> weights.Weights:
         heatmap_grid, paf_grid = network_grids(self.config)
@@ -343,14 +363,13 @@ class Run:
     def _save(self) -> None:
         save_checkpoint(
             {
-                "config": comparable_config(self.config),
+                "config": config_state(self.config),
                 "network": self.network.state_dict(),
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "step": self.step,
-                "best": self.best,
-                "best_file": self.best_file,
+                **self.best.state(),
             },
             self.checkpoint_file,
         )

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from openpaf.errors import ImageError, OpenpafError
 from openpaf.image_files import open_image
 from openpaf.training.config import SetConfig
 from openpaf.training.config_files import read_index
-from openpaf.training.dataset import Photo, PhotoSet, load_photo_set
+from openpaf.training.dataset import DatasetError, Photo, PhotoSet, load_photo_set
+from openpaf.training.photos import refuse_other_size
 from openpaf.training.survey import as_text, draw, survey
 from openpaf.training.toml_files import toml_rows
 
@@ -139,13 +141,17 @@ def _bad_photos(photos: Sequence[Photo]) -> list[str]:
     for photo in tqdm(photos, unit="photo", disable=None):
         try:
             with open_image(photo.path) as image:
-                size_hw = image.size[::-1]
-        except ImageError as error:
+                size_hw = _upright_hw(image)
+            refuse_other_size(photo.path, size_hw, photo.size_hw)
+        except (DatasetError, ImageError) as error:
             bad.append(str(error))
-            continue
-        if photo.size_hw is not None and size_hw != photo.size_hw:
-            bad.append(f"{photo.path}: {size_hw} px, labelled as {photo.size_hw}")
     return bad
+
+
+def _upright_hw(image: Image.Image) -> tuple[int, int]:
+    """Height and width once the photo is turned as its EXIF says, as it is read in training."""
+    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _write_index(sources: Sequence[Source], folder: Path, path: Path) -> None:

@@ -26,6 +26,7 @@ class Crop:
         ignore: (S, S) bool, True in the places that no loss looks at.
         maybe: (J, 3) rows of joint, x, y.
         affine: (2, 3) from px of the photo to px of the crop.
+        unlabelled: Joints that may be in the crop without a label, by index.
     """
 
     image: NDArray[np.uint8]
@@ -33,6 +34,7 @@ class Crop:
     ignore: NDArray[np.bool_]
     maybe: NDArray[np.float32]
     affine: NDArray[np.float64]
+    unlabelled: frozenset[int] = frozenset()
 
 
 def render(plan: CropPlan, read: Read) -> Crop:
@@ -55,6 +57,7 @@ def render(plan: CropPlan, read: Read) -> Crop:
         ignore=ignored_px(plan),
         maybe=plan.labels.maybe,
         affine=plan.affine,
+        unlabelled=plan.unlabelled,
     )
 
 

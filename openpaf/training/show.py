@@ -68,7 +68,9 @@ def _panels(batch: Batch, i: int, maker: BatchMaker) -> NDArray[np.uint8]:
     )
     people = draw_poses(image, decode(fields).to(LABELS))
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
-    ignored = batch.heatmap_weights[i].amin(dim=0).numpy() == 0
+    weights = batch.heatmap_weights[i]
+    taught = weights[weights.amax(dim=(1, 2)) > 0]  # but for joints that the set has in nobody
+    ignored = (taught if len(taught) else weights).amin(dim=0).numpy() == 0
     heatmaps = _overlay(grey, fields.heatmaps[:-1].max(axis=0), ignored, maker.heatmap_grid)
     ignored = batch.paf_weights[i].amax(dim=0).numpy() == 0
     lengths = np.hypot(fields.pafs[:, 0], fields.pafs[:, 1]).max(axis=0)

@@ -93,7 +93,10 @@ class Supply:
             self.config.reused_crops,
             self._taught,
             self.processes,
-            json.dumps(comparable_config(self.config), sort_keys=True),
+            json.dumps(
+                {**comparable_config(self.config), "batch_size": self.config.batch_size},
+                sort_keys=True,
+            ),
         )
         crops.make(self.rows)
         return crops

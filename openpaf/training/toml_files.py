@@ -24,7 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         except ModuleNotFoundError as error:
             raise ImportError("training on Python 3.10: pip install 'openpaf[train]'") from error
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with or without a BOM
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # what TOML and UTF-8 raise

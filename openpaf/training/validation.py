@@ -2,85 +2,169 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from openpaf import weights
 from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
-from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.evaluation.coco import detect, evaluate
+from openpaf.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
+from openpaf.training.categories import PersonLayout
 from openpaf.training.config import SetConfig
-from openpaf.training.dataset import DatasetError, read_json
+from openpaf.training.dataset import (
+    DatasetError,
+    layout_of,
+    read_json,
+    refuse_repeated_images,
+    size_of,
+)
 from openpaf.training.packing import read_photo
+from openpaf.training.photos import refuse_other_size
 
 _log = logging.getLogger(__name__)
 
-
 _NEEDED = ("image_id", "area", "bbox", "iscrowd")
+_LABELS = Skeleton.COCO17
+_PERSON = 1  # as results say it; what the file calls people is a label
 
 
-def check_validation(photos: SetConfig) -> None:
-    """See that the COCO figures can be computed, before a run rather than in the middle of it.
+class Validation:
+    """The validation photos of a run, read and checked before it begins.
+
+    Ids of the file are labels: images, people and their category are numbered anew here, people
+    and joints are found by name as in training.
+
+    Args:
+        photos: The set. With ``holdout = (r, n)`` its photos are those that training with the
+            same entry leaves out; without it, all of the file.
+        size: Short side of the network's input in px.
 
     Raises:
-        DatasetError: If the file cannot be read, or annotations lack what the figures need.
+        DatasetError: If the file cannot be read, annotations lack what the COCO figures need, or
+            nobody is labelled of whom they could be computed.
     """
-    path = Path(photos.annotations)
-    rows = read_json(path)["annotations"]
-    for key in _NEEDED:
-        lacking = [row.get("id") for row in rows if key not in row]
-        if lacking:
+
+    def __init__(self, photos: SetConfig, size: int) -> None:
+        self.size, self.folder = size, Path(photos.images)
+        self.source = Path(photos.annotations)
+        data = read_json(self.source)
+        if not self.folder.is_dir():
+            raise DatasetError(f"{self.folder}: expected a folder of photos")
+        layout = layout_of(self.source, data, _LABELS)
+        people = [row for row in data["annotations"] if layout.is_person(row)]
+        self._refuse_lacking(people)
+        images = data["images"]
+        remainder, n = photos.holdout or (0, 1)
+        self.ids = list(range(1, len(images) + 1))[remainder::n]  # by position, as training does
+        try:
+            refuse_repeated_images(images)
+            numbers = {image["id"]: number for number, image in enumerate(images, 1)}
+            self.images = [{**image, "id": numbers[image["id"]]} for image in images]
+            self.paths = [inside_folder(self.folder, image["file_name"]) for image in images]
+            self.sizes = dict(zip(self.paths, map(size_of, images), strict=True))
+            rows = _renumbered(people, numbers, layout)
+            self._refuse_nobody(rows)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise DatasetError(f"{self.source}: an entry is not as COCO's are ({what})") from error
+        self.annotations = _indexed(self.images, rows)
+
+    def __call__(self, state: dict[str, Tensor], row: weights.Weights) -> dict[str, float]:
+        """The COCO figures of a state of the network.
+
+        Photos that cannot be read are told and left out.
+
+        Args:
+            state: Weights of the network.
+            row: How it is run.
+
+        Raises:
+            DatasetError: If a photo is of another size than its labels, or none can be read.
+        """
+        unreadable: set[Path] = set()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "validation.safetensors"
+            weights.save(state, file, row)
+            # Not the engine that is fastest by a measurement: a resumed run must find the same AP.
+            estimator = PoseEstimator(file, size=self.size, runtime="torch")
+
+            def estimate(path: Path) -> Poses:
+                try:
+                    pixels = read_photo(path, self.folder)  # which may be in a shard
+                except ImageError as error:  # no reason to lose a run of hours
+                    _log.warning("skipped: %s", error)
+                    unreadable.add(path)
+                    return Poses.empty(estimator.skeleton)
+                refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), self.sizes.get(path))
+                return estimator(pixels)
+
+            detections = detect(self.annotations, self.folder, estimate, self.ids, progress=False)
+        ids = [number for number in self.ids if self.paths[number - 1] not in unreadable]
+        figures = evaluate(self.annotations, detections, ids)
+        if not figures["AP"] >= 0:  # -1 is no figure
             raise DatasetError(
-                f"{path}: validation needs {key!r} in every annotation; {len(lacking)} of "
-                f"{len(rows)} lack it, the first with id {lacking[0]}"
+                f"{self.source}: nothing could be measured: {len(unreadable)} of "
+                f"{len(self.ids)} photos cannot be read"
+            )
+        return figures
+
+    def _refuse_lacking(self, people: Sequence[Mapping[str, Any]]) -> None:
+        for key in _NEEDED:
+            lacking = [row.get("id") for row in people if key not in row]
+            if lacking:
+                raise DatasetError(
+                    f"{self.source}: validation needs {key!r} in every annotation; "
+                    f"{len(lacking)} of {len(people)} lack it, the first with id {lacking[0]}"
+                )
+
+    def _refuse_nobody(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        chosen = set(self.ids)
+        here = [row for row in rows if row["image_id"] in chosen]
+        labelled = [row for row in here if row["num_keypoints"] and not row["iscrowd"]]
+        if not any(row["area"] > 0 for row in labelled):
+            what = "an area above 0" if labelled else "labelled joints"
+            raise DatasetError(
+                f"{self.source}: validation would measure nothing: of {len(here)} people in "
+                f"{len(chosen)} photos nobody has {what}"
             )
 
 
-def validate(
-    state: dict[str, Tensor], row: weights.Weights, photos: SetConfig, size: int
-) -> dict[str, float]:
-    """The COCO figures of a state of the network.
+def _renumbered(
+    people: Sequence[Mapping[str, Any]], numbers: Mapping[Any, int], layout: PersonLayout
+) -> list[dict[str, Any]]:
+    """Annotations as pycocotools needs them; those of images that are not listed left out."""
+    rows: list[dict[str, Any]] = []
+    for person in people:
+        if person["image_id"] not in numbers:
+            continue
+        joints = layout.keypoints(person)
+        own = {
+            "id": len(rows) + 1,  # pycocotools takes 0 for nobody
+            "image_id": numbers[person["image_id"]],
+            "category_id": _PERSON,
+            "keypoints": joints.ravel().tolist(),
+            "num_keypoints": int((joints[:, 2] > 0).sum()),
+        }
+        rows.append({**person, **own})
+    return rows
 
-    With ``holdout = (r, n)`` the photos are those that training with the same entry leaves out;
-    without it, all of the file. Photos that cannot be read are told and left out.
 
-    Args:
-        state: Weights of the network.
-        row: How it is run.
-        photos: The validation photos.
-        size: Short side of the network's input in px.
-    """
-    annotations = load_annotations(photos.annotations)
-    for person in annotations.anns.values():  # people with a box alone are neither right nor wrong
-        person.setdefault("keypoints", [0] * 3 * Skeleton.COCO17.n_joints)
-        person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
-    # In the file's order, as load_photo_set counts positions.
-    ids = [image["id"] for image in annotations.dataset["images"]]
-    if photos.holdout is not None:
-        remainder, n = photos.holdout
-        ids = ids[remainder::n]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "validation.safetensors"
-        weights.save(state, path, row)
-        estimator = PoseEstimator(path, size=size)
+def _indexed(images: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Any:
+    from pycocotools.coco import COCO
 
-        unreadable: set[Path] = set()
-
-        def estimate(path: Path) -> Poses:
-            try:
-                return estimator(read_photo(path))  # which may be in a shard
-            except ImageError as error:  # no reason to lose a run of hours
-                _log.warning("skipped: %s", error)
-                unreadable.add(path)
-                return Poses.empty(estimator.skeleton)
-
-        detections = detect(annotations, photos.images, estimate, ids, progress=False)
-    if unreadable:
-        names = {i: Path(photos.images) / annotations.imgs[i]["file_name"] for i in ids}
-        ids = [i for i in ids if names[i] not in unreadable]
-    return evaluate(annotations, detections, ids)
+    annotations = COCO()
+    category = {"id": _PERSON, "name": "person", "keypoints": list(_LABELS.joints)}
+    annotations.dataset = {"images": images, "annotations": rows, "categories": [category]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations.createIndex()
+    return annotations

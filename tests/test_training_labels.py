@@ -1,0 +1,396 @@
+"""Labels of others: categories, joints by name, sizes, and files that they must not reach."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from openpaf import Grid, Skeleton
+from openpaf.cli import main
+from openpaf.errors import ImageError
+from openpaf.paths import inside_folder
+from openpaf.training.augmentation import AugmentConfig
+from openpaf.training.batches import BatchMaker, taught_channels
+from openpaf.training.categories import person_layout
+from openpaf.training.dataset import DatasetError, PhotoSet, load_photo_set
+from openpaf.training.device_batches import DeviceBatchMaker
+from openpaf.training.packing import find_in_shards, read_photo
+
+S = Skeleton.COCO17
+INPUTS = Path(__file__).with_name("inputs")
+AUGMENT = AugmentConfig(crop_px=64, person_px=(50, 60))
+AP10K = [
+    "left_eye", "right_eye", "nose", "neck", "root_of_tail", "left_shoulder", "left_elbow",
+    "left_front_paw", "right_shoulder", "right_elbow", "right_front_paw", "left_hip", "left_knee",
+    "left_back_paw", "right_hip", "right_knee", "right_back_paw",
+]  # fmt: skip
+CONFIG = """\
+output = "run"
+name = "tiny"
+steps = 2
+batch_size = 2
+workers = 1
+size = 64
+n_refinement_stages = 0
+precision = "float32"
+tensorboard = false
+{more}
+[augment]
+crop_px = 64
+person_px = [30, 60]
+[[sets]]
+annotations = "people.json"
+images = "images"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder ``images`` with the one photo of the inputs."""
+    (tmp_path / "images").mkdir()
+    shutil.copy(INPUTS / "1.jpg", tmp_path / "images")
+    return tmp_path
+
+
+def given(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((INPUTS / name).read_text("utf-8-sig"))
+    return data
+
+
+def load(folder: Path, data: Any) -> PhotoSet:
+    (folder / "people.json").write_text(json.dumps(data))
+    return load_photo_set(folder / "people.json", folder / "images")
+
+
+def maker_of(*sets: PhotoSet, skeleton: Skeleton = S) -> BatchMaker:
+    return BatchMaker(
+        sets, batch_size=2, augment=AUGMENT, skeleton=skeleton, heatmap_grid=Grid(8),
+        paf_grid=Grid(8),
+    )  # fmt: skip
+
+
+def fails(folder: Path, data: Any, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    """What the command says of a run on these labels."""
+    (folder / "people.json").write_text(json.dumps(data))
+    (folder / "run.toml").write_text(CONFIG.format(more=""))
+    capsys.readouterr()
+    assert main(["train", str(folder / "run.toml"), *more]) == 2
+    lines = [s for s in capsys.readouterr().err.splitlines() if s.startswith("openpaf: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+# --- categories and joints
+
+
+def test_joints_of_another_layout_are_taken_by_name(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = given("posetrack18.json")
+    photo = load(folder, data).photos[0]
+    assert [S.joints[k] for k in photo.unlabelled] == ["left_eye", "right_eye"]
+    theirs = np.reshape(data["annotations"][0]["keypoints"], (17, 3))
+    wanted = theirs.astype(float)
+    wanted[1:3] = 0  # the places of the head's bottom and top are not those of eyes
+    assert photo.keypoints[0].tolist() == wanted.tolist()
+    assert "its people have no left_eye, right_eye" in caplog.text
+
+
+def test_another_order_and_spelling_of_joints(folder: Path) -> None:
+    data = given("one-photo-missing.json")
+    data["images"][0]["file_name"] = "1.jpg"
+    plain = load(folder, data).photos[0]
+    category, person = data["categories"][0], data["annotations"][0]
+    category["keypoints"] = [
+        name.replace("left_", "L_").replace("right_", "Right ") for name in S.joints[::-1]
+    ]
+    person["keypoints"] = np.reshape(person["keypoints"], (17, 3))[::-1].ravel().tolist()
+    person["maybe"] = [[16, 5.0, 6.0]]
+    photo = load(folder, data).photos[0]
+    assert np.array_equal(photo.keypoints, plain.keypoints)
+    assert photo.unlabelled == ()
+    assert photo.maybe.tolist() == [[0, 5, 6]]  # the nose, which is the last joint in the file
+
+
+@pytest.mark.parametrize("category", [0, 7, -3, 2**60, "person-7"])
+def test_ids_of_categories_are_labels(folder: Path, category: Any) -> None:
+    data = given("two_categories.json")
+    data["categories"][0]["id"] = data["annotations"][0]["category_id"] = category
+    photo = load(folder, data).photos[0]
+    wanted = np.reshape(data["annotations"][0]["keypoints"], (1, 17, 3))
+    assert photo.keypoints.tolist() == wanted.tolist()  # and the dog is nobody
+
+
+def test_who_is_a_person() -> None:
+    def layout(categories: Any, used: Any = 1) -> Any:
+        rows = [{"category_id": used}]
+        return person_layout({"categories": categories, "annotations": rows}, S)
+
+    coco = list(S.joints)
+    assert layout([{"id": 1, "name": "climber", "keypoints": coco}]).category == 1
+    assert layout([{"id": 1, "name": "Person", "keypoints": AP10K[:6]}]).n_joints == 6
+    assert layout([{"id": 5}], 5).columns == tuple(range(17))
+    assert layout([], 5).category == 5
+    both = [{"id": 1, "name": "dog"}, {"id": 3, "name": "person"}]
+    assert layout(both).category == 3
+    halpe = [*coco, "head", "neck", *(f"toe {i}" for i in range(100))]
+    assert layout([{"id": 1, "name": "person", "keypoints": halpe}]).unlabelled == ()
+    for categories, message in (
+        ([{"id": 1, "name": "antelope", "keypoints": AP10K}], "got 'antelope' .*root_of_tail"),
+        ([{"id": 1, "name": "person", "keypoints": ["a", "b"]}], "nose, left_eye.* got 'person'"),
+        ([{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}], "called 'person'.*no names of"),
+        ([{"id": 1, "name": "a", "keypoints": coco}, {"id": 2, "name": "b", "keypoints": coco}],
+         "got 'a'"),
+        ([{"id": 1, "name": "person", "keypoints": ["nose", "Nose"]}], "'nose' is in .* twice"),
+        ([{"id": 2, "name": "person"}], "category_id 1 is not one of the file's categories"),
+        ({"id": 1}, "categories: expected a list"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            layout(categories)
+
+
+def test_animals_are_refused_with_both_lists_of_joints(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = given("posetrack18.json")
+    data["categories"] = [{"id": 1, "name": "antelope", "keypoints": AP10K}]
+    line = fails(folder, data, capsys)
+    assert "people.json: categories: expected one called 'person' with the joints nose" in line
+    assert "got 'antelope' (left_eye, right_eye, nose, neck, root_of_tail" in line
+
+
+@pytest.mark.parametrize("skeleton", [S, Skeleton.COCO18_REDUNDANT])
+def test_joints_that_a_set_labels_in_nobody_are_not_background(
+    folder: Path, skeleton: Skeleton
+) -> None:
+    maker = maker_of(load(folder, given("posetrack18.json")), skeleton=skeleton)
+    made = [maker.batch(0), DeviceBatchMaker(maker, torch.device("cpu")).batch(0)]
+    eyes = {skeleton.index("left_eye"), skeleton.index("right_eye")}
+    for batch in made:
+        heatmaps = batch.heatmap_weights.amax(dim=(0, 2, 3))
+        assert [k for k, w in enumerate(heatmaps) if not w] == [*sorted(eyes), skeleton.n_joints]
+        pafs = batch.paf_weights.amax(dim=(0, 2, 3))[::2]
+        with_eyes = [i for i, limb in enumerate(skeleton.limbs) if eyes & set(limb)]
+        assert [i for i, w in enumerate(pafs) if not w] == with_eyes
+    for name in ("heatmap_weights", "paf_weights"):
+        assert torch.equal(getattr(made[0], name), getattr(made[1], name))
+    assert all(row.all() for row in taught_channels(skeleton, frozenset()))
+
+
+# --- what cannot be places
+
+
+def test_nan_without_a_size_is_refused_by_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fails(folder, given("kp_nan_nosize.json"), capsys)
+    assert "people.json: " in line
+    assert "annotation 1, keypoints: expected finite numbers of px" in line
+
+
+@pytest.mark.parametrize("box", [[float("nan"), 0, 9, 9], [0, 0, 1e30, 9]])
+def test_boxes_that_are_none_are_refused(folder: Path, box: list[float]) -> None:
+    data = given("two_categories.json")
+    data["annotations"][0]["bbox"] = box
+    with pytest.raises(DatasetError, match=r"people.json: .*annotation 1, bbox: expected finite"):
+        load(folder, data)
+
+
+def test_images_of_one_id_are_refused(folder: Path) -> None:
+    data = given("two_categories.json")
+    data["images"] *= 2
+    with pytest.raises(DatasetError, match="image id 1 comes twice"):
+        load(folder, data)
+
+
+def test_a_byte_order_mark_is_read(folder: Path) -> None:
+    shutil.copy(INPUTS / "bom.json", folder / "people.json")
+    text = CONFIG.format(more="checkpoint_every = 1")
+    (folder / "run.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert main(["train", str(folder / "run.toml")]) == 0
+    assert (folder / "run" / "tiny.safetensors").exists()
+
+
+# --- photos
+
+
+def test_photos_of_another_size_than_labelled_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = given("train-size-mismatch.json")
+    line = fails(folder, data, capsys)
+    assert "1.jpg: 640 x 480 px (width x height), but its labels are for 1280 x 960 px" in line
+    assert "resized copy" in line
+    photo = load(folder, data).photos[0]
+    for made in (maker_of(load(folder, data)), DeviceBatchMaker):
+        with pytest.raises(DatasetError, match=r"1.jpg: 640 x 480"):
+            made.batch(0) if isinstance(made, BatchMaker) else made(
+                maker_of(PhotoSet(name="a", photos=[photo])), torch.device("cpu")
+            )
+
+
+@pytest.mark.parametrize("as_shown", [True, False])
+def test_a_photo_that_exif_turns(folder: Path, as_shown: bool) -> None:
+    """Labels are of the photo as it is shown; those of its file as it is stored are refused."""
+    path = folder / "images" / "1.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    with Image.open(INPUTS / "1.jpg") as image:
+        image.save(path, exif=exif)
+    data = given("two_categories.json")
+    data["images"][0] |= {"width": 480, "height": 640} if as_shown else {}
+    photos = load(folder, data)
+    if as_shown:
+        assert maker_of(photos).batch(0).images.shape == (2, 3, 64, 64)
+    else:
+        with pytest.raises(DatasetError, match=r"480 x 640 px .* for 640 x 480 px: labelled bef"):
+            maker_of(photos).batch(0)
+
+
+def test_a_run_of_one_photo_that_is_missing_ends(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fails(folder, given("one-photo-missing.json"), capsys)
+    assert "1 of 1 photos cannot be read, the last: " in line
+    assert "missing.jpg: no such file" in line
+
+
+def test_sets_of_no_weight_do_not_count_as_readable(folder: Path) -> None:
+    missing = load(folder, given("one-photo-missing.json"))
+    there = replace(load(folder, given("two_categories.json")), weight=0.0)
+    with pytest.raises(DatasetError, match="1 of 1 photos cannot be read"):
+        maker_of(missing, there).batch(0)
+
+
+# --- files that a label file must not reach
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/hostname", "../secret.txt", "a/../../secret.txt", "", ".", "a\0b", 5, None]
+)
+def test_only_files_inside_the_folder_are_reached(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(ValueError, match="file_name: expected"):
+        inside_folder(tmp_path, name)
+
+
+def test_links_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "a.txt").write_text("a")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "out").symlink_to(tmp_path / "secret")
+    (images / "one.txt").symlink_to("../secret/a.txt")
+    (images / "real.txt").write_text("b")
+    (images / "in.txt").symlink_to("real.txt")
+    (images / "loop").symlink_to("loop")
+    (tmp_path / "alias").symlink_to(images)
+    for name in ("out/a.txt", "one.txt"):
+        with pytest.raises(ValueError, match=r"is a link out of .*images, to .*secret"):
+            inside_folder(images, name)
+    assert inside_folder(images, "in.txt").read_text() == "b"
+    assert inside_folder(tmp_path / "alias", "./real.txt").read_text() == "b"
+    inside_folder(images, "loop")
+
+
+@pytest.mark.parametrize("first", ["/etc/hostname", "../../secret.txt", "out.jpg"])
+def test_a_label_file_packs_nothing_else(
+    folder: Path, capsys: pytest.CaptureFixture[str], first: str
+) -> None:
+    (folder / "secret.txt").write_text("secret")
+    (folder / "images" / "out.jpg").symlink_to(folder / "secret.txt")
+    data = given("hostile/pack_traversal.json")
+    data["images"][0]["file_name"], data["images"][1]["file_name"] = "1.jpg", first
+    packed = folder / "packed"
+    line = fails(folder, data, capsys, "--pack", str(packed))
+    assert "people.json: file_name: " in line
+    assert repr(first) in line
+    assert not list(packed.rglob("*.tar"))
+
+
+def test_neither_training_nor_evaluation_reads_outside(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = given("two_categories.json")
+    data["images"][0]["file_name"] = "../images/1.jpg"
+    assert "file_name: expected a path inside the folder" in fails(folder, data, capsys)
+    data["categories"], data["annotations"] = data["categories"][:1], data["annotations"][:1]
+    (folder / "people.json").write_text(json.dumps(data))
+    arguments = ["--annotations", str(folder / "people.json"), "--images", str(folder / "images")]
+    assert main(["evaluate", *arguments]) == 2
+    assert "file_name: expected a path inside the folder" in capsys.readouterr().err
+
+
+def shard(path: Path, *members: tarfile.TarInfo, data: bytes = b"") -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = size, kind, "/etc/hostname"
+    return info
+
+
+def test_shards_of_other_folders_replace_no_photo(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (8, 6), "red").save(images / "a.png")
+    Image.new("RGB", (8, 6), "blue").save(tmp_path / "b.png")
+    blue = (tmp_path / "b.png").read_bytes()
+    shard(tmp_path / "photos-0.tar", member("images/a.png", len(blue)), data=blue)
+    shard(images / "photos-0.tar", member("a.png", len(blue)), data=blue)
+    assert read_photo(images / "a.png", images)[0, 0].tolist() == [255, 0, 0]
+    (images / "a.png").unlink()
+    assert read_photo(images / "a.png", images)[0, 0].tolist() == [0, 0, 255]
+    assert find_in_shards(images / "c.png", images) is None
+    with pytest.raises(ImageError, match=r"c\.png: no such file"):
+        read_photo(images / "c.png", images)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (member("/etc/hostname"), "file_name: expected a path inside"),
+        (member("../a.png"), "file_name: expected a path inside"),
+        (member("a.png", kind=tarfile.SYMTYPE), "expected only plain files, got 'a.png'"),
+        (member("a.png", kind=tarfile.FIFOTYPE), "expected only plain files, got 'a.png'"),
+        (None, "photos-1.tar: not a shard of photos"),
+    ],
+)
+def test_bad_shards_are_refused(tmp_path: Path, bad: tarfile.TarInfo | None, message: str) -> None:
+    images = tmp_path / "images"
+    path = shard(images / "photos-1.tar", *([bad] if bad else []))
+    if bad is None:
+        path.write_bytes(b"no tar at all")
+    with pytest.raises(DatasetError, match=message):
+        read_photo(images / "a.png", images)
+
+
+def test_packing_into_the_packed_folder_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "people.json").write_text(json.dumps(given("two_categories.json")))
+    (folder / "run.toml").write_text(CONFIG.format(more=""))
+    packed = folder / "packed"
+    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0
+    photos = packed / "set-0" / "photos-000.tar"
+    whole = photos.read_bytes()
+    (packed / "set-0" / "photos-007.tar").write_bytes(whole)
+    assert main(["train", str(packed / "run.toml"), "--pack", str(packed)]) == 2
+    assert "holds the photos that are to be packed" in capsys.readouterr().err
+    assert photos.read_bytes() == whole
+    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0  # once more
+    assert [path.name for path in (packed / "set-0").glob("*.tar")] == ["photos-000.tar"]
