@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -494,6 +495,25 @@ def test_interrupted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(FakeEstimator, "batch", interrupt)
     result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
     assert result == (130, "", "openpaf: interrupted\n")
+
+
+def test_sigterm_ends_as_ctrl_c_does_with_a_status_of_its_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def terminate(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # cleaning up is not broken off by a second one
+            heard.append("cleaned up")
+
+    monkeypatch.setattr(FakeEstimator, "batch", terminate)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result == (143, "", "openpaf: terminated\n")
+    assert heard == ["cleaned up"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 # The real command

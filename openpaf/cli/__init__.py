@@ -16,8 +16,9 @@ from typing import NoReturn
 import openpaf
 from openpaf.cli import benchmark, compare, evaluate, export, predict, train, webcam, weights
 from openpaf.cli.common import described, one_line, report, traceback_wanted
+from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
 
-OK, SOME_SKIPPED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_SKIPPED, BAD_USE = 0, 1, 2
 
 _EPILOG = """\
 examples:
@@ -30,7 +31,8 @@ examples:
   openpaf weights list
   openpaf predict --help
 
-exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted.
+exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted;
+143 terminated (SIGTERM).
 With OPENPAF_TRACEBACK=1 in the environment, an error comes with Python's traceback.
 """
 
@@ -43,17 +45,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 done; 1 some input was skipped; 2 bad use, and one line on the standard
-        error stream says what; 130 interrupted. Nobody sees a traceback who did not ask for it.
+        error stream says what; 130 interrupted; 143 terminated by SIGTERM, with the same cleaning
+        up. Nobody sees a traceback who did not ask for it.
     """
     _prepare_streams()
     try:
-        status = _run(argv)
+        with sigterm_like_ctrl_c():
+            status = _run(argv)
         sys.stdout.flush()  # here and not at exit, where an error would be shown as Python's
         return status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         _forget_output()
-        report("interrupted")
-        return INTERRUPTED
+        status = exit_status(interrupt)
+        report("terminated" if status == TERMINATED else "interrupted")
+        return status
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         _forget_output()
         return SOME_SKIPPED
