@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ Finds the people of photos and writes, for each photo, into the output folder:
   NAME.jpg or NAME.png   the photo with its people drawn          (format image)
   NAME.json              COCO's list of results                   (format coco)
   NAME_keypoints.json    OpenPose's list of people                (format openpose)
-and of videos and streams, with an id for each person:
+and of videos, animated pictures and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   NAME.jsonl, NAME_keypoints.jsonl    a line of JSON for each frame, as it comes
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
@@ -182,6 +183,8 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     videos, others = list_videos(arguments.sources)
     photos, missing = _find_photos(others, is_required=not videos)
+    moving = set(map(os.path.realpath, videos))  # animated pictures of a folder are in both
+    photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
     job = _Job(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -46,9 +47,10 @@ def predict_video(
     Raises:
         KeyboardInterrupt: If the user stops it; the files are closed before.
     """
+    from openpaf.addresses import shown_source
     from openpaf.errors import VideoError
     from openpaf.tracking import Tracker, TrackerConfig
-    from openpaf.video import open_video, shown_source
+    from openpaf.video import open_video
     from openpaf.watch import skeletons, watch
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
@@ -101,20 +103,23 @@ class _Writers:
 
     def write(self, seen: Seen) -> None:
         if not self._lines and self._movie is None:
-            self._open()
+            self._open(seen.frame.pixel_aspect)
         if self._movie is not None and seen.picture is not None:
             self._movie.write(seen.picture, seen.frame.time_s)
         for name, file in self._lines.items():
             file.write(json.dumps(_line(name, seen)) + "\n")
             file.flush()  # a line is there as soon as its frame is done
 
-    def _open(self) -> None:
+    def _open(self, pixel_aspect: float) -> None:
+        from openpaf.video import VideoFile
         from openpaf.video_writer import VideoWriter
 
         for name, path in self._output.files.items():
             if name == "image":
-                sound = None if self._video.is_live else self._source
-                movie = VideoWriter(path, fps=self._video.fps, sound=sound)
+                sound = self._source if isinstance(self._video, VideoFile) else None
+                movie = VideoWriter(
+                    path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
+                )
                 self._movie = self._stack.enter_context(movie)
             else:
                 file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
@@ -143,43 +148,62 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         sources: Files, folders, globs and addresses.
 
     Returns:
-        Videos in order, those of folders and globs included; and the sources that may have photos.
+        Videos in order, those of folders and globs and animated pictures included; and the sources
+        that may have photos.
     """
     import glob
 
-    from openpaf.video import is_url, is_video
+    from openpaf.addresses import is_url
+    from openpaf.video import is_video
 
     videos: list[str] = []
     others: list[str] = []
     for source in sources:
-        if is_url(source) or (is_video(source) and Path(source).exists()):
-            videos.append(source)
-            continue
-        if is_video(source) and not glob.has_magic(source):
-            videos.append(source)  # missing: reading it says so
-            continue
+        is_there = os.path.lexists(source)
         if Path(source).is_dir():
             inside = sorted(map(str, Path(source).iterdir()))
+        elif not is_there and not is_url(source) and glob.has_magic(source):
+            inside = sorted(glob.glob(source, recursive=True))
         else:
-            inside = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
-        found = [path for path in inside if is_video(path) and not Path(path).name.startswith(".")]
+            # A missing video is one too: reading it says so.
+            is_one = is_video(source) or (is_there and _moves(source, whatever_suffix=True))
+            (videos if is_one else others).append(source)
+            continue
+        visible = [path for path in inside if not Path(path).name.startswith(".")]
+        found = [path for path in visible if is_video(path) or _moves(path)]
         videos += found
-        if not found or _has_photos(inside):
+        if not found or _has_photos(set(inside) - set(found)):
             others.append(source)
     return list(dict.fromkeys(videos)), others
 
 
+def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
+    """Whether a file without a video's suffix is an animated picture, or a video all the same."""
+    from openpaf.images import IMAGE_SUFFIXES
+    from openpaf.video import holds_video
+    from openpaf.video_animation import is_animation
+
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return is_animation(path)
+    return whatever_suffix and (is_animation(path) or holds_video(path))
+
+
 def video_name(source: str) -> Path:
-    """A path whose stem names a video's results; of an address, made from its host and path."""
-    from openpaf.video import is_url, shown_source
+    """A path whose stem names a video's results, with a suffix of videos.
+
+    Of an address it is made from host and path.
+    """
+    from openpaf.addresses import is_url, shown_source
+    from openpaf.video import VIDEO_SUFFIXES
 
     if not is_url(source):
-        return Path(source)
+        path = Path(source)
+        return path if path.suffix.lower() in VIDEO_SUFFIXES else path.with_suffix(".ts")
     address = shown_source(source).split("://", 1)[1].split("?")[0]
     return Path(re.sub(r"[^A-Za-z0-9-]+", "_", address).strip("_") + ".ts")
 
 
-def _has_photos(paths: Sequence[str]) -> bool:
+def _has_photos(paths: Iterable[str]) -> bool:
     from openpaf.images import IMAGE_SUFFIXES
 
     return any(Path(path).suffix.lower() in IMAGE_SUFFIXES for path in paths)
