@@ -137,7 +137,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=score_argument,
         metavar="S",
         default=0.1,
-        help="leave out people whose score is below this; 0 keeps all (default: 0.1)",
+        help="leave out people whose score is below this, and of videos those too weak to be "
+        "followed; 0 keeps all (default: 0.1)",
     )
     add(
         "--batch-size",

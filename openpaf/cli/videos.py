@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,7 +38,8 @@ def predict_video(
         source: File or address.
         output: What to write: an mp4 for ``"image"``, JSON lines for the other formats.
         estimator: Finds the people.
-        threshold: Leave out people whose score is below this.
+        threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
+            weak to be followed otherwise.
         smoothing: Whether to smooth joints over time.
         quiet: Say nothing but errors.
 
@@ -55,7 +57,8 @@ def predict_video(
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
-    tracker = Tracker() if smoothing else Tracker(TrackerConfig(smoothing=None))
+    config = TrackerConfig(keeps_all=threshold == 0)
+    tracker = Tracker(config if smoothing else replace(config, smoothing=None))
     draw = skeletons if "image" in output.files else None
     name = shown(shown_source(source))
     try:
