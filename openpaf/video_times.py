@@ -7,6 +7,8 @@ import math
 MAX_LEAP_S = 10.0
 """In a format that may be joined of pieces, a longer leap is a piece that begins; as in FFmpeg."""
 
+_LEAST_STEP_S = 1e-5  # what is less is the rounding of the numbers
+
 
 class Clock:
     """Makes timestamps, as a file has them, into times from 0 on of which each is later.
@@ -57,9 +59,9 @@ class Clock:
         time_s = self._last_s + step_s
         if stamp_s is not None:
             ahead_s = stamp_s - self._offset_s - self._last_s
-            if 0 < ahead_s <= self._max_leap_s + step_s:
+            if _LEAST_STEP_S < ahead_s <= self._max_leap_s + step_s:
                 time_s, self._was_early = self._last_s + ahead_s, False
-            elif -2.5 * step_s < ahead_s <= 0 and not self._was_early:
+            elif -2.5 * step_s < ahead_s <= _LEAST_STEP_S and not self._was_early:
                 time_s, self._was_early = self._last_s + step_s / 2, True
             else:
                 self._offset_s, self._was_early = stamp_s - time_s, False

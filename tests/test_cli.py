@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -23,7 +25,7 @@ from PIL import Image
 
 import openpaf
 import openpaf.estimator
-from openpaf.cli import main, outputs
+from openpaf.cli import main, outputs, predict
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -514,6 +516,39 @@ def test_sigterm_ends_as_ctrl_c_does_with_a_status_of_its_own(
     assert result == (143, "", "openpaf: terminated\n")
     assert heard == ["cleaned up"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_while_c_calls_python_is_not_swallowed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    """As LLVM does while the parser is compiled: no exception gets through it."""
+
+    def compile_something(*_: object) -> None:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(number))()
+        heard.append("and goes on")
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            time.sleep(0.001)
+
+    heard: list[str] = []
+    monkeypatch.setattr(FakeEstimator, "batch", compile_something)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result[:2] == (status, "")
+    assert len(result[2].splitlines()) == 1
+    assert heard == ["and goes on"]
+
+
+def test_an_interrupt_that_is_swallowed_at_the_end_is_heard_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
+
+    monkeypatch.setattr("openpaf.cli.interrupts._PAUSE_S", 100)
+    monkeypatch.setattr(predict, "_predict_all", interrupt)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result[::2] == (130, "openpaf: interrupted\n")
 
 
 # The real command

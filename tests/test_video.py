@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -18,11 +18,15 @@ from PIL import Image
 
 import openpaf.estimator
 from openpaf import Poses, Skeleton, Tracker, VideoError
+from openpaf.addresses import shown_source, without_passwords
 from openpaf.cli import main
 from openpaf.cli.videos import list_videos, video_name
 from openpaf.cli.webcam import View
-from openpaf.video import VideoFile, is_video, open_video, shown_source
+from openpaf.formats import poses_to_coco
+from openpaf.video import VideoFile, is_video, open_video
 from openpaf.video_live import LiveVideo
+from openpaf.video_sound import Sound
+from openpaf.video_times import Clock
 from openpaf.video_writer import VideoWriter
 from openpaf.watch import heatmaps, skeletons, watch
 
@@ -95,24 +99,128 @@ def test_one_frame_per_second_and_one_frame_at_all(tmp_path: Path) -> None:
         assert [round(frame.time_s) for frame in video] == [0, 1, 2]
 
 
-def test_rotation_is_applied(tmp_path: Path) -> None:
-    """A phone held upright: the display matrix says to turn the picture clockwise."""
+#: What FFmpeg's own programs do for a display matrix (a, b, c, d), by the names of its filters.
+TURNS: dict[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]] = {
+    (1, 0, 0, 1): lambda image: image,
+    (-1, 0, 0, 1): lambda image: image[:, ::-1],  # hflip
+    (1, 0, 0, -1): lambda image: image[::-1],  # vflip
+    (-1, 0, 0, -1): lambda image: image[::-1, ::-1],  # hflip, vflip
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # transpose=clock
+    (0, -1, 1, 0): lambda image: np.rot90(image),  # transpose=cclock
+    (0, 1, 1, 0): lambda image: np.rot90(image)[::-1],  # transpose=cclock_flip
+    (0, -1, -1, 0): lambda image: np.rot90(image, -1)[::-1],  # transpose=clock_flip
+}
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+def test_videos_are_turned_and_mirrored_upright(
+    matrix: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    corners = np.zeros((48, 64, 3), np.uint8)
+    corners[:24, :32], corners[:24, 32:], corners[24:, :32] = (220, 0, 0), (0, 220, 0), (0, 0, 220)
     path = tmp_path / "a.mp4"
     with VideoWriter(path, fps=10) as writer:
         for n in range(3):
-            writer.write(HALVES, n / 10)
+            writer.write(corners, n / 10)
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40  # version, times, id, duration, layer and volume before
-    quarter = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
-    data[matrix : matrix + 36] = b"".join(
-        value.to_bytes(4, "big", signed=True) for value in quarter
-    )
+    place = data.index(b"tkhd") + 4 + 40  # version, times, id, duration, layer and volume before
+    a, b, c, d = (value << 16 for value in matrix)
+    values = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
+    data[place : place + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
     path.write_bytes(data)
     with open_video(path) as video:
         image = next(iter(video)).image
-    assert image.shape == (64, 48, 3)
-    assert image[:, 40, 0].mean() > 150  # what was above is right now
-    assert image[:, 8, 0].mean() < 80
+    expected = TURNS[matrix](corners)
+    assert image.shape == expected.shape
+    centers = (slice(12, None, image.shape[0] // 2), slice(12, None, image.shape[1] // 2))
+    np.testing.assert_allclose(image[centers].astype(int), expected[centers], atol=40)
+
+
+def test_a_mirrored_video_of_another_program(repo_root: Path) -> None:
+    with av.open(str(repo_root / "tests/inputs/mirrored-matrix.mp4")) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with open_video(repo_root / "tests/inputs/mirrored-matrix.mp4") as video:
+        np.testing.assert_array_equal(next(iter(video)).image, stored[:, ::-1])
+
+
+def test_frames_of_an_avi_are_one_frame_time_apart(repo_root: Path) -> None:
+    """It has B-frames, and AVI has no presentation times."""
+    with open_video(repo_root / "tests/inputs/h264-bframes.avi") as video:
+        times = [frame.time_s for frame in video]
+    np.testing.assert_allclose(times, np.arange(100) / 25, atol=1e-6)
+
+
+def test_a_joined_stream_goes_on_where_timestamps_restart(repo_root: Path, tmp_path: Path) -> None:
+    with open_video(repo_root / "tests/inputs/pts-restart.ts") as video:
+        times = [frame.time_s for frame in video]
+    np.testing.assert_allclose(times, np.arange(16) / 25, atol=1e-6)
+    long, short = make_video(tmp_path / "a.ts", 30, sound="aac"), make_video(tmp_path / "b.ts", 20)
+    short.write_bytes(long.read_bytes() + short.read_bytes() + long.read_bytes())
+    with open_video(short) as video, VideoWriter(tmp_path / "c.mp4", sound=str(short)) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.time_s)
+    with open_video(tmp_path / "c.mp4") as video:
+        steps = np.diff([frame.time_s for frame in video])
+    np.testing.assert_allclose(steps, 0.1, atol=0.03)
+    assert len(steps) == 79
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples / 44100 == pytest.approx(6, abs=0.2)  # of both pieces that have some
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times"),
+    [
+        ([5.0, 5.1, 5.2], [0.0, 0.1, 0.2]),
+        ([5.0, 5.1, 5.0, 5.1, 5.2], [0.0, 0.1, 0.15, 0.25, 0.35]),  # a piece of two frames
+        ([5.0, 5.1, 5.2, 5.3, 5.0, 5.1], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        ([5.0, 5.1, 5.1, 5.3, 5.4], [0.0, 0.1, 0.15, 0.3, 0.4]),  # one is a little early
+        ([5.0, 5.1, 95.0, 95.1], [0.0, 0.1, 0.2, 0.3]),
+        ([5.0, 5.1, 9.0, 9.1], [0.0, 0.1, 4.0, 4.1]),  # a pause
+        ([None, None, None], [0.0, 0.1, 0.2]),
+        ([5.0, None, 5.2], [0.0, 0.1, 0.2]),
+        ([5.0] * 5, [0.0, 0.05, 0.15, 0.2, 0.3]),
+        ([4.9, 5.1], [0.0, 0.1]),
+    ],
+)
+def test_times_go_on(stamps: list[float | None], times: list[float]) -> None:
+    clock = Clock(5.0, max_leap_s=10)
+    np.testing.assert_allclose([clock(stamp, 0.1) for stamp in stamps], times, atol=1e-9)
+
+
+def test_presentation_times_in_the_order_of_decoding_are_not_believed() -> None:
+    clock = Clock()
+    order = [0, 3, 2, 4, 1] + [5 * n + k for n in range(1, 20) for k in (2, 1, 3, 0, 4)]
+    times = [clock(n / 10, 0.1, k / 10) for k, n in enumerate(order)]
+    steps = np.diff(times)
+    assert np.all(steps > 0.04)
+    np.testing.assert_allclose(steps[6:], 0.1)
+    assert times[-1] == pytest.approx(9.9, abs=0.4)
+
+
+def test_the_shape_of_pixels_is_kept(
+    finder: None, monkeypatch: pytest.MonkeyPatch, repo_root: Path, tmp_path: Path
+) -> None:
+    """The network sees square pixels; people lie in px of the frames that the file has."""
+    seen = set()
+
+    def fields(self: Any, image: np.ndarray) -> np.ndarray:
+        seen.add(image.shape)
+        return image
+
+    monkeypatch.setattr(Finder, "fields", fields)
+    source = repo_root / "tests/inputs/sar-2-1.mp4"
+    assert main(["predict", str(source), "--output", str(tmp_path)]) == 0
+    assert seen == {(240, 320, 3)}
+    row = json.loads((tmp_path / "sar-2-1.jsonl").read_text().splitlines()[0])
+    assert row["size"] == [160, 240]
+    xy = np.reshape(row["people"][0]["keypoints"], (17, 3))[:, :2]
+    np.testing.assert_allclose(xy.mean(axis=0), (79.75, 120), atol=0.02)
+    np.testing.assert_allclose(np.ptp(xy, axis=0), (5, 20), atol=0.02)
+    with av.open(str(tmp_path / "sar-2-1.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (160, 240)
+        assert stream.display_aspect_ratio == Fraction(4, 3)
 
 
 # What is wrong with some
@@ -242,9 +350,35 @@ def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         open_video(tmp_path / "a.mp4")
 
 
-def test_passwords_are_not_shown() -> None:
-    assert shown_source("rtsp://me:secret@host/live") == "rtsp://host/live"
-    assert video_name("rtsp://me:secret@host:554/live?x=1") == Path("host_554_live.ts")
+@pytest.mark.parametrize(
+    "password", ["secret", "sec@ret", "sec/ret", "sec:ret", "sec?ret#1", "s@c/r@t", "sec ret", "@/"]
+)
+def test_passwords_are_not_shown(password: str) -> None:
+    address = f"rtsp://me:{password}@host:554/live?x=1"
+    assert shown_source(address) == "rtsp://host:554/live?x=1"
+    assert video_name(address) == Path("host_554_live.ts")
+    assert shown_source(address.replace("rtsp", "ftp")) == "ftp://host:554/live?x=1"
+    assert shown_source("http://host/live?user=me&pwd=secret&channel=2") == (
+        "http://host/live?user=***&pwd=***&channel=2"
+    )
+    if " " not in password:
+        assert without_passwords(f"cannot open {address}: why@") == (
+            "cannot open rtsp://host:554/live?x=1: why@"
+        )
+
+
+def test_paths_are_no_addresses(
+    finder: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """FFmpeg would take 10 for a protocol; a name with an @ is shown whole."""
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "a.mp4", 3, sound="aac").rename("10:30.mp4")
+    assert main(["predict", "10:30.mp4", "--output", "10:31.mp4"]) == 0
+    with open_video("10:31.mp4") as video:
+        assert len(list(video)) == 3
+    with av.open("file:10:31.mp4") as container:
+        assert container.streams.audio
+    assert shown_source("me:a@b.mp4") == "me:a@b.mp4"
 
 
 # Writing
@@ -276,6 +410,54 @@ def test_sound_that_mp4_cannot_hold_becomes_aac(tmp_path: Path) -> None:
         assert container.streams.audio[0].codec_context.name == "aac"
         samples = sum(frame.samples for frame in container.decode(audio=0))
     assert samples / 44100 == pytest.approx(0.5, abs=0.1)  # no longer than the pictures
+
+
+def test_sound_of_an_avi_is_kept(tmp_path: Path) -> None:
+    """Its times are whole pieces of 26 ms, which an encoder that counts samples would refuse."""
+    source = make_video(tmp_path / "a.avi", 20, sound="libmp3lame")
+    for name, is_copied in (("b.mp4", True), ("c.mp4", False)):
+        with pytest.MonkeyPatch.context() as patch:
+            if not is_copied:
+                patch.setattr("openpaf.video_sound._IN_MP4", frozenset())
+            with VideoWriter(tmp_path / name, fps=10, sound=str(source)) as writer:
+                for n in range(20):
+                    writer.write(HALVES, n / 10)
+        with av.open(str(tmp_path / name)) as container:
+            stream = container.streams.audio[0]
+            assert stream.codec_context.codec.canonical_name == ("mp3" if is_copied else "aac")
+            samples = sum(frame.samples for frame in container.decode(stream))
+        assert samples / 44100 == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("broken", "codec"),
+    [("_copy", "aac"), ("_encode", "pcm_s16le"), ("of", "pcm_s16le"), ("", "adpcm_ms")],
+)
+def test_sound_that_cannot_be_had_is_a_warning(
+    broken: str,
+    codec: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    def of(source: str, output: Any) -> Any:
+        return output.add_stream("aac", rate=12345)  # a rate that AAC does not have
+
+    source = make_video(tmp_path / "a.avi", 10, sound=codec)
+    if not broken:
+        monkeypatch.setattr("openpaf.video_sound._IN_MP4", {codec})  # which it is not
+    else:
+        monkeypatch.setattr(Sound, broken, of if broken == "of" else refuse)
+    with VideoWriter(tmp_path / "b.mp4", fps=10, sound=str(source)) as writer:
+        for n in range(10):
+            writer.write(HALVES, n / 10)
+    with open_video(tmp_path / "b.mp4") as video:
+        assert len(list(video)) == 10
+    assert "sound is left out: " in caplog.text
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.avi", "b.mp4"]
 
 
 def test_a_changing_size_fits_into_the_first(tmp_path: Path) -> None:
@@ -321,12 +503,15 @@ class Finder:
     def fields(self, image: np.ndarray) -> np.ndarray:
         return image
 
-    def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+    @staticmethod
+    def found(image_hw: tuple[int, int]) -> np.ndarray:
+        """The joints of that person (K, 3): px and score."""
         offsets = np.linspace(-10, 10, 17)[:, None] * [0.5, 1.0]
         xy = np.array(image_hw[::-1]) / 2 + offsets
-        return Poses.from_keypoints(
-            np.concatenate([xy, np.ones((17, 1))], axis=1)[None], Skeleton.COCO17
-        )
+        return np.concatenate([xy, np.ones((17, 1))], axis=1)
+
+    def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+        return Poses.from_keypoints(self.found(image_hw)[None], Skeleton.COCO17)
 
 
 @pytest.fixture
@@ -363,6 +548,40 @@ def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
     assert list_videos([str(tmp_path / "*.mp4")]) == ([str(tmp_path / "a.mp4")], [])
     assert is_video("rtsp://host/x")
     assert not is_video(tmp_path)
+
+
+@pytest.mark.parametrize("smoothing", [False, True])
+def test_threshold_0_keeps_all(
+    smoothing: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also who is weak, who is found twice, who has no sure joint, and joints that leap."""
+    frames = iter(range(10))
+
+    def parse(self: Any, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+        n = next(frames)
+        people = [Finder.found(image_hw) for _ in range(4)]
+        people[1][:, 2] = 0.01
+        people[2][:, :2] += (3, n % 2 * 20)
+        people[2][:, 2] = 0.1
+        people[3][3:, 2] = 0
+        people[3][0, :2] = (n * 7 % 64, n * 31 % 48)
+        return Poses.from_keypoints(np.stack(people), Skeleton.COCO17)
+
+    monkeypatch.setattr(Finder, "parse", parse)
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Finder)
+    arguments = ["predict", str(make_video(tmp_path / "a.avi")), "--output", str(tmp_path)]
+    assert main([*arguments, "--threshold", "0"] + ["--no-smoothing"] * (not smoothing)) == 0
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    frames = iter(range(10))
+    for row in rows:
+        expected = poses_to_coco(Finder.parse(Finder(), HALVES, (48, 64)), row["frame"])
+        ids = [person.pop("track_id") for person in row["people"]]
+        assert len(set(ids)) == 4
+        assert len(row["people"]) == len(expected) == 4
+        for person, same in zip(row["people"], expected, strict=True):
+            assert person["score"] == same["score"]
+            if not smoothing:
+                assert person == same
 
 
 def test_a_bad_video_is_skipped(
