@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -40,6 +41,8 @@ OPEN_READ_TIMEOUT_S = (10.0, 10.0)
 
 # What FFmpeg opens as if it were a video: text, and pictures, also those in mp4's container.
 _NO_VIDEO = {"apng", "fits", "gif", "ico", "image2", "jpegxl_anim", "tty", "webp_anim"}
+_PHOTO_OR_FILM = {"jpeg_pipe", "mjpeg"}
+_MAX_PARTS_OF_A_PHOTO = 4
 _TS_DISCONT = 0x0200  # FFmpeg's mark of formats, such as MPEG-TS, that may be joined of pieces
 _PICTURE_BRANDS = {"avif", "avis", "crx", "heic", "heim", "heis", "heix", "hevc", "hevx", "mif1",
                    "msf1"}  # fmt: skip
@@ -279,11 +282,14 @@ def open_container(source: str, **options: Any) -> InputContainer:
         options = {"timeout": OPEN_READ_TIMEOUT_S, **options}
     try:
         container = av.open(source, **options)
+        reason = None if video_streams(container) else "has no stream of pictures"
+        if _is_no_video(container):
+            reason = "a picture or text, not a video"
+        elif container.format.name in _PHOTO_OR_FILM:  # it was read a little to know
+            container.close()
+            container = av.open(source, **options)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{name}: cannot be opened as a video: {reason_of(error)}") from error
-    reason = None if video_streams(container) else "has no stream of pictures"
-    if _is_no_video(container):
-        reason = "a picture or text, not a video"
     if reason:
         container.close()
         raise VideoError(f"{name}: {reason}")
@@ -308,8 +314,19 @@ def max_leap_s(container: InputContainer) -> float:
     return MAX_LEAP_S if container.format.flags & _TS_DISCONT else math.inf
 
 
+def _has_many_packets(container: InputContainer) -> bool:
+    """Whether pictures follow each other, as in motion JPEG: more than one photo's file has.
+
+    Those of phones have a second or third one, of depth or brightness.
+    """
+    packets = itertools.islice(container.demux(), _MAX_PARTS_OF_A_PHOTO + 1)
+    return sum(packet.size > 0 for packet in packets) > _MAX_PARTS_OF_A_PHOTO
+
+
 def _is_no_video(container: InputContainer) -> bool:
     name, brand = container.format.name, container.metadata.get("major_brand", "").strip()
+    if name in _PHOTO_OR_FILM:
+        return not _has_many_packets(container)
     return name in _NO_VIDEO or name.endswith("_pipe") or brand in _PICTURE_BRANDS
 
 

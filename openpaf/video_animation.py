@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from openpaf.addresses import shown_source
-from openpaf.errors import ImageError, VideoError
+from openpaf.errors import VideoError
 from openpaf.video import VideoFrame, reason_of
 
 _log = logging.getLogger(__name__)
@@ -78,13 +79,15 @@ class Animation:
 
         self.name = shown_source(os.fspath(source))
         self.fps: float | None = None
-        try:
-            self._image = Image.open(source, formats=_FORMATS)
-            self.n_frames: int | None = getattr(self._image, "n_frames", 1)
-        except Exception as error:  # whatever a damaged file leads the decoders to
-            raise VideoError(
-                f"{self.name}: cannot be opened as an animation: {reason_of(error)}"
-            ) from error
+        with contextlib.ExitStack() as stack:
+            try:
+                self._image = stack.enter_context(Image.open(source, formats=_FORMATS))
+                self.n_frames: int | None = getattr(self._image, "n_frames", 1)
+            except Exception as error:  # whatever a damaged file leads the decoders to
+                raise VideoError(
+                    f"{self.name}: cannot be opened as an animation: {reason_of(error)}"
+                ) from error
+            stack.pop_all()  # it stays open
 
     def __iter__(self) -> Iterator[VideoFrame]:
         from openpaf.images import read_image
@@ -95,7 +98,7 @@ class Animation:
                 self._image.seek(index)
                 image = read_image(self._image)
             except Exception as error:  # whatever damaged data leads the decoders to
-                reason = str(error) if isinstance(error, ImageError) else reason_of(error)
+                reason = reason_of(error).removeprefix(f"{self.name}: ")
                 if not index:
                     raise VideoError(
                         f"{self.name}: no frame of it can be read: {reason}"

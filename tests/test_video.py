@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -513,6 +516,9 @@ class Finder:
     def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
         return Poses.from_keypoints(self.found(image_hw)[None], Skeleton.COCO17)
 
+    def batch(self, images: list[np.ndarray]) -> list[Poses]:
+        return [self.parse(image, (image.shape[0], image.shape[1])) for image in images]
+
 
 @pytest.fixture
 def finder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -548,6 +554,103 @@ def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
     assert list_videos([str(tmp_path / "*.mp4")]) == ([str(tmp_path / "a.mp4")], [])
     assert is_video("rtsp://host/x")
     assert not is_video(tmp_path)
+
+
+def test_a_video_of_any_suffix(
+    finder: None, repo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = repo_root / "tests/inputs/raw.h264"
+    for name in ("raw.h264", "raw.bin", "raw"):
+        (tmp_path / name).write_bytes(source.read_bytes())
+        assert main(["predict", str(tmp_path / name), "--output", str(tmp_path / "out")]) == 0
+        with open_video(tmp_path / "out" / "raw.mp4") as video:
+            assert len(list(video)) == 10
+        assert f"{name}: 10 frames" in capsys.readouterr().out
+    (tmp_path / "notes.txt").write_text("FFmpeg takes this for a picture\n" * 50)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo", "PNG")
+    assert list_videos([str(tmp_path / name) for name in ("notes.txt", "photo", "none.x")])[0] == []
+
+
+ANIMATION = [Image.new("RGB", (64, 48), color) for color in ("red", "lime", "blue")]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_animated_pictures_are_videos(
+    suffix: str, finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    ANIMATION[0].save(path, save_all=True, append_images=ANIMATION[1:], duration=[200, 300, 0])
+    ANIMATION[0].save(tmp_path / f"still{suffix}")
+    with open_video(path) as video:
+        assert (video.is_live, video.n_frames) == (False, 3)
+        frames = list(video)
+    np.testing.assert_allclose([frame.time_s for frame in frames], [0, 0.2, 0.5])
+    for frame, expected in zip(frames, ANIMATION, strict=True):
+        np.testing.assert_allclose(frame.image.astype(int), np.asarray(expected), atol=10)
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path), "--output", str(out)]) == 0
+    said = capsys.readouterr()
+    assert f"a{suffix}: 3 frames" in said.out
+    assert f"still{suffix}: 1 person" in said.out
+    assert "1 photo, 1 person, 0 skipped" in said.out
+    assert said.err == ""
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.jsonl", "a.mp4", "still.json", "still.png"
+    ]  # fmt: skip
+
+
+def test_a_damaged_animation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    first.save(tmp_path / "a.png", save_all=True, append_images=others, duration=200)
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: 2 * len(data) // 3 + 99])
+    with open_video(tmp_path / "a.png") as video:
+        assert len(list(video)) == 2
+    assert "a.png: ends early" in caplog.text
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 4])
+    with (
+        open_video(tmp_path / "a.png") as video,
+        pytest.raises(VideoError, match=r"a\.png: no frame of it can be read: cannot be decoded"),
+    ):
+        list(video)
+
+
+def test_pictures_and_text_are_no_videos(tmp_path: Path) -> None:
+    for suffix in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
+        ANIMATION[0].save(tmp_path / f"a.{suffix}")
+        with pytest.raises(VideoError, match="a picture or text, not a video"):
+            open_video((tmp_path / f"a.{suffix}").rename(tmp_path / f"{suffix}.mp4"))
+
+
+def test_motion_jpeg_is_no_picture(tmp_path: Path) -> None:
+    """A file of nothing but JPEGs, of which a phone's photo may have a few."""
+    jpeg = io.BytesIO()
+    ANIMATION[0].save(jpeg, "JPEG")
+    (tmp_path / "a.mjpg").write_bytes(8 * jpeg.getvalue())
+    with open_video(tmp_path / "a.mjpg") as video:
+        times = [frame.time_s for frame in video]
+    np.testing.assert_allclose(times, np.arange(8) / 25)
+    (tmp_path / "b.mp4").write_bytes(3 * jpeg.getvalue())
+    with pytest.raises(VideoError, match="a picture or text, not a video"):
+        open_video(tmp_path / "b.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_sockets_of_a_folder_are_skipped(
+    finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_video(tmp_path / "a.mp4", 3)
+    for name in ("pipe.mp4", "pipe.gif", "pipe"):
+        os.mkfifo(tmp_path / name)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.mp4"))
+        assert main(["predict", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "a.mp4: 3 frames" in said.out
+    lines = sorted(said.err.splitlines())
+    assert [Path(line.split(":")[1]).name for line in lines] == ["pipe.gif", "pipe.mp4", "s.mp4"]
+    assert all(line.endswith("not a regular file") for line in lines)
 
 
 @pytest.mark.parametrize("smoothing", [False, True])
