@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import VideoError
+from openpaf.pipeline import uninterrupted
 from openpaf.video import file_address, import_av, reason_of
 from openpaf.video_sound import Sound
 
@@ -138,10 +139,16 @@ class VideoWriter:
             raise VideoError(f"{self.path}: cannot be encoded: {reason_of(error)}") from error
 
     def close(self) -> None:
-        """Finish the file; without any frame there is none. A second call does nothing."""
+        """Finish the file; without any frame there is none. A second call does nothing.
+
+        An interruption meanwhile is raised when it is done, so that the film is not lost.
+        """
         if self._container is None:
             return
         container, self._container = self._container, None
+        uninterrupted(lambda: self._finish(container))
+
+    def _finish(self, container: Any) -> None:
         try:
             if self._sound is not None:
                 self._sound.copy_until(self._last_tick / _TICKS + 1 / self._fps)

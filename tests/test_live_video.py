@@ -23,8 +23,8 @@ from PIL import Image
 
 import openpaf.estimator
 import openpaf.video
-from openpaf import VideoError
-from openpaf.cli import main
+from openpaf import Poses, Skeleton, VideoError
+from openpaf.cli import main, webcam
 from openpaf.video import open_video
 from openpaf.video_live import LiveVideo, open_camera, open_stream
 
@@ -365,3 +365,37 @@ def test_ctrl_c_and_sigterm_leave_a_playable_film_of_a_stream(
         assert (
             abs(len(list(film)) - len(rows)) <= 1
         )  # a frame may be in one file and not yet in the other
+
+
+def test_sigterm_ends_the_webcam_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def capture() -> Iterator[np.ndarray]:
+        while True:
+            yield picture(0)
+            time.sleep(0.005)
+
+    def show(results: Iterator[Any], view: Any) -> None:
+        next(results)
+        signal.raise_signal(signal.SIGTERM)
+
+    opened: list[LiveVideo] = []
+    monkeypatch.setattr(webcam, "check_display", lambda: None)
+    monkeypatch.setattr(webcam, "_show", show)
+    monkeypatch.setattr(webcam, "_open", lambda camera: opened.append(LiveVideo("camera", capture))
+                        or opened[0])  # fmt: skip
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Nobody)
+    assert main(["webcam"]) == 143
+    assert capsys.readouterr().err == "openpaf: terminated\n"
+    assert not opened[0]._thread.is_alive()
+
+
+class Nobody:
+    """An estimator for which every picture is empty."""
+
+    size, has_fields = 64, False
+
+    def __init__(self, *model: Any, **options: Any) -> None: ...
+
+    def __call__(self, image: np.ndarray) -> Poses:
+        return Poses.empty(Skeleton.COCO17)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -480,6 +481,28 @@ def test_an_interruption_leaves_a_playable_file(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write()
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len(list(video)) == 5
+
+
+def test_an_interruption_while_a_film_is_finished_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, heard = os.replace, []
+
+    def interrupted(*paths: Any) -> None:
+        if not heard:
+            heard.append(paths)
+            signal.raise_signal(signal.SIGINT)
+        replace(*paths)
+
+    monkeypatch.setattr("openpaf.video_writer.os.replace", interrupted)
+    writer = VideoWriter(tmp_path / "a.mp4", fps=10)
+    for n in range(5):
+        writer.write(HALVES, n / 10)
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    assert heard
     with open_video(tmp_path / "a.mp4") as video:
         assert len(list(video)) == 5
 
