@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 import openpaf.estimator
 from openpaf import Poses, Skeleton, Tracker, VideoError
@@ -597,10 +597,12 @@ def test_a_video_of_any_suffix(
 ANIMATION = [Image.new("RGB", (64, 48), color) for color in ("red", "lime", "blue")]
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
 def test_animated_pictures_are_videos(
     suffix: str, finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
     path = tmp_path / f"a{suffix}"
     ANIMATION[0].save(path, save_all=True, append_images=ANIMATION[1:], duration=[200, 300, 0])
     ANIMATION[0].save(tmp_path / f"still{suffix}")

@@ -56,7 +56,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--size", type=positive_integer, default=256, metavar="N",
         help="short side of the network's input in px (default: 256)")  # fmt: skip
     add("--threshold", type=score_argument, default=0.2, metavar="S",
-        help="leave out people whose score is below this (default: 0.2)")  # fmt: skip
+        help="leave out people whose score is below this; 0 keeps all (default: 0.2)")  # fmt: skip
     add("--output", type=path_argument, default=Path("."), metavar="DIR",
         help="where key s saves a picture and its JSON (default: here)")  # fmt: skip
     add("--mirror", action="store_true", help="show the picture as a mirror would")
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
     check_display()
     from openpaf.estimator import PoseEstimator
-    from openpaf.tracking import Tracker
+    from openpaf.tracking import Tracker, TrackerConfig
     from openpaf.watch import watch
 
     logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             size=arguments.size,
         )
-        view = View(Tracker(), arguments.output, arguments.mirror)
+        tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))
+        view = View(tracker, arguments.output, arguments.mirror)
         results = watch(
             video,
             estimator,
