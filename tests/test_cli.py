@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -537,6 +538,21 @@ def test_an_interrupt_while_c_calls_python_is_not_swallowed(
     assert result[:2] == (status, "")
     assert len(result[2].splitlines()) == 1
     assert heard == ["and goes on"]
+
+
+def test_a_sigterm_that_a_library_swallows_is_heard_before_the_next_photo(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swallow(self: FakeEstimator, images: Sequence[np.ndarray]) -> list[Poses]:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        return [self(image) for image in images]
+
+    monkeypatch.setattr(FakeEstimator, "batch", swallow)
+    photos = [photo(tmp_path / f"{n}.png") for n in range(3)]
+    status, _, said = run("predict", *photos, "--output", tmp_path / "out")
+    assert (status, said) == (143, "openpaf: terminated\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.json", "0.png"]
 
 
 def test_an_interrupt_that_is_swallowed_at_the_end_is_heard_too(

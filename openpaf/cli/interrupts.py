@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
+
+from openpaf.cli.signals import Terminated, _terminate
 
 _PAUSE_S = 0.05  # until whoever swallowed the interrupt has returned
+
+_terminated = threading.Event()
 
 
 @contextmanager
@@ -17,7 +23,8 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
     """Within the block a ``KeyboardInterrupt`` that was raised where none can be is raised again.
 
     LLVM calls back into Python while numba compiles the parser. An exception cannot pass through
-    C, so Python writes it to the error stream and goes on as if nobody had pressed a key.
+    C, so Python writes it to the error stream and goes on as if nobody had pressed a key. A
+    library may swallow one without a word, too: :func:`raise_if_terminated` knows of it.
     """
     pending: list[type[BaseException]] = []
     before = sys.unraisablehook
@@ -31,6 +38,8 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
         timer.daemon = True
         timer.start()
 
+    _terminated.clear()
+    _note_sigterm()
     sys.unraisablehook = hook
     try:
         yield
@@ -39,6 +48,29 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
         late, pending[:] = pending[:1], []
     if late:
         raise late[0]
+
+
+def raise_if_terminated() -> None:
+    """End what goes on although SIGTERM came; for loops, between one piece of work and the next.
+
+    It is sent once and heard once. Who presses Ctrl-C in vain presses it again.
+
+    Raises:
+        Terminated: If it came.
+    """
+    if _terminated.is_set():
+        raise Terminated
+
+
+def _note_sigterm() -> None:
+    """Let the handler that raises on SIGTERM, where there is one, also leave a note."""
+
+    def note(number: int, frame: FrameType | None) -> NoReturn:
+        _terminated.set()
+        _terminate(number, frame)
+
+    if signal.getsignal(signal.SIGTERM) is _terminate:  # which takes the note away, too
+        signal.signal(signal.SIGTERM, note)
 
 
 def _raise_in_main_thread(pending: list[type[BaseException]]) -> None:

@@ -25,6 +25,7 @@ from openpaf.cli.common import (
     source_argument,
     traceback_wanted,
 )
+from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import (
     FORMATS,
     Outputs,
@@ -266,6 +267,7 @@ def _predict_all(
     hidden = True if job.quiet else None  # None: hidden unless the stream is a terminal
     with tqdm(total=len(photos), unit="photo", file=sys.stderr, disable=hidden, leave=False) as bar:
         for start in range(0, len(photos), batch_size):
+            raise_if_terminated()
             chunk = range(start, min(start + batch_size, len(photos)))
             images = {i: image for i in chunk if (image := _read(job, photos[i])) is not None}
             for i, poses in _estimate(job, photos, images).items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, described, report, say, shown
+from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def predict_video(
             results = watch(video, estimator, tracker=tracker, draw=draw, min_score=threshold)
             stack.enter_context(contextlib.closing(results))
             for seen in _with_bar(results, video, quiet):
+                raise_if_terminated()
                 writers.write(seen)
                 n_frames += 1
                 people.update(() if seen.poses.ids is None else seen.poses.ids.tolist())

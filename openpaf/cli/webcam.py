@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, path_argument, positive_integer, say, score_argument
+from openpaf.cli.interrupts import raise_if_terminated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,6 +211,7 @@ def _show(results: Any, view: View) -> None:
     cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
     try:
         for seen in results:
+            raise_if_terminated()
             cv2.imshow(_WINDOW, cv2.cvtColor(view.picture(seen), cv2.COLOR_RGB2BGR))
             while True:
                 goes_on = view.press(cv2.waitKey(30 if view.is_paused else 1) & 0xFF, seen)
