@@ -99,7 +99,7 @@ class Video(Protocol):
 def is_video(source: str | os.PathLike[str]) -> bool:
     """Whether a source is a stream's address or a file with a suffix of a video."""
     text = os.fspath(source)
-    return is_url(text) or (Path(text).suffix.lower() in VIDEO_SUFFIXES and not Path(text).is_dir())
+    return is_url(text) or (Path(text).suffix.lower() in VIDEO_SUFFIXES and not os.path.isdir(text))
 
 
 def holds_video(path: str | os.PathLike[str]) -> bool:

@@ -156,22 +156,15 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         Videos in order, those of folders and globs and animated pictures included; and the sources
         that may have photos.
     """
-    import glob
-
     from openpaf.addresses import is_url
     from openpaf.video import is_video
 
     videos: list[str] = []
     others: list[str] = []
     for source in sources:
-        is_there = os.path.lexists(source)
-        if Path(source).is_dir():
-            inside = sorted(map(str, Path(source).iterdir()))
-        elif not is_there and not is_url(source) and glob.has_magic(source):
-            inside = sorted(glob.glob(source, recursive=True))
-        else:
-            # A missing video is one too: reading it says so.
-            is_one = is_video(source) or (is_there and _moves(source, whatever_suffix=True))
+        inside = None if is_url(source) else _paths_of(source)
+        if inside is None:  # a file; a missing video is one too: reading it says so
+            is_one = is_video(source) or _moves(source, whatever_suffix=True)
             (videos if is_one else others).append(source)
             continue
         visible = [path for path in inside if not Path(path).name.startswith(".")]
@@ -180,6 +173,22 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         if not found or _has_photos(set(inside) - set(found)):
             others.append(source)
     return list(dict.fromkeys(videos)), others
+
+
+def _paths_of(source: str) -> list[str] | None:
+    """What a folder holds or a glob matches; None of what is neither.
+
+    Nothing where that cannot be listed, which is said when photos are looked for.
+    """
+    import glob
+
+    try:
+        if os.path.isdir(source):
+            return sorted(os.path.join(source, name) for name in os.listdir(source))
+        is_glob = glob.has_magic(source) and not os.path.lexists(source)
+        return sorted(glob.glob(source, recursive=True)) if is_glob else None
+    except OSError:
+        return []
 
 
 def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
