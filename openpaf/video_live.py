@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.addresses import shown_source
+from openpaf.addresses import shown_source, without_passwords
 from openpaf.errors import VideoError
 from openpaf.video import VideoFrame, open_container, reason_of, video_streams
 from openpaf.video_pixels import pixel_aspect, square_pixels, turn_of, upright
@@ -119,7 +119,7 @@ class LiveVideo:
                     self._fail(error)
                     return
             except Exception as error:  # whatever a driver raises, it may work again
-                lost = f"{type(error).__name__}: {error}"
+                lost = without_passwords(f"{type(error).__name__}: {error}")
                 if not self.n_grabbed:
                     self._fail(VideoError(f"{self.name}: {lost}"))
                     return
