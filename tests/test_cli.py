@@ -540,6 +540,24 @@ def test_an_interrupt_while_c_calls_python_is_not_swallowed(
     assert heard == ["and goes on"]
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_of_which_another_error_is_made_is_one_still(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    """As Python does while an import creates a class."""
+
+    def interrupted(*_: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt as interrupt:
+            raise RuntimeError("Error calling __set_name__") from interrupt
+
+    monkeypatch.setattr(predict, "_load", interrupted)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result[0] == status
+    assert result[2] in ("openpaf: interrupted\n", "openpaf: terminated\n")
+
+
 def test_a_sigterm_that_a_library_swallows_is_heard_before_the_next_photo(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,8 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
 
     LLVM calls back into Python while numba compiles the parser. An exception cannot pass through
     C, so Python writes it to the error stream and goes on as if nobody had pressed a key. A
-    library may swallow one without a word, too: :func:`raise_if_terminated` knows of it.
+    library may swallow one without a word, too: :func:`raise_if_terminated` knows of it. And Python
+    itself makes another error of one, as while it creates a class; that is made undone.
     """
     pending: list[type[BaseException]] = []
     before = sys.unraisablehook
@@ -43,6 +44,11 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
     sys.unraisablehook = hook
     try:
         yield
+    except Exception as error:
+        interrupt = _interrupt_behind(error)
+        if interrupt is None:
+            raise
+        raise interrupt from None
     finally:
         sys.unraisablehook = before
         late, pending[:] = pending[:1], []
@@ -60,6 +66,14 @@ def raise_if_terminated() -> None:
     """
     if _terminated.is_set():
         raise Terminated
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error was made of; not one during whose cleaning up it happened."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause
 
 
 def _note_sigterm() -> None:
