@@ -558,6 +558,26 @@ def test_an_interrupt_of_which_another_error_is_made_is_one_still(
     assert result[2] in ("openpaf: interrupted\n", "openpaf: terminated\n")
 
 
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_an_error_after_sigterm(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
+) -> None:
+    """An import that fails because of it is no error of its own; one of cleaning up is."""
+
+    def fail(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            if not is_forgotten:
+                raise OSError(errno.ENOSPC, "No space left on device") from None
+        raise ImportError("importing C extensions failed")
+
+    monkeypatch.setattr(predict, "_load", fail)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    expected = (143, "terminated") if is_forgotten else (2, "No space left on device")
+    assert result[::2] == (expected[0], f"openpaf: {expected[1]}\n")
+
+
 def test_a_sigterm_that_a_library_swallows_is_heard_before_the_next_photo(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

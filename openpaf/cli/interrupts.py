@@ -48,7 +48,7 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
         interrupt = _interrupt_behind(error)
         if interrupt is None:
             raise
-        raise interrupt from None
+        raise interrupt from error
     finally:
         sys.unraisablehook = before
         late, pending[:] = pending[:1], []
@@ -70,10 +70,17 @@ def raise_if_terminated() -> None:
 
 def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
     """The interrupt that an error was made of; not one during whose cleaning up it happened."""
-    cause = error.__cause__
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__
-    return cause
+    if (made_of := _first_interrupt(error, "__cause__")) is not None:
+        return made_of
+    # C code that imports modules forgets the interrupt and says that the import has failed.
+    is_of_cleaning_up = _first_interrupt(error, "__context__") is not None
+    return Terminated() if _terminated.is_set() and not is_of_cleaning_up else None
+
+
+def _first_interrupt(error: BaseException | None, link: str) -> KeyboardInterrupt | None:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = getattr(error, link)
+    return error
 
 
 def _note_sigterm() -> None:
