@@ -8,8 +8,9 @@ the network alone, the pipeline and the steps one after the other take the same 
 is the median over the rounds. A ratio is the median over the rounds of a way's time to that of the
 network alone in the same round; the start and the end of the pipeline count, in every round.
 Latency is how many frames further the source was when a frame came out drawn, measured with a
-source that delivers at the rate that the pipeline reached. ``--minutes`` runs on, in circles, and
-gives the growth of memory.
+source that delivers at the rate that the pipeline reached. ``--minutes 60`` is a soak: the pipeline
+runs on, in circles, and gives memory, descriptors and threads at its start and end, and how much
+they grew a minute.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +33,8 @@ from openpaf import Letterbox, PoseEstimator, Tracker, decode
 from openpaf.fastest import chosen_runtime
 from openpaf.video import VideoFrame, open_video
 from openpaf.watch import skeletons, watch
+
+N_SAMPLES = 500
 
 
 class Memory:
@@ -72,7 +76,9 @@ def main() -> None:
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--minutes", type=float, default=0, help="also watch memory for so long")
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="also run on for so long, and watch what grows"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with open_video(arguments.video) as video:
@@ -87,7 +93,7 @@ def main() -> None:
     pipeline_s = compare(estimator, images)
     latency(estimator, images, pipeline_s)
     if arguments.minutes:
-        memory(estimator, images, arguments.minutes)
+        soak(estimator, images, arguments.minutes)
 
 
 def compare(estimator: PoseEstimator, images: list[np.ndarray], n_frames: int = 60) -> float:
@@ -172,24 +178,48 @@ def latency(estimator: PoseEstimator, images: list[np.ndarray], pipeline_s: floa
           f"{np.percentile(behind, 95):.2f} frames (95 %)")  # fmt: skip
 
 
-def memory(estimator: PoseEstimator, images: list[np.ndarray], minutes: float) -> None:
-    """The slope of a line through the resident memory, after the first tenth of the time."""
+def soak(estimator: PoseEstimator, images: list[np.ndarray], minutes: float) -> None:
+    """What the process holds while the pipeline runs for so long, and how much that grows.
+
+    The growth is the slope of a line through the samples after the first tenth of the time.
+    """
+    began = time.perf_counter()
+    samples: list[tuple[float, Holdings]] = []
+    n = 0
+    results = watch(Memory(images, 10**9), estimator, tracker=Tracker(), draw=skeletons)
+    for n, _ in enumerate(results, 1):
+        passed = (time.perf_counter() - began) / 60
+        if n == 1 or passed >= len(samples) * minutes / N_SAMPLES:
+            samples.append((passed, holdings()))
+        if passed > minutes:
+            break
+    samples.append(((time.perf_counter() - began) / 60, holdings()))
+    results.close()
+    print(f"soak           {n} frames in {samples[-1][0]:.1f} minutes")
+    late = [sample for sample in samples if sample[0] >= minutes / 10]
+    for name in Holdings._fields:
+        first, last = (getattr(samples[k][1], name) for k in (0, -1))
+        values = [(at, getattr(held, name)) for at, held in late]
+        slope = np.polyfit(*np.array(values).T, 1)[0] if len(values) > 1 else float("nan")
+        print(
+            f"  {name:12} {first:8.1f} at the start, {last:8.1f} at the end, {slope:+.3f} a minute"
+        )
+
+
+class Holdings(NamedTuple):
+    """What a process holds."""
+
+    memory_mib: float
+    descriptors: int
+    threads: int
+
+
+def holdings() -> Holdings:
     import psutil
 
-    process, began = psutil.Process(), time.perf_counter()
-    samples: list[tuple[float, float]] = []
-    n = 0
-    source = Memory(images, 10**9)
-    results = watch(source, estimator, tracker=Tracker(), draw=skeletons)
-    for n, _ in enumerate(results, 1):
-        seconds = time.perf_counter() - began
-        if n % 50 == 0 and seconds > 6 * minutes:
-            samples.append((seconds / 60, process.memory_info().rss / 2**20))
-        if seconds > 60 * minutes:
-            break
-    results.close()
-    slope = np.polyfit(*np.array(samples).T, 1)[0]
-    print(f"memory         {samples[-1][1]:8.1f} MiB after {n} frames, {slope:+.3f} MiB a minute")
+    process = psutil.Process()
+    n_open = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
+    return Holdings(process.memory_info().rss / 2**20, n_open, process.num_threads())
 
 
 if __name__ == "__main__":

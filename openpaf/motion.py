@@ -99,10 +99,10 @@ class Track:
 
 
 def _size_px(xy: NDArray[np.float64]) -> float:
-    """Square root of the area of the box around the joints, px; bounded for lines and points."""
+    """Square root of the area of the box around the joints, px; bounded for lines, points, none."""
     width, height = (np.fmax.reduce(xy) - np.fmin.reduce(xy)).tolist()  # past the missing ones
     longer = max(width, height)
-    return max(math.sqrt(width * height), 0.4 * longer, 4.0)
+    return max(4.0, math.sqrt(width * height), 0.4 * longer)  # this order: NaN is not above 4
 
 
 def _lengths(vectors: NDArray[Any]) -> NDArray[Any]:

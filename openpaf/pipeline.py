@@ -120,3 +120,29 @@ def _put(target: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
             target.put(item, timeout=_POLL_S)
             return True
     return False
+
+
+def uninterrupted(function: Callable[[], None]) -> None:
+    """Call a function whose work must not be broken off; Ctrl-C is raised when it is done.
+
+    It runs in a thread of its own: Python raises ``KeyboardInterrupt`` only in the main one.
+    """
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:  # the caller's to see
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="openpaf", daemon=True)
+    while True:
+        try:
+            if thread.ident is None:
+                thread.start()
+            thread.join()
+            break
+        except KeyboardInterrupt as interrupt:
+            errors.append(interrupt)
+    if errors:
+        raise errors[0]

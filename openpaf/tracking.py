@@ -41,6 +41,7 @@ class TrackerConfig:
         acceleration: How unsteadily people move, in sizes per second squared: the standard
             deviation of the acceleration of the motion model.
         smoothing: How the joints are smoothed; None leaves them as they are.
+        keeps_all: Whether everybody gets an id at once, however weak, and keeps every joint.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -58,6 +59,7 @@ class TrackerConfig:
     min_sigma: float = 0.06
     acceleration: float = 1.0
     smoothing: Smoothing | None = field(default_factory=Smoothing)
+    keeps_all: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_gap_s", "max_new_gap_s", "min_sigma", "acceleration"):
@@ -117,7 +119,7 @@ class Tracker:
         Returns:
             Those who have an id, smoothed where the configuration says so, in the order of
             ``poses``. Weak detections that continue nobody are left out, and so are joints that
-            leap away from their person.
+            leap away from their person, unless the configuration keeps all.
 
         Raises:
             ValueError: If time does not go on, or the skeleton is not that of the last frame.
@@ -128,6 +130,8 @@ class Tracker:
         for track in self._people:
             track.move_on(time_s, config.acceleration)
         sure = poses.scores >= max(config.min_joint_score, 1e-30)
+        if config.keeps_all:  # who has no sure joint is known by the others
+            sure |= ~sure.any(axis=1, keepdims=True) & (poses.scores > 0)
         xy = np.where(sure[..., None], poses.xy, np.nan).astype(np.float64)  # (N, K, 2)
         strong = (poses.person_scores >= config.min_new_score) & sure.any(axis=1)
         # Between frames that are far apart, nobody can be told from who flashes up.
@@ -137,13 +141,14 @@ class Tracker:
             if person is not None:
                 # What leaps must not lead the expectation astray either.
                 leaps = person.leaps(poses.xy[n], time_s, config.max_joint_speed)
-                poses = _without(poses, n, leaps)
+                if not config.keeps_all:
+                    poses = _without(poses, n, leaps)
                 xy[n, leaps] = np.nan
                 person.see(xy[n], time_s)
                 self._name(person)
-            elif strong[n] and not duplicates[n]:
+            elif config.keeps_all or (strong[n] and not duplicates[n]):
                 owners[n] = new = self._add(xy[n], time_s)
-                if at_once[n]:
+                if config.keeps_all or at_once[n]:
                     self._name(new)
         self._forget(time_s)
         return self._result(poses, owners, time_s)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import os
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.addresses import is_url, shown_source
 from openpaf.errors import VideoError
+from openpaf.video_pixels import pixel_aspect, turn_of, upright
+from openpaf.video_times import MAX_LEAP_S, Clock
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -24,16 +28,24 @@ _log = logging.getLogger(__name__)
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4",
-    ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264",
+    ".h265", ".hevc", ".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
+    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".rm", ".rmvb", ".ts", ".vob",
+    ".webm", ".wmv", ".y4m",
 })
 # fmt: on
-"""Suffixes, in lower case, by which files count as videos."""
+"""Suffixes, in lower case, by which files count as videos; others may hold one, too."""
 
 OPEN_READ_TIMEOUT_S = (10.0, 10.0)
 """How long a stream may take to open, and to give its next bytes."""
 
-_URL = re.compile(r"(rtsp|rtsps|rtmp|rtmps|http|https|udp|tcp|srt|hls)://", re.IGNORECASE)
+# What FFmpeg opens as if it were a video: text, and pictures, also those in mp4's container.
+_NO_VIDEO = {"apng", "fits", "gif", "ico", "image2", "jpegxl_anim", "tty", "webp_anim"}
+_PHOTO_OR_FILM = {"jpeg_pipe", "mjpeg"}
+_MAX_PARTS_OF_A_PHOTO = 4
+_TS_DISCONT = 0x0200  # FFmpeg's mark of formats, such as MPEG-TS, that may be joined of pieces
+_PICTURE_BRANDS = {"avif", "avis", "crx", "heic", "heim", "heis", "heix", "hevc", "hevx", "mif1",
+                   "msf1"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,12 +57,14 @@ class VideoFrame:
         index: Number of the frame, from 0 on.
         time_s: Its time in the video in seconds; of a live source, since it was opened.
         captured_s: When it came, by ``time.perf_counter``; what latency is counted from.
+        pixel_aspect: Width of a pixel by its height, as it is to be shown.
     """
 
     image: NDArray[np.uint8]
     index: int
     time_s: float
     captured_s: float
+    pixel_aspect: float = 1.0
 
 
 class Video(Protocol):
@@ -88,23 +102,28 @@ def is_video(source: str | os.PathLike[str]) -> bool:
     return is_url(text) or (Path(text).suffix.lower() in VIDEO_SUFFIXES and not os.path.isdir(text))
 
 
-def is_url(source: str | int) -> bool:
-    """Whether a source is the address of a stream, such as ``rtsp://...``."""
-    return isinstance(source, str) and bool(_URL.match(source))
+def holds_video(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, whatever its suffix, can be opened as a video."""
+    try:
+        open_container(os.fspath(path)).close()
+    except (VideoError, ValueError):  # ValueError: PyAV is not installed
+        return False
+    return True
 
 
 def open_video(source: str | int | os.PathLike[str]) -> Video:
     """Open a video.
 
     Args:
-        source: A file, of which every frame is read; an address (RTSP, HTTP and others), of which
-            the newest frame is taken each time unless it is a recording of known length; or the
-            number of a camera, likewise.
+        source: A file, of which every frame is read, also an animated GIF, PNG, WebP or AVIF; an
+            address (RTSP, HTTP and others), of which the newest frame is taken each time unless it
+            is a recording of known length; or the number of a camera, likewise.
 
     Raises:
         VideoError: If it cannot be opened or has no pictures; the message names it.
         ValueError: If PyAV, the extra ``video``, is needed and not installed.
     """
+    from openpaf.video_animation import Animation, is_animation
     from openpaf.video_live import open_camera, open_stream
 
     if isinstance(source, int):
@@ -115,7 +134,7 @@ def open_video(source: str | int | os.PathLike[str]) -> Video:
             return recording
         recording.close()
         return open_stream(os.fspath(source))
-    return VideoFile(source)
+    return Animation(source) if is_animation(source) else VideoFile(source)
 
 
 class VideoFile:
@@ -131,6 +150,7 @@ class VideoFile:
         name: For messages.
         fps: Frames per second, None where the file does not say.
         n_frames: How many there should be, None where nothing tells.
+        pixel_aspect: Width of a pixel by its height, before frames are turned upright.
         start_s: Time of the file's first moment, which is 0 for whoever reads it.
         n_damaged: Packets that were left out so far.
 
@@ -144,11 +164,12 @@ class VideoFile:
     def __init__(self, source: str | os.PathLike[str]) -> None:
         self.name = shown_source(os.fspath(source))
         self.container = open_container(os.fspath(source))
-        self.stream = self.container.streams.video[0]
+        self.stream = video_streams(self.container)[0]
         self.stream.thread_type = "AUTO"
         rate = self.stream.average_rate or self.stream.guessed_rate
         self.fps: float | None = float(rate) if rate else None
         self.start_s = (self.container.start_time or 0) / 1e6
+        self.pixel_aspect = pixel_aspect(self.stream)
         self.n_frames: int | None = self._count()
         self.n_damaged = 0
 
@@ -161,25 +182,49 @@ class VideoFile:
         return None
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        last_s, index = -1e-3, 0
-        for frame in self._decoded():
-            image = upright(frame)
-            time_s = index / (self.fps or 25) if frame.time is None else frame.time - self.start_s
-            # Broken timestamps repeat or go back; what follows relies on time that goes on.
-            time_s = max(time_s, last_s + 1e-3)
+        index, clock = 0, None
+        for frame, first_dts in self._decoded():
+            clock = clock or self._clock(frame, first_dts)
+            decoding_s = None if frame.dts is None else float(frame.dts * frame.time_base)
+            time_s = clock(frame.time, self._step_s(frame), decoding_s)
+            is_turned, _, _ = turn_of(frame)
             yield VideoFrame(
-                image=image, index=index, time_s=time_s, captured_s=time.perf_counter()
+                image=upright(frame),
+                index=index,
+                time_s=time_s,
+                captured_s=time.perf_counter(),
+                pixel_aspect=1 / self.pixel_aspect if is_turned else self.pixel_aspect,
             )
-            last_s, index = time_s, index + 1
+            index += 1
         if not index:
             raise VideoError(f"{self.name}: no frame of it can be read")
         if self.n_damaged:
             _log.warning("%s: %d damaged packets were left out", self.name, self.n_damaged)
 
-    def _decoded(self) -> Iterator[Any]:
+    def _clock(self, first: Any, first_dts: int | None) -> Clock:
+        """What makes the timestamps of the container into times."""
+        # AVI has no presentation times: those that FFmpeg gives are in the order of decoding.
+        is_avi = self.container.format.name == "avi"
+        start_s = self.start_s
+        if is_avi and first.dts is not None and first_dts is not None:
+            start_s += float((first.dts - first_dts) * first.time_base)  # the decoder's delay
+        return Clock(
+            start_s,
+            max_leap_s=max_leap_s(self.container),
+            uses_decoding=is_avi,
+        )
+
+    def _step_s(self, frame: Any) -> float:
+        if frame.duration and frame.time_base and frame.duration > 0:
+            return float(frame.duration * frame.time_base)
+        return 1 / (self.fps or 25)
+
+    def _decoded(self) -> Iterator[tuple[Any, int | None]]:
+        """Frames, each with the decoding time of the first packet of all."""
         import av
 
         packets = self.container.demux(self.stream)
+        first_dts: int | None = None
         while True:
             try:
                 packet = next(packets)
@@ -189,8 +234,11 @@ class VideoFile:
                 self.n_damaged += 1
                 _log.warning("%s: ends early: %s", self.name, reason_of(error))
                 return
+            if first_dts is None:
+                first_dts = packet.dts
             try:
-                yield from packet.decode()
+                for frame in packet.decode():
+                    yield frame, first_dts
             except av.FFmpegError as error:
                 self.n_damaged += 1
                 _log.debug("%s: damaged packet: %s", self.name, reason_of(error))
@@ -225,18 +273,61 @@ def open_container(source: str, **options: Any) -> InputContainer:
             raise VideoError(f"{name}: no such file")
         if os.path.isdir(source):
             raise VideoError(f"{name}: a folder, not a video")
-        if os.path.isfile(source) and not os.path.getsize(source):
+        if not os.path.isfile(source):  # a pipe or a device: reading might wait for ever
+            raise VideoError(f"{name}: not a regular file")
+        if not os.path.getsize(source):
             raise VideoError(f"{name}: the file is empty")
+        source = file_address(source)
     else:
         options = {"timeout": OPEN_READ_TIMEOUT_S, **options}
     try:
         container = av.open(source, **options)
+        reason = None if video_streams(container) else "has no stream of pictures"
+        if _is_no_video(container):
+            reason = "a picture or text, not a video"
+        elif container.format.name in _PHOTO_OR_FILM:  # it was read a little to know
+            container.close()
+            container = av.open(source, **options)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{name}: cannot be opened as a video: {reason_of(error)}") from error
-    if not container.streams.video:
+    if reason:
         container.close()
-        raise VideoError(f"{name}: has no stream of pictures")
+        raise VideoError(f"{name}: {reason}")
     return container
+
+
+def video_streams(container: InputContainer) -> list[Any]:
+    """Streams of moving pictures; the cover of a song is none."""
+    from av.stream import Disposition
+
+    streams = container.streams.video
+    return [one for one in streams if not one.disposition & Disposition.attached_pic]
+
+
+def file_address(path: str) -> str:
+    """A path as FFmpeg wants it, to which ``10:30.mp4`` would be of a protocol ``10``."""
+    return f"file:{path}"
+
+
+def max_leap_s(container: InputContainer) -> float:
+    """The longest leap of timestamps that is no piece of a joined stream, in seconds."""
+    return MAX_LEAP_S if container.format.flags & _TS_DISCONT else math.inf
+
+
+def _has_many_packets(container: InputContainer) -> bool:
+    """Whether pictures follow each other, as in motion JPEG: more than one photo's file has.
+
+    Those of phones have a second or third one, of depth or brightness.
+    """
+    packets = itertools.islice(container.demux(), _MAX_PARTS_OF_A_PHOTO + 1)
+    return sum(packet.size > 0 for packet in packets) > _MAX_PARTS_OF_A_PHOTO
+
+
+def _is_no_video(container: InputContainer) -> bool:
+    name, brand = container.format.name, container.metadata.get("major_brand", "").strip()
+    if name in _PHOTO_OR_FILM:
+        return not _has_many_packets(container)
+    return name in _NO_VIDEO or name.endswith("_pipe") or brand in _PICTURE_BRANDS
 
 
 def import_av() -> Any:
@@ -257,19 +348,3 @@ def import_av() -> Any:
 def reason_of(error: BaseException) -> str:
     """What FFmpeg or the system says is wrong, without the path."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
-
-
-def shown_source(source: str | int) -> str:
-    """A source as it is named in messages: an address without its password."""
-    if isinstance(source, int):
-        return f"camera {source}"
-    if is_url(source):
-        return re.sub(r"//[^/@]*@", "//", source)
-    return source.encode(errors="replace").decode()
-
-
-def upright(frame: Any) -> NDArray[np.uint8]:
-    """The RGB picture of a PyAV frame, turned as its display matrix says."""
-    image = frame.to_ndarray(format="rgb24")
-    quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

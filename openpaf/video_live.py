@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.addresses import shown_source, without_passwords
 from openpaf.errors import VideoError
-from openpaf.video import VideoFrame, open_container, reason_of, shown_source, upright
+from openpaf.video import VideoFrame, open_container, reason_of, video_streams
+from openpaf.video_pixels import pixel_aspect, square_pixels, turn_of, upright
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ class LiveVideo:
                     self._fail(error)
                     return
             except Exception as error:  # whatever a driver raises, it may work again
-                lost = f"{type(error).__name__}: {error}"
+                lost = without_passwords(f"{type(error).__name__}: {error}")
                 if not self.n_grabbed:
                     self._fail(VideoError(f"{self.name}: {lost}"))
                     return
@@ -169,10 +171,14 @@ def _read_stream(url: str) -> Iterator[NDArray[np.uint8]]:
     if not url.lower().startswith("rtsp"):
         del settings["rtsp_transport"]
     with open_container(url, options=settings) as container:
+        stream = video_streams(container)[0]
+        aspect = pixel_aspect(stream)
         try:
-            for packet in container.demux(video=0):
+            for packet in container.demux(stream):
                 try:
-                    yield from map(upright, packet.decode())
+                    for frame in packet.decode():
+                        is_turned, _, _ = turn_of(frame)
+                        yield square_pixels(upright(frame), 1 / aspect if is_turned else aspect)
                 except av.error.InvalidDataError:
                     continue  # a damaged packet; the next ones may be whole
         except (av.FFmpegError, OSError) as error:

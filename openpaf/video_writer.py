@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import uuid
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import VideoError
-from openpaf.video import import_av, reason_of
+from openpaf.pipeline import uninterrupted
+from openpaf.video import file_address, import_av, reason_of
+from openpaf.video_sound import Sound
 
 _log = logging.getLogger(__name__)
 
 _TICKS = 90_000  # per second; every usual frame rate is a whole number of them
-_AUDIO_IN_MP4 = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "opus"})
 
 
 class VideoWriter:
@@ -34,8 +33,10 @@ class VideoWriter:
     Args:
         path: Of the mp4 file; replaced if there.
         fps: Frames per second, about; the timestamps count.
-        sound: A video whose sound is copied up to the last frame's time; None for silence.
+        sound: A video whose sound is copied up to the last frame's time; None for silence. Sound
+            that cannot be had is left out with a warning.
         crf: Quality, 0 (lossless) to 51 (worst).
+        pixel_aspect: Width of a pixel by its height, as players shall show it.
 
     Raises:
         ValueError: If PyAV is not installed.
@@ -48,14 +49,15 @@ class VideoWriter:
         fps: float | None = None,
         sound: str | None = None,
         crf: int = 21,
+        pixel_aspect: float = 1.0,
     ) -> None:
         self._av = import_av()
         self.path = Path(path)
         self._partial = self.path.with_name(f".openpaf-{uuid.uuid4().hex}.mp4")
         self._fps = fps if fps and 0 < fps <= 1000 else 25.0
-        self._crf = crf
+        self._crf, self._pixel_aspect = crf, pixel_aspect
         self._sound_source = sound
-        self._sound: _Sound | None = None
+        self._sound: Sound | None = None
         self._container: Any = None
         self._last_tick = -1
         self.n_frames = 0
@@ -73,7 +75,7 @@ class VideoWriter:
         """
         if self._container is None:
             try:
-                self._open(image)
+                self._open_with_sound(image)
             except BaseException:
                 self._container = None
                 self._partial.unlink(missing_ok=True)
@@ -86,19 +88,30 @@ class VideoWriter:
         self._mux(frame)
         self._last_tick, self.n_frames = tick, self.n_frames + 1
 
-    def _open(self, image: NDArray[np.uint8]) -> None:
+    def _open_with_sound(self, image: NDArray[np.uint8]) -> None:
+        try:
+            self._open(image, self._sound_source)
+        except OSError:
+            raise
+        except (self._av.FFmpegError, ValueError) as error:
+            if self._sound is None:
+                raise VideoError(f"{self.path}: cannot be written: {reason_of(error)}") from error
+            _log.warning("%s: the sound is left out: %s", self.path, reason_of(error))
+            self._open(image, None)
+
+    def _open(self, image: NDArray[np.uint8], sound: str | None) -> None:
         height, width = (max(side - side % 2, 2) for side in image.shape[:2])
-        self._container = self._av.open(
-            str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
-        )
+        path = file_address(str(self._partial))
+        self._container = self._av.open(path, "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(self._fps).limit_denominator(1001)
         self._stream = self._container.add_stream("libx264", rate=rate)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, _TICKS)
+        codec = self._stream.codec_context
+        codec.time_base = Fraction(1, _TICKS)
+        codec.sample_aspect_ratio = Fraction(self._pixel_aspect).limit_denominator(1000)
         self._stream.options = {"crf": str(self._crf), "preset": "veryfast"}
-        if self._sound_source is not None:
-            self._sound = _Sound.of(self._av, self._sound_source, self._container)
+        self._sound = None if sound is None else Sound.of(sound, self._container)
         self._container.start_encoding()  # writes the header: a bad path is known at once
 
     def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -126,10 +139,16 @@ class VideoWriter:
             raise VideoError(f"{self.path}: cannot be encoded: {reason_of(error)}") from error
 
     def close(self) -> None:
-        """Finish the file; without any frame there is none. A second call does nothing."""
+        """Finish the file; without any frame there is none. A second call does nothing.
+
+        An interruption meanwhile is raised when it is done, so that the film is not lost.
+        """
         if self._container is None:
             return
         container, self._container = self._container, None
+        uninterrupted(lambda: self._finish(container))
+
+    def _finish(self, container: Any) -> None:
         try:
             if self._sound is not None:
                 self._sound.copy_until(self._last_tick / _TICKS + 1 / self._fps)
@@ -152,73 +171,3 @@ class VideoWriter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Sound:
-    """The sound of a source, copied where mp4 can hold it and made AAC where not."""
-
-    def __init__(self, av: Any, source: Any, output: Any) -> None:
-        self._av, self._source, self._output = av, source, output
-        stream = source.streams.audio[0]
-        self._start_s = (source.start_time or 0) / 1e6
-        self._copies = stream.codec_context.name in _AUDIO_IN_MP4
-        if self._copies:
-            self._stream = output.add_stream_from_template(stream)
-        else:
-            rate = stream.codec_context.sample_rate or 48_000
-            self._stream = output.add_stream("aac", rate=rate)
-        self._packets = self._read(stream)
-        self._next: Any = next(self._packets, None)
-
-    @classmethod
-    def of(cls, av: Any, source: str, output: Any) -> _Sound | None:
-        """The sound of a source; None where it has none or none that can be read."""
-        try:
-            container = av.open(source)
-            if not container.streams.audio:
-                container.close()
-                return None
-            return cls(av, container, output)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            _log.warning("%s: its sound is left out: %s", source, reason_of(error))
-            return None
-
-    def _read(self, stream: Any) -> Iterator[tuple[float, Any]]:
-        """Packets or frames of sound with their times in seconds, to the first that is broken."""
-        try:
-            for packet in self._source.demux(stream):
-                if self._copies:
-                    if packet.pts is not None:
-                        yield float(packet.pts * packet.time_base) - self._start_s, packet
-                    continue
-                for frame in packet.decode():
-                    yield (frame.time or 0.0) - self._start_s, frame
-        except (self._av.FFmpegError, OSError) as error:
-            _log.warning("the sound ends early: %s", reason_of(error))
-
-    def copy_until(self, time_s: float) -> None:
-        """Write what is heard before a time."""
-        while self._next is not None and self._next[0] < time_s:
-            self._write(self._next[1])
-            self._next = next(self._packets, None)
-
-    def _write(self, item: Any) -> None:
-        if self._copies:
-            shift = math.floor(self._start_s / item.time_base)
-            item.pts -= shift
-            if item.dts is not None:
-                item.dts -= shift
-            item.stream = self._stream
-            self._output.mux(item)
-            return
-        if item.pts is not None:
-            item.pts -= math.floor(self._start_s / item.time_base)
-        for packet in self._stream.encode(item):
-            self._output.mux(packet)
-
-    def finish(self) -> None:
-        """Write what the encoder still holds."""
-        if not self._copies:
-            for packet in self._stream.encode(None):
-                self._output.mux(packet)
-        self._source.close()

@@ -14,6 +14,7 @@ from openpaf.pipeline import overlap
 from openpaf.poses import Poses
 from openpaf.tracking import Tracker
 from openpaf.video import Video, VideoFrame
+from openpaf.video_pixels import square_pixels
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Makes a picture of a frame, its people, the fields they were found in (a detector has none), and
 #: where those lie.
 Draw = Callable[[NDArray[np.uint8], Poses, "Fields | None", Letterbox], NDArray[np.uint8]]
+
+_HW = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,17 +66,17 @@ def watch(
         Frames in their order.
     """
 
-    def look(frame: VideoFrame) -> tuple[VideoFrame, Fields | Poses]:
-        if estimator.has_fields:
-            return frame, estimator.fields(frame.image)
-        return frame, estimator(frame.image)
+    def look(frame: VideoFrame) -> tuple[VideoFrame, _HW, Fields | Poses]:
+        # People must not look squeezed to the network.
+        image = square_pixels(frame.image, frame.pixel_aspect)
+        found = estimator.fields(image) if estimator.has_fields else estimator(image)
+        return frame, (image.shape[0], image.shape[1]), found
 
-    def understand(looked: tuple[VideoFrame, Fields | Poses]) -> Seen:
-        frame, found = looked
-        image_hw = (frame.image.shape[0], frame.image.shape[1])
+    def understand(looked: tuple[VideoFrame, _HW, Fields | Poses]) -> Seen:
+        frame, image_hw, found = looked
         fields = None if isinstance(found, Poses) else found
         poses = found if isinstance(found, Poses) else estimator.parse(found, image_hw)
-        poses = poses[poses.person_scores >= min_score]
+        poses = _in_px_of_frame(poses[poses.person_scores >= min_score], image_hw, frame)
         if tracker is not None:
             poses = tracker(poses, frame.time_s)
         picture = None
@@ -84,6 +87,14 @@ def watch(
     # Nothing may wait between a live source and the network: it would be old by then.
     frames: Any = video if video.is_live else overlap(video)
     return overlap(frames, look, understand)
+
+
+def _in_px_of_frame(poses: Poses, image_hw: _HW, frame: VideoFrame) -> Poses:
+    """Poses in px of the picture with square pixels (H, W) to poses in px of the frame itself."""
+    frame_hw = (frame.image.shape[0], frame.image.shape[1])
+    if frame_hw == image_hw:
+        return poses
+    return Letterbox(image_hw=frame_hw, resized_hw=image_hw, size_hw=image_hw).undo(poses)
 
 
 def skeletons(

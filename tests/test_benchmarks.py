@@ -88,3 +88,30 @@ def test_the_page_of_networks_has_a_row_for_each(repo_root: Path) -> None:
         "| `lightweight_coco` | 4,091,698 | 507 | 8 | 0 | 15.8 |",
     ):
         assert row in page
+
+
+def test_a_soak_of_the_pipeline_says_what_grows(repo_root: Path) -> None:
+    result = run(
+        repo_root, "realtime.py", "tests/inputs/raw.h264", "--runtime", "torch", "--size", "32",
+        "--frames", "4", "--minutes", "0.02",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("soak"))
+    rows = [line.split() for line in lines[start + 1 :]]
+    assert [row[0] for row in rows] == ["memory_mib", "descriptors", "threads"]
+    for row in rows:
+        assert row[2:] == [
+            "at",
+            "the",
+            "start,",
+            row[5],
+            "at",
+            "the",
+            "end,",
+            row[9],
+            "a",
+            "minute",
+        ]
+        assert float(row[1]) > 0
+        assert float(row[5]) > 0

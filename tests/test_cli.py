@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -23,7 +26,7 @@ from PIL import Image
 
 import openpaf
 import openpaf.estimator
-from openpaf.cli import main, outputs
+from openpaf.cli import main, outputs, predict
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -571,6 +574,92 @@ def test_sigterm_ends_as_ctrl_c_does_with_a_status_of_its_own(
     assert result == (143, "", "openpaf: terminated\n")
     assert heard == ["cleaned up"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_while_c_calls_python_is_not_swallowed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    """As LLVM does while the parser is compiled: no exception gets through it."""
+
+    def compile_something(*_: object) -> None:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(number))()
+        heard.append("and goes on")
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            time.sleep(0.001)
+
+    heard: list[str] = []
+    monkeypatch.setattr(FakeEstimator, "batch", compile_something)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result[:2] == (status, "")
+    assert len(result[2].splitlines()) == 1
+    assert heard == ["and goes on"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_of_which_another_error_is_made_is_one_still(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    """As Python does while an import creates a class."""
+
+    def interrupted(*_: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt as interrupt:
+            raise RuntimeError("Error calling __set_name__") from interrupt
+
+    monkeypatch.setattr(predict, "_load", interrupted)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result[0] == status
+    assert result[2] in ("openpaf: interrupted\n", "openpaf: terminated\n")
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_an_error_after_sigterm(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
+) -> None:
+    """An import that fails because of it is no error of its own; one of cleaning up is."""
+
+    def fail(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            if not is_forgotten:
+                raise OSError(errno.ENOSPC, "No space left on device") from None
+        raise ImportError("importing C extensions failed")
+
+    monkeypatch.setattr(predict, "_load", fail)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    expected = (143, "terminated") if is_forgotten else (2, "No space left on device")
+    assert result[::2] == (expected[0], f"openpaf: {expected[1]}\n")
+
+
+def test_a_sigterm_that_a_library_swallows_is_heard_before_the_next_photo(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swallow(self: FakeEstimator, images: Sequence[np.ndarray]) -> list[Poses]:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        return [self(image) for image in images]
+
+    monkeypatch.setattr(FakeEstimator, "batch", swallow)
+    photos = [photo(tmp_path / f"{n}.png") for n in range(3)]
+    status, _, said = run("predict", *photos, "--output", tmp_path / "out")
+    assert (status, said) == (143, "openpaf: terminated\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.json", "0.png"]
+
+
+def test_an_interrupt_that_is_swallowed_at_the_end_is_heard_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
+
+    monkeypatch.setattr("openpaf.cli.interrupts._PAUSE_S", 100)
+    monkeypatch.setattr(predict, "_predict_all", interrupt)
+    result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
+    assert result[::2] == (130, "openpaf: interrupted\n")
 
 
 # The real command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -22,8 +23,8 @@ from PIL import Image
 
 import openpaf.estimator
 import openpaf.video
-from openpaf import VideoError
-from openpaf.cli import main
+from openpaf import Poses, Skeleton, VideoError
+from openpaf.cli import main, webcam
 from openpaf.video import open_video
 from openpaf.video_live import LiveVideo, open_camera, open_stream
 
@@ -276,7 +277,44 @@ def test_a_network_camera_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert video.n_reconnections >= 1
 
 
-@pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/live", "http://me:secret@127.0.0.1:9/"])
+@contextmanager
+def web_server(content: bytes) -> Iterator[str]:
+    """Gives one file, and its address without a suffix."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(content)
+
+        def log_message(self, *message: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/a"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_the_address_of_a_picture_is_refused_at_once(kind: str) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(data, kind)
+    with (
+        web_server(data.getvalue()) as address,
+        pytest.raises(VideoError, match="a picture or text, not a video"),
+    ):
+        open_video(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["rtsp://127.0.0.1:9/live", "http://me:s@cr/secret@127.0.0.1:9/"]
+)
 def test_a_stream_that_is_not_there(
     address: str,
     tmp_path: Path,
@@ -293,7 +331,10 @@ def test_a_stream_that_is_not_there(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_ctrl_c_leaves_a_playable_film_of_a_stream(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_leave_a_playable_film_of_a_stream(
+    number: int, status: int, tmp_path: Path
+) -> None:
     # A shell starts what runs in its background with SIGINT ignored, which children inherit.
     command = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     command += "runpy.run_module('openpaf', run_name='__main__', alter_sys=True)"
@@ -311,11 +352,11 @@ def test_ctrl_c_leaves_a_playable_film_of_a_stream(tmp_path: Path) -> None:
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < end, "no line of JSON came"
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             said, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "frames a second" in said
     assert "Traceback" not in errors
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -324,3 +365,37 @@ def test_ctrl_c_leaves_a_playable_film_of_a_stream(tmp_path: Path) -> None:
         assert (
             abs(len(list(film)) - len(rows)) <= 1
         )  # a frame may be in one file and not yet in the other
+
+
+def test_sigterm_ends_the_webcam_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def capture() -> Iterator[np.ndarray]:
+        while True:
+            yield picture(0)
+            time.sleep(0.005)
+
+    def show(results: Iterator[Any], view: Any) -> None:
+        next(results)
+        signal.raise_signal(signal.SIGTERM)
+
+    opened: list[LiveVideo] = []
+    monkeypatch.setattr(webcam, "check_display", lambda: None)
+    monkeypatch.setattr(webcam, "_show", show)
+    monkeypatch.setattr(webcam, "_open", lambda camera: opened.append(LiveVideo("camera", capture))
+                        or opened[0])  # fmt: skip
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Nobody)
+    assert main(["webcam"]) == 143
+    assert capsys.readouterr().err == "openpaf: terminated\n"
+    assert not opened[0]._thread.is_alive()
+
+
+class Nobody:
+    """An estimator for which every picture is empty."""
+
+    size, has_fields = 64, False
+
+    def __init__(self, *model: Any, **options: Any) -> None: ...
+
+    def __call__(self, image: np.ndarray) -> Poses:
+        return Poses.empty(Skeleton.COCO17)

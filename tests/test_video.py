@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
+import signal
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,15 +18,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 import openpaf.estimator
 from openpaf import Poses, Skeleton, Tracker, VideoError
+from openpaf.addresses import shown_source, without_passwords
 from openpaf.cli import main
 from openpaf.cli.videos import list_videos, video_name
 from openpaf.cli.webcam import View
-from openpaf.video import VideoFile, is_video, open_video, shown_source
+from openpaf.formats import poses_to_coco
+from openpaf.video import VideoFile, is_video, open_video
 from openpaf.video_live import LiveVideo
+from openpaf.video_sound import Sound
+from openpaf.video_times import Clock
 from openpaf.video_writer import VideoWriter
 from openpaf.watch import heatmaps, skeletons, watch
 
@@ -95,24 +103,128 @@ def test_one_frame_per_second_and_one_frame_at_all(tmp_path: Path) -> None:
         assert [round(frame.time_s) for frame in video] == [0, 1, 2]
 
 
-def test_rotation_is_applied(tmp_path: Path) -> None:
-    """A phone held upright: the display matrix says to turn the picture clockwise."""
+#: What FFmpeg's own programs do for a display matrix (a, b, c, d), by the names of its filters.
+TURNS: dict[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]] = {
+    (1, 0, 0, 1): lambda image: image,
+    (-1, 0, 0, 1): lambda image: image[:, ::-1],  # hflip
+    (1, 0, 0, -1): lambda image: image[::-1],  # vflip
+    (-1, 0, 0, -1): lambda image: image[::-1, ::-1],  # hflip, vflip
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # transpose=clock
+    (0, -1, 1, 0): lambda image: np.rot90(image),  # transpose=cclock
+    (0, 1, 1, 0): lambda image: np.rot90(image)[::-1],  # transpose=cclock_flip
+    (0, -1, -1, 0): lambda image: np.rot90(image, -1)[::-1],  # transpose=clock_flip
+}
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+def test_videos_are_turned_and_mirrored_upright(
+    matrix: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    corners = np.zeros((48, 64, 3), np.uint8)
+    corners[:24, :32], corners[:24, 32:], corners[24:, :32] = (220, 0, 0), (0, 220, 0), (0, 0, 220)
     path = tmp_path / "a.mp4"
     with VideoWriter(path, fps=10) as writer:
         for n in range(3):
-            writer.write(HALVES, n / 10)
+            writer.write(corners, n / 10)
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40  # version, times, id, duration, layer and volume before
-    quarter = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
-    data[matrix : matrix + 36] = b"".join(
-        value.to_bytes(4, "big", signed=True) for value in quarter
-    )
+    place = data.index(b"tkhd") + 4 + 40  # version, times, id, duration, layer and volume before
+    a, b, c, d = (value << 16 for value in matrix)
+    values = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
+    data[place : place + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
     path.write_bytes(data)
     with open_video(path) as video:
         image = next(iter(video)).image
-    assert image.shape == (64, 48, 3)
-    assert image[:, 40, 0].mean() > 150  # what was above is right now
-    assert image[:, 8, 0].mean() < 80
+    expected = TURNS[matrix](corners)
+    assert image.shape == expected.shape
+    centers = (slice(12, None, image.shape[0] // 2), slice(12, None, image.shape[1] // 2))
+    np.testing.assert_allclose(image[centers].astype(int), expected[centers], atol=40)
+
+
+def test_a_mirrored_video_of_another_program(repo_root: Path) -> None:
+    with av.open(str(repo_root / "tests/inputs/mirrored-matrix.mp4")) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with open_video(repo_root / "tests/inputs/mirrored-matrix.mp4") as video:
+        np.testing.assert_array_equal(next(iter(video)).image, stored[:, ::-1])
+
+
+def test_frames_of_an_avi_are_one_frame_time_apart(repo_root: Path) -> None:
+    """It has B-frames, and AVI has no presentation times."""
+    with open_video(repo_root / "tests/inputs/h264-bframes.avi") as video:
+        times = [frame.time_s for frame in video]
+    np.testing.assert_allclose(times, np.arange(100) / 25, atol=1e-6)
+
+
+def test_a_joined_stream_goes_on_where_timestamps_restart(repo_root: Path, tmp_path: Path) -> None:
+    with open_video(repo_root / "tests/inputs/pts-restart.ts") as video:
+        times = [frame.time_s for frame in video]
+    np.testing.assert_allclose(times, np.arange(16) / 25, atol=1e-6)
+    long, short = make_video(tmp_path / "a.ts", 30, sound="aac"), make_video(tmp_path / "b.ts", 20)
+    short.write_bytes(long.read_bytes() + short.read_bytes() + long.read_bytes())
+    with open_video(short) as video, VideoWriter(tmp_path / "c.mp4", sound=str(short)) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.time_s)
+    with open_video(tmp_path / "c.mp4") as video:
+        steps = np.diff([frame.time_s for frame in video])
+    np.testing.assert_allclose(steps, 0.1, atol=0.03)
+    assert len(steps) == 79
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples / 44100 == pytest.approx(6, abs=0.2)  # of both pieces that have some
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times"),
+    [
+        ([5.0, 5.1, 5.2], [0.0, 0.1, 0.2]),
+        ([5.0, 5.1, 5.0, 5.1, 5.2], [0.0, 0.1, 0.15, 0.25, 0.35]),  # a piece of two frames
+        ([5.0, 5.1, 5.2, 5.3, 5.0, 5.1], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        ([5.0, 5.1, 5.1, 5.3, 5.4], [0.0, 0.1, 0.15, 0.3, 0.4]),  # one is a little early
+        ([5.0, 5.1, 95.0, 95.1], [0.0, 0.1, 0.2, 0.3]),
+        ([5.0, 5.1, 9.0, 9.1], [0.0, 0.1, 4.0, 4.1]),  # a pause
+        ([None, None, None], [0.0, 0.1, 0.2]),
+        ([5.0, None, 5.2], [0.0, 0.1, 0.2]),
+        ([5.0] * 5, [0.0, 0.05, 0.15, 0.2, 0.3]),
+        ([4.9, 5.1], [0.0, 0.1]),
+    ],
+)
+def test_times_go_on(stamps: list[float | None], times: list[float]) -> None:
+    clock = Clock(5.0, max_leap_s=10)
+    np.testing.assert_allclose([clock(stamp, 0.1) for stamp in stamps], times, atol=1e-9)
+
+
+def test_presentation_times_in_the_order_of_decoding_are_not_believed() -> None:
+    clock = Clock()
+    order = [0, 3, 2, 4, 1] + [5 * n + k for n in range(1, 20) for k in (2, 1, 3, 0, 4)]
+    times = [clock(n / 10, 0.1, k / 10) for k, n in enumerate(order)]
+    steps = np.diff(times)
+    assert np.all(steps > 0.04)
+    np.testing.assert_allclose(steps[6:], 0.1)
+    assert times[-1] == pytest.approx(9.9, abs=0.4)
+
+
+def test_the_shape_of_pixels_is_kept(
+    finder: None, monkeypatch: pytest.MonkeyPatch, repo_root: Path, tmp_path: Path
+) -> None:
+    """The network sees square pixels; people lie in px of the frames that the file has."""
+    seen = set()
+
+    def fields(self: Any, image: np.ndarray) -> np.ndarray:
+        seen.add(image.shape)
+        return image
+
+    monkeypatch.setattr(Finder, "fields", fields)
+    source = repo_root / "tests/inputs/sar-2-1.mp4"
+    assert main(["predict", str(source), "--output", str(tmp_path)]) == 0
+    assert seen == {(240, 320, 3)}
+    row = json.loads((tmp_path / "sar-2-1.jsonl").read_text().splitlines()[0])
+    assert row["size"] == [160, 240]
+    xy = np.reshape(row["people"][0]["keypoints"], (17, 3))[:, :2]
+    np.testing.assert_allclose(xy.mean(axis=0), (79.75, 120), atol=0.02)
+    np.testing.assert_allclose(np.ptp(xy, axis=0), (5, 20), atol=0.02)
+    with av.open(str(tmp_path / "sar-2-1.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (160, 240)
+        assert stream.display_aspect_ratio == Fraction(4, 3)
 
 
 # What is wrong with some
@@ -242,9 +354,35 @@ def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         open_video(tmp_path / "a.mp4")
 
 
-def test_passwords_are_not_shown() -> None:
-    assert shown_source("rtsp://me:secret@host/live") == "rtsp://host/live"
-    assert video_name("rtsp://me:secret@host:554/live?x=1") == Path("host_554_live.ts")
+@pytest.mark.parametrize(
+    "password", ["secret", "sec@ret", "sec/ret", "sec:ret", "sec?ret#1", "s@c/r@t", "sec ret", "@/"]
+)
+def test_passwords_are_not_shown(password: str) -> None:
+    address = f"rtsp://me:{password}@host:554/live?x=1"
+    assert shown_source(address) == "rtsp://host:554/live?x=1"
+    assert video_name(address) == Path("host_554_live.ts")
+    assert shown_source(address.replace("rtsp", "ftp")) == "ftp://host:554/live?x=1"
+    assert shown_source("http://host/live?user=me&pwd=secret&channel=2") == (
+        "http://host/live?user=***&pwd=***&channel=2"
+    )
+    if " " not in password:
+        assert without_passwords(f"cannot open {address}: why@") == (
+            "cannot open rtsp://host:554/live?x=1: why@"
+        )
+
+
+def test_paths_are_no_addresses(
+    finder: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """FFmpeg would take 10 for a protocol; a name with an @ is shown whole."""
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "a.mp4", 3, sound="aac").rename("10:30.mp4")
+    assert main(["predict", "10:30.mp4", "--output", "10:31.mp4"]) == 0
+    with open_video("10:31.mp4") as video:
+        assert len(list(video)) == 3
+    with av.open("file:10:31.mp4") as container:
+        assert container.streams.audio
+    assert shown_source("me:a@b.mp4") == "me:a@b.mp4"
 
 
 # Writing
@@ -278,6 +416,54 @@ def test_sound_that_mp4_cannot_hold_becomes_aac(tmp_path: Path) -> None:
     assert samples / 44100 == pytest.approx(0.5, abs=0.1)  # no longer than the pictures
 
 
+def test_sound_of_an_avi_is_kept(tmp_path: Path) -> None:
+    """Its times are whole pieces of 26 ms, which an encoder that counts samples would refuse."""
+    source = make_video(tmp_path / "a.avi", 20, sound="libmp3lame")
+    for name, is_copied in (("b.mp4", True), ("c.mp4", False)):
+        with pytest.MonkeyPatch.context() as patch:
+            if not is_copied:
+                patch.setattr("openpaf.video_sound._IN_MP4", frozenset())
+            with VideoWriter(tmp_path / name, fps=10, sound=str(source)) as writer:
+                for n in range(20):
+                    writer.write(HALVES, n / 10)
+        with av.open(str(tmp_path / name)) as container:
+            stream = container.streams.audio[0]
+            assert stream.codec_context.codec.canonical_name == ("mp3" if is_copied else "aac")
+            samples = sum(frame.samples for frame in container.decode(stream))
+        assert samples / 44100 == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("broken", "codec"),
+    [("_copy", "aac"), ("_encode", "pcm_s16le"), ("of", "pcm_s16le"), ("", "adpcm_ms")],
+)
+def test_sound_that_cannot_be_had_is_a_warning(
+    broken: str,
+    codec: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    def of(source: str, output: Any) -> Any:
+        return output.add_stream("aac", rate=12345)  # a rate that AAC does not have
+
+    source = make_video(tmp_path / "a.avi", 10, sound=codec)
+    if not broken:
+        monkeypatch.setattr("openpaf.video_sound._IN_MP4", {codec})  # which it is not
+    else:
+        monkeypatch.setattr(Sound, broken, of if broken == "of" else refuse)
+    with VideoWriter(tmp_path / "b.mp4", fps=10, sound=str(source)) as writer:
+        for n in range(10):
+            writer.write(HALVES, n / 10)
+    with open_video(tmp_path / "b.mp4") as video:
+        assert len(list(video)) == 10
+    assert "sound is left out: " in caplog.text
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.avi", "b.mp4"]
+
+
 def test_a_changing_size_fits_into_the_first(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", fps=10) as writer:
         for n, shape in enumerate([(48, 64), (96, 64), (10, 300), (48, 64)]):
@@ -295,6 +481,28 @@ def test_an_interruption_leaves_a_playable_file(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write()
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len(list(video)) == 5
+
+
+def test_an_interruption_while_a_film_is_finished_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, heard = os.replace, []
+
+    def interrupted(*paths: Any) -> None:
+        if not heard:
+            heard.append(paths)
+            signal.raise_signal(signal.SIGINT)
+        replace(*paths)
+
+    monkeypatch.setattr("openpaf.video_writer.os.replace", interrupted)
+    writer = VideoWriter(tmp_path / "a.mp4", fps=10)
+    for n in range(5):
+        writer.write(HALVES, n / 10)
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    assert heard
     with open_video(tmp_path / "a.mp4") as video:
         assert len(list(video)) == 5
 
@@ -321,12 +529,18 @@ class Finder:
     def fields(self, image: np.ndarray) -> np.ndarray:
         return image
 
-    def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+    @staticmethod
+    def found(image_hw: tuple[int, int]) -> np.ndarray:
+        """The joints of that person (K, 3): px and score."""
         offsets = np.linspace(-10, 10, 17)[:, None] * [0.5, 1.0]
         xy = np.array(image_hw[::-1]) / 2 + offsets
-        return Poses.from_keypoints(
-            np.concatenate([xy, np.ones((17, 1))], axis=1)[None], Skeleton.COCO17
-        )
+        return np.concatenate([xy, np.ones((17, 1))], axis=1)
+
+    def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+        return Poses.from_keypoints(self.found(image_hw)[None], Skeleton.COCO17)
+
+    def batch(self, images: list[np.ndarray]) -> list[Poses]:
+        return [self.parse(image, (image.shape[0], image.shape[1])) for image in images]
 
 
 @pytest.fixture
@@ -363,6 +577,139 @@ def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
     assert list_videos([str(tmp_path / "*.mp4")]) == ([str(tmp_path / "a.mp4")], [])
     assert is_video("rtsp://host/x")
     assert not is_video(tmp_path)
+
+
+def test_a_video_of_any_suffix(
+    finder: None, repo_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = repo_root / "tests/inputs/raw.h264"
+    for name in ("raw.h264", "raw.bin", "raw"):
+        (tmp_path / name).write_bytes(source.read_bytes())
+        assert main(["predict", str(tmp_path / name), "--output", str(tmp_path / "out")]) == 0
+        with open_video(tmp_path / "out" / "raw.mp4") as video:
+            assert len(list(video)) == 10
+        assert f"{name}: 10 frames" in capsys.readouterr().out
+    (tmp_path / "notes.txt").write_text("FFmpeg takes this for a picture\n" * 50)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo", "PNG")
+    assert list_videos([str(tmp_path / name) for name in ("notes.txt", "photo", "none.x")])[0] == []
+
+
+ANIMATION = [Image.new("RGB", (64, 48), color) for color in ("red", "lime", "blue")]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
+def test_animated_pictures_are_videos(
+    suffix: str, finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    path = tmp_path / f"a{suffix}"
+    ANIMATION[0].save(path, save_all=True, append_images=ANIMATION[1:], duration=[200, 300, 0])
+    ANIMATION[0].save(tmp_path / f"still{suffix}")
+    with open_video(path) as video:
+        assert (video.is_live, video.n_frames) == (False, 3)
+        frames = list(video)
+    np.testing.assert_allclose([frame.time_s for frame in frames], [0, 0.2, 0.5])
+    for frame, expected in zip(frames, ANIMATION, strict=True):
+        np.testing.assert_allclose(frame.image.astype(int), np.asarray(expected), atol=10)
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path), "--output", str(out)]) == 0
+    said = capsys.readouterr()
+    assert f"a{suffix}: 3 frames" in said.out
+    assert f"still{suffix}: 1 person" in said.out
+    assert "1 photo, 1 person, 0 skipped" in said.out
+    assert said.err == ""
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.jsonl", "a.mp4", "still.json", "still.png"
+    ]  # fmt: skip
+
+
+def test_a_damaged_animation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    first.save(tmp_path / "a.png", save_all=True, append_images=others, duration=200)
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: 2 * len(data) // 3 + 99])
+    with open_video(tmp_path / "a.png") as video:
+        assert len(list(video)) == 2
+    assert "a.png: ends early" in caplog.text
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 4])
+    with (
+        open_video(tmp_path / "a.png") as video,
+        pytest.raises(VideoError, match=r"a\.png: no frame of it can be read: cannot be decoded"),
+    ):
+        list(video)
+
+
+def test_pictures_and_text_are_no_videos(tmp_path: Path) -> None:
+    for suffix in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
+        ANIMATION[0].save(tmp_path / f"a.{suffix}")
+        with pytest.raises(VideoError, match="a picture or text, not a video"):
+            open_video((tmp_path / f"a.{suffix}").rename(tmp_path / f"{suffix}.mp4"))
+
+
+def test_motion_jpeg_is_no_picture(tmp_path: Path) -> None:
+    """A file of nothing but JPEGs, of which a phone's photo may have a few."""
+    jpeg = io.BytesIO()
+    ANIMATION[0].save(jpeg, "JPEG")
+    (tmp_path / "a.mjpg").write_bytes(8 * jpeg.getvalue())
+    with open_video(tmp_path / "a.mjpg") as video:
+        times = [frame.time_s for frame in video]
+    np.testing.assert_allclose(times, np.arange(8) / 25)
+    (tmp_path / "b.mp4").write_bytes(3 * jpeg.getvalue())
+    with pytest.raises(VideoError, match="a picture or text, not a video"):
+        open_video(tmp_path / "b.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_sockets_of_a_folder_are_skipped(
+    finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_video(tmp_path / "a.mp4", 3)
+    for name in ("pipe.mp4", "pipe.gif", "pipe"):
+        os.mkfifo(tmp_path / name)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.mp4"))
+        assert main(["predict", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "a.mp4: 3 frames" in said.out
+    lines = sorted(said.err.splitlines())
+    assert [Path(line.split(":")[1]).name for line in lines] == ["pipe.gif", "pipe.mp4", "s.mp4"]
+    assert all(line.endswith("not a regular file") for line in lines)
+
+
+@pytest.mark.parametrize("smoothing", [False, True])
+def test_threshold_0_keeps_all(
+    smoothing: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also who is weak, who is found twice, who has no sure joint, and joints that leap."""
+    frames = iter(range(10))
+
+    def parse(self: Any, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+        n = next(frames)
+        people = [Finder.found(image_hw) for _ in range(4)]
+        people[1][:, 2] = 0.01
+        people[2][:, :2] += (3, n % 2 * 20)
+        people[2][:, 2] = 0.1
+        people[3][3:, 2] = 0
+        people[3][0, :2] = (n * 7 % 64, n * 31 % 48)
+        return Poses.from_keypoints(np.stack(people), Skeleton.COCO17)
+
+    monkeypatch.setattr(Finder, "parse", parse)
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Finder)
+    arguments = ["predict", str(make_video(tmp_path / "a.avi")), "--output", str(tmp_path)]
+    assert main([*arguments, "--threshold", "0"] + ["--no-smoothing"] * (not smoothing)) == 0
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    frames = iter(range(10))
+    for row in rows:
+        expected = poses_to_coco(Finder.parse(Finder(), HALVES, (48, 64)), row["frame"])
+        ids = [person.pop("track_id") for person in row["people"]]
+        assert len(set(ids)) == 4
+        assert len(row["people"]) == len(expected) == 4
+        for person, same in zip(row["people"], expected, strict=True):
+            assert person["score"] == same["score"]
+            if not smoothing:
+                assert person == same
 
 
 def test_a_bad_video_is_skipped(

@@ -16,6 +16,7 @@ from typing import NoReturn
 import openpaf
 from openpaf.cli import benchmark, compare, evaluate, export, predict, train, webcam, weights
 from openpaf.cli.common import described, one_line, report, traceback_wanted
+from openpaf.cli.interrupts import no_interrupt_is_swallowed
 from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
 
 OK, SOME_SKIPPED, BAD_USE = 0, 1, 2
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _prepare_streams()
     try:
-        with sigterm_like_ctrl_c():
+        with sigterm_like_ctrl_c(), no_interrupt_is_swallowed():
             status = _run(argv)
         sys.stdout.flush()  # here and not at exit, where an error would be shown as Python's
         return status

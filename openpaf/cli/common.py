@@ -9,16 +9,21 @@ import os
 import sys
 from pathlib import Path
 
+from openpaf.addresses import without_passwords
 from openpaf.errors import OpenpafError
 from openpaf.errors import shown as shown
 
 
 def report(message: str) -> None:
-    """One line on the standard error stream, above the progress bar if there is one."""
+    """One line on the standard error stream, above the progress bar if there is one.
+
+    What is wrong with an address may be told by any part of the library, or by another: passwords
+    are taken out here, too.
+    """
     from tqdm import tqdm
 
     with contextlib.suppress(OSError):  # nobody is there to be told
-        tqdm.write(f"openpaf: {message}", file=sys.stderr)
+        tqdm.write(f"openpaf: {without_passwords(message)}", file=sys.stderr)
 
 
 def say(message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from openpaf.cli.common import (
     source_argument,
     traceback_wanted,
 )
+from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import (
     FORMATS,
     Outputs,
@@ -50,7 +52,7 @@ Finds the people of photos and writes, for each photo, into the output folder:
   NAME.jpg or NAME.png   the photo with its people drawn          (format image)
   NAME.json              COCO's list of results                   (format coco)
   NAME_keypoints.json    OpenPose's list of people                (format openpose)
-and of videos and streams, with an id for each person:
+and of videos, animated pictures and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   NAME.jsonl, NAME_keypoints.jsonl    a line of JSON for each frame, as it comes
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
@@ -139,7 +141,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=score_argument,
         metavar="S",
         default=0.1,
-        help="leave out people whose score is below this; 0 keeps all (default: 0.1)",
+        help="leave out people whose score is below this, and of videos those too weak to be "
+        "followed; 0 keeps all (default: 0.1)",
     )
     add(
         "--batch-size",
@@ -187,6 +190,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="openpaf: %(message)s")
     videos, others = list_videos(arguments.sources)
     photos, missing = _find_photos(others, is_required=not videos)
+    moving = set(map(os.path.realpath, videos))  # animated pictures of a folder are in both
+    photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
     job = _Job(
@@ -267,6 +272,7 @@ def _predict_all(
     hidden = True if job.quiet else None  # None: hidden unless the stream is a terminal
     with tqdm(total=len(photos), unit="photo", file=sys.stderr, disable=hidden, leave=False) as bar:
         for start in range(0, len(photos), batch_size):
+            raise_if_terminated()
             chunk = range(start, min(start + batch_size, len(photos)))
             images = {i: image for i in chunk if (image := _read(job, photos[i])) is not None}
             for i, poses in _estimate(job, photos, images).items():

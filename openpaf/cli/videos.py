@@ -9,11 +9,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, described, report, say, shown
+from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def predict_video(
         source: File or address.
         output: What to write: an mp4 for ``"image"``, JSON lines for the other formats.
         estimator: Finds the people.
-        threshold: Leave out people whose score is below this.
+        threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
+            weak to be followed otherwise.
         smoothing: Whether to smooth joints over time.
         quiet: Say nothing but errors.
 
@@ -47,14 +50,16 @@ def predict_video(
     Raises:
         KeyboardInterrupt: If the user stops it; the files are closed before.
     """
+    from openpaf.addresses import shown_source
     from openpaf.errors import VideoError
     from openpaf.tracking import Tracker, TrackerConfig
-    from openpaf.video import open_video, shown_source
+    from openpaf.video import open_video
     from openpaf.watch import skeletons, watch
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
-    tracker = Tracker() if smoothing else Tracker(TrackerConfig(smoothing=None))
+    config = TrackerConfig(keeps_all=threshold == 0)
+    tracker = Tracker(config if smoothing else replace(config, smoothing=None))
     draw = skeletons if "image" in output.files else None
     name = shown(shown_source(source))
     try:
@@ -64,6 +69,7 @@ def predict_video(
             results = watch(video, estimator, tracker=tracker, draw=draw, min_score=threshold)
             stack.enter_context(contextlib.closing(results))
             for seen in _with_bar(results, video, quiet):
+                raise_if_terminated()
                 writers.write(seen)
                 n_frames += 1
                 people.update(() if seen.poses.ids is None else seen.poses.ids.tolist())
@@ -102,20 +108,23 @@ class _Writers:
 
     def write(self, seen: Seen) -> None:
         if not self._lines and self._movie is None:
-            self._open()
+            self._open(seen.frame.pixel_aspect)
         if self._movie is not None and seen.picture is not None:
             self._movie.write(seen.picture, seen.frame.time_s)
         for name, file in self._lines.items():
             file.write(json.dumps(_line(name, seen)) + "\n")
             file.flush()  # a line is there as soon as its frame is done
 
-    def _open(self) -> None:
+    def _open(self, pixel_aspect: float) -> None:
+        from openpaf.video import VideoFile
         from openpaf.video_writer import VideoWriter
 
         for name, path in self._output.files.items():
             if name == "image":
-                sound = None if self._video.is_live else self._source
-                movie = VideoWriter(path, fps=self._video.fps, sound=sound)
+                sound = self._source if isinstance(self._video, VideoFile) else None
+                movie = VideoWriter(
+                    path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
+                )
                 self._movie = self._stack.enter_context(movie)
             else:
                 file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
@@ -144,32 +153,33 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         sources: Files, folders, globs and addresses.
 
     Returns:
-        Videos in order, those of folders and globs included; and the sources that may have photos.
+        Videos in order, those of folders and globs and animated pictures included; and the sources
+        that may have photos.
     """
-    import glob
-
-    from openpaf.video import is_url, is_video
+    from openpaf.addresses import is_url
+    from openpaf.video import is_video
 
     videos: list[str] = []
     others: list[str] = []
     for source in sources:
-        if is_url(source) or (is_video(source) and os.path.exists(source)):
-            videos.append(source)
+        inside = None if is_url(source) else _paths_of(source)
+        if inside is None:  # a file; a missing video is one too: reading it says so
+            is_one = is_video(source) or _moves(source, whatever_suffix=True)
+            (videos if is_one else others).append(source)
             continue
-        if is_video(source) and not glob.has_magic(source):
-            videos.append(source)  # missing: reading it says so
-            continue
-        inside = _paths_of(source)
-        found = [path for path in inside if is_video(path) and not Path(path).name.startswith(".")]
+        visible = [path for path in inside if not Path(path).name.startswith(".")]
+        found = [path for path in visible if is_video(path) or _moves(path)]
         videos += found
-        if not found or _has_photos(inside):
+        if not found or _has_photos(set(inside) - set(found)):
             others.append(source)
     return list(dict.fromkeys(videos)), others
 
 
-def _paths_of(source: str) -> list[str]:
-    """What a folder holds or a glob matches; nothing where that cannot be listed, which is said
-    when photos are looked for."""
+def _paths_of(source: str) -> list[str] | None:
+    """What a folder holds or a glob matches; None of what is neither.
+
+    Nothing where that cannot be listed, which is said when photos are looked for.
+    """
     import glob
 
     from openpaf.image_lists import find_paths
@@ -178,22 +188,38 @@ def _paths_of(source: str) -> list[str]:
         if os.path.isdir(source):
             return sorted(os.path.join(source, name) for name in os.listdir(source))
         is_glob = glob.has_magic(source) and not os.path.lexists(source)
-        return sorted(find_paths(source)) if is_glob else []
+        return sorted(find_paths(source)) if is_glob else None
     except OSError:
         return []
 
 
+def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
+    """Whether a file without a video's suffix is an animated picture, or a video all the same."""
+    from openpaf.images import IMAGE_SUFFIXES
+    from openpaf.video import holds_video
+    from openpaf.video_animation import is_animation
+
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return is_animation(path)
+    return whatever_suffix and (is_animation(path) or holds_video(path))
+
+
 def video_name(source: str) -> Path:
-    """A path whose stem names a video's results; of an address, made from its host and path."""
-    from openpaf.video import is_url, shown_source
+    """A path whose stem names a video's results, with a suffix of videos.
+
+    Of an address it is made from host and path.
+    """
+    from openpaf.addresses import is_url, shown_source
+    from openpaf.video import VIDEO_SUFFIXES
 
     if not is_url(source):
-        return Path(source)
+        path = Path(source)
+        return path if path.suffix.lower() in VIDEO_SUFFIXES else path.with_suffix(".ts")
     address = shown_source(source).split("://", 1)[1].split("?")[0]
     return Path(re.sub(r"[^A-Za-z0-9-]+", "_", address).strip("_") + ".ts")
 
 
-def _has_photos(paths: Sequence[str]) -> bool:
+def _has_photos(paths: Iterable[str]) -> bool:
     from openpaf.image_suffixes import names_image
 
     return any(names_image(path) for path in paths)

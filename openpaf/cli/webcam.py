@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, path_argument, positive_integer, say, score_argument
+from openpaf.cli.interrupts import raise_if_terminated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--size", type=positive_integer, default=256, metavar="N",
         help="short side of the network's input in px (default: 256)")  # fmt: skip
     add("--threshold", type=score_argument, default=0.2, metavar="S",
-        help="leave out people whose score is below this (default: 0.2)")  # fmt: skip
+        help="leave out people whose score is below this; 0 keeps all (default: 0.2)")  # fmt: skip
     add("--output", type=path_argument, default=Path("."), metavar="DIR",
         help="where key s saves a picture and its JSON (default: here)")  # fmt: skip
     add("--mirror", action="store_true", help="show the picture as a mirror would")
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
     check_display()
     from openpaf.estimator import PoseEstimator
-    from openpaf.tracking import Tracker
+    from openpaf.tracking import Tracker, TrackerConfig
     from openpaf.watch import watch
 
     logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
@@ -78,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             size=arguments.size,
         )
-        view = View(Tracker(), arguments.output, arguments.mirror)
+        tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))
+        view = View(tracker, arguments.output, arguments.mirror)
         results = watch(
             video,
             estimator,
@@ -209,6 +211,7 @@ def _show(results: Any, view: View) -> None:
     cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
     try:
         for seen in results:
+            raise_if_terminated()
             cv2.imshow(_WINDOW, cv2.cvtColor(view.picture(seen), cv2.COLOR_RGB2BGR))
             while True:
                 goes_on = view.press(cv2.waitKey(30 if view.is_paused else 1) & 0xFF, seen)
