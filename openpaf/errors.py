@@ -1,5 +1,7 @@
 """The errors of the outside world; wrong arguments are plain ``ValueError``."""
 
+from __future__ import annotations
+
 
 class OpenpafError(Exception):
     """Something outside the program is not as it should be; the message names the file."""
@@ -15,3 +17,19 @@ class WeightsError(OpenpafError):
 
 class VideoError(OpenpafError):
     """A video, stream or camera is missing, unreadable, or has no picture."""
+
+
+def printable(text: object, limit: int = 80) -> str:
+    """Text of a file, fit for a message: on one line, without control characters, and short.
+
+    Args:
+        text: What the file holds; of anything but text, what ``str`` makes of it.
+        limit: Characters at most.
+
+    Returns:
+        The text, its control characters and line breaks written out as ``\\x1b`` and ``\\n``, and
+        ``...`` in place of what is too much.
+    """
+    start = str(text)[: limit + 1]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
