@@ -40,7 +40,7 @@ def open_safetensors(
         n_bytes = int.from_bytes(file.read(8), "little")
     try:
         if n_bytes > MAX_HEADER_BYTES:
-            raise SafetensorError(f"a header of {n_bytes} bytes")
+            raise SafetensorError("it does not start with the length of a header")
         return safe_open(path, framework=framework)
     except SafetensorError as error:
         reason = printable(error, 200)
