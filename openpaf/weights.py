@@ -15,7 +15,7 @@ from openpaf.download import cache_folder as cache_folder
 from openpaf.download import fetch as fetch
 from openpaf.errors import WeightsError, printable
 from openpaf.geometry import Grid
-from openpaf.hashing import how_verified, sha256_of
+from openpaf.hashing import how_verified, known_hash, sha256_of
 from openpaf.notes import read_note
 from openpaf.outline import outline
 from openpaf.published import PUBLISHED, Published
@@ -124,7 +124,8 @@ def table() -> list[dict[str, Any]]:
 
     Returns:
         Rows of ``name``, ``shipped``, ``licence``, ``sha256`` (as far as it is known), ``md5``,
-        ``size`` in bytes, ``source`` (links), ``builder``, ``skeleton``, ``channel_order``,
+        ``hash`` (which of them is known: ``"sha256"``, ``"sha256:8"`` for the first eight digits,
+        ``"md5"`` or ``"none"``), ``verified by`` (the same in words), ``size`` in bytes, ``source`` (links), ``builder``, ``skeleton``, ``channel_order``,
         ``heatmap_grid``, ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints)
         and its ``protocol``; None for what is not known or does not apply.
     """
@@ -141,6 +142,8 @@ def _shipped_row(path: Path) -> dict[str, Any]:
         "licence": weights.licence,
         "sha256": sha256_of(path),
         "md5": None,
+        "hash": "sha256",
+        "verified by": "sha256, that of its card",
         "size": path.stat().st_size,
         "source": (),
         "skeleton": (weights.result or weights.skeleton).name,
@@ -157,6 +160,8 @@ def _published_row(row: Published) -> dict[str, Any]:
         "licence": row.licence,
         "sha256": row.sha256,
         "md5": row.md5,
+        "hash": known_hash(row),
+        "verified by": how_verified(row),
         "size": row.size,
         "source": row.urls,
         "skeleton": row.skeleton.name if row.skeleton else None,

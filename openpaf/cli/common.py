@@ -29,13 +29,13 @@ def say(message: str) -> None:
 
 
 def one_line(error: BaseException | str) -> str:
-    """What an error says, in one line of bounded length."""
+    """What an error says, in one line of bounded length, without control characters."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{shown(error.filename)}: "
         return where + error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 500 else text[:497] + "..."
 
 
