@@ -233,7 +233,19 @@ def _describe(call: Call, read: Callable[[_Storage], Tensor]) -> StoredTensor:
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if offset < 0 or (min(size, default=1) > 0 and last >= storage.n):
         raise ValueError(f"the shape {size}, for which {storage.n} numbers are too few")
+    if _overlaps(size, stride):
+        raise ValueError(f"the shape {size}, several of whose numbers are one of the file's")
     return StoredTensor(size, storage.dtype, lambda: read(storage).as_strided(size, stride, offset))
+
+
+def _overlaps(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether numbers of a tensor share a place, as no parameters do: a few could fill a memory."""
+    reach = 1
+    for step, n in sorted((step, n) for step, n in zip(stride, size, strict=True) if n > 1):
+        if step < reach:
+            return True
+        reach = step * n
+    return False
 
 
 def _sizes(value: Any) -> tuple[int, ...]:

@@ -125,9 +125,10 @@ def table() -> list[dict[str, Any]]:
     Returns:
         Rows of ``name``, ``shipped``, ``licence``, ``sha256`` (as far as it is known), ``md5``,
         ``hash`` (which of them is known: ``"sha256"``, ``"sha256:8"`` for the first eight digits,
-        ``"md5"`` or ``"none"``), ``verified by`` (the same in words), ``size`` in bytes, ``source`` (links), ``builder``, ``skeleton``, ``channel_order``,
-        ``heatmap_grid``, ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints)
-        and its ``protocol``; None for what is not known or does not apply.
+        ``"md5"`` or ``"none"``), ``verified_by`` (the same in words), ``size`` in bytes,
+        ``source`` (links), ``builder``, ``skeleton``, ``channel_order``, ``heatmap_grid``,
+        ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints) and its
+        ``protocol``; None for what is not known or does not apply.
     """
     return [_shipped_row(path) for path in _shipped()] + [
         _published_row(row) for row in PUBLISHED.values()
@@ -143,7 +144,7 @@ def _shipped_row(path: Path) -> dict[str, Any]:
         "sha256": sha256_of(path),
         "md5": None,
         "hash": "sha256",
-        "verified by": "sha256, that of its card",
+        "verified_by": "sha256, that of its card",
         "size": path.stat().st_size,
         "source": (),
         "skeleton": (weights.result or weights.skeleton).name,
@@ -161,7 +162,7 @@ def _published_row(row: Published) -> dict[str, Any]:
         "sha256": row.sha256,
         "md5": row.md5,
         "hash": known_hash(row),
-        "verified by": how_verified(row),
+        "verified_by": how_verified(row),
         "size": row.size,
         "source": row.urls,
         "skeleton": row.skeleton.name if row.skeleton else None,

@@ -683,7 +683,7 @@ def test_a_row_in_full(run: Run) -> None:
     assert status == 0
     for word in ("non-commercial", "pose_iter_584000.caffemodel", "cmu_body25", "offset=0.0"):
         assert word in out
-    assert "verified by    sha256\n" in out
+    assert "verified_by    sha256\n" in out
 
 
 @pytest.mark.parametrize(
@@ -699,4 +699,4 @@ def test_a_row_says_which_hash_it_has(run: Run, name: str, brief: str, whole: st
     _, out, _ = run("list")
     (row,) = (line for line in out.splitlines() if line.startswith(f"{name} "))
     assert row.split()[5] == brief
-    assert f"verified by    {whole}\n" in run("list", name)[1]
+    assert f"verified_by    {whole}\n" in run("list", name)[1]
