@@ -48,7 +48,7 @@ _ALLOWED = {
     "torch.serialization._get_layout",
 }  # fmt: skip
 _DTYPE_WORDS = ("float", "bfloat", "double", "half", "int", "uint", "long", "short", "bool",
-                "complex", "quint", "qint")  # fmt: skip
+                "complex", "quint", "qint", "per_")  # fmt: skip
 _DICTIONARIES = ("collections.OrderedDict", "builtins.dict", "__builtin__.dict")
 _CONSTANTS = {
     "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (),

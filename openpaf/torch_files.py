@@ -19,6 +19,7 @@ from openpaf.errors import WeightsError, printable
 from openpaf.pickles import Call, Name, read_pickle
 from openpaf.stored import SIZES, State, StoredTensor, check_names, read_exactly, some, to_tensor
 from openpaf.weight_limits import MAX_DIMENSIONS, MAX_PICKLE_BYTES, MAX_STATE_BYTES
+from openpaf.zip_files import read_member
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,8 +74,6 @@ def zipped_tensors(archive: zipfile.ZipFile, path: Path) -> State:
         WeightsError: If it would run code, or holds no tensors by name.
         ValueError: If it is damaged; and what zipfile and zlib raise.
     """
-    from openpaf.zip_files import read_member
-
     names = [n for n in archive.namelist() if n.rpartition("/")[2] == "data.pkl"]
     if len(names) != 1:
         raise ValueError(f"expected one data.pkl, found {len(names)}")
@@ -223,7 +222,9 @@ def _describe(call: Call, read: Callable[[_Storage], Tensor]) -> StoredTensor:
     function = call.name.rpartition(".")[2]
     if function not in ("_rebuild_tensor_v2", "_rebuild_tensor"):
         kind = function.removeprefix("_rebuild_").replace("_", " ")
-        raise ValueError(f"expected an ordinary tensor, found one of another kind ({kind})")
+        raise ValueError(
+            f"expected an ordinary tensor, found one of another kind ({printable(kind)})"
+        )
     if not isinstance(call.args, tuple) or len(call.args) < 4:
         raise ValueError("a tensor that is described in an unknown way")
     storage, offset = call.args[:2]
@@ -240,11 +241,11 @@ def _describe(call: Call, read: Callable[[_Storage], Tensor]) -> StoredTensor:
 
 def _overlaps(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     """Whether numbers of a tensor share a place, as no parameters do: a few could fill a memory."""
-    reach = 1
+    reach = 1  # numbers from the first to the last of those that were looked at
     for step, n in sorted((step, n) for step, n in zip(stride, size, strict=True) if n > 1):
         if step < reach:
             return True
-        reach = step * n
+        reach += step * (n - 1)
     return False
 
 
