@@ -19,7 +19,7 @@ from openpaf.errors import WeightsError, printable
 from openpaf.npz_files import npz_tensors
 from openpaf.pickles import CodeError
 from openpaf.safetensors_files import open_safetensors, safetensors_tensors
-from openpaf.stored import State, StoredTensor, check_total, described, some
+from openpaf.stored import State, StoredTensor, check_total, described, open_regular, some
 from openpaf.torch_files import old_tensors, zipped_tensors
 from openpaf.zip_files import open_zip
 
@@ -85,7 +85,7 @@ def open_checkpoint(path: str | Path) -> Iterator[State]:
 
 def _describe(path: Path, opened: ExitStack) -> State:
     """The tensors of a file, which stays open with ``opened``."""
-    file = opened.enter_context(path.open("rb"))
+    file = opened.enter_context(open_regular(path))
     kind = _kind(path, file.read(512))
     file.seek(0)
     if kind == "zip":

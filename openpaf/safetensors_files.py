@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.errors import WeightsError, printable
-from openpaf.stored import State, StoredTensor, check_names
+from openpaf.stored import State, StoredTensor, check_names, open_regular
 from openpaf.weight_limits import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def open_safetensors(
     """
     from safetensors import SafetensorError, safe_open
 
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         n_bytes = int.from_bytes(file.read(8), "little")
     try:
         if n_bytes > MAX_HEADER_BYTES:

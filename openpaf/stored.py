@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.errors import WeightsError, printable
@@ -72,6 +73,18 @@ def described(tensor: Tensor) -> StoredTensor:
     """A tensor that is in memory already, as one of a file."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     return StoredTensor(tuple(tensor.shape), dtype, lambda: tensor)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file for reading; a pipe, at which one would wait for ever, is refused.
+
+    Raises:
+        OSError: If it cannot be read.
+        WeightsError: If it is no ordinary file.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise WeightsError(f"{path}: expected a file, found a pipe or device")
+    return path.open("rb")
 
 
 def some(names: list[str], limit: int = 8, chars: int = 80) -> str:

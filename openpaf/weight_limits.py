@@ -23,7 +23,7 @@ MAX_NOTE_CHARS = 1 << 20
 #: Bytes of the list of files in a zip archive.
 MAX_ZIP_DIRECTORY_BYTES = 8 << 20
 #: Bytes of the part of a PyTorch file that describes its tensors, and the steps to read it.
-MAX_PICKLE_BYTES, MAX_PICKLE_STEPS = 32 << 20, 1_000_000
+MAX_PICKLE_BYTES, MAX_PICKLE_STEPS = 32 << 20, 500_000
 #: Fields of a Caffe file that are looked at: a dozen for each layer.
 MAX_CAFFE_FIELDS = 200_000
 
