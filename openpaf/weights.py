@@ -17,7 +17,7 @@ from openpaf.errors import WeightsError, printable
 from openpaf.geometry import Grid
 from openpaf.hashing import how_verified, known_hash, sha256_of
 from openpaf.notes import read_note
-from openpaf.outline import outline
+from openpaf.outline import check_grids, outline
 from openpaf.published import PUBLISHED, Published
 from openpaf.safetensors_files import open_safetensors
 from openpaf.skeleton import Skeleton
@@ -328,7 +328,8 @@ def load_model(
         compare(network, state, path)
         network = build(row.builder, row.skeleton, **row.options)
         fill(network, state, path)
-    return network.eval(), row
+    check_grids(network.eval(), row, path)
+    return network, row
 
 
 def locate(
