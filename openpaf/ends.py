@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openpaf.channels import CHANNEL_ORDERS
+from openpaf.errors import WeightsError
+from openpaf.outline import is_top_down
 from openpaf.weights import Weights
 
 if TYPE_CHECKING:
@@ -16,7 +18,12 @@ def with_ends(network: nn.Module, row: Weights) -> nn.Module:
 
     Before it RGB becomes BGR if need be, and is normalised; after it comes only the last stage,
     its channels in the order of the skeleton.
+
+    Raises:
+        WeightsError: If it is a detector, which has no fields.
     """
+    if is_top_down(row.builder):
+        raise WeightsError(f"{row.name}: a top-down network, which has no heatmaps and no PAFs")
     import torch
     from torch import Tensor, nn
 

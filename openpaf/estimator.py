@@ -22,6 +22,7 @@ from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image, read_images
 from openpaf.multiscale import check_scales, multiscale_fields
+from openpaf.outline import is_top_down
 from openpaf.poses import Poses
 from openpaf.published import PUBLISHED
 from openpaf.runtime import load_engine
@@ -228,4 +229,4 @@ def is_detector(model: str | Path | None) -> bool:
     if published is None and is_export(model):
         return False
     builder = published.builder if published else read_header(find(model)).builder
-    return "rcnn_" in builder
+    return is_top_down(builder)

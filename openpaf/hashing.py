@@ -45,8 +45,18 @@ def how_verified(row: Published) -> str:
     """What a file is compared with, in words."""
     if row.sha256:
         n = len(row.sha256)
-        return "sha256" if n == 64 else f"the first {n} digits of its sha256"
-    return "md5" if row.md5 else "sha256 of the first download, since none is published"
+        return "sha256" if n == 64 else f"the first {n} digits of its sha256; no more is published"
+    if row.md5:
+        return "md5; no sha256 is published"
+    return "sha256 of the first download, since none is published"
+
+
+def known_hash(row: Published) -> str:
+    """Which hash of a file is published, in a word: ``sha256:8`` are the first eight digits."""
+    if row.sha256:
+        n = len(row.sha256)
+        return "sha256" if n == 64 else f"sha256:{n}"
+    return "md5" if row.md5 else "none"
 
 
 def write_down(row: Published, path: Path, digest: str) -> None:

@@ -18,18 +18,19 @@ import requests
 from tqdm import tqdm
 
 import openpaf
+from openpaf import http_stream
 from openpaf.checkpoints import is_web_page, read_state
 from openpaf.errors import WeightsError
 from openpaf.hashing import mismatch
 from openpaf.published import Published
+from openpaf.weight_limits import MAX_DOWNLOAD_BYTES
 
 if TYPE_CHECKING:
     from requests import Response
 
-_CONNECT_S, _STALL_S, _PAUSE_S = 10.0, 30.0, 1.0
+_PAUSE_S = 1.0
 # Answers of a server that may be better in a moment.
 _BUSY = (429, 500, 502, 503, 504)
-_CHUNK = 1 << 16
 # A mirror is given up after so many attempts that brought nothing new, or so many in all.
 _FRUITLESS, _ATTEMPTS = 2, 50
 
@@ -66,9 +67,11 @@ class _Partial:
         """The version of which there is a part from this link; None where it cannot go on."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
-            return note["version"] if note["url"] == url and self.size() else None
-        except (OSError, ValueError, KeyError, TypeError):
+            version = note["version"] if note["url"] == url and self.size() else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+        # It becomes a header of the next request.
+        return version if isinstance(version, str) and _is_header(version) else None
 
 
 def first_good(row: Published, path: Path, progress: bool = True) -> Path:
@@ -170,16 +173,23 @@ def _attempt(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) -> Non
         # The server sends the rest only if its file is still this version, and else all of it.
         headers |= {"Range": f"bytes={partial.size()}-", "If-Range": version}
     try:
-        with requests.get(
-            url, headers=headers, stream=True, timeout=(_CONNECT_S, _STALL_S)
-        ) as response:
+        with http_stream.HttpStream(url, headers) as stream:
+            response = stream.response()
             start = _start(response, partial, version)
-            _refuse(row, url, response)
-            _write(response, start, partial, bar, url)
+            _refuse(row, stream.links, response)
+            _write(row, stream, response, start, partial, bar, url)
+    except http_stream.TooSlowError as error:
+        raise _Broken(str(error)) from error
     except requests.exceptions.TooManyRedirects as error:
         raise _Broken("redirects in circles") from error
+    except ValueError as error:  # of requests and urllib3, some of them without a common class
+        raise _Broken("leads to a link that cannot be followed") from error
     except requests.RequestException as error:
         raise _Interrupted(_reason(error)) from error
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable() and len(text) <= 1000
 
 
 def _start(response: Response, partial: _Partial, version: str | None) -> int:
@@ -206,7 +216,7 @@ def _start(response: Response, partial: _Partial, version: str | None) -> int:
     return 0
 
 
-def _refuse(row: Published, url: str, response: Response) -> None:
+def _refuse(row: Published, links: list[str], response: Response) -> None:
     """Refuse what cannot be the file.
 
     Raises:
@@ -215,15 +225,28 @@ def _refuse(row: Published, url: str, response: Response) -> None:
     """
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise _Broken("answers with a web page instead of the file")
-    downgraded = url.startswith("https:") and not response.url.startswith("https:")
-    if downgraded and not (row.sha256 or row.md5):
+    if row.sha256 or row.md5:
+        return
+    secure = [link.lower().startswith("https:") for link in links]
+    if secure[0] and not all(secure):
         raise _Broken("redirects to a link without encryption, and no hash is known")
 
 
-def _write(response: Response, start: int, partial: _Partial, bar: tqdm[Any], url: str) -> None:
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdecimal() else None
+def _write(
+    row: Published,
+    stream: http_stream.HttpStream,
+    response: Response,
+    start: int,
+    partial: _Partial,
+    bar: tqdm[Any],
+    url: str,
+) -> None:
+    most = row.size or MAX_DOWNLOAD_BYTES
+    total = _total(response, start)
     if total is not None:
+        if total > most or row.size not in (None, total):
+            partial.remove()
+            raise _Broken(f"offers {total} bytes, expected {_expected(row)}")
         free = shutil.disk_usage(partial.path.parent).free
         if total - start > free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -233,9 +256,12 @@ def _write(response: Response, start: int, partial: _Partial, bar: tqdm[Any], ur
         file.seek(start)
         bar.n = start
         bar.refresh()
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in stream.chunks():
             if file.tell() == 0 and is_web_page(chunk[:512]):
                 raise _Broken("answers with a web page instead of the file")
+            if file.tell() + len(chunk) > most:
+                partial.remove()
+                raise _Broken(f"sends more bytes than expected, {_expected(row)}")
             file.write(chunk)
             bar.update(len(chunk))
         file.truncate()
@@ -244,6 +270,18 @@ def _write(response: Response, start: int, partial: _Partial, bar: tqdm[Any], ur
         written = file.tell()
     if total is not None and written < total:
         raise _Interrupted(f"sent {written} of {total} bytes")
+
+
+def _expected(row: Published) -> str:
+    return str(row.size) if row.size else f"at most {MAX_DOWNLOAD_BYTES}"
+
+
+def _total(response: Response, start: int) -> int | None:
+    """Size of the whole file by the answer's header, if it says."""
+    length = response.headers.get("Content-Length", "")
+    if not (length.isascii() and length.isdecimal() and len(length) < 20):
+        return None
+    return start + int(length)
 
 
 def _version(response: Response) -> str | None:
@@ -260,9 +298,9 @@ _UNREACHABLE = "cannot be reached"
 def _reason(error: requests.RequestException) -> str:
     """An error of the connection in a few words."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no answer in {_CONNECT_S:g} s, it {_UNREACHABLE}"
+        return f"no answer in {http_stream.CONNECT_S:g} s, it {_UNREACHABLE}"
     if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
-        return f"stalled for {_STALL_S:g} s"
+        return f"stalled for {http_stream.STALL_S:g} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate cannot be verified"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

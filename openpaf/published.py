@@ -23,9 +23,10 @@ class Published:
         name: As ``--model`` takes it.
         suffix: Of the file, e.g. ``".pth"``.
         urls: The publisher's link first, then mirrors; none where the file must be made.
-        sha256: All 64 digits, or the first ones where the publisher gives no more.
+        sha256: All 64 digits; the first ones where the publisher gives no more, None where he
+            gives none. `openpaf weights list` says which it is.
         md5: Where the publisher gave this one.
-        size: In bytes; None where not known.
+        size: In bytes; None where not known. A download of another size is refused.
         licence: In plain words.
         restricted: Whether one must agree to the licence before the file is fetched.
         builder: Name of the network for :func:`openpaf.networks.build`.

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf import download
 from openpaf.channels import CHANNEL_ORDERS
-from openpaf.checkpoints import fill, read_state
+from openpaf.checkpoints import compare, fill, open_checkpoint
 from openpaf.download import cache_folder as cache_folder
 from openpaf.download import fetch as fetch
-from openpaf.errors import WeightsError
+from openpaf.errors import WeightsError, printable
 from openpaf.geometry import Grid
-from openpaf.hashing import how_verified, sha256_of
+from openpaf.hashing import how_verified, known_hash, sha256_of
+from openpaf.notes import read_note
+from openpaf.outline import check_grids, outline
 from openpaf.published import PUBLISHED, Published
+from openpaf.safetensors_files import open_safetensors
 from openpaf.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -105,16 +108,15 @@ class Weights:
         Raises:
             WeightsError: If the file does not say how it is to be run.
         """
+        text = (metadata or {}).get("openpaf")
+        if text is None:
+            raise WeightsError(f"{path}: no description of an openpaf model in it")
         try:
-            values = json.loads((metadata or {})["openpaf"])
-            values["skeleton"] = Skeleton.from_dict(values["skeleton"])
-            if values.get("result"):
-                values["result"] = Skeleton.from_dict(values["result"])
-            for grid in ("heatmap_grid", "paf_grid"):
-                values[grid] = Grid(*values[grid])
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"{path}: no description of an openpaf model in it") from error
+            return cls(**read_note(text))
+        except ValueError as error:
+            raise WeightsError(
+                f"{path}: its description of the model cannot be used: {printable(error, 400)}"
+            ) from error
 
 
 def table() -> list[dict[str, Any]]:
@@ -122,9 +124,11 @@ def table() -> list[dict[str, Any]]:
 
     Returns:
         Rows of ``name``, ``shipped``, ``licence``, ``sha256`` (as far as it is known), ``md5``,
-        ``size`` in bytes, ``source`` (links), ``builder``, ``skeleton``, ``channel_order``,
-        ``heatmap_grid``, ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints)
-        and its ``protocol``; None for what is not known or does not apply.
+        ``hash`` (which of them is known: ``"sha256"``, ``"sha256:8"`` for the first eight digits,
+        ``"md5"`` or ``"none"``), ``verified_by`` (the same in words), ``size`` in bytes,
+        ``source`` (links), ``builder``, ``skeleton``, ``channel_order``, ``heatmap_grid``,
+        ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints) and its
+        ``protocol``; None for what is not known or does not apply.
     """
     return [_shipped_row(path) for path in _shipped()] + [
         _published_row(row) for row in PUBLISHED.values()
@@ -139,6 +143,8 @@ def _shipped_row(path: Path) -> dict[str, Any]:
         "licence": weights.licence,
         "sha256": sha256_of(path),
         "md5": None,
+        "hash": "sha256",
+        "verified_by": "sha256, that of its card",
         "size": path.stat().st_size,
         "source": (),
         "skeleton": (weights.result or weights.skeleton).name,
@@ -155,6 +161,8 @@ def _published_row(row: Published) -> dict[str, Any]:
         "licence": row.licence,
         "sha256": row.sha256,
         "md5": row.md5,
+        "hash": known_hash(row),
+        "verified_by": how_verified(row),
         "size": row.size,
         "source": row.urls,
         "skeleton": row.skeleton.name if row.skeleton else None,
@@ -221,13 +229,25 @@ def verify(name: str, *, cache: str | Path | None = None) -> str:
     if name not in shipped:
         download.cached(name, cache)
         return how_verified(PUBLISHED[name])
-    card = shipped[name].with_suffix(".md")
-    digest = sha256_of(shipped[name])
-    if digest not in card.read_text(encoding="utf-8"):
-        raise WeightsError(
-            f"{shipped[name]}: its sha256 {digest} is not that of its card; install openpaf again"
-        )
+    _check_shipped(shipped[name])
     return "sha256, that of its card"
+
+
+def _check_shipped(path: Path) -> None:
+    """See that a shipped file is the one that its card names.
+
+    Raises:
+        WeightsError: If its hash is another, or there is no card.
+    """
+    digest, card = sha256_of(path), path.with_suffix(".md")
+    try:
+        lines = card.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{card}: cannot be read; install openpaf again") from error
+    if not any(f"`{path.name}`" in line and f"`{digest}`" in line for line in lines):
+        raise WeightsError(
+            f"{path}: its sha256 {digest} is not that of its card; install openpaf again"
+        )
 
 
 def read_header(path: str | Path) -> Weights:
@@ -236,16 +256,16 @@ def read_header(path: str | Path) -> Weights:
     Raises:
         WeightsError: If the file is missing, damaged, or does not say.
     """
-    from safetensors import SafetensorError, safe_open
-
+    path = Path(path)
+    others = "; a file of another format needs its name: --model NAME --weights PATH"
+    hint = "" if path.suffix == ".safetensors" else others
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_safetensors(path, "numpy", hint) as file:
             metadata = file.metadata()
-    except (OSError, SafetensorError) as error:
-        others = "; a file of another format needs its name: --model NAME --weights PATH"
-        hint = "" if Path(path).suffix == ".safetensors" else others
-        raise WeightsError(f"{path}: cannot be read as safetensors ({error}){hint}") from error
-    return Weights.from_metadata(metadata, Path(path))
+    except OSError as error:
+        reason = error.strerror or printable(error)
+        raise WeightsError(f"{path}: cannot be read as safetensors ({reason}){hint}") from error
+    return Weights.from_metadata(metadata, path)
 
 
 def load(network: nn.Module, path: str | Path) -> None:
@@ -258,9 +278,10 @@ def load(network: nn.Module, path: str | Path) -> None:
 
     Raises:
         WeightsError: If the file cannot be read, would run code, or keys are missing, left over,
-            or misshapen; the message lists them.
+            misshapen or not finite; the message lists them.
     """
-    fill(network, read_state(path), path)
+    with open_checkpoint(path) as state:
+        fill(network, state, path)
 
 
 def save(state: dict[str, Tensor], path: str | Path, weights: Weights) -> None:
@@ -300,9 +321,15 @@ def load_model(
     from openpaf.networks import build
 
     row, path = locate(model, weights)
-    network = build(row.builder, row.skeleton, **row.options)
-    load(network, path)
-    return network.eval(), row
+    if weights is None and path in _shipped() and not Path(str(model)).suffix:
+        _check_shipped(path)
+    network = outline(row, path)
+    with open_checkpoint(path) as state:
+        compare(network, state, path)
+        network = build(row.builder, row.skeleton, **row.options)
+        fill(network, state, path)
+    check_grids(network.eval(), row, path)
+    return network, row
 
 
 def locate(

@@ -6,7 +6,6 @@ import collections
 import io
 import os
 import pickle
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from openpaf.caffe import _net_parameter, read_caffemodel
+from openpaf.caffe import read_caffemodel
 from openpaf.checkpoints import fill, read_state
 from openpaf.errors import WeightsError
 
@@ -183,18 +182,63 @@ def test_caffe_in_double_precision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state["fc.weight"], values)
 
 
-def test_caffe_as_protobuf_writes_it(tmp_path: Path) -> None:
-    net = _net_parameter()(name="a network")
+# Of each message of Caffe's, its fields: name, number, type, and whether it repeats.
+MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
+    "BlobShape": (("dim", 1, "int64", True),),
+    "BlobProto": (("data", 5, "float", True), ("shape", 7, "BlobShape", False)),
+    "LayerParameter": (
+        ("name", 1, "string", False),
+        ("type", 2, "string", False),
+        ("blobs", 7, "BlobProto", True),
+        ("phase", 10, "int32", False),
+    ),
+    "NetParameter": (("name", 1, "string", False), ("layer", 100, "LayerParameter", True)),
+}
+
+
+def net_parameter(packed: bool) -> Any:
+    """An empty message as Google's own code writes it."""
+    pytest.importorskip("google.protobuf", reason="protobuf is not installed")
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field_type = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="c.proto", package="c", syntax="proto2")
+    for name, fields in MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind, repeated in fields:
+            row = message.field.add(name=field, number=number)
+            row.label = field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
+            if kind in MESSAGES:
+                row.type, row.type_name = field_type.TYPE_MESSAGE, f".c.{kind}"
+            else:
+                row.type = getattr(field_type, f"TYPE_{kind.upper()}")
+                row.options.packed = packed and repeated
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("c.NetParameter"))()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_caffe_as_protobuf_writes_it(tmp_path: Path, packed: bool) -> None:
+    net = net_parameter(packed)
+    net.name = "a network"
     for key, value in ARRAYS.items():
         name, _, kind = key.rpartition(".")
         if kind == "weight":
-            net.layer.add(name=name, type="PReLU" if "prelu" in name else "Convolution")
+            net.layer.add(name=name, type="PReLU" if "prelu" in name else "Convolution", phase=1)
         blob = net.layer[-1].blobs.add()
         blob.shape.dim.extend(value.shape)
-        blob.data.append(value.tobytes()[:8])  # packed numbers may come in pieces
-        blob.data.append(value.tobytes()[8:])
+        blob.data.extend(value.ravel().tolist())
     (tmp_path / "a.caffemodel").write_bytes(net.SerializeToString())
     assert same(read_state(tmp_path / "a.caffemodel"))
+
+
+def test_caffe_numbers_in_pieces(tmp_path: Path) -> None:
+    values = np.arange(5, dtype=np.float32)
+    blob = caffe_bytes.field(7, caffe_bytes.field(1, b"\x05"))
+    blob += caffe_bytes.field(5, values.tobytes()[:8]) + caffe_bytes.field(5, values.tobytes()[8:])
+    (tmp_path / "a.caffemodel").write_bytes(caffe_bytes.layer("c", [blob]))
+    np.testing.assert_array_equal(read_caffemodel(tmp_path / "a.caffemodel")["c.weight"], values)
 
 
 def test_caffe_with_a_shape_that_does_not_fit(tmp_path: Path) -> None:
@@ -203,15 +247,6 @@ def test_caffe_with_a_shape_that_does_not_fit(tmp_path: Path) -> None:
     assert "c.weight: expected 20 bytes for the shape (5,), found 16" in refusal(
         tmp_path / "a.caffemodel"
     )
-
-
-def test_caffe_needs_protobuf(tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / "a.caffemodel").write_bytes(caffe_bytes.caffemodel(ARRAYS))
-    _net_parameter.cache_clear()
-    monkeypatch.setitem(sys.modules, "google.protobuf", None)
-    with pytest.raises(WeightsError, match=r"openpaf\[caffe\]"):
-        read_state(tmp_path / "a.caffemodel")
-    _net_parameter.cache_clear()
 
 
 @pytest.mark.parametrize("low", [0x80, 0x00, 0x38])

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from openpaf import download, mirrors, published, weights
+from openpaf import download, http_stream, mirrors, published, weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
@@ -50,6 +50,9 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, str | None]] = []
         self.stop = threading.Event()
+
+    def handle_error(self, *args: object) -> None:
+        pass  # a client that goes away is what is tested
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{path}"
@@ -201,6 +204,34 @@ def too_large(self: Handler) -> None:
     self.head(200, 1 << 60, ETag=ETAG)
 
 
+def endless(self: Handler) -> None:
+    """Many times the file, without saying how much."""
+    self.send_response(200)
+    self.end_headers()
+    for _ in range(100):
+        self.wfile.write(FILE)
+
+
+def trickle(self: Handler) -> None:
+    """A byte at a time, so that no wait for the next one is long."""
+    self.head(200, len(FILE), ETag=ETAG)
+    for byte in FILE:
+        self.wfile.write(bytes([byte]))
+        self.wfile.flush()
+        if self.server.stop.wait(0.02):
+            return
+
+
+def trickle_headers(self: Handler) -> None:
+    self.send_response_only(200)
+    self.flush_headers()
+    for _ in range(10_000):
+        self.wfile.write(b"X")
+        self.wfile.flush()
+        if self.server.stop.wait(0.02):
+            return
+
+
 def other(self: Handler) -> None:
     self.head(200, len(OTHER), ETag=ETAG)
     self.wfile.write(OTHER)
@@ -233,24 +264,34 @@ def slow(self: Handler) -> None:
         time.sleep(0.15)
 
 
+BROKEN_LINKS = [
+    "http://[::1", "http://", "http://a..b/", "http://" + "a" * 100 + ".example/", "//:0:0/",
+    "http://127.0.0.1:99999999/", "file:///etc/hostname", "ftp://127.0.0.1/file", "data:,x",
+    "http://\xff\xfe/", "http://%zz/", "javascript:alert(1)",
+]  # fmt: skip
+
 BEHAVIOUR: dict[str, Callable[[Handler], None]] = {
     f.__name__: f
     for f in (
         good, cut, stall, dead, ignores_range, no_version, changes, changes_in_secret, wrong_part,
-        changes_and_ignores_if_range, range_refused, says_less, says_more, too_large, other, page,
-        page_as_file, busy_once, slow,
+        changes_and_ignores_if_range, range_refused, says_less, says_more, too_large, endless,
+        trickle, trickle_headers, other, page, page_as_file, busy_once, slow,
     )
 } | {
     "gone": lambda self: self.head(404, 0),
     "broken": lambda self: self.head(500, 0),
     "moved": lambda self: self.head(302, 0, Location="/good"),
     "circle": lambda self: self.head(302, 0, Location="/circle"),
+    **{
+        f"to-{i}": lambda self, link=link: self.head(302, 0, Location=link)
+        for i, link in enumerate(BROKEN_LINKS)
+    },
 }  # fmt: skip
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(mirrors, "_STALL_S", 0.5)
+    monkeypatch.setattr(http_stream, "STALL_S", 0.5)
     monkeypatch.setattr(mirrors, "_PAUSE_S", 0.0)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -407,7 +448,9 @@ def test_a_damaged_file_is_never_loaded_and_fetched_again(put: Put, tmp_path: Pa
 def test_the_first_digits_or_md5_will_do(put: Put, tmp_path: Path, digests: Any) -> None:
     put("other", "good", **digests)
     assert weights.fetch("stand-in", cache=tmp_path).read_bytes() == FILE
-    assert weights.verify("stand-in", cache=tmp_path) in ("md5", "the first 8 digits of its sha256")
+    assert weights.verify("stand-in", cache=tmp_path) in (
+        "md5; no sha256 is published", "the first 8 digits of its sha256; no more is published"
+    )  # fmt: skip
 
 
 def test_without_a_hash_it_must_be_a_checkpoint_and_stay_as_it_was(
@@ -425,7 +468,56 @@ def test_without_a_hash_it_must_be_a_checkpoint_and_stay_as_it_was(
         download.cached("stand-in", tmp_path)
 
 
-def test_a_full_disk(put: Put, tmp_path: Path) -> None:
+@pytest.mark.parametrize("i", range(len(BROKEN_LINKS)), ids=BROKEN_LINKS)
+def test_a_redirect_that_cannot_be_followed(put: Put, tmp_path: Path, i: int) -> None:
+    put(f"to-{i}", "good")
+    assert weights.fetch("stand-in", cache=tmp_path / "a").read_bytes() == FILE
+    put(f"to-{i}")
+    with pytest.raises(WeightsError, match=r"no mirror gave the file: 127\.0\.0\.1: "):
+        weights.fetch("stand-in", cache=tmp_path / "b")
+    assert names(tmp_path / "b") == set()
+
+
+@pytest.mark.parametrize("size", [len(FILE) - 1, len(FILE) + 1])
+def test_another_size_than_the_row_says(put: Put, tmp_path: Path, size: int) -> None:
+    put("good", size=size)
+    with pytest.raises(WeightsError, match=f"offers {len(FILE)} bytes, expected {size}"):
+        weights.fetch("stand-in", cache=tmp_path)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_does_not_end_is_cut_off(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(mirrors, "MAX_DOWNLOAD_BYTES", 2 * len(FILE))
+    put("endless", "good", size=len(FILE) if known else None)
+    assert weights.fetch("stand-in", cache=tmp_path / "a").read_bytes() == FILE
+    put("endless", size=len(FILE) if known else None)
+    with pytest.raises(WeightsError, match="sends more bytes than expected, "):
+        weights.fetch("stand-in", cache=tmp_path / "b")
+    assert names(tmp_path / "b") == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("trickle", "too slow: "), ("trickle_headers", "no answer in")]
+)
+def test_a_mirror_that_trickles_is_given_up(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    monkeypatch.setattr(http_stream, "WINDOW_S", 0.2)
+    monkeypatch.setattr(http_stream, "ANSWER_S", 1.0)
+    put(path)
+    with pytest.raises(WeightsError, match=f"no mirror gave the file: 127.0.0.1: {said}"):
+        weights.fetch("stand-in", cache=tmp_path)
+    monkeypatch.setattr(http_stream, "WINDOW_S", 10.0)
+    monkeypatch.setattr(http_stream, "ANSWER_S", 10.0)
+    put("good")
+    assert weights.fetch("stand-in", cache=tmp_path).read_bytes() == FILE
+
+
+def test_a_full_disk(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirrors, "MAX_DOWNLOAD_BYTES", 1 << 61)
     put("too_large")
     with pytest.raises(WeightsError, match=r"no space left in .*OPENPAF_CACHE"):
         weights.fetch("stand-in", cache=tmp_path)
@@ -543,6 +635,7 @@ def test_fetch_list_verify(put: Put, run: Run, tmp_path: Path) -> None:
 
     row = run("list", "--cache", tmp_path)[1].splitlines()[-1]
     assert row.split()[:2] == ["stand-in", "fetched"]
+    assert row.split()[5] == "sha256"
     assert row.endswith("theirs, non-commercial")
     status, out, _ = run("verify", "--cache", tmp_path)
     assert status == 0
@@ -590,3 +683,20 @@ def test_a_row_in_full(run: Run) -> None:
     assert status == 0
     for word in ("non-commercial", "pose_iter_584000.caffemodel", "cmu_body25", "offset=0.0"):
         assert word in out
+    assert "verified_by    sha256\n" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "brief", "whole"),
+    [
+        ("cmu-body25", "sha256", "sha256"),
+        ("maskrcnn-coco", "sha256:8", "the first 8 digits of its sha256; no more is published"),
+        ("cmu-mpi", "md5", "md5; no sha256 is published"),
+        ("lightweight-coco18", "none", "sha256 of the first download, since none is published"),
+    ],
+)
+def test_a_row_says_which_hash_it_has(run: Run, name: str, brief: str, whole: str) -> None:
+    _, out, _ = run("list")
+    (row,) = (line for line in out.splitlines() if line.startswith(f"{name} "))
+    assert row.split()[5] == brief
+    assert f"verified_by    {whole}\n" in run("list", name)[1]

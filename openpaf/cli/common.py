@@ -35,7 +35,7 @@ def say(message: str) -> None:
 
 
 def one_line(error: BaseException | str) -> str:
-    """What an error says, in one line of bounded length."""
+    """What an error says, in one line of bounded length, without control characters."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, OSError) and error.strerror:

@@ -77,7 +77,7 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
         _list_one(rows[0], arguments.cache)
         return 0
-    say(f"{'name':<26} {'state':<9} {'MB':>5} {'skeleton':<9} {'AP':>6}  licence")
+    say(f"{'name':<26} {'state':<9} {'MB':>5} {'skeleton':<9} {'AP':>6}  {'hash':<8}  licence")
     for row in rows:
         size = f"{row['size'] / 1e6:.0f}" if row["size"] else "?"
         ap = f"{row['AP']:.3f}" if row["AP"] is not None else "-"
@@ -85,7 +85,7 @@ def _list(arguments: argparse.Namespace) -> int:
         licence += ", non-commercial" if "non-commercial" in row["licence"] else ""
         say(
             f"{row['name']:<26} {_state(row, arguments.cache):<9} {size:>5} "
-            f"{row['skeleton'] or '-':<9} {ap:>6}  {licence}"
+            f"{row['skeleton'] or '-':<9} {ap:>6}  {row['hash']:<8}  {licence}"
         )
     return 0
 
@@ -96,7 +96,7 @@ def _list_one(row: dict[str, Any], cache: Path | None) -> None:
         if name == "source":
             for url in value:
                 say(f"{'source':<14} {url}")
-        elif value is not None and name != "shipped":
+        elif value is not None and name not in ("shipped", "hash"):
             say(f"{name:<14} {value}")
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from openpaf.topdown.backbone import BACKBONES
 from openpaf.topdown.roi_pooling import METHODS
 
+# numpy's numbers are of these types, too.
+_TYPES: dict[str, type] = {"int": Integral, "bool": bool, "str": str, "float": Real}
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -98,12 +101,19 @@ class MaskRCNNConfig:
     box_positive_fraction: float = 0.25
 
     def __post_init__(self) -> None:
+        self._check_types()
         sizes = (self.min_size,) if isinstance(self.min_size, int) else tuple(self.min_size)
         object.__setattr__(self, "min_size", sizes)
         plain = self.backbone == "mobilenet_v2_fpn"
         mean, std = ((0.5,) * 3, (0.5,) * 3) if plain else (_IMAGENET_MEAN, _IMAGENET_STD)
         object.__setattr__(self, "image_mean", tuple(self.image_mean or mean))
         object.__setattr__(self, "image_std", tuple(self.image_std or std))
+        normalisation = (self.image_mean, self.image_std)
+        if any(len(v) != 3 for v in normalisation if v) or min(self.image_std or (1,)) <= 0:
+            raise ValueError(
+                "image_mean, image_std: expected three numbers each, the latter above 0, got "
+                f"{self.image_mean} and {self.image_std}"
+            )
         choices = {
             "backbone": BACKBONES,
             "roi": METHODS,
@@ -136,3 +146,21 @@ class MaskRCNNConfig:
                 least = min(value, default=0) if isinstance(value, Sequence) else value
                 if least < 1:
                     raise ValueError(f"{name}: expected at least 1, got {value}")
+
+    def _check_types(self) -> None:
+        """Refuse values of another type than the annotations say: they may come from a file."""
+        for entry in fields(self):
+            value, kind = getattr(self, entry.name), str(entry.type)
+            plain = _TYPES.get(kind)
+            if plain and (
+                not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool")
+            ):
+                raise ValueError(f"{entry.name}: expected {kind}, got {value!r}")
+            if kind == "int | Sequence[int]" and isinstance(value, Integral):
+                continue
+            if "Sequence[int]" in kind and not (
+                isinstance(value, Sequence) and all(isinstance(n, Integral) for n in value)
+            ):
+                raise ValueError(f"{entry.name}: expected whole numbers, got {value!r}")
+            if "Sequence[float]" in kind and not (value is None or isinstance(value, Sequence)):
+                raise ValueError(f"{entry.name}: expected three numbers, got {value!r}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from openpaf.checkpoints import read_state
 from openpaf.errors import WeightsError
 from openpaf.topdown.resnet import FrozenBatchNorm, convolve
 
@@ -104,17 +104,14 @@ def load_imagenet(network: MobileNetV2, path: str | Path) -> None:
     Raises:
         WeightsError: If the file cannot be read, or lacks an array or has one of another shape.
     """
-    try:
-        arrays = np.load(path)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as npz ({error})") from error
+    arrays = read_state(path)
     pairs: list[tuple[str, _ConvNorm]] = [("Conv", network.stem)]
     for i, block in enumerate(network.blocks):
         prefix = f"expanded_conv_{i}" if i else "expanded_conv"
         for part, layer in block.named_children():
             assert isinstance(layer, _ConvNorm)
             pairs.append((f"{prefix}_{part}", layer))
-    with arrays, torch.no_grad():
+    with torch.no_grad():
         for name, layer in pairs:
             try:
                 _fill(layer, arrays, name)
@@ -122,14 +119,14 @@ def load_imagenet(network: MobileNetV2, path: str | Path) -> None:
                 raise WeightsError(f"{path}: not MobileNetV2 of ImageNet ({error})") from error
 
 
-def _fill(layer: _ConvNorm, arrays: np.lib.npyio.NpzFile, name: str) -> None:
+def _fill(layer: _ConvNorm, arrays: dict[str, Tensor], name: str) -> None:
     if layer.conv.groups > 1:
-        kernel = arrays[f"{name}_depthwise_weights"].transpose(2, 3, 0, 1)
+        kernel = arrays[f"{name}_depthwise_weights"].permute(2, 3, 0, 1)
     else:
-        kernel = arrays[f"{name}_weights"].transpose(3, 2, 0, 1)
+        kernel = arrays[f"{name}_weights"].permute(3, 2, 0, 1)
     values = {"conv.weight": kernel}
     names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
              "running_var": "moving_variance"}  # fmt: skip
     for ours, theirs in names.items():
         values[f"norm.{ours}"] = arrays[f"{name}_BatchNorm_{theirs}"]
-    layer.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in values.items()})
+    layer.load_state_dict({k: v.float() for k, v in values.items()})

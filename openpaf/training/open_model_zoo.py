@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS
+from openpaf.checkpoints import read_state
 from openpaf.errors import WeightsError
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.networks.open_model_zoo import LAYERS
@@ -103,11 +104,7 @@ def load_open_model_zoo(network: LightweightNetwork, path: str | Path, skeleton:
 
 
 def _read(path: str | Path) -> dict[str, NDArray[np.float32]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key].astype(np.float32) for key in archive.files}
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as npz weights ({error})") from error
+    return {key: value.float().numpy() for key, value in read_state(path).items()}
 
 
 def _in_limb_order(source: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
