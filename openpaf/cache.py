@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _DIGEST_BYTES = 32
 _MAX_BYTES = 2 << 30
 _MAX_AGE_SECONDS = 180 * 86400
-_MAX_PARTIAL_SECONDS = 86400  # what a killed process left half-written
+_PARTIAL_SECONDS = 86400  # what a killed process left half-written
 
 
 def own_folder() -> Path:
@@ -71,7 +71,9 @@ def kept(
             _log.warning("%s: cannot be used, so it is made anew: %s", name, error)
     made = make()
     try:
-        write_sealed(own_folder() / name, to_bytes(made))
+        data = to_bytes(made)
+        made = from_bytes(data)  # so that the first time gives the same bits as the next ones
+        write_sealed(own_folder() / name, data)
     except OSError as error:
         _log.warning("the cache cannot be used, so models are converted each time: %s", error)
     return made
@@ -104,7 +106,7 @@ def write_sealed(path: Path, data: bytes, *, max_bytes: int = _MAX_BYTES) -> Non
         OSError: If it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
+    partial = path.with_name(f".openpaf-{uuid.uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
             file.write(hashlib.sha256(data).digest())
@@ -139,15 +141,18 @@ def prune(
             with contextlib.suppress(OSError):  # another process may be pruning
                 if path.suffix == suffix:
                     files.append((path.stat().st_mtime, path.stat().st_size, path))
-                elif path.suffix == ".partial" and path.name.startswith("."):
-                    if now - path.stat().st_mtime > _MAX_PARTIAL_SECONDS:
-                        path.unlink()
+                elif _is_partial(path) and now - path.stat().st_mtime > _PARTIAL_SECONDS:
+                    path.unlink()
     total = 0
     for i, (modified, size, path) in enumerate(sorted(files, reverse=True)):
         total += size
         if i and (total > max_bytes or now - modified > max_age_seconds):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".openpaf-") and path.suffix == ".partial"
 
 
 def read_note(name: str) -> Any:

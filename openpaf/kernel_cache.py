@@ -25,7 +25,7 @@ _SUFFIX = ".kernel"
 _MAX_BYTES = 128 << 20  # of a folder
 
 
-class KernelCache(_Cache):  # type: ignore[misc]
+class KernelCache(_Cache):
     """The compiled forms of one function, a file each, which numba asks for before it compiles.
 
     A file is looked for, and written, in the first folder that will do: the one that
@@ -103,8 +103,9 @@ class KernelCache(_Cache):  # type: ignore[misc]
     def _folders(self) -> list[Path]:
         from openpaf.download import cache_folder
 
-        named = [Path(config.CACHE_DIR) / "openpaf"] if config.CACHE_DIR else []
-        return [*named, self._source.parent / "__pycache__", cache_folder() / "kernels"]
+        named = getattr(config, "CACHE_DIR", "")
+        first = [Path(named) / "openpaf"] if named else []
+        return [*first, self._source.parent / "__pycache__", cache_folder() / "kernels"]
 
     def _file(self, key: Any) -> str:
         digest = hashlib.sha256(repr(key).encode()).hexdigest()

@@ -42,7 +42,7 @@ def kernel(function: Function) -> Function:
     Where it is kept, :class:`openpaf.kernel_cache.KernelCache` says.
     """
     compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    if not config.DISABLE_JIT:  # as a debugger wants it: functions stay Python's
+    if not getattr(config, "DISABLE_JIT", False):  # as a debugger wants it: functions stay Python's
         compiled._cache = KernelCache(function)
     return cast(Function, compiled)
 

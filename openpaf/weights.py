@@ -221,13 +221,35 @@ def verify(name: str, *, cache: str | Path | None = None) -> str:
     if name not in shipped:
         download.cached(name, cache)
         return how_verified(PUBLISHED[name])
-    card = shipped[name].with_suffix(".md")
-    digest = sha256_of(shipped[name])
-    if digest not in card.read_text(encoding="utf-8"):
-        raise WeightsError(
-            f"{shipped[name]}: its sha256 {digest} is not that of its card; install openpaf again"
-        )
+    path = shipped[name]
+    for file in (path, path.with_name(f"{name}-int8.xml"), path.with_name(f"{name}-int8.bin")):
+        if file.exists():
+            check_card(file)
     return "sha256, that of its card"
+
+
+def check_card(path: Path) -> None:
+    """See that a file that ships with the library has the hash that its model's card gives.
+
+    Args:
+        path: Of any file; those that do not ship have no card.
+
+    Raises:
+        WeightsError: If it has another, or cannot be read.
+    """
+    shipped = _shipped()
+    if not shipped or path.resolve().parent != shipped[0].resolve().parent:
+        return
+    card = path.with_name(path.stem.removesuffix("-int8") + ".md")
+    try:
+        digest = sha256_of(path)
+        lines = card.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise WeightsError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    if not any(f"`{path.name}`" in line and digest in line for line in lines):
+        raise WeightsError(
+            f"{path}: its sha256 {digest} is not that of its card; install openpaf again"
+        )
 
 
 def read_header(path: str | Path) -> Weights:
@@ -320,6 +342,8 @@ def locate(
     if weights is not None and model is None:
         return read_header(weights), Path(weights)
     path = find(model)
+    if weights is None:
+        check_card(path)
     return read_header(path), Path(weights) if weights else path
 
 

@@ -92,7 +92,6 @@ def match_limbs(
     config = config or DEFAULTS
     peaks = None if peaks is None else checked_peaks(peaks)
     candidates = checked_limbs("candidates", candidates, peaks)
-    check_order(candidates)
     if config.matching == "exact":
         from openpaf.decoding.exact import match_exactly  # scipy takes long to import
 
@@ -100,6 +99,7 @@ def match_limbs(
             raise ValueError("peaks: matching 'exact' needs them")
         chosen = match_exactly(peaks, candidates)
     else:
+        check_order(candidates)
         chosen = _match_alone(
             candidates.types, candidates.peaks, candidates.weights, *_match_numbers(config)
         )
