@@ -26,7 +26,7 @@ from openpaf.decoding import (
 )
 
 COCO = Skeleton.COCO17
-_N_HOSTILE = 2000
+_N_HOSTILE = 500
 
 
 def fields_of(n_people: int, size: int = 368, skeleton: Skeleton = COCO) -> Fields:
