@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import io
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from openpaf.cache import kept, own_folder, prune, read_note, read_sealed, write_note, write_sealed
+from openpaf.cli import main
 from openpaf.kernel_cache import _announce, _sources, _warn_of_loss
 
 
@@ -200,6 +203,23 @@ def test_kernels_are_compiled_where_nothing_can_be_written(
     for _ in range(2):
         assert is_compiled(source)
     assert "cannot be kept (No space left on device)" in caplog.text
+
+
+def test_a_terminal_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    logger = logging.getLogger("openpaf.kernel_cache")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(logger, name, getattr(logger, name))
+    logger.handlers = []
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for _ in range(2):
+        assert main(["--version"]) == 0
+    _announce.cache_clear()
+    _announce()
+    assert sys.stderr.getvalue() == "openpaf: compiling the parser, which takes up to a minute\n"
 
 
 def test_the_parser_says_that_it_is_compiled(
