@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import logging
+import struct
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +25,8 @@ FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 PRECISIONS = ("float32", "bfloat16", "int8")
 _NOTE = "openpaf"
 _EXAMPLE_HW = (128, 192)
+# Operators of OpenVINO that hold a graph of their own.
+_NESTED = {"If", "Loop", "TensorIterator"}
 # Names of layers that stay in floating point, see quantize().
 _FIRST = r".*trunk\.[01][/.].*"
 _HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
@@ -34,11 +39,20 @@ def write_onnx(
     size_hw: tuple[int, int] | None = None,
     weights: str | Path | None = None,
 ) -> None:
-    """Write a model as ONNX, with its normalisation, one input and two outputs.
+    """Write a model as ONNX to a file; see :func:`onnx_bytes`."""
+    path.write_bytes(onnx_bytes(model, size_hw=size_hw, weights=weights))
+
+
+def onnx_bytes(
+    model: str | Path | None,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    weights: str | Path | None = None,
+) -> bytes:
+    """A model as an ONNX file, with its normalisation, one input and two outputs.
 
     Args:
         model: A name of :func:`openpaf.weights.table`, or path of a safetensors file of ours.
-        path: The file to write.
         size_hw: A fixed height and width of the input in px; any size if None.
         weights: A checkpoint file to take in place of the model's own.
 
@@ -73,7 +87,7 @@ def write_onnx(
     entry = proto.metadata_props.add()
     entry.key, entry.value = _NOTE, converted_row(row).to_metadata()["openpaf"]
     onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString())
+    return bytes(proto.SerializeToString())
 
 
 def openvino_model(
@@ -82,7 +96,7 @@ def openvino_model(
     size_hw: tuple[int, int] | None = None,
     weights: str | Path | None = None,
 ) -> Any:
-    """A model in OpenVINO's form, float32; see :func:`write_onnx`.
+    """A model in OpenVINO's form, float32; see :func:`onnx_bytes`.
 
     Raises:
         ValueError: If the extra ``openvino`` is not installed.
@@ -160,34 +174,78 @@ def write_openvino(model: Any, path: Path) -> None:
     openvino.save_model(model, str(path), compress_to_fp16=False)
 
 
+def openvino_bytes(model: Any) -> bytes:
+    """An OpenVINO model as one sequence of bytes.
+
+    Raises:
+        OSError: If there is no folder for temporary files, which OpenVINO writes to.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        write_openvino(model, path)
+        layers = path.read_bytes()
+        return struct.pack("<Q", len(layers)) + layers + path.with_suffix(".bin").read_bytes()
+
+
+def openvino_from_bytes(data: bytes) -> Any:
+    """The OpenVINO model that :func:`openvino_bytes` gave."""
+    import openvino
+
+    (n,) = struct.unpack_from("<Q", data)
+    numbers = np.frombuffer(data, np.uint8, offset=8 + n)
+    return openvino.Core().read_model(data[8 : 8 + n], openvino.Tensor(numbers))
+
+
 def read_openvino(path: Path) -> Any:
     """An OpenVINO model from its file.
 
     Raises:
         ValueError: If the extra ``openvino`` is not installed.
-        WeightsError: If the file is damaged.
+        WeightsError: If the file is damaged, or has a loop or a branch.
     """
     openvino = needed("openvino", "openvino")
     try:
-        return openvino.Core().read_model(str(path))
+        model = openvino.Core().read_model(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error
+    _refuse_nested(path, {op.get_type_name() for op in model.get_ops()} & _NESTED)
+    return model
 
 
-def read_onnx_note(path: Path) -> Weights:
-    """How the model in an ONNX file of ours is to be run.
+def read_onnx(path: Path) -> tuple[bytes, Weights]:
+    """An ONNX file of ours, and how the model in it is to be run.
 
     Raises:
-        WeightsError: If the file is damaged or not one of ours.
+        ValueError: If the extra ``onnx`` is not installed.
+        WeightsError: If the file is damaged, not one of ours, or has a loop or a branch.
     """
     onnx = needed("onnx", "onnx")
     try:
-        proto = onnx.load(str(path))
+        data = path.read_bytes()
+        proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf has errors of its own
         raise WeightsError(f"{path}: cannot be read as ONNX ({error})") from error
+    nodes = itertools.chain(proto.graph.node, *(function.node for function in proto.functions))
+    nested = (
+        node.op_type for node in nodes if any(a.HasField("g") or a.graphs for a in node.attribute)
+    )
+    _refuse_nested(path, set(nested))
+    if any(tensor.external_data for tensor in proto.graph.initializer):
+        raise WeightsError(f"{path}: expected its numbers inside of it, found the name of a file")
     notes = {entry.key: entry.value for entry in proto.metadata_props}
-    return Weights.from_metadata(notes, path)
+    return data, Weights.from_metadata(notes, path)
+
+
+def _refuse_nested(path: Path, operators: set[str]) -> None:
+    """Refuse operators that hold a graph of their own: no network here has them.
+
+    A loop may never end, and what is inside of one cannot be stopped.
+    """
+    if operators:
+        raise WeightsError(
+            f"{path}: a model with {', '.join(sorted(operators))}, loops or branches, is not run"
+        )
 
 
 def read_openvino_note(model: Any, path: Path) -> tuple[Weights, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from openpaf.conversion import read_openvino, read_source
 from openpaf.errors import WeightsError
 from openpaf.hashing import sha256_of
-from openpaf.weights import find
+from openpaf.weights import check_card, find
 
 _END = "-int8.xml"
 
@@ -44,6 +44,8 @@ def read_eight_bit(model: str | Path | None) -> Any:
             f"runtime: 'openvino-int8' needs {weights.stem + _END} and .bin beside {weights}, "
             "found none; `openpaf export --to openvino --precision int8` makes them"
         )
+    for file in (path, path.with_suffix(".bin")):
+        check_card(file)
     network = read_openvino(path)
     if read_source(network) != sha256_of(weights):
         raise WeightsError(f"{path}: made from other weights than {weights}; export it again")

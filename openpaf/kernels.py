@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import config
 from numba.core.cpu import CPUTargetOptions
+
+from openpaf.kernel_cache import KernelCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,17 +37,14 @@ _load_numba_without_scipy()
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function with numba: cached on disk, and without the interpreter's lock.
+    """Compile a function with numba: kept on disk, and without the interpreter's lock.
 
-    Where no folder for the cache is writable (a read-only installation and home), numba refuses
-    to cache at all; then the function is compiled anew in every process instead.
+    Where it is kept, :class:`openpaf.kernel_cache.KernelCache` says.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        compiled: Function = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": nowhere to write the cache
-        compiled = numba.njit(**options)(function)
-    return compiled
+    compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    if not getattr(config, "DISABLE_JIT", False):  # as a debugger wants it: functions stay Python's
+        compiled._cache = KernelCache(function)
+    return cast(Function, compiled)
 
 
 def part(function: Function) -> Function:

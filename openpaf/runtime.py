@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
+import threading
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.cache import cached_file, file_key
+from openpaf.cache import file_key, kept
 from openpaf.conversion import (
     is_export,
     needed,
+    onnx_bytes,
+    openvino_bytes,
+    openvino_from_bytes,
     openvino_model,
-    read_onnx_note,
+    read_onnx,
     read_openvino,
     read_openvino_note,
     source_of,
-    write_onnx,
-    write_openvino,
 )
 from openpaf.eight_bit import read_eight_bit
 from openpaf.ends import with_ends
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 Engine = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino", "openvino-bf16", "openvino-int8")
+#: Layers of OpenVINO that are kept compiled for a size of picture; it would keep 5000. A size has
+#: about a hundred, so a folder of photos of a few shapes compiles each once.
+KEPT_LAYERS = 1024
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
@@ -153,41 +157,54 @@ def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engi
     if device not in (None, "cpu"):
         raise ValueError(f"device: runtime {own!r} runs on 'cpu' only, got {device!r}")
     if own == "onnx":
-        return _onnx_session(path), read_onnx_note(path)
+        data, weights = read_onnx(path)
+        return onnx_engine(data, str(path)), weights
     network = read_openvino(path)
     weights, precision = read_openvino_note(network, path)
-    return openvino_engine(network, precision), weights
+    return openvino_engine(network, precision, str(path)), weights
 
 
 def _onnx_engine(model: str | Path | None, weights: str | Path | None) -> tuple[Engine, Weights]:
     needed("onnxruntime", "onnx")
     row, path = locate(model, weights)
-    name = f"{path.stem}-{conversion_key(row, path, 'torch', 'onnxscript')}.onnx"
-    converted = cached_file(name, lambda partial: write_onnx(model, partial, weights=weights))
-    if converted is not None:
-        return _onnx_session(converted), row
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        write_onnx(model, Path(folder) / name, weights=weights)
-        return _onnx_session(Path(folder) / name), row
+    data = kept(
+        f"{path.stem}-{conversion_key(row, path, 'torch', 'onnxscript')}.onnx",
+        lambda: onnx_bytes(model, weights=weights),
+        to_bytes=lambda data: data,
+        from_bytes=lambda data: data,
+    )
+    return onnx_engine(data, row.name), row
 
 
-def _onnx_session(path: Path) -> Engine:
+def onnx_engine(data: bytes, name: str) -> Engine:
+    """An engine of a model in ONNX's form; any number of threads may call it at once.
+
+    Args:
+        data: The file.
+        name: What errors call it.
+
+    Raises:
+        ValueError: If the extra ``onnx`` is not installed.
+        WeightsError: If the file cannot be run.
+    """
     onnxruntime = needed("onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # it keeps a plan for each size of picture, for ever
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common class
-        raise WeightsError(f"{path}: cannot be run by ONNX Runtime ({error})") from error
+        raise WeightsError(f"{name}: cannot be run by ONNX Runtime ({error})") from error
+    if len(session.get_inputs()) != 1:
+        raise WeightsError(f"{name}: expected one input, found {len(session.get_inputs())}")
     (wanted,) = session.get_inputs()
 
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         _check_size(images, wanted.shape)
-        heatmaps, pafs = session.run(["heatmaps", "pafs"], {wanted.name: images})
+        try:
+            heatmaps, pafs = session.run(["heatmaps", "pafs"], {wanted.name: images})
+        except Exception as error:
+            raise WeightsError(f"{name}: ONNX Runtime fails ({error})") from error
         return heatmaps, pafs
 
     return run
@@ -196,43 +213,60 @@ def _onnx_session(path: Path) -> Engine:
 def _openvino_engine(
     model: str | Path | None, weights: str | Path | None, precision: str
 ) -> tuple[Engine, Weights]:
-    openvino = needed("openvino", "openvino")
+    needed("openvino", "openvino")
     row, path = locate(model, weights)
-    name = f"{path.stem}-{conversion_key(row, path, 'torch', 'openvino')}.xml"
-
-    def write(partial: Path) -> None:
-        write_openvino(openvino_model(model, weights=weights), partial)
-        # The weights go first: who sees the .xml must find them.
-        os.replace(partial.with_suffix(".bin"), partial.with_name(name).with_suffix(".bin"))
-
-    converted = cached_file(name, write)
-    if converted is None:
-        return openvino_engine(openvino_model(model, weights=weights), precision), row
-    return openvino_engine(openvino.Core().read_model(str(converted)), precision), row
+    converted = kept(
+        f"{path.stem}-{conversion_key(row, path, 'torch', 'openvino')}.openvino",
+        lambda: openvino_model(model, weights=weights),
+        to_bytes=openvino_bytes,
+        from_bytes=openvino_from_bytes,
+    )
+    return openvino_engine(converted, precision, row.name), row
 
 
-def openvino_engine(model: Any, precision: str) -> Engine:
-    """An engine of a model in OpenVINO's form.
+def openvino_engine(model: Any, precision: str, name: str = "model") -> Engine:
+    """An engine of a model in OpenVINO's form; any number of threads may call it.
+
+    Calls wait for each other: a call of OpenVINO uses all the cores that it may, and what it
+    calculates in belongs to the one call.
 
     Args:
         model: As OpenVINO holds it.
         precision: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+        name: What errors call it.
+
+    Raises:
+        WeightsError: If the model cannot be run.
     """
     import openvino
 
-    compiled = openvino.Core().compile_model(
-        model,
-        "CPU",
-        {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"},
-    )
-    shape = [
-        side.get_length() if side.is_static else None for side in compiled.input(0).partial_shape
-    ]
+    options = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": KEPT_LAYERS,
+    }
+    try:
+        compiled = openvino.Core().compile_model(model, "CPU", options)
+        request = compiled.create_infer_request()
+        shape = [
+            side.get_length() if side.is_static else None for side in compiled.input().partial_shape
+        ]
+        if len(compiled.outputs) != 2:
+            raise RuntimeError(f"expected two outputs, found {len(compiled.outputs)}")
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{name}: cannot be run by OpenVINO ({reason})") from error
+    lock = threading.Lock()
 
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         _check_size(images, shape)
-        result = compiled(images)
-        return result[0], result[1]  # copies already, not the engine's own memory
+        with lock:
+            try:
+                result = request.infer([images])
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise WeightsError(f"{name}: OpenVINO fails ({reason})") from error
+            return result[0], result[1]  # copies already, not the request's own memory
 
     return run
 

@@ -229,21 +229,32 @@ def verify(name: str, *, cache: str | Path | None = None) -> str:
     if name not in shipped:
         download.cached(name, cache)
         return how_verified(PUBLISHED[name])
-    _check_shipped(shipped[name])
+    path = shipped[name]
+    for file in (path, path.with_name(f"{name}-int8.xml"), path.with_name(f"{name}-int8.bin")):
+        if file.exists():
+            check_card(file)
     return "sha256, that of its card"
 
 
-def _check_shipped(path: Path) -> None:
-    """See that a shipped file is the one that its card names.
+def check_card(path: Path) -> None:
+    """See that a file that ships with the library has the hash that its model's card gives.
+
+    Args:
+        path: Of any file; those that do not ship have no card.
 
     Raises:
-        WeightsError: If its hash is another, or there is no card.
+        WeightsError: If it has another, or cannot be read.
     """
-    digest, card = sha256_of(path), path.with_suffix(".md")
+    shipped = _shipped()
+    if not shipped or path.resolve().parent != shipped[0].resolve().parent:
+        return
+    card = path.with_name(path.stem.removesuffix("-int8") + ".md")
     try:
+        digest = sha256_of(path)
         lines = card.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{card}: cannot be read; install openpaf again") from error
+        where = getattr(error, "filename", None) or card
+        raise WeightsError(f"{where}: cannot be read; install openpaf again") from error
     if not any(f"`{path.name}`" in line and f"`{digest}`" in line for line in lines):
         raise WeightsError(
             f"{path}: its sha256 {digest} is not that of its card; install openpaf again"
@@ -321,8 +332,6 @@ def load_model(
     from openpaf.networks import build
 
     row, path = locate(model, weights)
-    if weights is None and path in _shipped() and not Path(str(model)).suffix:
-        _check_shipped(path)
     network = outline(row, path)
     with open_checkpoint(path) as state:
         compare(network, state, path)
@@ -347,6 +356,8 @@ def locate(
     if weights is not None and model is None:
         return read_header(weights), Path(weights)
     path = find(model)
+    if weights is None:
+        check_card(path)
     return read_header(path), Path(weights) if weights else path
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 import hypothesis
 import pytest
-
-import openpaf
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,38 +32,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if getattr(option, "numprocesses", 0) is None:
         option.numprocesses = os.cpu_count() or 1
         option.dist = "loadfile"
-
-
-def pytest_configure() -> None:
-    forget_stale_kernels(Path(openpaf.__file__).parent)
-
-
-def forget_stale_kernels(package: Path) -> None:
-    """Deletes the compiled kernels of a package if any of their sources is newer than one of them.
-
-    numba looks for changes only in the file of the kernel that it has in its cache, not in those
-    of the kernels that this one calls: after a change of peaks.py, the whole parser in compiled.py
-    would be tested as it was before. Another process may be deleting or compiling at the same
-    time, and the folder may not be writable: what cannot be looked at or deleted is let be.
-    """
-    sources = [package / "kernels.py", package / "fields.py", *package.glob("decoding/*.py")]
-    compiled = [
-        path
-        for folder in (package, package / "decoding")
-        for path in (folder / "__pycache__").glob("*.nb[ic]")
-    ]
-    with contextlib.suppress(OSError):
-        newest = max(map(_mtime, filter(Path.is_file, sources)), default=0.0)
-        if newest > min(map(_mtime, compiled), default=float("inf")):
-            for path in compiled:
-                path.unlink(missing_ok=True)
-
-
-def _mtime(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # another process was quicker
-        return float("inf")
 
 
 @pytest.fixture(scope="session")

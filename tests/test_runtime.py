@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from openpaf import WeightsError, fastest, runtime
-from openpaf.cache import cached_file
+from openpaf import WeightsError, fastest, runtime, weights
+from openpaf.cli import main
 from openpaf.eight_bit import eight_bit_file
 from openpaf.export import ExportError, export_model
 from openpaf.images import list_images
 from openpaf.networks import build
 from openpaf.runtime import _overwrite, load_engine
-from openpaf.weights import load_model, save
+from openpaf.weights import find, load_model, read_header, save
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +135,10 @@ def test_onnx_says_what_torch_says_at_any_size(
     for batch in (pictures, pictures[:1, :, :64, :96]):
         for ours, theirs in zip(expected(batch), run(batch), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
-    (converted,) = cache.glob("small-*.onnx")
+    (converted,) = (cache / "converted").glob("small-*.onnx")
     before = converted.stat().st_ino
     load_engine(str(small), "onnx")  # the second time from the cache
-    assert [path.stat().st_ino for path in cache.glob("small-*.onnx")] == [before]
+    assert [path.stat().st_ino for path in (cache / "converted").glob("small-*.onnx")] == [before]
 
 
 def test_an_exported_file_runs_by_itself(
@@ -298,19 +298,111 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     assert tried == [["torch", "openvino", "openvino-int8"], ["torch", "openvino"]]
 
 
-def test_without_a_cache_it_still_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_a_damaged_converted_model_is_converted_again(
+    name: str, small: Path, tmp_path: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path / "file" / "folder"))
-    assert cached_file("a.txt", lambda path: path.write_text("a")) is None
-    assert "the cache cannot be used" in caplog.text
-    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path / "new"))
-    first = cached_file("a.txt", lambda path: path.write_text("a"))
-    assert first is not None
-    assert first.read_text() == "a"
-    assert cached_file("a.txt", lambda path: path.write_text("b")) == first
-    assert first.read_text() == "a"
+    pytest.importorskip({"onnx": "onnxruntime"}.get(name, name))
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path))
+    expected = load_engine(str(small), name)[0](pictures)
+    (converted,) = (tmp_path / "converted").glob("small-*")
+    good = converted.read_bytes()
+    for bad in (good[:100], good[:1000] + bytes(3000) + good[4000:]):
+        converted.write_bytes(bad)
+        for ours, theirs in zip(load_engine(str(small), name)[0](pictures), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        assert len(converted.read_bytes()) > 5000
+
+
+def test_damaged_files_of_a_shipped_model_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    for path in find("fast").parent.glob("fast-coco17*.*"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(weights, "_shipped", lambda: [tmp_path / "fast-coco17.safetensors"])
+    assert weights.verify("fast-coco17") == "sha256, that of its card"
+    for name in ("-int8.bin", "-int8.xml", ".safetensors"):
+        path = tmp_path / f"fast-coco17{name}"
+        good = path.read_bytes()
+        path.write_bytes(good[:-9000] + good[-9000:].replace(b"1", b"2"))
+        with pytest.raises(WeightsError, match=rf"fast-coco17{name}: its sha256 \w+ is not that"):
+            load_engine("fast", "torch" if name == ".safetensors" else "openvino-int8")
+        with pytest.raises(WeightsError, match="install openpaf again"):
+            weights.verify("fast-coco17")
+        assert main(["weights", "verify", "fast-coco17"]) == 1
+        assert "is not that of its card" in capsys.readouterr().err
+        path.write_bytes(good)
+    assert main(["weights", "verify", "fast-coco17"]) == 0
+
+
+def endless(path: Path) -> None:
+    """Write an ONNX model of ours whose first operator is a loop without an end."""
+    onnx = pytest.importorskip("onnx")
+    helper, number, flag = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["x", "x"], ["y"])],
+        "body",
+        [info("i", onnx.TensorProto.INT64, []), info("go", flag, []), info("x", number, None)],
+        [info("on", flag, []), info("y", number, None)],
+    )
+    true = helper.make_tensor("true", flag, [], [True])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Loop", ["", "true", "images"], ["heatmaps"], body=body),
+            helper.make_node("Identity", ["heatmaps"], ["pafs"]),
+        ],
+        "endless",
+        [info("images", number, [1, 3, 64, 64])],
+        [info("heatmaps", number, None), info("pafs", number, None)],
+        initializer=[true],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "openpaf", read_header(find(None)).to_metadata()["openpaf"]
+    path.write_bytes(model.SerializeToString())
+
+
+def test_models_with_loops_are_refused(
+    tmp_path: Path, repo_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    path = tmp_path / "endless.onnx"
+    endless(path)
+    photo = str(repo_root / "data" / "photos" / "astronaut.jpg")
+    arguments = ["predict", photo, "--output", str(tmp_path / "out"), "--model"]
+    assert main([*arguments, str(path)]) == 2
+    assert "endless.onnx: a model with Loop, loops or branches, is not run" in (
+        capsys.readouterr().err
+    )
+    openvino.save_model(openvino.convert_model(str(path)), str(path.with_suffix(".xml")))
+    with pytest.raises(WeightsError, match=r"a model with (Loop|TensorIterator), loops"):
+        load_engine(path.with_suffix(".xml"))
+
+
+def test_engines_keep_little_for_each_size_of_picture(
+    small: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    sessions, options = [], []
+
+    def session(*arguments: Any, **named: Any) -> Any:
+        sessions.append(real_session(*arguments, **named))
+        return sessions[-1]
+
+    def compile_model(core: Any, model: Any, device: str, config: dict[str, Any]) -> Any:
+        options.append(config)
+        return real_compile(core, model, device, config)
+
+    real_session, real_compile = onnxruntime.InferenceSession, openvino.Core.compile_model
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(openvino.Core, "compile_model", compile_model)
+    load_engine(small, "onnx")
+    load_engine(small, "openvino")
+    assert not sessions[0].get_session_options().enable_mem_pattern
+    assert options[0]["CPU_RUNTIME_CACHE_CAPACITY"] == runtime.KEPT_LAYERS <= 1024
 
 
 def test_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         up. Nobody sees a traceback who did not ask for it.
     """
     _prepare_streams()
+    if sys.stderr.isatty():
+        _show_compiling()
     try:
         with sigterm_like_ctrl_c(), no_interrupt_is_swallowed():
             status = _run(argv)
@@ -117,6 +120,17 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _show_compiling() -> None:
+    """Say on a terminal that the parser is being compiled, which takes long the first time."""
+    logger = logging.getLogger("openpaf.kernel_cache")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("openpaf: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 def _forget_output() -> None:

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from openpaf.decoding.compiled import decode_compiled
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
-from openpaf.decoding.limbs import Limbs, match_limbs, score_limbs
-from openpaf.decoding.peaks import Peaks, find_peaks
+from openpaf.decoding.limbs import match_limbs, score_limbs
+from openpaf.decoding.peaks import find_peaks
 from openpaf.decoding.people import assemble_people
+from openpaf.decoding.types import Limbs, Peaks
 from openpaf.fields import Fields
 from openpaf.poses import Poses
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from openpaf.decoding.limbs import Limbs
-from openpaf.decoding.peaks import Peaks
+from openpaf.decoding.types import Limbs, Peaks
 
 #: The exact solution takes seconds from about this many candidates on, and may take hours.
 MAX_EXACT = 3000

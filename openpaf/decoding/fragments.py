@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.sorting import falling
-from openpaf.kernels import inlined, part
+from openpaf.kernels import inlined, leaf, part
 
 
 class Fragments(NamedTuple):
@@ -73,11 +73,6 @@ def _merge(f, p, q):  # type: ignore[no-untyped-def]
     return merge_if_disjoint(f, p, q)
 
 
-@part
-def _is_disjoint(f, p, q):  # type: ignore[no-untyped-def]
-    return _disjoint(f, p, q)
-
-
 @inlined
 def _diagonal(f, p):  # type: ignore[no-untyped-def]
     dx, dy = f.box[p, 2] - f.box[p, 0], f.box[p, 3] - f.box[p, 1]
@@ -88,41 +83,52 @@ def _diagonal(f, p):  # type: ignore[no-untyped-def]
 def join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
     """Joins fragments that nearly touch, the smaller to the nearest larger one."""
     order = np.flatnonzero(f.size)
-    sizes = np.empty(len(order), np.float32)
+    diagonals, sizes = np.empty(len(order), np.float32), np.empty(len(xy))
     for i, p in enumerate(order):
-        sizes[i] = _diagonal(f, p)
-    order = order[falling(sizes)]
+        diagonals[i] = _diagonal(f, p)
+        sizes[p] = _diagonal(f, p) + join_size
+    order = order[falling(diagonals)]
     for i in range(len(order) - 1, 0, -1):
         q = order[i]
-        best, best_gap = -1, np.float64(distance)
-        for p in order[:i]:
-            if f.size[p] == 0 or not _is_disjoint(f, p, q):
-                continue
-            size = _diagonal(f, p) + join_size
-            # Boxes first: nearly all pairs are far apart.
-            gap_x = max(f.box[q, 0] - f.box[p, 2], f.box[p, 0] - f.box[q, 2])
-            gap_y = max(f.box[q, 1] - f.box[p, 3], f.box[p, 1] - f.box[q, 3])
-            if max(gap_x, gap_y) > best_gap * size:
-                continue
-            gap = _nearest(f, xy, p, q) / size
-            if gap < best_gap:
-                best, best_gap = p, gap
+        best = _nearest_of(f, xy, order[:i], sizes, q, distance)
         if best >= 0:
             _merge(f, best, q)
+            sizes[best] = _diagonal(f, best) + join_size
 
 
-@part
+@leaf
+def _nearest_of(f, xy, larger, sizes, q, distance):  # type: ignore[no-untyped-def]
+    """The fragment that q nearly touches, relative to the other's size; -1 where there is none.
+
+    A leaf, as crowds have millions of pairs; and boxes first, as nearly all are far apart.
+    """
+    best, best_gap = -1, np.float64(distance)
+    x0, y0, x1, y1 = f.box[q, 0], f.box[q, 1], f.box[q, 2], f.box[q, 3]
+    for p in larger:
+        near = best_gap * sizes[p]
+        if max(x0 - f.box[p, 2], f.box[p, 0] - x1) > near:
+            continue
+        if max(y0 - f.box[p, 3], f.box[p, 1] - y1) > near or not _disjoint(f, p, q):
+            continue
+        gap = _nearest(f, xy, p, q) / sizes[p]
+        if gap < best_gap:
+            best, best_gap = p, gap
+    return best
+
+
+@leaf
 def _nearest(f, xy, p, q):  # type: ignore[no-untyped-def]
     """Distance in px of the nearest joints of two fragments."""
-    best = np.inf
+    best = np.inf  # squared: of millions of pairs one root is taken
     a = p
     for _ in range(f.size[p]):
         b = q
         for _ in range(f.size[q]):
-            best = min(best, _distance(xy, a, b))
+            dx, dy = np.float64(xy[a, 0]) - xy[b, 0], np.float64(xy[a, 1]) - xy[b, 1]
+            best = min(best, dx * dx + dy * dy)
             b = f.next[b]
         a = f.next[a]
-    return best
+    return math.sqrt(best)
 
 
 @inlined
@@ -169,29 +175,37 @@ def complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-unt
         elif f.size[p] == 1 or f.name[p] == p:
             left_over[n_left], heights[n_left] = p, scores[p]
             n_left += 1
-    people = people[:n_people]
+    people, sizes = people[:n_people], np.empty(len(xy))
+    for p in people:  # type: ignore[assignment]
+        sizes[p] = _diagonal(f, p)
     for i in falling(heights[:n_left]):
         q = left_over[i]
-        k = f.joint[q]
-        best, best_gap = -1, np.float64(distance)
-        for p in people:  # type: ignore[assignment]
-            if not _is_disjoint(f, p, q):
-                continue
-            size = _diagonal(f, p)
-            gap_x = max(xy[q, 0] - f.box[p, 2], f.box[p, 0] - xy[q, 0])
-            gap_y = max(xy[q, 1] - f.box[p, 3], f.box[p, 1] - xy[q, 1])
-            if max(gap_x, gap_y) > best_gap * size:
-                continue
-            peak = p
-            for _ in range(f.size[p]):
-                if _contains(neighbours[k], f.joint[peak]):
-                    gap = _distance(xy, peak, q) / max(size, 1e-6)
-                    if gap < best_gap:
-                        best, best_gap = p, gap
-                peak = f.next[peak]
+        best = _nearest_with_limb(f, xy, people, sizes, q, neighbours, distance)
         if best >= 0:
             f.size[q] = 1
             _merge(f, best, q)
+            sizes[best] = _diagonal(f, best)
+
+
+@leaf
+def _nearest_with_limb(f, xy, people, sizes, q, neighbours, distance):  # type: ignore[no-untyped-def]
+    """Who has a joint near the peak q, relative to size, that it can have a limb with; or -1."""
+    best, best_gap = -1, np.float64(distance)
+    x, y, k = xy[q, 0], xy[q, 1], f.joint[q]
+    for p in people:
+        near = best_gap * sizes[p]
+        if max(x - f.box[p, 2], f.box[p, 0] - x) > near:
+            continue
+        if max(y - f.box[p, 3], f.box[p, 1] - y) > near or not _disjoint(f, p, q):
+            continue
+        peak = p
+        for _ in range(f.size[p]):
+            if _contains(neighbours[k], f.joint[peak]):
+                gap = _distance(xy, peak, q) / max(sizes[p], 1e-6)
+                if gap < best_gap:
+                    best, best_gap = p, gap
+            peak = f.next[peak]
+    return best
 
 
 @inlined

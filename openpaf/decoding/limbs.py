@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.assignment import match_optimal
+from openpaf.decoding.checks import (
+    check_order,
+    check_peaks_in_fields,
+    checked_limbs,
+    checked_peaks,
+)
 from openpaf.decoding.config import ASSOCIATIONS, DEFAULTS, DecodeConfig
-from openpaf.decoding.peaks import _FIRST_CAPACITY, _LARGEST, Peaks, _grown
+from openpaf.decoding.peaks import _FIRST_CAPACITY, _grown
 from openpaf.decoding.sorting import falling
+from openpaf.decoding.types import LARGEST, Limbs, Peaks
 from openpaf.fields import Fields
 from openpaf.kernels import inlined, kernel, leaf, part
 from openpaf.skeleton import Skeleton
-
-
-class Limbs(NamedTuple):
-    """Limbs between peaks: candidates, or those chosen among them.
-
-    Attributes:
-        types: (M,) int32, which limb of the skeleton.
-        peaks: (M, 2) int32, indices of the peaks where it begins and ends.
-        scores: (M,) float32, the mean field along it.
-        weights: (M,) float32, the order in which to believe them: the score times the square
-            root of the weaker peak's height.
-    """
-
-    types: NDArray[np.int32]
-    peaks: NDArray[np.int32]
-    scores: NDArray[np.float32]
-    weights: NDArray[np.float32]
 
 
 def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None) -> Limbs:
@@ -47,12 +36,15 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
         The candidates, limb type after limb type.
 
     Raises:
-        ValueError: If ``graph`` is ``"full"`` and a pair of joints is not a limb.
+        ValueError: If ``graph`` is ``"full"`` and a pair of joints is not a limb, or if the peaks
+            are not such as these fields can have.
 
     Reference:
         Cao et al., CVPR 2017, equation 10.
     """
     config = config or DEFAULTS
+    peaks = checked_peaks(peaks, fields.skeleton)
+    check_peaks_in_fields(peaks, fields)
     table = _limb_table(fields.skeleton, config.graph)
     return Limbs(*_score_limbs_alone(fields.pafs, table, *peaks, *_limb_numbers(fields, config)))
 
@@ -84,26 +76,30 @@ def match_limbs(
     Args:
         candidates: From :func:`score_limbs`.
         config: Uses ``matching`` and ``runners_up``.
-        peaks: Those between which the candidates are; only for ``matching="exact"``.
+        peaks: Those between which the candidates are; needed only for ``matching="exact"``.
 
     Returns:
         Some of the candidates, in the order in which to believe them: those matched by falling
         weight, then the runners-up.
 
     Raises:
-        ValueError: If ``matching`` is ``"exact"`` and peaks are missing or the scene is too large.
+        ValueError: If ``matching`` is ``"exact"`` and peaks are missing or the scene is too large,
+            or if the candidates are not such as :func:`score_limbs` gives for these peaks.
 
     Reference:
         Cao et al., CVPR 2017, equations 12 to 15.
     """
     config = config or DEFAULTS
+    peaks = None if peaks is None else checked_peaks(peaks)
+    candidates = checked_limbs("candidates", candidates, peaks)
     if config.matching == "exact":
-        from openpaf.decoding.exact import match_exactly  # it needs Limbs from here
+        from openpaf.decoding.exact import match_exactly  # scipy takes long to import
 
         if peaks is None:
             raise ValueError("peaks: matching 'exact' needs them")
         chosen = match_exactly(peaks, candidates)
     else:
+        check_order(candidates)
         chosen = _match_alone(
             candidates.types, candidates.peaks, candidates.weights, *_match_numbers(config)
         )
@@ -166,7 +162,7 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     for i in range(n):
         pairs[i, 0], pairs[i, 1] = first[i], second[i]
         weaker = min(peak_scores[pairs[i, 0]], peak_scores[pairs[i, 1]])
-        weights[i] = min(scores[i] * math.sqrt(weaker), _LARGEST)
+        weights[i] = min(scores[i] * math.sqrt(weaker), LARGEST)
     return types[:n].copy(), pairs, scores[:n].copy(), weights
 
 
@@ -204,7 +200,7 @@ def _score_limbs_while_room(  # type: ignore[no-untyped-def]
                     score = _presence(field_x, field_y, w, cells, a, b, association)
                 if score >= threshold and score > 0:
                     types[n], first[n], second[n] = limb, a, b
-                    scores[n] = min(score, _LARGEST)
+                    scores[n] = min(score, LARGEST)
                     n += 1
         first_a = 0
     return len(limbs), 0, n

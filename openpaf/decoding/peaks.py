@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.sorting import falling
+from openpaf.decoding.types import LARGEST, Peaks
 from openpaf.fields import Fields
 from openpaf.kernels import kernel, leaf, part
 
 _LOG = logging.getLogger(__name__)
 
 _OWN_ROW = 2.0  # weight of a peak's own row, against 1 of those beside it
-_LARGEST = 1e30  # scores are kept below this, so that no sum of them is infinite
 _FIRST_CAPACITY = 512  # buffers grow by doubling
 _BAND = 2  # rows that are looked at together for whether there is anything
-
-
-class Peaks(NamedTuple):
-    """Peaks of the joints' heatmaps, joint after joint and each in reading order.
-
-    Attributes:
-        xy: (P, 2) float32, px of the network's input.
-        scores: (P,) float32, above 0: the height of the heatmap at the peak.
-        starts: (K+1,) int32: the peaks of joint k are ``starts[k]`` to ``starts[k + 1] - 1``.
-    """
-
-    xy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    starts: NDArray[np.int32]
 
 
 def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
@@ -187,7 +171,7 @@ def _refine(  # type: ignore[no-untyped-def]
         else:
             dx, dy, rise = _vertex(cells, h, w, row, column, sigma, logs)
         x[n + i], y[n + i] = (column + dx) * stride + offset, (row + dy) * stride + offset
-        scores[n + i] = min(cells[spots[i]] * math.exp(rise), _LARGEST)
+        scores[n + i] = min(cells[spots[i]] * math.exp(rise), LARGEST)
 
 
 @leaf

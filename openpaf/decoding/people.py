@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.decoding.checks import checked_limbs, checked_peaks
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.fragments import (
     alone,
@@ -17,9 +18,8 @@ from openpaf.decoding.fragments import (
     merge_if_disjoint,
     share,
 )
-from openpaf.decoding.limbs import Limbs
-from openpaf.decoding.peaks import Peaks
 from openpaf.decoding.sorting import falling
+from openpaf.decoding.types import Limbs, Peaks
 from openpaf.kernels import kernel, part
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
@@ -51,10 +51,16 @@ def assemble_people(
         ``sqrt(sum(s ** 2) / K) * size / (size + score_size_px)`` of its joints' scores s, size
         being the diagonal in px of the box around those of at least ``peak_threshold``.
 
+    Raises:
+        ValueError: If peaks or limbs are not such as the steps before give, or do not belong
+            together.
+
     Reference:
         Cao et al., CVPR 2017, section 2.4.
     """
     config = config or DEFAULTS
+    peaks = checked_peaks(peaks, skeleton)
+    limbs = checked_limbs("limbs", limbs, peaks, skeleton)
     tables, numbers = _tables(skeleton), _people_numbers(config)
     arrays = _assemble_alone(*peaks, limbs.peaks, limbs.scores, *tables, *numbers)
     return _poses(arrays[0], arrays[1], arrays[2], skeleton)
