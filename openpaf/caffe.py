@@ -232,7 +232,10 @@ def _stored(file: IO[bytes], blob: _Blob, where: str) -> StoredTensor:
         values = np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype)
         return torch.from_numpy(values.reshape(shape))
 
-    return StoredTensor(shape, kind, read)
+    try:
+        return StoredTensor(shape, kind, read)
+    except ValueError as error:
+        raise WeightsError(f"{where}: {error}") from error
 
 
 def _flat(stored: StoredTensor) -> StoredTensor:

@@ -534,8 +534,9 @@ for path in sys.argv[2:]:
     try:
         weights.load_model(None if path.endswith("lies.safetensors") else sys.argv[1], path)
         print("loaded", path)
-    except WeightsError:
-        print("refused", path)
+    except WeightsError as error:
+        words = ("of another shape: trunk.0.weight", "250000000 parameters", "at most 1024 MiB")
+        print("refused" if any(word in str(error) for word in words) else error, path)
 """
 
 
