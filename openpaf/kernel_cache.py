@@ -22,15 +22,16 @@ from openpaf.cache import read_sealed, write_sealed
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".kernel"
+_OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 _MAX_BYTES = 128 << 20  # of a folder
 
 
 class KernelCache(_Cache):
     """The compiled forms of one function, a file each, which numba asks for before it compiles.
 
-    A file is looked for, and written, in the first folder that will do: the one that
-    ``NUMBA_CACHE_DIR`` names, ``__pycache__`` beside the source, and ``kernels`` in the folder of
-    :func:`openpaf.download.cache_folder`. Nothing that fails here stops the function from being
+    A file is looked for, and written, in the first folder that will do: ``__pycache__`` beside
+    the source, then ``kernels`` in the folder of :func:`openpaf.download.cache_folder`; where
+    ``NUMBA_CACHE_DIR`` names one, only there. Nothing that fails here stops the function from being
     compiled. Kernels call functions of other files, so a change of any of them makes the files
     stale.
 
@@ -104,8 +105,9 @@ class KernelCache(_Cache):
         from openpaf.download import cache_folder
 
         named = getattr(config, "CACHE_DIR", "")
-        first = [Path(named) / "openpaf"] if named else []
-        return [*first, self._source.parent / "__pycache__", cache_folder() / "kernels"]
+        if named:
+            return [Path(named) / "openpaf"]
+        return [self._source.parent / "__pycache__", cache_folder() / "kernels"]
 
     def _file(self, key: Any) -> str:
         digest = hashlib.sha256(repr(key).encode()).hexdigest()
@@ -113,8 +115,9 @@ class KernelCache(_Cache):
 
     def _key(self, sig: Any, codegen: Any) -> Any:
         """All that the machine code depends on; types are compared as numba does."""
+        options = tuple(str(getattr(config, name, None)) for name in _OPTIONS)
         versions = (numba.__version__, sys.version_info[:2])
-        return sig, codegen.magic_tuple(), versions, _sources(self._source)
+        return sig, codegen.magic_tuple(), versions, options, _sources(self._source)
 
 
 @functools.cache
