@@ -86,7 +86,13 @@ def main() -> int:
             keep=arguments.keep,
         )
         hidden = True if arguments.only else None
-        tried.extend(tqdm(results, total=total, unit="input", disable=hidden))
+        try:
+            for one in tqdm(results, total=total, unit="input", disable=hidden):
+                tried.append(one)
+        except KeyboardInterrupt:
+            print("interrupted: what was tried so far", file=sys.stderr)
+        finally:
+            results.close()
     if arguments.only:
         for one in tried:
             print(f"{one.kind}: {one.outcome}: {one.said}")

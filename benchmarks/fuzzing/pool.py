@@ -48,12 +48,15 @@ class Worker:
         folder.mkdir(parents=True)
         self._process: subprocess.Popen[str] | None = None
         self._prepared: set[str] = set()
+        self._hang: set[str] = set()
 
     def try_input(self, name: str, index: int) -> Tried:
-        """An input; one that took too long is tried once more, with three times the time."""
+        """An input; the first of a kind that took too long gets three times the time once."""
         tried = self._once(name, index, self.limits.seconds)
-        if tried.outcome == "hang":
+        if tried.outcome == "hang" and tried.kind not in self._hang:
             tried = self._once(name, index, 3 * self.limits.seconds)
+            if tried.outcome == "hang":
+                self._hang.add(tried.kind)
         if self.keep is not None and tried.outcome in FAILURES:
             self._keep(tried, self.keep)
         return tried
