@@ -38,6 +38,7 @@ class Case(NamedTuple):
         is_good: Nothing is wrong with the input, so it may not be refused.
         must_refuse: An answer would be wrong, whatever it is.
         strict: A warning is a fault.
+        most_mb: What it may take of memory, where that is less than any input may.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Case(NamedTuple):
     is_good: bool = False
     must_refuse: bool = False
     strict: bool = False
+    most_mb: int | None = None
 
 
 def outcome_of(case: Case) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from fuzzing.case import FAILURES
 
 _BENCHMARKS = Path(__file__).resolve().parent.parent
-_START_S = 300  # imports and, the first time, the compiling of the parser
+_START_S = 600  # imports and, the first time, the compiling of the parser
 
 
 class Tried(NamedTuple):
@@ -150,6 +150,7 @@ class Worker:
 
 def _places(log: str) -> str:
     """Where the process was, from what faulthandler wrote."""
+    log = log[max(log.find("Current thread"), 0) :]
     places = re.findall(r'File ".*?([^/"]+)", line (\d+) in (\w+)', log)
     if not places:
         return " ".join(log.split())[-500:]

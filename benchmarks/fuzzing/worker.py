@@ -86,8 +86,9 @@ def _answer(
     before = _reset_peak()
     outcome, said = outcome_of(case)
     taken_mb = (_status("VmHWM") - before) >> 20
-    if outcome in ("right", "refused") and taken_mb > memory_mb:
-        outcome, said = "memory", f"took {taken_mb} MB; then {outcome} {said}"
+    most_mb = memory_mb if case.most_mb is None else min(memory_mb, case.most_mb)
+    if outcome in ("right", "refused") and taken_mb > most_mb:
+        outcome, said = "memory", f"took {taken_mb} MB of {most_mb}; then {outcome} {said}"
     if outcome in ("right", "refused") and _started:
         outcome, said = "wrong", f"started a program: {_started[0]}; then {outcome} {said}"
     return {"kind": case.kind, "outcome": outcome, "said": said[:2000], "megabytes": taken_mb}
