@@ -64,7 +64,13 @@ def encoded(rng: np.random.Generator) -> tuple[str, str, bytes]:
         raw = io.BytesIO()
         try:
             image.save(raw, **options)
-        except (OSError, RuntimeError, ValueError, KeyError, struct.error):  # not every mode has every format
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            struct.error,
+        ):  # not every mode has every format
             continue
         turned = f" turned {options['exif'][0x0112]}" if "exif" in options else ""
         return f"{name} {mode}{turned}", suffix, raw.getvalue()
@@ -262,13 +268,23 @@ def _foreign(rng: np.random.Generator, folder: Path) -> Case:
     path = folder / f"photo{suffix}"
     path.write_bytes(raw)
     refused = name not in _HARMLESS
-    return Case(f"{name} under another name", lambda: _only_read(path), path.name, must_refuse=refused)
+    return Case(
+        f"{name} under another name", lambda: _only_read(path), path.name, must_refuse=refused
+    )
 
 
 def _odd_file(rng: np.random.Generator, folder: Path) -> Case:
     """Paths that are missing, strange, or no files."""
     raw = encoded(rng)[2]
-    names = ("new\nline.png", "  .png", "-rf.png", "tür\u202e.png", "a" * 250, "\x1b[31m.png", "%s.png")
+    names = (
+        "new\nline.png",
+        "  .png",
+        "-rf.png",
+        "tür\u202e.png",
+        "a" * 250,
+        "\x1b[31m.png",
+        "%s.png",
+    )
     kind = int(rng.integers(10))
     if kind < 4:
         path = folder / names[int(rng.integers(len(names)))]

@@ -41,7 +41,9 @@ def prepare() -> None:
 def people(rng: np.random.Generator, skeleton: Skeleton, n: int | None = None) -> Poses:
     n = int(rng.integers(0, 4)) if n is None else n
     xy = rng.uniform(0, 300, (n, skeleton.n_joints, 2))
-    scores = rng.uniform(0.1, 1, (n, skeleton.n_joints)) * (rng.random((n, skeleton.n_joints)) < 0.8)
+    scores = rng.uniform(0.1, 1, (n, skeleton.n_joints)) * (
+        rng.random((n, skeleton.n_joints)) < 0.8
+    )
     xy[scores == 0] = np.nan
     return Poses(xy=xy.astype(np.float32), scores=scores.astype(np.float32),
                  person_scores=np.sort(rng.uniform(0, 1, n))[::-1].astype(np.float32),
@@ -272,7 +274,13 @@ def _outside(rng: np.random.Generator, folder: Path) -> Case:
     photos.mkdir()
     Image.new("RGB", (320, 240)).save(secret)
     (photos / "link.png").symlink_to(secret)
-    names = ("../secret.png", str(secret), "a/../../secret.png", "/etc/passwd", "../photos/../secret.png")
+    names = (
+        "../secret.png",
+        str(secret),
+        "a/../../secret.png",
+        "/etc/passwd",
+        "../photos/../secret.png",
+    )
     annotations, results = labels(rng, unusual=False)
     image = annotations["images"][0]
     image["file_name"] = names[int(rng.integers(len(names)))]

@@ -124,7 +124,9 @@ def _spoiled(rng: np.random.Generator, value: Any) -> tuple[str, Any]:
     elif choice == 2:
         spoiled = array[:0]
     elif choice == 3:
-        spoiled = array.astype(str(rng.choice(["f8", "i8", "f2", "u1", "c8", "O", "U9", "?", ">f4"])))
+        spoiled = array.astype(
+            str(rng.choice(["f8", "i8", "f2", "u1", "c8", "O", "U9", "?", ">f4"]))
+        )
     elif choice == 4:
         spoiled = array[..., None]
     elif choice == 5:
