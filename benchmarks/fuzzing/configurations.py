@@ -13,8 +13,19 @@ import openpaf
 from fuzzing.case import Case
 from fuzzing.fields import prepare as prepare
 from fuzzing.mutate import hostile
-from openpaf import DecodeConfig, Fields, Grid, Letterbox, Poses, Skeleton, Smoothing
-from openpaf import Tracker, TrackerConfig, decode, encode_fields
+from openpaf import (
+    DecodeConfig,
+    Fields,
+    Grid,
+    Letterbox,
+    Poses,
+    Skeleton,
+    Smoothing,
+    Tracker,
+    TrackerConfig,
+    decode,
+    encode_fields,
+)
 
 _XY = np.random.default_rng(0).uniform(10, 90, (2, 3, 2)).astype(np.float32)
 _FIELDS = strange.strange_fields("noise", 3, 8, 9)
@@ -60,7 +71,8 @@ _TARGETS: tuple[tuple[str, Callable[..., Any], dict[str, Any], Callable[[Any], A
      lambda config: decode(_FIELDS, config)),
     ("Grid", Grid, {"stride": 8, "offset": 3.5}, lambda grid: grid.to_px(2)),
     ("Skeleton", Skeleton, strange.PAIR.to_dict(), _use_skeleton),
-    ("Skeleton.from_dict", lambda **d: Skeleton.from_dict(d), strange.PAIR.to_dict(), _use_skeleton),
+    ("Skeleton.from_dict", lambda **d: Skeleton.from_dict(d), strange.PAIR.to_dict(),
+     _use_skeleton),
     ("Letterbox", Letterbox, {"image_hw": (90, 60), "resized_hw": (45, 30), "size_hw": (48, 32)},
      _use_letterbox),
     ("Letterbox.fit", Letterbox.fit, {"image_hw": (90, 60), "short_side": 32, "multiple": 8},

@@ -98,11 +98,10 @@ class Worker:
         programs.mkdir(exist_ok=True)
         (programs / "gs").write_text("#!/bin/sh\nexit 1\n")  # so that starting it can be seen
         (programs / "gs").chmod(0o755)
+        paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                [str(_BENCHMARKS), str(_BENCHMARKS.parent), os.environ.get("PYTHONPATH", "")]
-            ).rstrip(os.pathsep),
+            "PYTHONPATH": os.pathsep.join([str(_BENCHMARKS), *map(os.path.abspath, paths)]),
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
             "OPENPAF_CACHE": str(self.folder / "cache"),
             "OPENPAF_RUNTIME": "torch",

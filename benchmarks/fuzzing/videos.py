@@ -249,7 +249,10 @@ _LIES: dict[str, tuple[str, bytes]] = {
     "a session": (".mp4", b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=video 9 RTP/AVP 96\n"),
     "zeros": (".mp4", bytes(100_000)),
     "boxes in boxes": (".mp4", b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\1\0\0moov" * 5000),
-    "sound alone": (".avi", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0D\xac\0\0\x88X\1\0\2\0\x10\0data\0\0\0\0"),
+    "sound alone": (
+        ".avi", b"RIFF\x24\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 44100, 88200, 2, 16)
+        + b"data\0\0\0\0"
+    ),
 }  # fmt: skip
 
 

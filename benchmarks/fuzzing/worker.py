@@ -10,6 +10,7 @@ crash or a hang gives no answer, which the process that asked must see.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import importlib
 import json
@@ -17,6 +18,7 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import sys
 import traceback
 import warnings
@@ -35,6 +37,8 @@ _started: list[str] = []
 
 
 def main() -> None:
+    with contextlib.suppress(AttributeError, OSError):  # Linux: no worker outlives its master
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     seed, scratch = int(sys.argv[1]), Path(sys.argv[2])
     memory_mb, seconds = int(sys.argv[3]), float(sys.argv[4])
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
