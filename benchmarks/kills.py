@@ -185,7 +185,7 @@ class Moment(NamedTuple):
 
 
 def run(verb: Verb, folder: Path, moment: Moment | None = None) -> tuple[int, int]:
-    """The command in a process of its own: the status as ``os.waitpid`` gives it, and its events."""
+    """The command in a process of its own: its status by ``os.waitpid``, and its events."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

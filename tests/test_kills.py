@@ -1,4 +1,4 @@
-"""Verbs that are killed while they write: nothing half-written, and the next run is as any other."""
+"""Verbs killed while they write: nothing half-written, and the next run is as any other."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _NO_MEMORY = re.compile(
     r"(not enough|out of|can't allocate) memory|cannot allocate|unable to allocate|bad_alloc",
     re.IGNORECASE,
 )
-_LONGEST = 2000  # characters of a message
+_LONGEST = 20_000  # characters of a message; the command line prints 500 of them
 
 
 class Refusal(Exception):

@@ -81,8 +81,9 @@ def _poses(rng: np.random.Generator, folder: Path) -> Case:
 def _custom_skeleton(rng: np.random.Generator, folder: Path) -> Case:
     """A skeleton of one's own with as many joints as a known one."""
     n = int(rng.choice([15, 17, 18, 25, 5]))
-    skeleton = Skeleton(name="hand", joints=tuple(f"part {k}" for k in range(n)),
-                        limbs=tuple((k, k + 1) for k in range(n - 1)), oks_sigmas=(0.05,) * n)  # fmt: skip
+    limbs = tuple((k, k + 1) for k in range(n - 1))
+    joints = tuple(f"part {k}" for k in range(n))
+    skeleton = Skeleton(name="hand", joints=joints, limbs=limbs, oks_sigmas=(0.05,) * n)
     poses, path = people(rng, skeleton, 2), folder / "poses.json"
     poses = poses[(poses.scores > 0).any(axis=1)]
     form = str(rng.choice(["coco", "openpose"]))
