@@ -105,6 +105,7 @@ class Worker:
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
             "OPENPAF_CACHE": str(self.folder / "cache"),
             "OPENPAF_RUNTIME": "torch",
+            "MALLOC_ARENA_MAX": "2",  # memory that threads only reserve would count as taken
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }

@@ -53,7 +53,7 @@ def main() -> None:
         name, index = line.split()
         answer: dict[str, Any] = {}
         if name == "prepare":
-            modules[index] = _prepared(index, 2 * memory_mb)
+            modules[index] = _prepared(index, 4 * memory_mb)
         else:
             log.seek(0)
             log.truncate()
