@@ -10,6 +10,7 @@ import functools
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -42,9 +43,8 @@ _FLAGS = {
 _SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip")
 
 
-def prepare() -> None:
-    """Models are loaded once for each set of arguments, not for each command."""
-    openpaf.estimator.PoseEstimator = functools.lru_cache(4)(openpaf.estimator.PoseEstimator)  # type: ignore[assignment, misc]
+#: Models are loaded once for each set of arguments, not for each command.
+_loaded = functools.lru_cache(4)(openpaf.estimator.PoseEstimator)
 
 
 def make(rng: np.random.Generator, folder: Path) -> Case:
@@ -117,7 +117,8 @@ def _run(arguments: list[str], folder: Path) -> str | None:
     before = os.getcwd()
     os.chdir(folder)
     try:
-        return command.run(arguments) or _half_written(folder)
+        with mock.patch.object(openpaf.estimator, "PoseEstimator", _loaded):
+            return command.run(arguments) or _half_written(folder)
     finally:
         os.chdir(before)
 

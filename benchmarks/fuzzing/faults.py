@@ -49,7 +49,7 @@ def _hang() -> None:
 
 
 def _take_memory() -> None:
-    np.ones(600 << 20, np.uint8)
+    np.ones(200 << 20, np.uint8)
 
 
 def _take_all_memory() -> None:
