@@ -89,6 +89,20 @@ def strange_fields(kind: str, seed: int, h: int, w: int, skeleton: Skeleton = PA
     )
 
 
+def fields_of_people(rng: np.random.Generator, h: int, w: int) -> Fields:
+    """Fields of people with a little noise, of h x w cells of 8 px."""
+    people = random_people(int(rng.integers(1, 4)), (8 * h, 8 * w), rng, height_px=(40, 200))
+    fields = encode_fields(people, (8 * h, 8 * w))
+    noise = rng.choice([0.0, 0.01])
+    return Fields(
+        heatmaps=fields.heatmaps + rng.normal(0, noise, fields.heatmaps.shape).astype(np.float32),
+        pafs=fields.pafs + rng.normal(0, noise, fields.pafs.shape).astype(np.float32),
+        heatmap_grid=fields.heatmap_grid,
+        paf_grid=fields.paf_grid,
+        skeleton=fields.skeleton,
+    )
+
+
 def strange_case(seed: int, i: int) -> Case:
     """The i-th case of a seed, whatever the others are."""
     rng = np.random.default_rng([seed, i])

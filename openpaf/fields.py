@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
+from openpaf.checks import as_size, is_finite
 from openpaf.geometry import Grid
 from openpaf.kernels import kernel
 from openpaf.poses import Poses
@@ -190,10 +191,9 @@ def encode_fields(
             f"paf_grid: expected stride {heatmap_grid.stride} as heatmap_grid has, "
             f"got {paf_grid.stride}"
         )
-    if min(size_hw) < 1:
-        raise ValueError(f"size_hw: expected height and width >= 1 px, got {size_hw}")
+    size_hw = as_size("size_hw", size_hw)
     for name, value in (("sigma_px", sigma_px), ("paf_half_width_px", paf_half_width_px)):
-        if not 0 < value < math.inf:
+        if not is_finite(value) or not value > 0:
             raise ValueError(f"{name}: expected a positive number of px, got {value!r}")
     skeleton = poses.skeleton
     h, w = heatmap_grid.size_cells(size_hw)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.checks import as_size, is_finite, is_whole
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,12 +44,13 @@ class Grid:
     offset: float | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.stride <= 1_000_000 or int(self.stride) != self.stride:
+        if not is_whole(self.stride) or not 1 <= self.stride <= 1_000_000:
             raise ValueError(f"stride: expected a whole number of px >= 1, got {self.stride!r}")
         object.__setattr__(self, "stride", int(self.stride))
-        offset = (self.stride - 1) / 2 if self.offset is None else float(self.offset)
-        if not abs(offset) <= 1e9:
+        offset = (self.stride - 1) / 2 if self.offset is None else self.offset
+        if not is_finite(offset) or not abs(offset) <= 1e9:
             raise ValueError(f"offset: expected a finite number of px, got {offset!r}")
+        offset = float(offset)
         object.__setattr__(self, "offset", offset)
 
     @property
@@ -88,10 +91,7 @@ class Letterbox:
 
     def __post_init__(self) -> None:
         for name in ("image_hw", "resized_hw", "size_hw"):
-            size = tuple(int(side) for side in getattr(self, name))
-            object.__setattr__(self, name, size)
-            if len(size) != 2 or min(size) < 1:
-                raise ValueError(f"{name}: expected height and width >= 1 px, got {size}")
+            object.__setattr__(self, name, as_size(name, getattr(self, name)))
         if self.resized_hw[0] > self.size_hw[0] or self.resized_hw[1] > self.size_hw[1]:
             raise ValueError(
                 f"resized_hw: expected at most size_hw {self.size_hw}, got {self.resized_hw}"
@@ -116,15 +116,15 @@ class Letterbox:
                 is made smaller, so that a strip of 1 x 5000 px does not ask for gigabytes.
 
         Raises:
-            ValueError: If a size is below 1 px.
+            ValueError: If a size is below 1 px or no whole number.
         """
-        if int(short_side) != short_side or short_side < multiple:
+        if not is_whole(multiple) or multiple < 1:
+            raise ValueError(f"multiple: expected a whole number of px >= 1, got {multiple!r}")
+        if not is_whole(short_side) or short_side < multiple:
             raise ValueError(
                 f"short_side: expected a whole number of px >= {multiple}, got {short_side!r}"
             )
-        height, width = (int(side) for side in image_hw)
-        if min(height, width) < 1:
-            raise ValueError(f"image_hw: expected height and width >= 1 px, got {image_hw}")
+        height, width = as_size("image_hw", image_hw)
         ratio = min(short_side / min(height, width), short_side * max_aspect / max(height, width))
         resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
         padded = (-(-resized[0] // multiple) * multiple, -(-resized[1] // multiple) * multiple)

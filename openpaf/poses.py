@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openpaf.checks import as_array
 from openpaf.skeleton import Skeleton
 
 
@@ -35,15 +36,14 @@ class Poses:
     ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "xy", np.asarray(self.xy, np.float32))
-        object.__setattr__(self, "scores", np.asarray(self.scores, np.float32))
-        object.__setattr__(self, "person_scores", np.asarray(self.person_scores, np.float32))
+        for name in ("xy", "scores", "person_scores"):
+            object.__setattr__(self, name, as_array(name, getattr(self, name), np.float32))
         n, k = len(self.xy) if self.xy.ndim else 0, self.skeleton.n_joints
         self._check_shape("xy", self.xy, (n, k, 2))
         self._check_shape("scores", self.scores, (n, k))
         self._check_shape("person_scores", self.person_scores, (n,))
         if self.ids is not None:
-            object.__setattr__(self, "ids", np.asarray(self.ids, np.int64))
+            object.__setattr__(self, "ids", as_array("ids", self.ids, np.int64))
             self._check_shape("ids", self.ids, (n,))
         for name in ("scores", "person_scores"):
             values = getattr(self, name)
@@ -90,7 +90,7 @@ class Poses:
         Raises:
             ValueError: If the shape is not (N, K, 3).
         """
-        array = np.asarray(keypoints, np.float32)
+        array = as_array("keypoints", keypoints, np.float32)
         if array.shape[1:] != (skeleton.n_joints, 3) and array.size > 0:
             raise ValueError(
                 f"keypoints: expected shape (N, {skeleton.n_joints}, 3), got {array.shape}"

@@ -6,6 +6,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from openpaf.checks import is_finite, is_whole
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    a, b = value
+    if not is_whole(a) or not is_whole(b):
+        raise TypeError(value)
+    return int(a), int(b)
+
+
+def _sigma(value: Any) -> float:
+    if not is_finite(value):
+        raise TypeError(value)
+    return float(value)
+
+
+#: What lists of a skeleton hold, in words, and how an entry is made of what was given.
+_ENTRIES = (
+    ("joints", "names", _name),
+    ("limbs", "pairs of joint numbers", _pair),
+    ("flip_pairs", "pairs of joint numbers", _pair),
+    ("oks_sigmas", "finite positive numbers", _sigma),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
@@ -47,10 +77,14 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         # Lists are accepted and kept as tuples, so that a skeleton can be hashed and shared.
-        object.__setattr__(self, "joints", tuple(self.joints))
-        object.__setattr__(self, "limbs", tuple((int(a), int(b)) for a, b in self.limbs))
-        object.__setattr__(self, "flip_pairs", tuple((int(a), int(b)) for a, b in self.flip_pairs))
-        object.__setattr__(self, "oks_sigmas", tuple(float(s) for s in self.oks_sigmas))
+        if not isinstance(self.name, str):
+            raise ValueError(f"name: expected text, got {self.name!r}")
+        for name, expected, convert in _ENTRIES:
+            try:
+                value = tuple(convert(entry) for entry in getattr(self, name))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} of {self.name!r}: expected {expected}") from error
+            object.__setattr__(self, name, value)
         self._check_joints()
         self._check_pairs("limbs", self.limbs)
         self._check_pairs("flip_pairs", self.flip_pairs)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.checks import is_finite
+
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing:
@@ -39,7 +41,7 @@ class Smoothing:
     def __post_init__(self) -> None:
         for name in ("min_cutoff_hz", "beta", "speed_cutoff_hz", "max_gap_s"):
             value = getattr(self, name)
-            if not (0 <= value < math.inf) or (value == 0 and name != "beta"):
+            if not is_finite(value) or value < 0 or (value == 0 and name != "beta"):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.checks import is_finite, is_number
 from openpaf.motion import Track
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
@@ -63,18 +64,18 @@ class TrackerConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_gap_s", "max_new_gap_s", "min_sigma", "acceleration"):
-            if not 0 < getattr(self, name) < math.inf:
+            if not is_finite(getattr(self, name)) or not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)!r}")
-        if not self.second_reach >= 1:
+        if not is_number(self.second_reach) or not self.second_reach >= 1:
             raise ValueError(f"second_reach: expected a number >= 1, got {self.second_reach!r}")
-        if not self.max_joint_speed > 0:
+        if not is_number(self.max_joint_speed) or not self.max_joint_speed > 0:
             raise ValueError(
                 f"max_joint_speed: expected a number > 0, got {self.max_joint_speed!r}"
             )
         shares = ("min_similarity", "min_new_score", "sure_new_score", "min_joint_score",
                   "duplicate_similarity")  # fmt: skip
         for name in shares:
-            if not 0 <= getattr(self, name) <= 1:
+            if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a number, 0 to 1, got {getattr(self, name)!r}")
 
 
@@ -125,8 +126,9 @@ class Tracker:
             ValueError: If time does not go on, or the skeleton is not that of the last frame.
         """
         config = self.config
-        gap_s = time_s - self._time_s  # infinite in the first frame
+        last_s = self._time_s
         self._check(poses, time_s)
+        gap_s = time_s - last_s  # infinite in the first frame
         for track in self._people:
             track.move_on(time_s, config.acceleration)
         sure = poses.scores >= max(config.min_joint_score, 1e-30)
@@ -176,7 +178,7 @@ class Tracker:
         return owners, duplicates
 
     def _check(self, poses: Poses, time_s: float) -> None:
-        if not (math.isfinite(time_s) and time_s > self._time_s):
+        if not (is_finite(time_s) and time_s > self._time_s):
             raise ValueError(f"time_s: expected more than {self._time_s}, got {time_s!r}")
         if self._skeleton is not None and self._skeleton != poses.skeleton:
             raise ValueError(

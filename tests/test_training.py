@@ -695,6 +695,10 @@ def test_the_configurations_in_models_are_valid(name: str, repo_root: Path) -> N
     ("text", "message"),
     [
         ("steps =", "not TOML"),
+        pytest.param("steps = " + "[" * 100_000, "not TOML", id="deep"),
+        pytest.param(
+            f"output = 'x'\nsets = []\nsteps = 1{'0' * 400}", "steps: expected", id="long"
+        ),
         ("output = 'x'\nstep = 3", "unknown key 'step'"),
         ("output = 'x'", "sets: expected at least one"),
         ("output = 'x'\n[[sets]]\nannotation = 'a'", "unknown key 'annotation' in sets"),

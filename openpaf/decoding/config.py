@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from openpaf.checks import is_finite
 
 ASSOCIATIONS = ("paf", "one_midpoint", "two_midpoints")
 MATCHINGS = ("greedy", "optimal", "exact")
@@ -127,8 +128,7 @@ class DecodeConfig:
             self._check(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
 
     def _is_number(self, name: str) -> bool:
-        value = getattr(self, name)
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        return is_finite(getattr(self, name))
 
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:

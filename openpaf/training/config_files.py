@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
+from openpaf.checks import is_finite
 from openpaf.training.augmentation import AugmentConfig
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.toml_files import read_toml
@@ -125,8 +125,8 @@ _NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "
 
 def _fits(value: Any, wanted: str) -> bool:
     """Whether a value of a TOML file is of a dataclass entry's type, by the type's name."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    number = (whole or isinstance(value, float)) and math.isfinite(value)
+    whole = isinstance(value, int) and is_finite(value) and not isinstance(value, bool)
+    number = is_finite(value) and not isinstance(value, bool)
     if wanted.startswith("tuple["):
         kind = wanted[6:].split(",")[0].removesuffix("]")
         n = wanted.count(",") + 1

@@ -27,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with or without a BOM
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # what TOML and UTF-8 raise
+    except (ValueError, RecursionError) as error:  # what TOML, UTF-8 and deep nesting raise
         raise ValueError(f"{path}: not TOML ({error})") from error
 
 
