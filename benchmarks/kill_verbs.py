@@ -71,7 +71,7 @@ VERBS = {"predict": predict_photos, "video": predict_video, "evaluate": evaluate
 def _photo(n: int) -> Image.Image:
     """The astronaut, another piece of her each time."""
     path = Path(__file__).resolve().parent.parent / "data" / "photos" / "astronaut.jpg"
-    with Image.open(path) as image:
+    with Image.open(path, formats=("PNG", "JPEG")) as image:
         return image.convert("RGB").crop((8 * n, 0, 8 * n + 240, 240))
 
 

@@ -120,7 +120,7 @@ def _open(path: Path) -> None:
         for line in lines[:-1]:  # a last line without its end is known for what it is
             json.loads(line)
     elif path.suffix in (".jpg", ".png"):
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
     elif path.suffix == ".mp4":
         if not _frames(path):

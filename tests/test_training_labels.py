@@ -206,6 +206,15 @@ def test_boxes_that_are_none_are_refused(folder: Path, box: list[float]) -> None
         load(folder, data)
 
 
+@pytest.mark.parametrize("key", ["images", "annotations"])
+@pytest.mark.parametrize("rows", [["text"], {"a": 1}, 3])
+def test_rows_that_are_no_dictionaries_are_refused(folder: Path, key: str, rows: Any) -> None:
+    file = folder / "people.json"
+    file.write_text(json.dumps({"images": [], "annotations": [], key: rows}))
+    with pytest.raises(DatasetError, match=rf"people\.json: {key}: expected a list of dict"):
+        load_photo_set(file, folder / "images")
+
+
 def test_images_of_one_id_are_refused(folder: Path) -> None:
     data = given("two_categories.json")
     data["images"] *= 2

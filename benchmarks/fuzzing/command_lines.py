@@ -131,6 +131,6 @@ def _half_written(folder: Path) -> str | None:
         if path.suffix == ".json":
             json.loads(path.read_text())
         elif path.suffix in (".jpg", ".png"):
-            with Image.open(path) as image:
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
                 image.load()
     return None

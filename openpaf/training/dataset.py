@@ -202,6 +202,10 @@ def read_json(path: Path) -> Mapping[str, Any]:
         raise DatasetError(str(error)) from error
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DatasetError(f"{path}: expected COCO format, with 'images' and 'annotations'")
+    for key in ("images", "annotations"):
+        rows = data[key]
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise DatasetError(f"{path}: {key}: expected a list of dictionaries, as in COCO format")
     return data
 
 
