@@ -195,10 +195,10 @@ def test_nan_without_a_size_is_refused_by_name(
 ) -> None:
     line = fails(folder, given("kp_nan_nosize.json"), capsys)
     assert "people.json: " in line
-    assert "annotation 1, keypoints: expected finite numbers of px" in line
+    assert "NaN is no finite number" in line
 
 
-@pytest.mark.parametrize("box", [[float("nan"), 0, 9, 9], [0, 0, 1e30, 9]])
+@pytest.mark.parametrize("box", [[-1e9, 0, 9, 9], [0, 0, 1e30, 9]])
 def test_boxes_that_are_none_are_refused(folder: Path, box: list[float]) -> None:
     data = given("two_categories.json")
     data["annotations"][0]["bbox"] = box
