@@ -238,11 +238,11 @@ def test_photos_of_another_size_than_labelled_are_refused(
 ) -> None:
     data = given("train-size-mismatch.json")
     line = fails(folder, data, capsys)
-    assert "1.jpg: 640 x 480 px (width x height), but its labels are for 1280 x 960 px" in line
+    assert "1.jpg: the image is 640 x 480 px, its labels are for 1280 x 960 px" in line
     assert "resized copy" in line
     photo = load(folder, data).photos[0]
     for made in (maker_of(load(folder, data)), DeviceBatchMaker):
-        with pytest.raises(DatasetError, match=r"1.jpg: 640 x 480"):
+        with pytest.raises(DatasetError, match=r"1.jpg: the image is 640 x 480"):
             made.batch(0) if isinstance(made, BatchMaker) else made(
                 maker_of(PhotoSet(name="a", photos=[photo])), torch.device("cpu")
             )
@@ -262,7 +262,9 @@ def test_a_photo_that_exif_turns(folder: Path, as_shown: bool) -> None:
     if as_shown:
         assert maker_of(photos).batch(0).images.shape == (2, 3, 64, 64)
     else:
-        with pytest.raises(DatasetError, match=r"480 x 640 px .* for 640 x 480 px: labelled bef"):
+        with pytest.raises(
+            DatasetError, match=r"480 x 640 px, its labels are for 640 x 480 px \(turned"
+        ):
             maker_of(photos).batch(0)
 
 

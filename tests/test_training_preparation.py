@@ -87,7 +87,7 @@ def test_missing_and_wrong_photos_are_counted(folder: Path, capsys: Any) -> None
     assert main([SOURCE], folder=Path("none"), where="", argv=arguments) == 1
     said = capsys.readouterr()
     assert "0.png: no such file" in said.err
-    assert "1.png: 90 x 80 px (width x height), but its labels are for 100 x 80 px" in said.err
+    assert "1.png: the image is 90 x 80 px, its labels are for 100 x 80 px" in said.err
     assert "2.png: not a picture" in said.err
     assert "of another size: 3" in said.out
 
@@ -101,7 +101,7 @@ def test_photos_are_as_large_as_they_are_shown(folder: Path, capsys: Any) -> Non
     assert main([SOURCE], folder=Path("none"), where="", argv=arguments) == 1
     said = capsys.readouterr().err
     assert "0.png" not in said
-    assert "1.png: 80 x 100 px (width x height), but its labels are for 100 x 80 px" in said
+    assert "1.png: the image is 80 x 100 px, its labels are for 100 x 80 px" in said
 
 
 def test_every_script_says_where_to_get_its_set(

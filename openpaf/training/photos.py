@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import ImageError
+from openpaf.evaluation.labels import check_image_size
 from openpaf.training.dataset import DatasetError, Photo, PhotoSet
 from openpaf.training.packing import read_photo
 
@@ -86,12 +87,9 @@ def refuse_other_size(
     Raises:
         DatasetError: If the sizes differ.
     """
-    if labelled_hw is None or labelled_hw == size_hw:
+    if labelled_hw is None:
         return
-    turned = labelled_hw == size_hw[::-1]
-    hint = "labelled before its EXIF orientation was applied" if turned else "a resized copy"
-    (h, w), (labelled_h, labelled_w) = size_hw, labelled_hw
-    raise DatasetError(
-        f"{path}: {w} x {h} px (width x height), but its labels are for {labelled_w} x "
-        f"{labelled_h} px: {hint}?"
-    )
+    try:
+        check_image_size(path, size_hw, {"height": labelled_hw[0], "width": labelled_hw[1]})
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
