@@ -1,4 +1,4 @@
-"""From a picture to its people, in eight steps."""
+"""From an image to its people."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.conversion import is_export
-from openpaf.decoding import (
-    DecodeConfig,
-    assemble_people,
-    decode,
-    find_peaks,
-    match_limbs,
-    score_limbs,
-)
+from openpaf.decoding import DecodeConfig, decode
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.images import read_image, read_images
@@ -113,14 +106,7 @@ class PoseEstimator:
             ImageError: If the file cannot be read as a picture.
             ValueError: If the array is not a picture.
         """
-        picture = read_image(image)
-        letterbox = Letterbox.fit(picture.shape[:2], self.size)
-        fields = self._fields(picture, letterbox)
-        peaks = find_peaks(fields, self.config)
-        candidates = score_limbs(fields, peaks, self.config)
-        limbs = match_limbs(candidates, self.config, peaks)
-        poses = assemble_people(peaks, limbs, fields.skeleton, self.config)
-        return self.result(letterbox.undo(poses))
+        return self.batch([image])[0]
 
     def batch(self, images: Sequence[Any]) -> list[Poses]:
         """The people of several pictures, with one call of the network per shape.
@@ -138,7 +124,7 @@ class PoseEstimator:
         """
         pictures = read_images(images)
         if self._averages:
-            return [self(picture) for picture in pictures]
+            return [self.parse(self.fields(picture), picture.shape[:2]) for picture in pictures]
         letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
         results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from openpaf.images import read_image
 from openpaf.topdown.estimator import TopDownEstimator
 
 GOLDEN = Path(__file__).parent / "golden" / "photos.json"
+PHOTOS = Path(__file__).parent.parent / "data" / "photos"
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +188,16 @@ def test_a_mirrored_photo_mirrors_its_people(
 def test_bad_sizes(size: object) -> None:
     with pytest.raises(ValueError, match="size: expected a whole number of px"):
         openpaf.PoseEstimator(size=size)  # type: ignore[arg-type]
+
+
+def test_a_call_runs_the_kernels_of_a_batch_and_compiles_no_others() -> None:
+    """The single steps are compiled for those who call them, which takes most of a minute."""
+    code = (
+        "import openpaf\n"
+        "from openpaf.decoding import compiled, people\n"
+        "estimator = openpaf.PoseEstimator(runtime='torch', size=128)\n"
+        f"assert len(estimator({str(PHOTOS / 'astronaut.jpg')!r})) == 1\n"
+        "assert compiled._decode.signatures\n"
+        "assert not people._assemble_alone.signatures\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
