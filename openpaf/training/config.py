@@ -71,8 +71,6 @@ class TrainConfig:
             :class:`openpaf.training.hints.Hints`.
         feature_steps: For so many steps at first, only the features that the stages share are
             drawn to the teacher's, which is much quicker than a whole step; in one process.
-        batch_norm: Whether to train with batch norm, folded away in what is saved; see
-            :mod:`openpaf.training.batch_norm`.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
@@ -144,7 +142,6 @@ class TrainConfig:
     teacher_unmasks: bool = False
     hint_weight: float = 0.0
     feature_steps: int = 0
-    batch_norm: bool = False
     fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128
