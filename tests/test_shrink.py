@@ -146,6 +146,7 @@ def test_images_of_half_a_coarse_cell_are_refused() -> None:
         ({"ranks": (8, 8)}, "ranks: expected three numbers >= 0, or None"),
         ({"ranks": (8, 8, -1)}, "ranks: expected three numbers >= 0, or None"),
         ({"stride": 12, "atrous": False}, "stride: expected one of 4, 8, 16 with atrous=False"),
+        ({"stride": 12}, "stride: expected one of 4, 8 with atrous=True, got 12"),
     ],
 )
 def test_widths_and_ranks_that_no_network_has_are_refused(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
-from openpaf.geometry import Grid, resize_px
-from openpaf.networks.lightweight import COARSE_STRIDE, N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
+from openpaf.geometry import Grid
+from openpaf.networks.lightweight import N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 
@@ -84,13 +84,11 @@ class TrainConfig:
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
-        stride: Px per cell of the network: 8, or 12. A network of stride 12 learns from targets
-            (and a teacher) of stride 8, see :mod:`openpaf.training.coarsening`.
         picture_scales: The network is shown each batch resized by one of these, above 0 and at most
             1, drawn at random; its teacher sees the crops as they are, and so knows small people
-            that no network finds at that size.
-        heatmap_offset: Grid offset of the heatmaps of stride 8 in px.
-        paf_offset: Grid offset of the PAFs of stride 8 in px.
+            that no network finds at that size. See :mod:`openpaf.training.coarsening`.
+        heatmap_offset: Grid offset of the heatmaps in px.
+        paf_offset: Grid offset of the PAFs in px.
         sigma_px: Standard deviation of a joint's Gaussian in the targets, in px. Fine-tuning does
             least harm with the width that the initial weights were trained with.
         paf_half_width_px: A limb's field in the targets reaches this far to either side, in px.
@@ -152,7 +150,6 @@ class TrainConfig:
     n_refinement_blocks: int = N_REFINEMENT_BLOCKS
     trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     atrous: bool = True
-    stride: int = 8
     picture_scales: tuple[float, ...] = (1.0,)
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
@@ -223,20 +220,18 @@ class TrainConfig:
             raise ValueError(
                 f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
             )
-        if self.stride not in (8, COARSE_STRIDE):
-            raise ValueError(f"stride: expected 8 or {COARSE_STRIDE}, got {self.stride}")
         if not self.picture_scales or not all(0 < scale <= 1 for scale in self.picture_scales):
             raise ValueError(
                 f"picture_scales: expected numbers above 0 and at most 1, got {self.picture_scales}"
             )
-        resampled = self.stride != 8 or set(self.picture_scales) != {1.0}
+        resampled = set(self.picture_scales) != {1.0}
         widths = self.sigma_px, self.paf_half_width_px
         if resampled and widths != (SIGMA_PX, PAF_HALF_WIDTH_PX):
             raise ValueError(
                 f"sigma_px, paf_half_width_px: expected {SIGMA_PX} and {PAF_HALF_WIDTH_PX} where "
-                f"targets are resampled (stride, picture_scales), got {widths[0]} and {widths[1]}"
+                f"targets are resampled (picture_scales), got {widths[0]} and {widths[1]}"
             )
-        if self.hint_weight and (self.stride != 8 or set(self.picture_scales) != {1.0}):
+        if self.hint_weight and resampled:
             raise ValueError("hint_weight: expected 0 where the network sees less than its teacher")
         if self.teacher_runtime != "torch" and (self.hint_weight or not self.teacher):
             raise ValueError(
@@ -278,19 +273,9 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "n_refinement_blocks": config.n_refinement_blocks,
         "trunk_widths": list(config.trunk_widths),
         "atrous": config.atrous,
-        "stride": config.stride,
     }
 
 
 def target_grids(config: TrainConfig) -> tuple[Grid, Grid]:
-    """Grids of heatmaps and PAFs on which a run's targets are made."""
+    """Grids of heatmaps and PAFs: of a run's targets, and of its network."""
     return Grid(8, config.heatmap_offset), Grid(8, config.paf_offset)
-
-
-def network_grids(config: TrainConfig) -> tuple[Grid, Grid]:
-    """Grids of a run's network: those of its targets, on a picture made smaller by 8/12 at 12."""
-    ratio = config.stride / 8
-    heatmaps, pafs = (
-        Grid(config.stride, resize_px(grid.offset_px, ratio)) for grid in target_grids(config)
-    )
-    return heatmaps, pafs

@@ -23,7 +23,7 @@ from openpaf.training.checkpoints import (
     refuse_other_config,
     save_checkpoint,
 )
-from openpaf.training.config import SKELETONS, TrainConfig, network_grids, network_options
+from openpaf.training.config import SKELETONS, TrainConfig, network_options, target_grids
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
 from openpaf.training.interrupts import HeldSignals
@@ -334,7 +334,7 @@ class Run:
             self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
     def _row(self, metrics: dict[str, Any]) -> weights.Weights:
-        heatmap_grid, paf_grid = network_grids(self.config)
+        heatmap_grid, paf_grid = target_grids(self.config)
         return weights.Weights(
             name=self.config.name,
             builder="lightweight",

@@ -74,7 +74,7 @@ def prune(wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor) ->
             raise ValueError(f"slim: {name} cannot be made of the trained network's layers")
     slim.load_state_dict(state)
     changed = {name for group in groups if group.writers[0] in kept for name in group.readers}
-    fitting = Fitting(slim, wide, images, images)
+    fitting = Fitting(slim, wide, images)
     for name, _ in wide.named_modules():  # in their order: each reads what was fitted before it
         if name not in changed:
             continue
@@ -120,7 +120,7 @@ def _with_fewer_blocks(
         rows = [(f"{path}.body.1.squeeze", f"{path}.body.{1 + n_gone}.squeeze")]
         if wanted == 1:  # the heads read the first block then
             rows = [(name, name) for name in (f"{path}.heatmaps.hidden", f"{path}.pafs.hidden")]
-        fitting = Fitting(network, wide, images, images)
+        fitting = Fitting(network, wide, images)
         for ours, theirs in rows:
             layer = network.get_submodule(ours)
             fitting.fit_layer(ours, fitting.wanted([theirs])[theirs], matrix_of(layer))
