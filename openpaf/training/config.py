@@ -7,7 +7,7 @@ from typing import Any
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid
-from openpaf.networks.lightweight import N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
+from openpaf.networks.lightweight import TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 
@@ -61,8 +61,8 @@ class TrainConfig:
             the mean; see :class:`openpaf.training.looks.SeveralLooks`.
         teacher_mirrored: So it looks at their mirror images too, none where empty.
         shrink: Weights of a larger network of ours to start from instead: see
-            :mod:`openpaf.training.pruning` where trunk or refinement have fewer channels or blocks,
-            else :mod:`openpaf.training.shrink`.
+            :mod:`openpaf.training.pruning` where the refinement has fewer channels, else
+            :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
         teacher_unmasks: Whether the teacher's fields are taught where labels are unsure or ignored,
@@ -80,8 +80,6 @@ class TrainConfig:
         refinement_width: Channels of the refinement stages, ``width`` if None.
         refinement_hidden_width: Those between the two 3x3 convolutions of a refinement block, as
             many if None.
-        n_refinement_blocks: Blocks of each refinement stage.
-        trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
         picture_scales: The network is shown each batch resized by one of these, above 0 and at most
@@ -147,8 +145,6 @@ class TrainConfig:
     hidden_width: int | None = None
     refinement_width: int | None = None
     refinement_hidden_width: int | None = None
-    n_refinement_blocks: int = N_REFINEMENT_BLOCKS
-    trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     atrous: bool = True
     picture_scales: tuple[float, ...] = (1.0,)
     heatmap_offset: float = 3.5
@@ -255,9 +251,7 @@ class TrainConfig:
                 "teacher_scales, teacher_mirrored: expected [1.0] and [] with hint_weight or "
                 f"without a teacher, got {self.teacher_scales}, {self.teacher_mirrored}"
             )
-        for name in (
-            "trunk_widths", "ranks", "picture_scales", "teacher_scales", "teacher_mirrored"
-        ):  # fmt: skip
+        for name in ("ranks", "picture_scales", "teacher_scales", "teacher_mirrored"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -270,8 +264,6 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "hidden_width": config.hidden_width,
         "refinement_width": config.refinement_width,
         "refinement_hidden_width": config.refinement_hidden_width,
-        "n_refinement_blocks": config.n_refinement_blocks,
-        "trunk_widths": list(config.trunk_widths),
         "atrous": config.atrous,
     }
 

@@ -80,6 +80,7 @@ def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) 
         ("width", slim.context.align.out_channels, wide.context.align.out_channels),
         ("limbs", ours.out.out_channels // 2, theirs.out.out_channels // 2),
         ("refinement stages", len(slim.refinement_stages), len(wide.refinement_stages)),
+        ("blocks of refinement stages", n_blocks(slim), n_blocks(wide)),
     ):
         # A pyramid needs four times the channels before it.
         if ours_has != theirs_has and (name != "width" or ours_has != 4 * theirs_has):
@@ -90,6 +91,11 @@ def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) 
     missing = [name for name in left if name.startswith("trunk.")]
     if missing:
         raise ValueError(f"slim: {missing[0]} cannot be made of the wide network's layers")
+
+
+def n_blocks(network: LightweightNetwork) -> list[int]:
+    """Of each refinement stage."""
+    return [len(cast(nn.Sequential, stage.body)) for stage in network.refinement_stages]
 
 
 class Fitting:
