@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from openpaf.networks import build, describe
-from openpaf.networks.lightweight import TRUNK_WIDTHS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
 START, END = "<!-- benchmarks/networks.py writes from here -->", "<!-- to here -->"
@@ -46,15 +45,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
             "ranks": [64, 24, 0],
             "hidden_width": 128,
             "refinement_hidden_width": 64,
-        },
-    ),
-    "lightweight, stride=12, in factors": (
-        "lightweight",
-        {
-            "stride": 12,
-            "ranks": [0, 96, 0],
-            "hidden_width": 128,
-            "trunk_widths": [48, *TRUNK_WIDTHS[1:]],
         },
     ),
     "lightweight_coco": ("lightweight_coco", {}),

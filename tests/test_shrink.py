@@ -117,6 +117,7 @@ def test_a_pyramid_that_is_trained_is_kept() -> None:
         ({"width": 20, "hidden_width": 64}, "expected 16 width, got 20"),
         ({"hidden_width": 80}, "expected at most 64 hidden channels, got 80"),
         ({"n_refinement_stages": 2}, "expected 1 refinement stages, got 2"),
+        ({"n_refinement_blocks": 4}, r"expected \[5\] blocks of refinement stages, got \[4\]"),
         ({"atrous": False, "stride": 4}, "expected fields at the stride of the wide"),
         ({"trunk_widths": (8,) * 12}, r"trunk\.\d+\.\w+\.\w+ cannot be made"),
     ],
@@ -146,6 +147,7 @@ def test_images_of_half_a_coarse_cell_are_refused() -> None:
         ({"ranks": (8, 8)}, "ranks: expected three numbers >= 0, or None"),
         ({"ranks": (8, 8, -1)}, "ranks: expected three numbers >= 0, or None"),
         ({"stride": 12, "atrous": False}, "stride: expected one of 4, 8, 16 with atrous=False"),
+        ({"stride": 12}, "stride: expected one of 4, 8 with atrous=True, got 12"),
     ],
 )
 def test_widths_and_ranks_that_no_network_has_are_refused(

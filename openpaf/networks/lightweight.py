@@ -25,8 +25,6 @@ TRUNK = (
 #: Channels of the trunk's first convolution and of its eleven blocks.
 TRUNK_WIDTHS = (32, *(n_out for n_out, _, _ in TRUNK))
 N_REFINEMENT_BLOCKS = 5  # of the reference
-#: Px per cell of the fields of a network that sees its input as one of 2/3 of the size.
-COARSE_STRIDE = 12
 
 
 def conv3x3(n_in: int, n_out: int, rank: int | None, *, dilation: int = 1) -> nn.Module:
@@ -152,9 +150,7 @@ class LightweightNetwork(nn.Module):
             has it; else it is strided there, as in MobileNet, and ends at stride 16.
         stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a pyramid
             brings its features there, see :mod:`openpaf.networks.pyramid`; finer than the trunk's
-            end is 4 for the atrous trunk, and 4 and 8 for the strided one. Or 12, for the atrous
-            trunk: its first convolution then takes three pixels at a time instead of two, so that
-            all layers after it are those of a network of stride 8 on a picture of 2/3 of the size.
+            end is 4 for the atrous trunk, and 4 and 8 for the strided one.
 
     Input: (B, 3, H, W) float, RGB, normalised as the weights' row says.
     Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
@@ -205,7 +201,7 @@ class LightweightNetwork(nn.Module):
             raise ValueError(f"n_refinement_blocks: expected >= 1, got {n_refinement_blocks}")
         if ranks is not None and (len(ranks) != 3 or min(ranks) < 0):
             raise ValueError(f"ranks: expected three numbers >= 0, or None, got {ranks}")
-        strides = (4, 8, COARSE_STRIDE) if atrous else (4, 8, 16)
+        strides = (4, 8) if atrous else (4, 8, 16)
         if stride not in strides:
             raise ValueError(
                 f"stride: expected one of {', '.join(map(str, strides))} with "
@@ -267,14 +263,8 @@ def _trunk(
     widths: Sequence[int], atrous: bool, stride: int
 ) -> tuple[nn.Sequential, list[tuple[int, int]]]:
     """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
-    n_in, reached = widths[0], 3 if stride == COARSE_STRIDE else 2
-    # Of a picture that is made smaller by 2/3, a 3x3 convolution sees six pixels a side; seven have
-    # a middle.
-    size = 7 if reached == 3 else 3
-    layers: list[nn.Module] = [
-        nn.Conv2d(3, n_in, size, stride=reached, padding=size // 2),
-        nn.ReLU(),
-    ]
+    n_in, reached = widths[0], 2
+    layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=reached, padding=1), nn.ReLU()]
     last = {}
     dilations = [dilation for _, _, dilation in TRUNK]
     for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):

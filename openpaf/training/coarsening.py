@@ -1,7 +1,7 @@
 """Targets of a network from those of one that sees the same crop larger.
 
-A network of wider cells than its teacher's, or which is shown the crop made smaller, draws
-Gaussians and limbs that are wider on the crop. The teacher's fields become such fields without
+A network that is shown the crop made smaller draws Gaussians and limbs that are wider on the crop
+than those of its teacher, which sees it as it is. The teacher's fields become such fields without
 being parsed: Gaussians are widened by a dilation, whose maximum over a Gaussian is a wider Gaussian
 of the same height, and limbs by taking the longest vector near by. The teacher of a network that
 sees the crop smaller still sees all of it, and so knows small people that no network finds at that
@@ -24,37 +24,31 @@ from torch import Tensor, nn
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid, resize_px
 from openpaf.training.batches import Batch
-from openpaf.training.config import TrainConfig, network_grids, target_grids
+from openpaf.training.config import TrainConfig, target_grids
 
 _FINER = 3  # steps a cell at which a heatmap's maximum is looked for
 
 
 def as_the_network_sees(batch: Batch, config: TrainConfig, step: int) -> Batch:
-    """A batch of a run, on the grids of the run's network and at one of its picture scales."""
-    fine, coarse = target_grids(config), network_grids(config)
+    """A batch of a run at one of its picture scales."""
     drawn = np.random.default_rng((config.seed, step)).integers(len(config.picture_scales))
     scale = config.picture_scales[drawn]
-    if fine == coarse and scale == 1:
-        return batch
-    return coarsen(batch, scale, fine, coarse)
+    return batch if scale == 1 else coarsen(batch, scale, target_grids(config))
 
 
-def coarsen(
-    batch: Batch, scale: float, fine: tuple[Grid, Grid], coarse: tuple[Grid, Grid]
-) -> Batch:
-    """A batch for a coarse network that sees the crops smaller.
+def coarsen(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
+    """A batch for a network that sees the crops smaller.
 
     Args:
-        batch: Crops and targets on the grids ``fine``.
+        batch: Crops and targets.
         scale: The crops are resized by it: above 0, at most 1.
-        fine: Grids of the heatmaps and the PAFs of the batch.
-        coarse: Those of the coarse network, on the smaller crops.
+        grids: Of the heatmaps and the PAFs, on the crops of the batch and on the smaller ones.
 
     Returns:
-        The batch on the grids ``coarse``, without the teacher's features.
+        The batch of the smaller crops, without the teacher's features.
 
     Raises:
-        ValueError: If the scale is out of its range, or the fields would get narrower.
+        ValueError: If the scale is out of its range.
     """
     if not 0 < scale <= 1:
         raise ValueError(f"scale: expected above 0 and at most 1, got {scale}")
@@ -65,19 +59,14 @@ def coarsen(
             images, size=2 * (round(side * scale),), mode="bilinear", antialias=True
         )
     ratio = images.shape[2] / side
-    wider = coarse[0].stride / fine[0].stride / ratio  # Gaussians and limbs, in px of the crop
-    if wider < 1:
-        raise ValueError(f"coarse: expected wider cells than those of the batch, got {coarse[0]}")
-    rows = coarse[0].size_cells((images.shape[2], images.shape[3]))[0]
+    wider = 1 / ratio  # Gaussians and limbs, in px of the crop
+    rows = grids[0].size_cells((images.shape[2], images.shape[3]))[0]
     at = torch.arange(rows, dtype=torch.float32)
-    in_heatmaps, in_pafs = (
-        theirs.to_cells(resize_px(ours.to_px(at), 1 / ratio))
-        for theirs, ours in zip(fine, coarse, strict=True)
-    )
+    in_heatmaps, in_pafs = (grid.to_cells(resize_px(grid.to_px(at), 1 / ratio)) for grid in grids)
     joints = widen_heatmaps(
-        batch.heatmaps[:, :-1], in_heatmaps, SIGMA_PX * math.sqrt(wider**2 - 1) / fine[0].stride
+        batch.heatmaps[:, :-1], in_heatmaps, SIGMA_PX * math.sqrt(wider**2 - 1) / grids[0].stride
     )
-    limbs = widen_pafs(batch.pafs, in_pafs, PAF_HALF_WIDTH_PX * (wider - 1) / fine[1].stride)
+    limbs = widen_pafs(batch.pafs, in_pafs, PAF_HALF_WIDTH_PX * (wider - 1) / grids[1].stride)
     return dataclasses.replace(
         batch,
         images=images,

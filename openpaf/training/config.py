@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
-from openpaf.geometry import Grid, resize_px
-from openpaf.networks.lightweight import COARSE_STRIDE, N_REFINEMENT_BLOCKS, TRUNK_WIDTHS
+from openpaf.geometry import Grid
+from openpaf.networks.lightweight import TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
 from openpaf.training.augmentation import AugmentConfig
 
@@ -61,8 +61,8 @@ class TrainConfig:
             the mean; see :class:`openpaf.training.looks.SeveralLooks`.
         teacher_mirrored: So it looks at their mirror images too, none where empty.
         shrink: Weights of a larger network of ours to start from instead: see
-            :mod:`openpaf.training.pruning` where trunk or refinement have fewer channels or blocks,
-            else :mod:`openpaf.training.shrink`.
+            :mod:`openpaf.training.pruning` where the refinement has fewer channels, else
+            :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
         teacher_unmasks: Whether the teacher's fields are taught where labels are unsure or ignored,
@@ -71,8 +71,6 @@ class TrainConfig:
             :class:`openpaf.training.hints.Hints`.
         feature_steps: For so many steps at first, only the features that the stages share are
             drawn to the teacher's, which is much quicker than a whole step; in one process.
-        batch_norm: Whether to train with batch norm, folded away in what is saved; see
-            :mod:`openpaf.training.batch_norm`.
         fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
@@ -82,17 +80,13 @@ class TrainConfig:
         refinement_width: Channels of the refinement stages, ``width`` if None.
         refinement_hidden_width: Those between the two 3x3 convolutions of a refinement block, as
             many if None.
-        n_refinement_blocks: Blocks of each refinement stage.
-        trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
             back to stride 8 by a pyramid.
-        stride: Px per cell of the network: 8, or 12. A network of stride 12 learns from targets
-            (and a teacher) of stride 8, see :mod:`openpaf.training.coarsening`.
         picture_scales: The network is shown each batch resized by one of these, above 0 and at most
             1, drawn at random; its teacher sees the crops as they are, and so knows small people
-            that no network finds at that size.
-        heatmap_offset: Grid offset of the heatmaps of stride 8 in px.
-        paf_offset: Grid offset of the PAFs of stride 8 in px.
+            that no network finds at that size. See :mod:`openpaf.training.coarsening`.
+        heatmap_offset: Grid offset of the heatmaps in px.
+        paf_offset: Grid offset of the PAFs in px.
         sigma_px: Standard deviation of a joint's Gaussian in the targets, in px. Fine-tuning does
             least harm with the width that the initial weights were trained with.
         paf_half_width_px: A limb's field in the targets reaches this far to either side, in px.
@@ -144,7 +138,6 @@ class TrainConfig:
     teacher_unmasks: bool = False
     hint_weight: float = 0.0
     feature_steps: int = 0
-    batch_norm: bool = False
     fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128
@@ -152,10 +145,7 @@ class TrainConfig:
     hidden_width: int | None = None
     refinement_width: int | None = None
     refinement_hidden_width: int | None = None
-    n_refinement_blocks: int = N_REFINEMENT_BLOCKS
-    trunk_widths: tuple[int, ...] = TRUNK_WIDTHS
     atrous: bool = True
-    stride: int = 8
     picture_scales: tuple[float, ...] = (1.0,)
     heatmap_offset: float = 3.5
     paf_offset: float = 3.5
@@ -226,20 +216,18 @@ class TrainConfig:
             raise ValueError(
                 f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
             )
-        if self.stride not in (8, COARSE_STRIDE):
-            raise ValueError(f"stride: expected 8 or {COARSE_STRIDE}, got {self.stride}")
         if not self.picture_scales or not all(0 < scale <= 1 for scale in self.picture_scales):
             raise ValueError(
                 f"picture_scales: expected numbers above 0 and at most 1, got {self.picture_scales}"
             )
-        resampled = self.stride != 8 or set(self.picture_scales) != {1.0}
+        resampled = set(self.picture_scales) != {1.0}
         widths = self.sigma_px, self.paf_half_width_px
         if resampled and widths != (SIGMA_PX, PAF_HALF_WIDTH_PX):
             raise ValueError(
                 f"sigma_px, paf_half_width_px: expected {SIGMA_PX} and {PAF_HALF_WIDTH_PX} where "
-                f"targets are resampled (stride, picture_scales), got {widths[0]} and {widths[1]}"
+                f"targets are resampled (picture_scales), got {widths[0]} and {widths[1]}"
             )
-        if self.hint_weight and (self.stride != 8 or set(self.picture_scales) != {1.0}):
+        if self.hint_weight and resampled:
             raise ValueError("hint_weight: expected 0 where the network sees less than its teacher")
         if self.teacher_runtime != "torch" and (self.hint_weight or not self.teacher):
             raise ValueError(
@@ -263,9 +251,7 @@ class TrainConfig:
                 "teacher_scales, teacher_mirrored: expected [1.0] and [] with hint_weight or "
                 f"without a teacher, got {self.teacher_scales}, {self.teacher_mirrored}"
             )
-        for name in (
-            "trunk_widths", "ranks", "picture_scales", "teacher_scales", "teacher_mirrored"
-        ):  # fmt: skip
+        for name in ("ranks", "picture_scales", "teacher_scales", "teacher_mirrored"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -278,22 +264,10 @@ def network_options(config: TrainConfig) -> dict[str, Any]:
         "hidden_width": config.hidden_width,
         "refinement_width": config.refinement_width,
         "refinement_hidden_width": config.refinement_hidden_width,
-        "n_refinement_blocks": config.n_refinement_blocks,
-        "trunk_widths": list(config.trunk_widths),
         "atrous": config.atrous,
-        "stride": config.stride,
     }
 
 
 def target_grids(config: TrainConfig) -> tuple[Grid, Grid]:
-    """Grids of heatmaps and PAFs on which a run's targets are made."""
+    """Grids of heatmaps and PAFs: of a run's targets, and of its network."""
     return Grid(8, config.heatmap_offset), Grid(8, config.paf_offset)
-
-
-def network_grids(config: TrainConfig) -> tuple[Grid, Grid]:
-    """Grids of a run's network: those of its targets, on a picture made smaller by 8/12 at 12."""
-    ratio = config.stride / 8
-    heatmaps, pafs = (
-        Grid(config.stride, resize_px(grid.offset_px, ratio)) for grid in target_grids(config)
-    )
-    return heatmaps, pafs

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from openpaf import weights
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
-from openpaf.training.batch_norm import add_batch_norm, folded
 from openpaf.training.batches import LABELS, Batch
 from openpaf.training.best import BestWeights
 from openpaf.training.checkpoints import (
@@ -24,7 +23,7 @@ from openpaf.training.checkpoints import (
     refuse_other_config,
     save_checkpoint,
 )
-from openpaf.training.config import SKELETONS, TrainConfig, network_grids, network_options
+from openpaf.training.config import SKELETONS, TrainConfig, network_options, target_grids
 from openpaf.training.distributed import Processes, join
 from openpaf.training.hints import Hints
 from openpaf.training.interrupts import HeldSignals
@@ -42,7 +41,6 @@ from openpaf.training.sources import (
     SCALE,
     load_first_weights,
     make_batches,
-    spare_crops,
     teacher_of,
 )
 from openpaf.training.supply import Supply
@@ -116,7 +114,6 @@ class Run:
         self.network = LightweightNetwork(self.skeleton, **network_options(config))
         self.teacher = teacher_of(config, self.device)
         self.hints = self._hints() if config.hint_weight else None
-        self.normed: list[str] = []  # convolutions that have a batch norm while they train
         self.step, self.bad_steps = 0, 0
         self.journal: Journal | None = None
 
@@ -132,14 +129,9 @@ class Run:
         state = load_checkpoint(self.checkpoint_file) if self.checkpoint_file.exists() else None
         if state is not None:
             refuse_other_config(self.config, state, self.checkpoint_file)
+            self.network.load_state_dict(state["network"])
         elif self.processes.writes:  # the others are given the first one's weights
             load_first_weights(self.network, self.config, self.maker)
-        if self.config.batch_norm:
-            crops = spare_crops(self.maker) if state is None else spare_crops(self.maker, 1)
-            self.normed = add_batch_norm(self.network.eval(), crops)
-            self.network.train()
-        if state is not None:
-            self.network.load_state_dict(state["network"])
         self._prepare()
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if state is None:
@@ -333,19 +325,16 @@ class Run:
         # The average follows quickly at first, so that it does not remember the start for long.
         decay = min(self.config.average, (self.step + 1) / (self.step + 10))
         state = self.network.state_dict()
-        floats = [key for key, value in state.items() if value.is_floating_point()]
-        averages, values = ([of[key] for key in floats] for of in (self.average, state))
+        averages, values = ([of[key] for key in state] for of in (self.average, state))
         torch._foreach_lerp_(averages, values, 1 - decay)
-        for key in state.keys() - set(floats):  # counters of batch norms
-            self.average[key].copy_(state[key])
 
     def _validate(self) -> None:
-        figures = self.best.consider(self.step, folded(self.average, self.normed), self._row)
+        figures = self.best.consider(self.step, self.average, self._row)
         if figures and self.journal is not None:
             self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
     def _row(self, metrics: dict[str, Any]) -> weights.Weights:
-        heatmap_grid, paf_grid = network_grids(self.config)
+        heatmap_grid, paf_grid = target_grids(self.config)
         return weights.Weights(
             name=self.config.name,
             builder="lightweight",

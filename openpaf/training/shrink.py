@@ -6,9 +6,6 @@ each, heads with fewer hidden channels, and refinement on a coarser grid. Each l
 cheaper network gives it, and is to give what the trained network's layer gives, so that it makes up
 for what the layers before it lost. No gradient is needed; the result is where training starts.
 
-A network of stride 12 is to do on a picture what the trained one, of stride 8, does on the picture
-made smaller by 2/3: its first convolution makes it so, see :mod:`openpaf.training.stem`.
-
 Reference:
     Zhang et al., Accelerating Very Deep Convolutional Networks for Classification and Detection,
     TPAMI 2016, section 3.3 (layers are fitted to the inputs of the cheaper network).
@@ -22,9 +19,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from openpaf.networks.lightweight import Head, LightweightNetwork, SeparableConv
+from openpaf.networks.lightweight import Head, LightweightNetwork
 from openpaf.training.linear import LinearFit, cells, keep_most_missed
-from openpaf.training.stem import coarse_stem
 
 
 def shrink(
@@ -38,10 +34,9 @@ def shrink(
     Args:
         wide: A trained network; its 3x3 convolutions are whole.
         slim: Receives its weights: of the same skeleton, stages and widths, but maybe strided, with
-            a rank, fewer hidden channels in the initial stage's heads, or of stride 12.
-        images: (B, 3, H, W) float32, normalised, H and W multiples of 16, and at least 48 for a
-            network of stride 12, which is given as much of them as has whole cells of both
-            networks; some forty crops are enough.
+            a rank, or fewer hidden channels in the initial stage's heads.
+        images: (B, 3, H, W) float32, normalised, H and W multiples of 16; some forty crops are
+            enough.
         target: The network whose responses the layers are fitted to, if not ``wide``: the one that
             ``wide`` was made of.
 
@@ -49,10 +44,7 @@ def shrink(
         ValueError: If a layer of ``slim`` cannot be made of one of ``wide``, or the images have
             another size.
     """
-    coarse = _stem(slim).kernel_size != _stem(wide).kernel_size
     left = _copy(wide, slim)
-    if coarse:
-        left = _coarsen(wide, slim, left)
     _check(wide, slim, left)
     if not left:
         return
@@ -60,16 +52,8 @@ def shrink(
         raise ValueError(
             f"images: expected height and width of a multiple of 16 px, got {images.shape[2:]}"
         )
-    images_of_target = images
-    if coarse:
-        height, width = (size // 48 * 48 for size in images.shape[2:])
-        images = images[:, :, :height, :width]
-        smaller = height * 2 // 3, width * 2 // 3
-        images_of_target = nn.functional.interpolate(
-            images, size=smaller, mode="bicubic", antialias=True
-        )
     with torch.no_grad():
-        Fitting(slim, target or wide, images, images_of_target).fit(left)
+        Fitting(slim, target or wide, images).fit(left)
 
 
 @torch.no_grad()
@@ -84,33 +68,6 @@ def _copy(wide: nn.Module, slim: nn.Module) -> list[str]:
     return left
 
 
-def _stem(network: LightweightNetwork) -> nn.Conv2d:
-    return cast(nn.Conv2d, network.trunk[0])
-
-
-@torch.no_grad()
-def _coarsen(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) -> list[str]:
-    """Fill the stem of a network of stride 12, and what reads it; the names still left.
-
-    It may have more channels than that of the trained network, for what is lost in a smaller
-    picture. They are not read until training finds a use for them.
-    """
-    stem, pattern_stem = _stem(slim), _stem(wide)
-    n = pattern_stem.out_channels
-    if stem.kernel_size < pattern_stem.kernel_size or stem.out_channels < n:
-        return left
-    coarse_stem(pattern_stem, stem)
-    reader, pattern = (cast(SeparableConv, network.trunk[2]) for network in (slim, wide))
-    for depthwise, theirs in zip(
-        reader.depthwise.parameters(), pattern.depthwise.parameters(), strict=True
-    ):
-        depthwise[:n] = theirs
-    reader.pointwise.weight[:, :n] = pattern.pointwise.weight
-    reader.pointwise.weight[:, n:] = 0
-    filled = ("trunk.0.", "trunk.2.depthwise.", "trunk.2.pointwise.")
-    return [name for name in left if not name.startswith(filled)]
-
-
 def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) -> None:
     """An error where the networks differ in what cannot be fitted."""
     ours, theirs = slim.initial_stage.pafs, wide.initial_stage.pafs
@@ -123,6 +80,7 @@ def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) 
         ("width", slim.context.align.out_channels, wide.context.align.out_channels),
         ("limbs", ours.out.out_channels // 2, theirs.out.out_channels // 2),
         ("refinement stages", len(slim.refinement_stages), len(wide.refinement_stages)),
+        ("blocks of refinement stages", n_blocks(slim), n_blocks(wide)),
     ):
         # A pyramid needs four times the channels before it.
         if ours_has != theirs_has and (name != "width" or ours_has != 4 * theirs_has):
@@ -135,6 +93,11 @@ def _check(wide: LightweightNetwork, slim: LightweightNetwork, left: list[str]) 
         raise ValueError(f"slim: {missing[0]} cannot be made of the wide network's layers")
 
 
+def n_blocks(network: LightweightNetwork) -> list[int]:
+    """Of each refinement stage."""
+    return [len(cast(nn.Sequential, stage.body)) for stage in network.refinement_stages]
+
+
 class Fitting:
     """Fits the layers of a network in their order.
 
@@ -142,18 +105,12 @@ class Fitting:
         slim: The network.
         target: Another, whose layers say what those of ``slim`` are to give.
         images: (B, 3, H, W) float32, normalised.
-        images_of_target: The same, as ``target`` is to see them.
     """
 
     def __init__(
-        self,
-        slim: LightweightNetwork,
-        target: LightweightNetwork,
-        images: Tensor,
-        images_of_target: Tensor,
+        self, slim: LightweightNetwork, target: LightweightNetwork, images: Tensor
     ) -> None:
-        self.slim, self.target = slim, target
-        self.images, self.images_of_target = images.split(1), images_of_target.split(1)
+        self.slim, self.target, self.images = slim, target, images.split(1)
 
     def fit(self, left: list[str]) -> None:
         """Fit the first layer that was left, and what follows it."""
@@ -188,7 +145,7 @@ class Fitting:
 
     def wanted(self, names: list[str]) -> dict[str, list[Tensor]]:
         """The responses of some layers of ``target``, by name a tensor (1, C, h, w) an image."""
-        return record(self.target, names, 1, self.images_of_target)
+        return record(self.target, names, 1, self.images)
 
     def fit_layer(self, name: str, wanted: list[Tensor], prior: Tensor) -> None:
         """Fit a convolution, or its two factors, to responses, near the layer ``prior``."""

@@ -74,10 +74,10 @@ def make_batches(config: TrainConfig) -> BatchMaker:
     )
 
 
-def spare_crops(maker: BatchMaker, n_batches: int = N_SPARE_BATCHES) -> list[Tensor]:
+def spare_crops(maker: BatchMaker) -> list[Tensor]:
     """Normalised crops (B, 3, S, S) that no step of a run trains on; B is at most 16."""
     rows = range(min(maker.batch_size, _MOST_SPARE))
-    return [(maker.batch(_BEYOND + i, rows).images - MEAN) / SCALE for i in range(n_batches)]
+    return [(maker.batch(_BEYOND + i, rows).images - MEAN) / SCALE for i in range(N_SPARE_BATCHES)]
 
 
 def teacher_of(config: TrainConfig, device: torch.device) -> Teacher | None:
