@@ -26,7 +26,7 @@ def inside_folder(folder: str | os.PathLike[str], name: Any) -> Path:
     """
     folder = Path(folder)
     if not isinstance(name, str) or "\0" in name:
-        raise ValueError(f"file_name: expected text, got {name!r}")
+        raise ValueError(f"file_name: expected text without NUL, got {name!r}")
     entry = Path(name)
     if not entry.parts or entry.anchor or ".." in entry.parts:
         raise ValueError(

@@ -266,7 +266,7 @@ def test_a_killed_process_goes_on_where_it_stopped(repo_root: Path, tmp_path: Pa
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, str(tmp_path / "r.json")], env=environment)
-    for _ in range(1200):
+    for _ in range(12000):  # a slow machine compiles for minutes first
         if partial.exists() and partial.read_bytes().count(b"\n") >= 3:
             break
         assert process.poll() is None
@@ -892,7 +892,7 @@ def test_bad_use(run: Run, arguments: list[str], message: str) -> None:
     ("name", "message"),
     [
         ("\x1b[31mred.jpg", r"1 of 5 photos are missing: \x1b[31mred.jpg;"),
-        ("\0.jpg", r"1 of 5 photos are missing: \x00.jpg;"),
+        ("\0.jpg", r"file_name: expected text without NUL, got '\x00.jpg'"),
         ("\ud800.jpg", r"1 of 5 photos are missing: \ud800.jpg;"),
         ("x" * 5000, "File name too long"),
     ],

@@ -446,7 +446,7 @@ def test_joints_outside_of_the_picture_are_left_out_and_told(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     joints = [10.0, 10.0, 2.0] * 17
-    joints[0:3], joints[3:6], joints[6:9] = [900, 5, 2], [51, -2, 2], [float("nan"), 5, 2]
+    joints[0:3], joints[3:6], joints[6:9] = [900, 5, 2], [51, -2, 2], [-1e5, 5, 2]
     change(folder, keypoints=joints)
     config = read_config(config_file(folder))
     photo = loop.make_batches(config).sets[0].photos[0]

@@ -21,9 +21,9 @@ _BASE: dict[str, Any] = {
     "validate_every": 5, "size": 64, "workers": 1, "seed": 3,
 }  # fmt: skip
 _FIELDS: dict[str, Any] = {
-    "width": 8, "n_refinement_stages": 0, "trunk_widths": [8] * 12, "ranks": [],
+    "width": 8, "n_refinement_stages": 0, "ranks": [],
     "picture_scales": [1.0], "optimizer": "adamw", "momentum": 0.9, "precision": "float32",
-    "heatmap_offset": 3.5, "stride": 8, "tensorboard": False, "skeleton": "coco17",
+    "heatmap_offset": 3.5, "tensorboard": False, "skeleton": "coco17",
 }  # fmt: skip
 _SETS: dict[str, Any] = {
     "sets": [{"annotations": "a.json", "images": "photos", "weight": 1.0, "holdout": [0, 5]}],

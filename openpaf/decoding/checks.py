@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.types import LARGEST, Limbs, Peaks
+from openpaf.errors import printable
 from openpaf.fields import Fields
 from openpaf.skeleton import Skeleton
 
@@ -162,4 +163,4 @@ def _check_indices(name: str, indices: NDArray[np.int32], n: int, what: str) -> 
 
 def _check(is_good: bool, name: str, expected: str, got: object) -> None:
     if not is_good:
-        raise ValueError(f"{name}: expected {expected}, got {got}")
+        raise ValueError(f"{name}: expected {expected}, got {printable(got)}")
