@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -147,7 +148,7 @@ def write_json(data: Any, path: str | os.PathLike[str]) -> None:
     temporary = target.with_name(f".openpaf-{uuid.uuid4().hex}.tmp")
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout
+            _write_to_pipe(target, text)
             return
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
@@ -159,3 +160,20 @@ def write_json(data: Any, path: str | os.PathLike[str]) -> None:
             temporary.unlink(missing_ok=True)
         # The same kind of error, but about the path that the caller knows.
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _write_to_pipe(path: Path, text: str) -> None:
+    """Write to a pipe or to ``/dev/stdout``; to open a pipe that nobody reads would wait for ever.
+
+    Raises:
+        OSError: If nobody reads it.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "a pipe that nobody reads") from error
+        raise
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

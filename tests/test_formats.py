@@ -20,6 +20,7 @@ from openpaf.formats import (
     read_poses_by_image,
     write_poses,
 )
+from openpaf.json_files import write_json
 
 INPUTS = Path(__file__).parent / "inputs"
 
@@ -553,3 +554,17 @@ def test_the_wrong_skeleton(tmp_path: Path) -> None:
     write_poses(some_poses(), tmp_path / "a.json")
     with pytest.raises(ValueError, match="expected 9 values, 3 for each of the 3 joints of 'hand'"):
         read_poses(tmp_path / "a.json", skeleton=CUSTOM)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_json_goes_into_a_pipe_that_somebody_reads_and_waits_for_no_other(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"a pipe that nobody reads.*pipe"):
+        write_json([1], pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_json([1], pipe)
+        assert os.read(reader, 100) == b"[1]\n"
+    finally:
+        os.close(reader)

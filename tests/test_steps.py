@@ -76,6 +76,7 @@ _BAD_PEAKS: list[tuple[str, Callable[[Peaks], Any]]] = [
     (r"peaks\.xy: expected finite numbers, got nan", lambda p: p._replace(xy=p.xy * np.nan)),
     (r"peaks\.scores: expected finite numbers >= 0, got -",
      lambda p: p._replace(scores=-p.scores)),
+    (r"peaks\.scores: expected numbers > 0", lambda p: p._replace(scores=p.scores * 0)),
     (r"peaks\.starts: expected numbers that rise from 0 to \d+, that of peaks",
      lambda p: p._replace(starts=p.starts[::-1])),
     (r"peaks\.starts: expected numbers that rise", lambda p: p._replace(starts=p.starts + 1)),

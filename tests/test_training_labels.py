@@ -215,6 +215,14 @@ def test_rows_that_are_no_dictionaries_are_refused(folder: Path, key: str, rows:
         load_photo_set(file, folder / "images")
 
 
+@pytest.mark.parametrize("value", [5, [[1, 2, 2]]])
+def test_keypoints_that_are_no_list_of_numbers_are_refused(folder: Path, value: Any) -> None:
+    data = given("two_categories.json")
+    data["annotations"][0]["keypoints"] = value
+    with pytest.raises(DatasetError, match=r"annotation 1: keypoints: expected a list of numbers"):
+        load(folder, data)
+
+
 def test_images_of_one_id_are_refused(folder: Path) -> None:
     data = given("two_categories.json")
     data["images"] *= 2

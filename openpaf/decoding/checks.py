@@ -43,6 +43,8 @@ def checked_peaks(peaks: Peaks, skeleton: Skeleton | None = None) -> Peaks:
     _check(scores.ndim == 1, "peaks.scores", "one dimension", scores.shape)
     _check_numbers("peaks.xy", xy, -LARGEST)
     _check_numbers("peaks.scores", scores, 0)
+    # A joint of score 0 is a missing one, which has no coordinates.
+    _check(bool((scores > 0).all()), "peaks.scores", "numbers > 0", "0.0")
     if skeleton is not None:
         k = skeleton.n_joints
         expected = f"shape ({k + 1},), for the {k} joints of {skeleton.name!r}"

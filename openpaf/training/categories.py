@@ -57,6 +57,8 @@ class PersonLayout:
         """
         ours = np.zeros((self.skeleton.n_joints, 3))
         values = np.asarray(row.get("keypoints", ()), np.float64)
+        if values.ndim != 1:
+            raise ValueError(f"annotation {row.get('id')}: keypoints: expected a list of numbers")
         if not values.size or not (values[2::3] > 0).any():
             return ours
         if values.size != 3 * self.n_joints:
