@@ -91,6 +91,8 @@ def _answer(
     outcome, said = outcome_of(case)
     taken_mb = (_status("VmHWM") - before) >> 20
     most_mb = memory_mb if case.most_mb is None else min(memory_mb, case.most_mb)
+    if outcome == "memory" and said.startswith("VideoError") and taken_mb < most_mb / 10:
+        outcome = "refused"  # FFmpeg asks for no absurd size that a file names, and says so
     if outcome in ("right", "refused") and taken_mb > most_mb:
         outcome, said = "memory", f"took {taken_mb} MB of {most_mb}; then {outcome} {said}"
     if outcome in ("right", "refused") and _started:
