@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.checks import as_size, is_finite
+from openpaf.errors import printable
 from openpaf.geometry import Grid
 from openpaf.kernels import kernel
 from openpaf.poses import Poses
@@ -20,6 +21,7 @@ from openpaf.skeleton import Skeleton
 SIGMA_PX = 7.0  # the trainers of the 2017 network: a Gaussian of sigma 7 px at stride 8,
 PAF_HALF_WIDTH_PX = 8.0  # limbs one cell wide on either side,
 _CUT = math.log(100.0)  # and nothing below 0.01
+_MAX_PX = 250_000_000  # beyond that a size is a mistake rather than an image's
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,7 +181,8 @@ def encode_fields(
         limb covers a cell, and background ``1 - max`` of the heatmaps.
 
     Raises:
-        ValueError: If a size or width is not positive, or the strides of the grids differ.
+        ValueError: If a size or width is not positive, the size is above 250 megapixels, or the
+            strides of the grids differ.
 
     Reference:
         Cao et al., CVPR 2017, equations 6 to 9.
@@ -192,6 +195,8 @@ def encode_fields(
             f"got {paf_grid.stride}"
         )
     size_hw = as_size("size_hw", size_hw)
+    if size_hw[0] * size_hw[1] > _MAX_PX:
+        raise ValueError(f"size_hw: expected at most {_MAX_PX:,} px, got {printable(size_hw)}")
     for name, value in (("sigma_px", sigma_px), ("paf_half_width_px", paf_half_width_px)):
         if not is_finite(value) or not value > 0:
             raise ValueError(f"{name}: expected a positive number of px, got {value!r}")

@@ -246,6 +246,10 @@ def test_a_joint_just_outside_is_felt_inside() -> None:
     ("options", "message"),
     [
         ({"size_hw": (0, 10)}, r"size_hw: expected height and width >= 1 px, got \(0, 10\)"),
+        (
+            {"size_hw": (2**50, 1)},
+            r"size_hw: expected at most 250,000,000 px, got \(1125899906842624",
+        ),
         ({"sigma_px": 0}, "sigma_px: expected a positive number of px, got 0"),
         ({"sigma_px": math.inf}, "sigma_px: expected"),
         ({"paf_half_width_px": -1}, "paf_half_width_px: expected a positive number of px, got -1"),
