@@ -658,6 +658,7 @@ def test_the_rate_rises_and_falls() -> None:
         "fast-coco17-whole",
         "fast-coco17-pruned",
         "fast-coco17-hidden",
+        "fast-coco17-views",
         "fast-coco17",
     ],
 )
