@@ -30,14 +30,16 @@ def sure(poses: openpaf.Poses) -> openpaf.Poses:
     return poses[(poses.person_scores >= 0.25) & ((poses.scores > 0).sum(axis=1) >= 8)]
 
 
-def share_found(poses: openpaf.Poses, person: dict[str, list[float]]) -> float:
+def share_found(
+    poses: openpaf.Poses, person: dict[str, list[float]], tolerance: float = 0.05
+) -> float:
     """The share of a golden person's joints that one result has, within 5 % of the size."""
     names, points = zip(*person.items(), strict=True)
     wanted = np.array(points, np.float32)
     joints = [poses.skeleton.index(name) for name in names]
     size = max(np.ptp(wanted, axis=0).max(), 60)
     errors = np.linalg.norm(poses.xy[:, joints] - wanted, axis=2) / size  # (N, joints)
-    return float((errors < 0.05).mean(axis=1).max())
+    return float((errors < tolerance).mean(axis=1).max())
 
 
 @pytest.mark.parametrize("photo", json.loads(GOLDEN.read_text()), ids=lambda row: row["photo"])
@@ -51,29 +53,36 @@ def test_people_that_were_checked_by_eye(
         assert share_found(poses, person) >= 0.9, f"{photo['photo']}: {tuple(person)}"
 
 
-def golden_shares(estimator: openpaf.PoseEstimator, repo_root: Path) -> list[float]:
+def golden_shares(
+    estimator: openpaf.PoseEstimator, repo_root: Path, tolerance: float = 0.05
+) -> list[float]:
     """The share of the joints that is found, of each golden person."""
     shares = []
     for photo in json.loads(GOLDEN.read_text()):
         poses = estimator(repo_root / "data" / "photos" / photo["photo"])
-        shares += [share_found(poses, person) for person in photo["people"]]
+        shares += [share_found(poses, person, tolerance) for person in photo["people"]]
     return shares
 
 
 def test_the_fast_model_finds_them_nearly_as_well(repo_root: Path) -> None:
     fast = openpaf.PoseEstimator("fast", runtime="torch")
     assert fast.weights.name == "fast-coco17"
-    shares = golden_shares(fast, repo_root)
-    assert min(shares) >= 0.6
-    assert np.mean(shares) >= 0.85
+    # The golden joints are the default's, looked at by eye; those of others may lie as well.
+    shares = golden_shares(fast, repo_root, 0.06)
+    assert min(shares) >= 0.7
+    assert np.mean(shares) >= 0.9
 
 
-@pytest.mark.parametrize(("model", "least", "mean"), [("default", 0.8, 0.95), ("fast", 0.6, 0.85)])
+@pytest.mark.parametrize(
+    ("model", "tolerance", "least", "mean"),
+    [("default", 0.05, 0.8, 0.95), ("fast", 0.06, 0.7, 0.9)],
+)
 def test_models_in_8_bits_find_them_too(
-    model: str, least: float, mean: float, repo_root: Path
+    model: str, tolerance: float, least: float, mean: float, repo_root: Path
 ) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    shares = golden_shares(openpaf.PoseEstimator(model, runtime="openvino-int8"), repo_root)
+    estimator = openpaf.PoseEstimator(model, runtime="openvino-int8")
+    shares = golden_shares(estimator, repo_root, tolerance)
     assert min(shares) >= least
     assert np.mean(shares) >= mean
 
