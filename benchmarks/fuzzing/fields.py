@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import reference_decoder
 
 LIMIT_S = {"greedy": 1.0, "optimal": 3.0}  # CPU time of one thread, for 46 x 82 cells
-SLACK_BYTES = 128 << 20  # of it, what the allocator keeps of the case before
+SLACK_BYTES = 64 << 20
 _MESSAGE = re.compile(r"\w+( of '\w+')?: [^\n]{1,500}")
 _pool = ThreadPoolExecutor(1)
 
