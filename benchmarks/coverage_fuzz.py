@@ -25,12 +25,12 @@ except ImportError:
     sys.exit("coverage_fuzz.py: needs atheris; pip install atheris")
 
 with atheris.instrument_imports(include=["openpaf"]):
-    import openpaf.caffe
-    import openpaf.checkpoints
     import openpaf.evaluation.annotations
-    import openpaf.formats
+    import openpaf.io.pose_files
     import openpaf.training.toml_files
     import openpaf.weights
+    import openpaf.weights.caffe
+    import openpaf.weights.checkpoints
 
 from fuzzing.case import Case, outcome_of
 
@@ -38,7 +38,7 @@ _PATH = Path(tempfile.mkdtemp(prefix="openpaf-coverage-")) / "input.bin"
 
 
 def _caffe() -> None:
-    openpaf.caffe.read_caffemodel(_PATH)
+    openpaf.weights.caffe.read_caffemodel(_PATH)
 
 
 def _header() -> None:
@@ -48,13 +48,13 @@ def _header() -> None:
 
 def _state() -> None:
     """Any checkpoint by its first bytes."""
-    openpaf.checkpoints.read_state(_PATH)
+    openpaf.weights.checkpoints.read_state(_PATH)
 
 
 def _json() -> None:
     """Pose files and label files; what one of them refuses goes to the other all the same."""
     with contextlib.suppress(ValueError):
-        openpaf.formats.read_poses(_PATH)
+        openpaf.io.pose_files.read_poses(_PATH)
     openpaf.evaluation.annotations.read_annotations(_PATH)
 
 

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from openpaf import PoseEstimator, weights
+from openpaf.engines.load import load_engine
 from openpaf.evaluation.coco import detect, evaluate, load_annotations
 from openpaf.networks import build, describe
-from openpaf.runtime import load_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (368, 256)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from openpaf import Fields, Letterbox, decode, weights
-from openpaf.images import list_images, read_image
+from openpaf.io.images import list_images, read_image
 from openpaf.networks import build
 
 ROOT = Path(__file__).resolve().parent.parent

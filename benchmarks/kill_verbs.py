@@ -122,7 +122,7 @@ def _serve(folder: Path) -> None:
     """A row of the table whose file a server in this process has, in pieces and with pauses."""
     import dataclasses
 
-    from openpaf import published
+    from openpaf.weights import published
 
     content = weights_file()
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from openpaf import Fields, PoseEstimator, Poses, weights
 from openpaf.evaluation.coco import METRICS, detect, evaluate
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
-from openpaf.training.looks import SeveralLooks
-from openpaf.training.optimization import PRECISIONS, autocast
+from openpaf.io.images import read_image
+from openpaf.training.distillation.multi_scale_teacher import SeveralLooks
+from openpaf.training.optimizer import PRECISIONS, autocast
 
 
 def main() -> None:

@@ -30,9 +30,9 @@ from typing import NamedTuple
 import numpy as np
 
 from openpaf import Letterbox, PoseEstimator, Tracker, decode
-from openpaf.fastest import chosen_runtime
-from openpaf.video import VideoFrame, open_video
-from openpaf.watch import skeletons, watch
+from openpaf.engines.auto import chosen_runtime
+from openpaf.video.base import VideoFrame, open_video
+from openpaf.video.stream import skeletons, watch
 
 N_SAMPLES = 500
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf import Fields, Letterbox, Poses, Skeleton, encode_fields
-from openpaf.json_files import read_json
+from openpaf.io.json_files import read_json
 
 HEATMAP_NOISE = 0.02  # standard deviations of the white noise of a "noisy" scene
 PAF_NOISE = 0.05

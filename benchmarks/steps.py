@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import openpaf
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
-from openpaf.fastest import chosen_runtime
-from openpaf.images import list_images, read_image
+from openpaf.engines.auto import chosen_runtime
+from openpaf.io.images import list_images, read_image
 
 ROOT = Path(__file__).resolve().parent.parent
 Result = TypeVar("Result")

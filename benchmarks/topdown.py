@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from openpaf.networks import build
-from openpaf.topdown.nms import nms
-from openpaf.topdown.roi_pooling import find_regions, pool_regions, roi_align
+from openpaf.networks.rcnn.nms import nms
+from openpaf.networks.rcnn.roi_pooling import find_regions, pool_regions, roi_align
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from walks import FPS, KINDS, SIZE_HW, Frame, standing_people, walk
 
 from openpaf import Letterbox, PoseEstimator, Poses, decode, read_image
 from openpaf.evaluation.tracking import TrackingFigures, evaluate_tracking, oks
-from openpaf.smoothing import Smoothing
-from openpaf.tracking import Tracker, TrackerConfig
+from openpaf.tracking.one_euro import Smoothing
+from openpaf.tracking.tracker import Tracker, TrackerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 ANNOTATIONS = ROOT.parent / "shared" / "data" / "official_538_val2017_annotations.json"

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from openpaf import Poses, encode_fields
-from openpaf.training.batches import LABELS, Batch, BatchMaker
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.config_files import read_config
-from openpaf.training.device_batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.data.batches import LABELS, Batch, BatchMaker
+from openpaf.training.data.gpu.batches import DeviceBatchMaker, make_device_batches
 from openpaf.training.distributed import join
 from openpaf.training.loop import Run
 

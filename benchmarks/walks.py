@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf import Poses, Skeleton
-from openpaf.json_files import read_json
+from openpaf.io.json_files import read_json
 
 SIZE_HW = (368, 656)
 FPS = 25

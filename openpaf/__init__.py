@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openpaf.decoding import DecodeConfig as DecodeConfig
     from openpaf.decoding import decode as decode
-    from openpaf.draw import draw_poses as draw_poses
     from openpaf.errors import ImageError as ImageError
     from openpaf.errors import VideoError as VideoError
     from openpaf.errors import WeightsError as WeightsError
-    from openpaf.estimator import PoseEstimator as PoseEstimator
+    from openpaf.estimator.pose_estimator import PoseEstimator as PoseEstimator
     from openpaf.fields import Fields as Fields
     from openpaf.fields import encode_fields as encode_fields
     from openpaf.fields import encode_mask as encode_mask
-    from openpaf.formats import read_poses as read_poses
-    from openpaf.formats import write_poses as write_poses
     from openpaf.geometry import Grid as Grid
     from openpaf.geometry import Letterbox as Letterbox
-    from openpaf.images import read_image as read_image
+    from openpaf.io.images import read_image as read_image
+    from openpaf.io.pose_files import read_poses as read_poses
+    from openpaf.io.pose_files import write_poses as write_poses
     from openpaf.poses import Poses as Poses
     from openpaf.skeleton import Skeleton as Skeleton
-    from openpaf.smoothing import Smoothing as Smoothing
-    from openpaf.tracking import Tracker as Tracker
-    from openpaf.tracking import TrackerConfig as TrackerConfig
+    from openpaf.tracking.one_euro import Smoothing as Smoothing
+    from openpaf.tracking.tracker import Tracker as Tracker
+    from openpaf.tracking.tracker import TrackerConfig as TrackerConfig
+    from openpaf.visualization.draw import draw_poses as draw_poses
 
 __version__ = "0.1.0"
 
@@ -42,18 +42,18 @@ _HOME = {
     "PoseEstimator": "estimator",
     "Poses": "poses",
     "Skeleton": "skeleton",
-    "Smoothing": "smoothing",
-    "Tracker": "tracking",
-    "TrackerConfig": "tracking",
+    "Smoothing": "tracking.one_euro",
+    "Tracker": "tracking.tracker",
+    "TrackerConfig": "tracking.tracker",
     "VideoError": "errors",
     "WeightsError": "errors",
     "decode": "decoding",
-    "draw_poses": "draw",
+    "draw_poses": "visualization.draw",
     "encode_fields": "fields",
     "encode_mask": "fields",
-    "read_image": "images",
-    "read_poses": "formats",
-    "write_poses": "formats",
+    "read_image": "io.images",
+    "read_poses": "io.pose_files",
+    "write_poses": "io.pose_files",
 }
 _MODULES = ("networks", "weights")
 

@@ -14,7 +14,7 @@ from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.checks import as_size, is_finite
 from openpaf.errors import printable
 from openpaf.geometry import Grid
-from openpaf.kernels import kernel
+from openpaf.kernels.compile import kernel
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 

@@ -157,7 +157,7 @@ class Letterbox:
         height, width = self.resized_hw
         padded = np.full((3, *self.size_hw), 128, np.float32)
         if height <= self.image_hw[0] and width <= self.image_hw[1]:
-            from openpaf.area import shrink
+            from openpaf.kernels.resize import shrink
 
             # Averaging over the area keeps thin limbs from aliasing when a large photo shrinks.
             rows = area_shares(self.image_hw[0], height)

@@ -15,9 +15,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from openpaf.cache import kept, own_folder, prune, read_note, read_sealed, write_note, write_sealed
 from openpaf.cli import main
-from openpaf.kernel_cache import _announce, _sources, _warn_of_loss
+from openpaf.io.cache import (
+    kept,
+    own_folder,
+    prune,
+    read_note,
+    read_sealed,
+    write_note,
+    write_sealed,
+)
+from openpaf.kernels.cache import _announce, _sources, _warn_of_loss
 
 
 def flip(path: Path, offset: int) -> None:
@@ -128,7 +136,7 @@ def test_old_and_many_files_are_pruned(folder: Path) -> None:
 
 
 _SOURCE = """
-from openpaf.kernels import kernel
+from openpaf.kernels.compile import kernel
 
 @kernel
 def twice(values):
@@ -198,7 +206,7 @@ def test_kernels_are_compiled_where_nothing_can_be_written(
     def full(path: Path, data: bytes, **_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("openpaf.kernel_cache.write_sealed", full)
+    monkeypatch.setattr("openpaf.kernels.cache.write_sealed", full)
     _warn_of_loss.cache_clear()  # once a process
     for _ in range(2):
         assert is_compiled(source)
@@ -210,7 +218,7 @@ def test_a_terminal_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch) -> Non
         def isatty(self) -> bool:
             return True
 
-    logger = logging.getLogger("openpaf.kernel_cache")
+    logger = logging.getLogger("openpaf.kernels.cache")
     for name in ("handlers", "level", "propagate"):
         monkeypatch.setattr(logger, name, getattr(logger, name))
     logger.handlers = []

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from openpaf.caffe import read_caffemodel
-from openpaf.checkpoints import fill, read_state
 from openpaf.errors import WeightsError
+from openpaf.weights.caffe import read_caffemodel
+from openpaf.weights.checkpoints import fill, read_state
 
 STATE = {
     "conv1_1.weight": torch.arange(108.0).reshape(4, 3, 3, 3) / 7,

@@ -342,7 +342,7 @@ def test_missing_sources_among_others_are_skipped(run: Run, tmp_path: Path) -> N
 def test_images_that_are_not_read_are_named_and_counted(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openpaf.image_suffixes.heic_is_read", lambda: False)
+    monkeypatch.setattr("openpaf.io.image_suffixes.heic_is_read", lambda: False)
     folder = photo(tmp_path / "in" / "a.png").parent
     for name in ("b.heic", "c.NEF", "d.pdf", "notes.txt"):
         (folder / name).touch()
@@ -389,7 +389,7 @@ def test_a_photo_too_large_to_draw_is_skipped(
     def no_memory(image: np.ndarray, poses: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("openpaf.draw.draw_poses", no_memory)
+    monkeypatch.setattr("openpaf.visualization.draw.draw_poses", no_memory)
     status, said, errors = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
     assert status == 1
     assert f"skipped {tmp_path / 'a.png'}: not enough memory" in errors

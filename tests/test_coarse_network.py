@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from openpaf import Grid, Poses, Skeleton, encode_fields
-from openpaf.training.batches import Batch
-from openpaf.training.coarsening import coarsen
+from openpaf.training.data.batches import Batch
+from openpaf.training.distillation.target_resampling import coarsen
 
 _GRIDS = (Grid(8), Grid(8, 0.0))
 

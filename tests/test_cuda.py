@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from openpaf import Grid, Skeleton
+from openpaf.engines.load import load_engine
 from openpaf.networks import LightweightNetwork
-from openpaf.runtime import load_engine
-from openpaf.training.batches import Batch
-from openpaf.training.coarsening import coarsen
+from openpaf.training.data.batches import Batch
+from openpaf.training.distillation.target_resampling import coarsen
 from openpaf.training.muon import Muon
 from openpaf.weights import Weights, save
 

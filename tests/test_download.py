@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 import torch
 
-from openpaf import download, http_stream, mirrors, published, weights
+from openpaf import weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
-from openpaf.published import Published
 from openpaf.skeleton import Skeleton
+from openpaf.weights import download, http_stream, mirrors, published
+from openpaf.weights.published import Published
 
 
 def _checkpoint() -> bytes:
@@ -574,8 +575,9 @@ def test_the_licence_comes_first(put: Put, server: Server, tmp_path: Path) -> No
 
 _FETCHER = """
 import sys
-from openpaf import published, weights
-from openpaf.published import Published
+from openpaf.weights import published
+from openpaf import weights
+from openpaf.weights.published import Published
 url, cache, sha256 = sys.argv[1:]
 published.PUBLISHED["stand-in"] = Published(
     name="stand-in", suffix=".pth", urls=(url,), sha256=sha256, licence="CC0", builder="-",

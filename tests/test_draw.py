@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from openpaf import Poses, Skeleton
-from openpaf.draw import CENTER, LEFT, RIGHT, _drawn_limbs, draw_poses
-from openpaf.strokes import paint
+from openpaf.kernels.strokes import paint
+from openpaf.visualization.draw import CENTER, LEFT, RIGHT, _drawn_limbs, draw_poses
 
 # A person facing us, in units of the height; COCO's joints.
 # fmt: off

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import openpaf
-from openpaf.images import read_image
-from openpaf.topdown.estimator import TopDownEstimator
+from openpaf.estimator.top_down import TopDownEstimator
+from openpaf.io.images import read_image
 
 GOLDEN = Path(__file__).parent / "golden" / "photos.json"
 PHOTOS = Path(__file__).parent.parent / "data" / "photos"

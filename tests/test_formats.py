@@ -12,7 +12,8 @@ import pytest
 
 import openpaf
 from openpaf import Poses, Skeleton
-from openpaf.formats import (
+from openpaf.io.json_files import write_json
+from openpaf.io.pose_files import (
     poses_from_coco,
     poses_to_coco,
     poses_to_openpose,
@@ -20,7 +21,6 @@ from openpaf.formats import (
     read_poses_by_image,
     write_poses,
 )
-from openpaf.json_files import write_json
 
 INPUTS = Path(__file__).parent / "inputs"
 

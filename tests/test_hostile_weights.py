@@ -23,13 +23,13 @@ import torch
 from safetensors.torch import save_file
 
 from openpaf import weights
-from openpaf.checkpoints import fill, read_state
 from openpaf.cli import main
+from openpaf.engines.load import load_engine
 from openpaf.errors import WeightsError, printable
 from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork
-from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
+from openpaf.weights.checkpoints import fill, read_state
 
 INPUTS = Path(__file__).parent / "inputs" / "hostile"
 OPTIONS = {"n_refinement_stages": 0, "width": 8}
@@ -579,7 +579,7 @@ def test_bombs_take_no_memory(tmp_path: Path, tiny: Path, state: dict[str, torch
 def test_what_lies_beside_the_weights_is_not_read(
     tmp_path: Path, tiny: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openpaf import torch_files, zip_files
+    from openpaf.weights import torch_files, zip_files
 
     sizes = []
 

@@ -20,8 +20,14 @@ import pytest
 from PIL import Image, features
 
 from openpaf.errors import ImageError
-from openpaf.image_files import FORMATS, MAX_DECODE_BYTES, MAX_JPEG_SCANS, decode_bytes, open_image
-from openpaf.images import read_image
+from openpaf.io.image_files import (
+    FORMATS,
+    MAX_DECODE_BYTES,
+    MAX_JPEG_SCANS,
+    decode_bytes,
+    open_image,
+)
+from openpaf.io.images import read_image
 
 INPUTS = Path(__file__).parent / "inputs"
 # Not getrusage, which knows the peak of the process before this program was started in it.
@@ -101,8 +107,8 @@ def test_what_is_not_read_is_named_by_its_contents(
 
 
 def test_heic_is_read_with_pillow_heif_and_named_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openpaf.image_suffixes.heic_is_read", lambda: False)
-    monkeypatch.setattr("openpaf.image_files.heic_is_read", lambda: False)
+    monkeypatch.setattr("openpaf.io.image_suffixes.heic_is_read", lambda: False)
+    monkeypatch.setattr("openpaf.io.image_files.heic_is_read", lambda: False)
     with pytest.raises(ImageError, match=r"IMG_2\.heic: HEIC.*pip install 'openpaf\[heic\]'"):
         read_image(INPUTS / "IMG_2.heic")
     monkeypatch.undo()
@@ -290,7 +296,7 @@ def test_decoding_takes_no_more_memory_than_was_estimated(tmp_path: Path, name: 
     assert allowed < 350e6 < MAX_DECODE_BYTES
     code = (
         "import sys, cv2, logging; from PIL import Image; Image.init()\n"
-        "from openpaf.images import read_image\n"
+        "from openpaf.io.images import read_image\n"
         f"logging.disable(); before = {PEAK_BYTES}\n"
         "assert read_image(sys.argv[1]).shape == (3000, 3000, 3)\n"
         f"print({PEAK_BYTES} - before)"
@@ -310,10 +316,10 @@ def test_what_is_refused_follows_from_the_limit(
     with open_image(path) as image:
         needed = decode_bytes(image)
     for limit in (needed, needed + 8 * 300 * 300):  # 16 bits take more, which shows on the way
-        monkeypatch.setattr("openpaf.image_files.MAX_DECODE_BYTES", limit)
+        monkeypatch.setattr("openpaf.io.image_files.MAX_DECODE_BYTES", limit)
         with pytest.raises(ImageError, match=r"deep\.png: 300 x 300 px take"):
             read_image(path)
-    monkeypatch.setattr("openpaf.image_files.MAX_DECODE_BYTES", 4 * needed)
+    monkeypatch.setattr("openpaf.io.image_files.MAX_DECODE_BYTES", 4 * needed)
     assert read_image(path).shape == (300, 300, 3)
 
 

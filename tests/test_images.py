@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
 from openpaf.errors import ImageError
-from openpaf.image_lists import find_paths
-from openpaf.images import IMAGE_SUFFIXES, list_images, read_image
+from openpaf.io.image_lists import find_paths
+from openpaf.io.images import IMAGE_SUFFIXES, list_images, read_image
 
 PHOTOS = Path(__file__).parent.parent / "data" / "photos"
 INPUTS = Path(__file__).parent / "inputs"
@@ -218,8 +218,8 @@ def test_large_images_are_made_of_strips(tmp_path: Path, monkeypatch: pytest.Mon
     cv2.imwrite(str(tmp_path / "deep.png"), scene().astype(np.uint16) * 16)
     paths = sorted(tmp_path.iterdir())
     expected = [read_image(path) for path in paths]
-    monkeypatch.setattr("openpaf.image_files.STRIP_PX", 150)
-    monkeypatch.setattr("openpaf.deep_images.STRIP_PX", 150)
+    monkeypatch.setattr("openpaf.io.image_files.STRIP_PX", 150)
+    monkeypatch.setattr("openpaf.io.deep_images.STRIP_PX", 150)
     for path, image in zip(paths, expected, strict=True):
         np.testing.assert_array_equal(read_image(path), image)
 
@@ -572,7 +572,7 @@ def test_duplicates_come_once_in_the_order_given(folder: Path) -> None:
 def test_images_that_are_not_read_are_named(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openpaf.image_suffixes.heic_is_read", lambda: False)
+    monkeypatch.setattr("openpaf.io.image_suffixes.heic_is_read", lambda: False)
     for name in ("IMG_1.HEIC", "a.cr2", "b.pdf", "c.svg", "d.jxl", ".hidden.pdf"):
         (folder / name).touch()
     (folder / "sub.pdf").mkdir()
@@ -587,7 +587,7 @@ def test_images_that_are_not_read_are_named(
     with pytest.raises(ImageError, match=r"b\.pdf: PDF is not read"):
         list_images(f"{folder}/*.pdf")
     monkeypatch.undo()
-    monkeypatch.setattr("openpaf.image_suffixes.heic_is_read", lambda: True)
+    monkeypatch.setattr("openpaf.io.image_suffixes.heic_is_read", lambda: True)
     assert "IMG_1.HEIC" in names(list_images(folder))
 
 

@@ -22,11 +22,11 @@ import pytest
 from PIL import Image
 
 import openpaf.estimator
-import openpaf.video
+import openpaf.video.base
 from openpaf import Poses, Skeleton, VideoError
 from openpaf.cli import main, webcam
-from openpaf.video import open_video
-from openpaf.video_live import LiveVideo, open_camera, open_stream
+from openpaf.video.base import open_video
+from openpaf.video.live import LiveVideo, open_camera, open_stream
 
 pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
 
@@ -257,7 +257,7 @@ def test_a_network_camera_that_is_switched_off_and_on(caplog: pytest.LogCaptureF
 
 def test_a_network_camera_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection stays and says nothing more: it is opened anew."""
-    monkeypatch.setattr(openpaf.video, "OPEN_READ_TIMEOUT_S", (5.0, 0.3))
+    monkeypatch.setattr(openpaf.video.base, "OPEN_READ_TIMEOUT_S", (5.0, 0.3))
     calls: list[int] = []
     stop = threading.Event()
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from openpaf import Fields, Grid, Letterbox, Poses, Skeleton, decode
+from openpaf.estimator.multiscale import average_fields, mirror_fields, resample_fields
 from openpaf.fields import encode_fields
 from openpaf.geometry import flip_x, resize_px
-from openpaf.multiscale import average_fields, mirror_fields, resample_fields
 from openpaf.networks import LightweightNetwork
-from openpaf.training.looks import SeveralLooks
+from openpaf.training.distillation.multi_scale_teacher import SeveralLooks
 
 S = Skeleton.COCO18_REDUNDANT
 SIDE, LARGE = 96, 256

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 
 import openpaf
 from openpaf import Fields, Grid, Letterbox, Poses, Skeleton
+from openpaf.estimator.multiscale import (
+    average_fields,
+    mirror_fields,
+    multiscale_fields,
+    resample_fields,
+)
 from openpaf.geometry import flip_x
-from openpaf.multiscale import average_fields, mirror_fields, multiscale_fields, resample_fields
 
 SKELETONS = [Skeleton.COCO17, Skeleton.COCO18, Skeleton.COCO18_REDUNDANT, Skeleton.BODY25]
 

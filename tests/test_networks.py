@@ -13,7 +13,7 @@ from openpaf import weights
 from openpaf.channels import CHANNEL_ORDERS
 from openpaf.errors import WeightsError
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
+from openpaf.io.images import read_image
 from openpaf.networks import LightweightNetwork, build
 from openpaf.skeleton import Skeleton
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openpaf.pipeline import overlap
+from openpaf.video.pipeline import overlap
 
 
 def running() -> int:

@@ -16,15 +16,16 @@ import pytest
 import torch
 
 import openpaf
-from openpaf import published, weights
+from openpaf import weights
 from openpaf.channels import CHANNEL_ORDERS
 from openpaf.cli import main
+from openpaf.engines.load import load_engine
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork, build
-from openpaf.published import PUBLISHED, Published
-from openpaf.runtime import load_engine
 from openpaf.skeleton import Skeleton
+from openpaf.weights import published
+from openpaf.weights.published import PUBLISHED, Published
 
 ROWS = [pytest.param(row, id=row.name) for row in PUBLISHED.values()]
 BOTTOM_UP = [pytest.param(row, id=row.name) for row in PUBLISHED.values() if not row.top_down]

@@ -13,11 +13,11 @@ import torch
 from test_training import config_for, maker_for, photo_folder, two_runs  # noqa: F401
 from torch import nn
 
-from openpaf.training.batches import Batch
+from openpaf.training.data.batches import Batch
+from openpaf.training.distillation.cached_crops import ReusedCrops
 from openpaf.training.distributed import Processes
 from openpaf.training.loop import train
 from openpaf.training.muon import Muon, is_matrix, orthogonalized
-from openpaf.training.reuse import ReusedCrops
 from openpaf.weights import load_model
 
 _ALONE = Processes(device=torch.device("cpu"))

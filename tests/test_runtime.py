@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from openpaf import WeightsError, fastest, runtime, weights
+from openpaf import WeightsError, weights
 from openpaf.cli import main
-from openpaf.eight_bit import eight_bit_file
-from openpaf.export import ExportError, export_model
-from openpaf.images import list_images
+from openpaf.engines import auto as fastest
+from openpaf.engines import load as runtime
+from openpaf.engines.eight_bit import eight_bit_file
+from openpaf.engines.export import ExportError, export_model
+from openpaf.engines.load import _overwrite, load_engine
+from openpaf.io.images import list_images
 from openpaf.networks import build
-from openpaf.runtime import _overwrite, load_engine
 from openpaf.weights import find, load_model, read_header, save
 
 

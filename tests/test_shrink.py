@@ -9,7 +9,7 @@ from torch import nn
 
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
-from openpaf.training.hints import Hints
+from openpaf.training.distillation.feature_hints import Hints
 from openpaf.training.linear import keep_most_missed
 from openpaf.training.shrink import shrink
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from openpaf import PoseEstimator, Poses
-from openpaf.conversion import openvino_model, write_onnx, write_openvino
-from openpaf.runtime import RUNTIMES
+from openpaf.engines.conversion import openvino_model, write_onnx, write_openvino
+from openpaf.engines.load import RUNTIMES
 
 _SIZE = 96
 _N_THREADS, _N_CALLS = 8, 36
@@ -100,7 +100,7 @@ def n_differing(model: str | Path, runtime: str) -> int:
 
 def _photos() -> list[np.ndarray]:
     """Parts of two photos, of two shapes."""
-    from openpaf.images import list_images, read_image
+    from openpaf.io.images import list_images, read_image
 
     folder = Path(__file__).resolve().parents[1] / "data" / "photos"
     photos = []

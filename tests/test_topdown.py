@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from openpaf.errors import WeightsError
-from openpaf.images import read_image
+from openpaf.io.images import read_image
 from openpaf.networks import build
+from openpaf.networks.rcnn import BUILDERS, MaskRCNN, MaskRCNNConfig
+from openpaf.networks.rcnn.mask_head import mask_loss, mask_probabilities
+from openpaf.networks.rcnn.mobilenet import MobileNetV2, load_imagenet
+from openpaf.networks.rcnn.resnet import FrozenBatchNorm
 from openpaf.skeleton import Skeleton
-from openpaf.topdown import BUILDERS, MaskRCNN, MaskRCNNConfig
-from openpaf.topdown.mask_head import mask_loss, mask_probabilities
-from openpaf.topdown.mobilenet import MobileNetV2, load_imagenet
-from openpaf.topdown.resnet import FrozenBatchNorm
 
 PHOTO = Path(__file__).parent.parent / "data" / "photos" / "astronaut.jpg"
 IMAGENET = Path(__file__).parent.parent.parent / "shared/weights/imagenet/mobilenet_v2_1.0.npz"

@@ -27,7 +27,7 @@ from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from openpaf.networks import build
-from openpaf.topdown.roi_pooling import find_regions, roi_align
+from openpaf.networks.rcnn.roi_pooling import find_regions, roi_align
 
 KINDS = ("fasterrcnn", "maskrcnn", "keypointrcnn")
 # Few proposals and small pictures; the samplers take all there is, so that chance has no part.
@@ -164,7 +164,7 @@ def test_roi_align_is_equal() -> None:
 
 
 def test_mask_targets_are_equal() -> None:
-    from openpaf.topdown.mask_head import crop_masks
+    from openpaf.networks.rcnn.mask_head import crop_masks
 
     torch.manual_seed(0)
     masks = (torch.rand(2, 60, 50) > 0.5).to(torch.uint8)

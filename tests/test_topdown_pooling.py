@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from openpaf.topdown import boxes as box_ops
-from openpaf.topdown import roi_pooling
-from openpaf.topdown.keypoint_head import find_keypoints, peak_probabilities
-from openpaf.topdown.mask_head import crop_masks
-from openpaf.topdown.matching import BACKGROUND, UNDECIDED, match, sample
-from openpaf.topdown.nms import nms
-from openpaf.topdown.paste import paste_masks
-from openpaf.topdown.roi_pooling import find_regions, pool_regions, roi_align, roi_pool
+from openpaf.networks.rcnn import boxes as box_ops
+from openpaf.networks.rcnn import roi_pooling
+from openpaf.networks.rcnn.keypoint_head import find_keypoints, peak_probabilities
+from openpaf.networks.rcnn.mask_head import crop_masks
+from openpaf.networks.rcnn.matching import BACKGROUND, UNDECIDED, match, sample
+from openpaf.networks.rcnn.nms import nms
+from openpaf.networks.rcnn.paste import paste_masks
+from openpaf.networks.rcnn.roi_pooling import find_regions, pool_regions, roi_align, roi_pool
 
 
 def slow_bilinear(feature: np.ndarray, y: float, x: float) -> float:
@@ -263,7 +263,7 @@ def test_joints_are_the_peaks_of_enlarged_maps() -> None:
 def test_joints_are_found_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, boxes = torch.randn(6, 2, 8, 8), some_boxes(6)
     whole = find_keypoints(logits, boxes)
-    monkeypatch.setattr("openpaf.topdown.keypoint_head._CHUNK", 1)
+    monkeypatch.setattr("openpaf.networks.rcnn.keypoint_head._CHUNK", 1)
     assert torch.equal(find_keypoints(logits, boxes)[0], whole[0])
 
 

@@ -17,18 +17,18 @@ import openpaf
 from openpaf import weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
+from openpaf.estimator.top_down import TopDownEstimator
 from openpaf.geometry import Grid
+from openpaf.networks.rcnn.mask_rcnn import BUILDERS
 from openpaf.skeleton import Skeleton
-from openpaf.topdown.estimator import TopDownEstimator
-from openpaf.topdown.mask_rcnn import BUILDERS
-from openpaf.topdown.targets import DetectionBatches, make_target
-from openpaf.topdown.train_config import TopDownTrainConfig, is_top_down, read_config
-from openpaf.topdown.training import learning_rate, train
-from openpaf.training.augmentation import AugmentConfig, plan_crop
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint
 from openpaf.training.config import SetConfig
-from openpaf.training.dataset import DatasetError, Photo, load_photo_set
-from openpaf.training.rendering import Crop, render
+from openpaf.training.data.augmentation import AugmentConfig, plan_crop
+from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.data.rendering import Crop, render
+from openpaf.training.rcnn.config import TopDownTrainConfig, is_top_down, read_config
+from openpaf.training.rcnn.loop import learning_rate, train
+from openpaf.training.rcnn.targets import DetectionBatches, make_target
 
 S = Skeleton.COCO17
 AUGMENT = AugmentConfig(crop_px=64, person_px=(30, 60), rotation_deg=5)

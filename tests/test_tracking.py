@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton, Smoothing, Tracker, TrackerConfig
 from openpaf.evaluation.tracking import evaluate_tracking, oks
-from openpaf.motion import Track
-from openpaf.smoothing import OneEuro, smooth
+from openpaf.tracking.kalman import Track
+from openpaf.tracking.one_euro import OneEuro, smooth
 
 FPS = 25
 STANDING = np.array(

@@ -17,19 +17,19 @@ from openpaf import Grid, PoseEstimator, Poses, Skeleton, encode_fields
 from openpaf.cli import main
 from openpaf.geometry import transform_points
 from openpaf.networks import LightweightNetwork
-from openpaf.training.augmentation import AugmentConfig, _random_affine, plan_crop
-from openpaf.training.batches import BatchMaker
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from openpaf.training.coarsening import as_the_network_sees
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig, network_options
 from openpaf.training.config_files import read_config
-from openpaf.training.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.data.augmentation import AugmentConfig, _random_affine, plan_crop
+from openpaf.training.data.batches import BatchMaker
+from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.data.rendering import render
+from openpaf.training.data.show import show_targets
+from openpaf.training.distillation.target_resampling import as_the_network_sees
 from openpaf.training.heads import LeastSquares, fit_new_limbs, new_paf_channels
 from openpaf.training.loop import learning_rate, make_batches, train
 from openpaf.training.losses import Teacher, fields_loss, near_peaks, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
-from openpaf.training.rendering import render
-from openpaf.training.show import show_targets
 from openpaf.training.sources import load_teacher
 from openpaf.weights import load_model
 

@@ -20,14 +20,14 @@ from PIL import Image
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
-from openpaf.training.augmentation import AugmentConfig, plan_crop
-from openpaf.training.batches import Batch, BatchMaker
 from openpaf.training.config_files import read_config
-from openpaf.training.dataset import DatasetError, Photo, load_photo_set
-from openpaf.training.device_batches import DeviceBatchMaker, made_ahead, make_device_batches
-from openpaf.training.packing import find_in_shards, read_photo
-from openpaf.training.pasting import Labels, Patch
-from openpaf.training.rendering import ignored_px, render
+from openpaf.training.data.augmentation import AugmentConfig, plan_crop
+from openpaf.training.data.batches import Batch, BatchMaker
+from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
+from openpaf.training.data.gpu.batches import DeviceBatchMaker, made_ahead, make_device_batches
+from openpaf.training.data.packing import find_in_shards, read_photo
+from openpaf.training.data.pasting import Labels, Patch
+from openpaf.training.data.rendering import ignored_px, render
 from openpaf.training.sources import make_batches
 
 S = Skeleton.COCO17
@@ -334,7 +334,7 @@ def test_batches_made_ahead_are_the_same_and_may_be_left(folder: Path, place: to
 def test_people_in_turns_are_people_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = DeviceBatchMaker(maker_for(folder, BUSY), CPU, workers=1)
     at_once = maker.batch(0)
-    monkeypatch.setattr("openpaf.training.device_fields._MOST", 1)
+    monkeypatch.setattr("openpaf.training.data.gpu.fields._MOST", 1)
     in_turns = maker.batch(0)
     assert torch.equal(at_once.heatmaps, in_turns.heatmaps)
     torch.testing.assert_close(at_once.pafs, in_turns.pafs, atol=1e-6, rtol=0)
@@ -360,7 +360,7 @@ def test_the_device_is_used_where_asked_for(folder: Path) -> None:
 def test_a_packed_run_is_the_same_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr("openpaf.training.packing.SHARD_BYTES", 100_000)
+    monkeypatch.setattr("openpaf.training.data.packing.SHARD_BYTES", 100_000)
     (folder / "run.toml").write_text(CONFIG.format(more="size = 64"))
     packed = tmp_path / "packed"
     assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from openpaf.cli import main
-from openpaf.topdown import training as topdown
 from openpaf.training import best, checkpoints, loop
 from openpaf.training.checkpoints import load_checkpoint
 from openpaf.training.interrupts import HeldSignals
+from openpaf.training.rcnn import loop as topdown
 from openpaf.weights import load_model
 
 METHODS = ["fields", "mask-rcnn"]

@@ -18,13 +18,13 @@ from PIL import Image
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
-from openpaf.paths import inside_folder
-from openpaf.training.augmentation import AugmentConfig
-from openpaf.training.batches import BatchMaker, taught_channels
-from openpaf.training.categories import person_layout
-from openpaf.training.dataset import DatasetError, PhotoSet, load_photo_set
-from openpaf.training.device_batches import DeviceBatchMaker
-from openpaf.training.packing import find_in_shards, read_photo
+from openpaf.io.paths import inside_folder
+from openpaf.training.data.augmentation import AugmentConfig
+from openpaf.training.data.batches import BatchMaker, taught_channels
+from openpaf.training.data.categories import person_layout
+from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
+from openpaf.training.data.gpu.batches import DeviceBatchMaker
+from openpaf.training.data.packing import find_in_shards, read_photo
 
 S = Skeleton.COCO17
 INPUTS = Path(__file__).with_name("inputs")

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from openpaf.training.config_files import read_config, read_index
-from openpaf.training.dataset import load_photo_set
-from openpaf.training.preparation import Source, main
-from openpaf.training.survey import as_text, survey
+from openpaf.training.data.dataset import load_photo_set
+from openpaf.training.data.preparation import Source, main
+from openpaf.training.data.survey import as_text, survey
 
 SOURCE = Source(name="tiny", annotations="people.json", images="images", weight=0.5, trusted=False)
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None

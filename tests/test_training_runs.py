@@ -17,10 +17,11 @@ from PIL import Image
 from torch import nn
 
 from openpaf.cli import main
-from openpaf.training import loop, supply
+from openpaf.training import loop
 from openpaf.training.checkpoints import load_checkpoint
 from openpaf.training.config_files import read_config
-from openpaf.training.dataset import DatasetError
+from openpaf.training.data import stream as supply
+from openpaf.training.data.dataset import DatasetError
 from openpaf.training.loop import TrainingError, train
 
 HEAD = """\

@@ -15,7 +15,7 @@ from openpaf import Poses, Skeleton
 from openpaf.cli import main
 from openpaf.training import validation
 from openpaf.training.config import SetConfig
-from openpaf.training.dataset import DatasetError
+from openpaf.training.data.dataset import DatasetError
 from openpaf.training.validation import Validation
 
 S = Skeleton.COCO17

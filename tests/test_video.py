@@ -22,17 +22,17 @@ from PIL import Image, features
 
 import openpaf.estimator
 from openpaf import Poses, Skeleton, Tracker, VideoError
-from openpaf.addresses import shown_source, without_passwords
 from openpaf.cli import main
 from openpaf.cli.videos import list_videos, video_name
 from openpaf.cli.webcam import View
-from openpaf.formats import poses_to_coco
-from openpaf.video import VideoFile, is_video, open_video
-from openpaf.video_live import LiveVideo
-from openpaf.video_sound import Sound
-from openpaf.video_times import Clock
-from openpaf.video_writer import VideoWriter
-from openpaf.watch import heatmaps, skeletons, watch
+from openpaf.io.addresses import shown_source, without_passwords
+from openpaf.io.pose_files import poses_to_coco
+from openpaf.video.base import VideoFile, is_video, open_video
+from openpaf.video.live import LiveVideo
+from openpaf.video.sound import Sound
+from openpaf.video.stream import heatmaps, skeletons, watch
+from openpaf.video.times import Clock
+from openpaf.video.writer import VideoWriter
 
 av = pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
 
@@ -422,7 +422,7 @@ def test_sound_of_an_avi_is_kept(tmp_path: Path) -> None:
     for name, is_copied in (("b.mp4", True), ("c.mp4", False)):
         with pytest.MonkeyPatch.context() as patch:
             if not is_copied:
-                patch.setattr("openpaf.video_sound._IN_MP4", frozenset())
+                patch.setattr("openpaf.video.sound._IN_MP4", frozenset())
             with VideoWriter(tmp_path / name, fps=10, sound=str(source)) as writer:
                 for n in range(20):
                     writer.write(HALVES, n / 10)
@@ -452,7 +452,7 @@ def test_sound_that_cannot_be_had_is_a_warning(
 
     source = make_video(tmp_path / "a.avi", 10, sound=codec)
     if not broken:
-        monkeypatch.setattr("openpaf.video_sound._IN_MP4", {codec})  # which it is not
+        monkeypatch.setattr("openpaf.video.sound._IN_MP4", {codec})  # which it is not
     else:
         monkeypatch.setattr(Sound, broken, of if broken == "of" else refuse)
     with VideoWriter(tmp_path / "b.mp4", fps=10, sound=str(source)) as writer:
@@ -496,7 +496,7 @@ def test_an_interruption_while_a_film_is_finished_loses_nothing(
             signal.raise_signal(signal.SIGINT)
         replace(*paths)
 
-    monkeypatch.setattr("openpaf.video_writer.os.replace", interrupted)
+    monkeypatch.setattr("openpaf.video.writer.os.replace", interrupted)
     writer = VideoWriter(tmp_path / "a.mp4", fps=10)
     for n in range(5):
         writer.write(HALVES, n / 10)
@@ -725,8 +725,8 @@ def test_a_bad_video_is_skipped(
 
 
 def test_keys_of_the_window(tmp_path: Path) -> None:
-    from openpaf.video import VideoFrame
-    from openpaf.watch import Seen
+    from openpaf.video.base import VideoFrame
+    from openpaf.video.stream import Seen
 
     image = np.zeros((60, 80, 3), np.uint8)
     frame = VideoFrame(image=image, index=0, time_s=0.0, captured_s=time.perf_counter())

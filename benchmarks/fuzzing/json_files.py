@@ -21,8 +21,8 @@ from fuzzing import command
 from fuzzing.case import Case
 from fuzzing.mutate import as_json, changed
 from openpaf import Poses, Skeleton
-from openpaf.formats import read_poses_by_image
-from openpaf.training.dataset import load_photo_set
+from openpaf.io.pose_files import read_poses_by_image
+from openpaf.training.data.dataset import load_photo_set
 
 _FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from fuzzing.case import Case
 from fuzzing.mutate import changed, damaged
-from openpaf.topdown.train_config import read_config as read_detector
 from openpaf.training.config_files import read_config
+from openpaf.training.rcnn.config import read_config as read_detector
 
 _BASE: dict[str, Any] = {
     "output": "run", "name": "mine", "steps": 9, "batch_size": 2, "learning_rate": 1e-3,

@@ -17,8 +17,8 @@ import numpy as np
 
 from fuzzing.case import Case
 from fuzzing.mutate import damaged
-from openpaf.video import VideoFile
-from openpaf.video_writer import VideoWriter
+from openpaf.video.base import VideoFile
+from openpaf.video.writer import VideoWriter
 
 #: Suffix, codec, options; all are read back frame by frame.
 _KINDS: tuple[tuple[str, str, dict[str, str]], ...] = (

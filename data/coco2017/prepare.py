@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.preparation import Source, main
+from openpaf.training.data.preparation import Source, main
 
 WHERE = """\
 COCO 2017 is at https://cocodataset.org/#download (annotations CC BY 4.0, photos as on Flickr):

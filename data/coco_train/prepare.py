@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.preparation import Source, main
+from openpaf.training.data.preparation import Source, main
 
 WHERE = "These photos are part of COCO train2017; data/coco2017/prepare.py says where to get it."
 SETS = [

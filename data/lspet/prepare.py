@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.preparation import Source, main
+from openpaf.training.data.preparation import Source, main
 
 WHERE = """\
 Leeds Sports Pose Extended: Johnson and Everingham, CVPR 2011; for research, with citation.

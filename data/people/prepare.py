@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.preparation import Source, main
+from openpaf.training.data.preparation import Source, main
 
 WHERE = """\
 Flickr8k (Hodosh, Young and Hockenmaier, 2013), photos of 22 kinds of sport, Vietnamese street

@@ -20,7 +20,7 @@ import numpy as np
 from aiohttp import WSCloseCode, WSMsgType, web
 
 import openpaf
-from openpaf.image_files import open_image
+from openpaf.io.image_files import open_image
 
 HERE = Path(__file__).resolve().parent
 FILES = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "skeletons.js")}

@@ -124,7 +124,7 @@ def _prepare_streams() -> None:
 
 def _show_compiling() -> None:
     """Say on a terminal that the parser is being compiled, which takes long the first time."""
-    logger = logging.getLogger("openpaf.kernel_cache")
+    logger = logging.getLogger("openpaf.kernels.cache")
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("openpaf: %(message)s"))

@@ -50,10 +50,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.estimator import PoseEstimator
+    from openpaf.engines.auto import chosen_runtime
+    from openpaf.estimator.pose_estimator import PoseEstimator
     from openpaf.evaluation.steps import median_times, run_in_steps
-    from openpaf.fastest import chosen_runtime
-    from openpaf.images import list_images, read_image
+    from openpaf.io.images import list_images, read_image
 
     pictures = [read_image(path) for path in list_images(arguments.sources)]
     runtime = chosen_runtime(

@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from openpaf.addresses import without_passwords
 from openpaf.errors import OpenpafError
 from openpaf.errors import shown as shown
+from openpaf.io.addresses import without_passwords
 
 
 def report(message: str) -> None:

@@ -201,7 +201,7 @@ def _write(
     from openpaf.evaluation.page import write_page
     from openpaf.evaluation.settings import file_sha256, surroundings
     from openpaf.evaluation.tables import as_markdown, as_page, draw_plot, tables
-    from openpaf.json_files import write_json
+    from openpaf.io.json_files import write_json
 
     settings = {
         "annotations": str(arguments.annotations),

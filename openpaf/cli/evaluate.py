@@ -180,7 +180,7 @@ def run(arguments: argparse.Namespace) -> int:
         for partial in partials:
             partial.close()
     if arguments.json:
-        from openpaf.json_files import write_json
+        from openpaf.io.json_files import write_json
 
         write_json({**runs[0], "runs": runs}, arguments.json)
     for partial in partials:
@@ -209,8 +209,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _check_models(arguments: argparse.Namespace) -> None:
     """Find what is wrong with any size before the first is run for an hour."""
+    from openpaf.engines.auto import chosen_runtime
     from openpaf.evaluation.settings import check_joints, default_model
-    from openpaf.fastest import chosen_runtime
 
     arguments.model = arguments.model or default_model(arguments.method)
     arguments.runtime = chosen_runtime(arguments.model, arguments.runtime, arguments.device)
@@ -219,7 +219,7 @@ def _check_models(arguments: argparse.Namespace) -> None:
 
 
 def _estimator(arguments: argparse.Namespace, size: int) -> Any:
-    from openpaf.estimator import PoseEstimator
+    from openpaf.estimator.pose_estimator import PoseEstimator
 
     return PoseEstimator(
         arguments.model,
@@ -298,7 +298,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Measure one run, print it, and write its detections and the gallery."""
     from openpaf.evaluation.report import as_text, measure
-    from openpaf.json_files import write_json
+    from openpaf.io.json_files import write_json
 
     settings = {
         **settings,

@@ -75,9 +75,9 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.conversion import FORMATS
-    from openpaf.export import export_model
-    from openpaf.images import list_images
+    from openpaf.engines.conversion import FORMATS
+    from openpaf.engines.export import export_model
+    from openpaf.io.images import list_images
 
     suffix = FORMATS[arguments.to]
     name = f"{Path(arguments.model).stem}-{arguments.precision}{suffix}"

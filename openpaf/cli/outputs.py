@@ -66,8 +66,8 @@ def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Ou
     Raises:
         ValueError: If it cannot hold the results: of several sources, or by its suffix.
     """
-    from openpaf.images import IMAGE_SUFFIXES
-    from openpaf.video import VIDEO_SUFFIXES
+    from openpaf.io.images import IMAGE_SUFFIXES
+    from openpaf.video.base import VIDEO_SUFFIXES
 
     suffix = file.suffix.lower()
     if suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or file.is_dir():
@@ -128,7 +128,7 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
 
 
 def _suffix(name: str, photo: Path) -> str:
-    from openpaf.video import VIDEO_SUFFIXES
+    from openpaf.video.base import VIDEO_SUFFIXES
 
     if photo.suffix.lower() in VIDEO_SUFFIXES:
         return {"image": ".mp4", "coco": ".jsonl", "openpose": "_keypoints.jsonl"}[name]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from openpaf.estimator import PoseEstimator
+    from openpaf.estimator.pose_estimator import PoseEstimator
     from openpaf.poses import Poses
 
 # What stops every photo from being written, so that to go on would only repeat it.
@@ -237,7 +237,7 @@ def _find_photos(
     Raises:
         ValueError: If there is no photo at all, and one is required.
     """
-    from openpaf.images import list_images
+    from openpaf.io.images import list_images
 
     missing: list[str] = []
     photos = list_images(sources, on_error=lambda error: missing.append(one_line(error)))
@@ -248,8 +248,8 @@ def _find_photos(
 
 
 def _load(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator import PoseEstimator
-    from openpaf.published import PUBLISHED
+    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.weights.published import PUBLISHED
 
     estimator = PoseEstimator(
         arguments.model,
@@ -282,7 +282,7 @@ def _predict_all(
 
 def _read(job: _Job, photo: Path) -> NDArray[np.uint8] | None:
     from openpaf.errors import ImageError
-    from openpaf.images import read_image
+    from openpaf.io.images import read_image
 
     try:
         return read_image(photo)
@@ -340,8 +340,8 @@ def _write(
     image: NDArray[np.uint8],
     poses: Poses,
 ) -> None:
-    from openpaf.draw import draw_poses
-    from openpaf.formats import write_poses
+    from openpaf.io.pose_files import write_poses
+    from openpaf.visualization.draw import draw_poses
 
     for name in formats:
         if name == "image":

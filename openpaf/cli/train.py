@@ -63,9 +63,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.topdown.train_config import is_top_down
     from openpaf.training.config_files import read_config
     from openpaf.training.memory import keep_freed_memory
+    from openpaf.training.rcnn.config import is_top_down
 
     # Of the processes that torchrun starts, the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _train_top_down(arguments)
     config = read_config(arguments.config)
     if arguments.show_targets is not None:
-        from openpaf.training.show import show_targets
+        from openpaf.training.data.show import show_targets
 
         if arguments.samples < 1:
             raise ValueError(f"--samples: expected at least 1, got {arguments.samples}")
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
         return 0
     if arguments.pack is not None:
-        from openpaf.training.packing import pack
+        from openpaf.training.data.packing import pack
 
         print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
         return 0
@@ -99,8 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train_top_down(arguments: argparse.Namespace) -> int:
-    from openpaf.topdown.train_config import read_config
-    from openpaf.topdown.training import train
+    from openpaf.training.rcnn.config import read_config
+    from openpaf.training.rcnn.loop import train
 
     for name in ("show_targets", "pack"):
         if getattr(arguments, name) is not None:

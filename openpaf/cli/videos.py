@@ -19,9 +19,9 @@ from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import Outputs
 
 if TYPE_CHECKING:
-    from openpaf.estimator import PoseEstimator
-    from openpaf.video import Video
-    from openpaf.watch import Seen
+    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.video.base import Video
+    from openpaf.video.stream import Seen
 
 
 def predict_video(
@@ -50,11 +50,11 @@ def predict_video(
     Raises:
         KeyboardInterrupt: If the user stops it; the files are closed before.
     """
-    from openpaf.addresses import shown_source
     from openpaf.errors import VideoError
-    from openpaf.tracking import Tracker, TrackerConfig
-    from openpaf.video import open_video
-    from openpaf.watch import skeletons, watch
+    from openpaf.io.addresses import shown_source
+    from openpaf.tracking.tracker import Tracker, TrackerConfig
+    from openpaf.video.base import open_video
+    from openpaf.video.stream import skeletons, watch
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
@@ -116,8 +116,8 @@ class _Writers:
             file.flush()  # a line is there as soon as its frame is done
 
     def _open(self, pixel_aspect: float) -> None:
-        from openpaf.video import VideoFile
-        from openpaf.video_writer import VideoWriter
+        from openpaf.video.base import VideoFile
+        from openpaf.video.writer import VideoWriter
 
         for name, path in self._output.files.items():
             if name == "image":
@@ -133,7 +133,7 @@ class _Writers:
 
 def _line(name: str, seen: Seen) -> dict[str, Any]:
     """What one line of JSON says of a frame."""
-    from openpaf.formats import poses_to_coco, poses_to_openpose
+    from openpaf.io.pose_files import poses_to_coco, poses_to_openpose
 
     height, width = seen.frame.image.shape[:2]
     row: dict[str, Any] = {
@@ -156,8 +156,8 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         Videos in order, those of folders and globs and animated pictures included; and the sources
         that may have photos.
     """
-    from openpaf.addresses import is_url
-    from openpaf.video import is_video
+    from openpaf.io.addresses import is_url
+    from openpaf.video.base import is_video
 
     videos: list[str] = []
     others: list[str] = []
@@ -182,7 +182,7 @@ def _paths_of(source: str) -> list[str] | None:
     """
     import glob
 
-    from openpaf.image_lists import find_paths
+    from openpaf.io.image_lists import find_paths
 
     try:
         if os.path.isdir(source):
@@ -195,9 +195,9 @@ def _paths_of(source: str) -> list[str] | None:
 
 def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
     """Whether a file without a video's suffix is an animated picture, or a video all the same."""
-    from openpaf.images import IMAGE_SUFFIXES
-    from openpaf.video import holds_video
-    from openpaf.video_animation import is_animation
+    from openpaf.io.images import IMAGE_SUFFIXES
+    from openpaf.video.animation import is_animation
+    from openpaf.video.base import holds_video
 
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return is_animation(path)
@@ -209,8 +209,8 @@ def video_name(source: str) -> Path:
 
     Of an address it is made from host and path.
     """
-    from openpaf.addresses import is_url, shown_source
-    from openpaf.video import VIDEO_SUFFIXES
+    from openpaf.io.addresses import is_url, shown_source
+    from openpaf.video.base import VIDEO_SUFFIXES
 
     if not is_url(source):
         path = Path(source)
@@ -220,6 +220,6 @@ def video_name(source: str) -> Path:
 
 
 def _has_photos(paths: Iterable[str]) -> bool:
-    from openpaf.image_suffixes import names_image
+    from openpaf.io.image_suffixes import names_image
 
     return any(names_image(path) for path in paths)

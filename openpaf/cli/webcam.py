@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from openpaf.video import Video
-    from openpaf.watch import Seen
+    from openpaf.video.base import Video
+    from openpaf.video.stream import Seen
 
 _KEYS = "space pause   s save   v skeletons/heatmaps   f smoothing   q quit"
 _ALTERNATIVE = "the browser demo needs neither: python demos/browser"
@@ -66,9 +66,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
     check_display()
-    from openpaf.estimator import PoseEstimator
-    from openpaf.tracking import Tracker, TrackerConfig
-    from openpaf.watch import watch
+    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.tracking.tracker import Tracker, TrackerConfig
+    from openpaf.video.stream import watch
 
     logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
     with contextlib.ExitStack() as stack:
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _open(camera: str) -> Video:
     from openpaf.errors import VideoError
-    from openpaf.video import open_video
+    from openpaf.video.base import open_video
 
     source: str | int = int(camera) if camera.isascii() and camera.isdecimal() else camera
     try:
@@ -143,7 +143,7 @@ class View:
 
     def draw(self, *arguments: Any) -> NDArray[np.uint8]:
         """The picture in the chosen view."""
-        from openpaf.watch import heatmaps, skeletons
+        from openpaf.video.stream import heatmaps, skeletons
 
         return (heatmaps if self.shows_heatmaps else skeletons)(*arguments)
 
@@ -192,7 +192,7 @@ class View:
     def save(self, seen: Seen) -> None:
         """Write the drawn picture and its people as JSON."""
         from openpaf.cli.outputs import write_picture
-        from openpaf.formats import write_poses
+        from openpaf.io.pose_files import write_poses
 
         assert seen.picture is not None
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ def _rows(name: str | None) -> list[dict[str, Any]]:
     Raises:
         ValueError: If there is none.
     """
-    from openpaf.weights import table
+    from openpaf.weights.catalog import table
 
     rows = table()
     chosen = [row for row in rows if name in (None, row["name"])]
@@ -107,8 +107,9 @@ def _state(row: dict[str, Any], cache: Path | None) -> str:
 
 
 def _file(row: dict[str, Any], cache: Path | None) -> Path:
-    from openpaf.published import find_published
-    from openpaf.weights import cache_folder, find
+    from openpaf.io.cache import cache_folder
+    from openpaf.weights.catalog import find
+    from openpaf.weights.published import find_published
 
     if row["shipped"]:
         return find(row["name"])
@@ -116,7 +117,7 @@ def _file(row: dict[str, Any], cache: Path | None) -> Path:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from openpaf.weights import fetch
+    from openpaf.weights.catalog import fetch
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     (row,) = _rows(arguments.name)
@@ -138,8 +139,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _is_there(name: str, cache: Path | None) -> bool:
-    from openpaf.download import cached
     from openpaf.errors import WeightsError
+    from openpaf.weights.download import cached
 
     try:
         return cached(name, cache).is_file()
@@ -149,7 +150,7 @@ def _is_there(name: str, cache: Path | None) -> bool:
 
 def _agrees(name: str) -> bool:
     """Whether the user says yes, on a terminal; where nobody can be asked, they have not."""
-    from openpaf.published import find_published
+    from openpaf.weights.published import find_published
 
     if not find_published(name).restricted or not sys.stdin.isatty():
         return False
@@ -160,7 +161,7 @@ def _agrees(name: str) -> bool:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from openpaf.errors import WeightsError
-    from openpaf.weights import verify
+    from openpaf.weights.catalog import verify
 
     damaged = 0
     for row in _rows(arguments.name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from openpaf.decoding.sorting import falling
-from openpaf.kernels import part
+from openpaf.kernels.compile import part
 
 _MOST = 64  # contested peaks
 

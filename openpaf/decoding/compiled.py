@@ -10,7 +10,7 @@ from openpaf.decoding.limbs import _limb_numbers, _limb_table, _match, _match_nu
 from openpaf.decoding.peaks import _find_peaks, _peak_numbers, _warn_of_dropped
 from openpaf.decoding.people import _assemble, _people_numbers, _poses, _tables
 from openpaf.fields import Fields
-from openpaf.kernels import kernel
+from openpaf.kernels.compile import kernel
 from openpaf.poses import Poses
 
 

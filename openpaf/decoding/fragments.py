@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding.sorting import falling
-from openpaf.kernels import inlined, leaf, part
+from openpaf.kernels.compile import inlined, leaf, part
 
 
 class Fragments(NamedTuple):

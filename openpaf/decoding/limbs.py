@@ -20,7 +20,7 @@ from openpaf.decoding.peaks import _FIRST_CAPACITY, _grown
 from openpaf.decoding.sorting import falling
 from openpaf.decoding.types import LARGEST, Limbs, Peaks
 from openpaf.fields import Fields
-from openpaf.kernels import inlined, kernel, leaf, part
+from openpaf.kernels.compile import inlined, kernel, leaf, part
 from openpaf.skeleton import Skeleton
 
 

@@ -11,7 +11,7 @@ from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.sorting import falling
 from openpaf.decoding.types import LARGEST, Peaks
 from openpaf.fields import Fields
-from openpaf.kernels import kernel, leaf, part
+from openpaf.kernels.compile import kernel, leaf, part
 
 _LOG = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from openpaf.decoding.fragments import (
 )
 from openpaf.decoding.sorting import falling
 from openpaf.decoding.types import Limbs, Peaks
-from openpaf.kernels import kernel, part
+from openpaf.kernels.compile import kernel, part
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 

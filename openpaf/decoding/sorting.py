@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from openpaf.kernels import leaf, part
+from openpaf.kernels.compile import leaf, part
 
 
 @part

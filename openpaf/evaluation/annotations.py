@@ -15,8 +15,8 @@ from typing import Any
 from openpaf.evaluation.coco import Row, category_of_people, index_annotations
 from openpaf.evaluation.labels import person_category
 from openpaf.evaluation.result_files import files_of, read_rows
-from openpaf.json_files import is_number, read_json
-from openpaf.paths import inside_folder
+from openpaf.io.json_files import is_number, read_json
+from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)

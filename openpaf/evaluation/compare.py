@@ -14,7 +14,7 @@ from openpaf.evaluation.report import measure
 from openpaf.evaluation.run import settings_key
 from openpaf.evaluation.scenes import compose, cut_people
 from openpaf.evaluation.settings import file_sha256, key_part, results_sha256, surroundings
-from openpaf.json_files import read_json, write_json
+from openpaf.io.json_files import read_json, write_json
 
 #: Numbers of people of the scenes.
 PEOPLE = (1, 2, 5, 10, 20, 30, 40, 50)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.draw import draw_poses
 from openpaf.evaluation.coco import (
     PhotoMatches,
     Row,
@@ -21,10 +20,11 @@ from openpaf.evaluation.coco import (
 from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.page import page, picture
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
-from openpaf.paths import inside_folder
+from openpaf.io.images import read_image
+from openpaf.io.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
+from openpaf.visualization.draw import draw_poses
 
 _RED = (235, 45, 45)
 

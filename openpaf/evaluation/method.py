@@ -16,16 +16,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from openpaf.engines.auto import chosen_runtime
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import as_results, category_of_people
 from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.run import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps
-from openpaf.fastest import chosen_runtime
-from openpaf.images import read_image
-from openpaf.json_files import read_json, write_json
-from openpaf.paths import inside_folder
+from openpaf.io.images import read_image
+from openpaf.io.json_files import read_json, write_json
+from openpaf.io.paths import inside_folder
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         photos by step), ``peak_mb`` of this process, ``gpu_peak_mb`` where a GPU was used, and
         ``time_by_people``, a dictionary a scene.
     """
-    from openpaf.estimator import PoseEstimator
+    from openpaf.estimator.pose_estimator import PoseEstimator
 
     annotations = read_annotations(job["annotations"])
     runtime = chosen_runtime(job["model"], job["runtime"], job["device"])

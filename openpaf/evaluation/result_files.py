@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from openpaf.evaluation.coco import Row, as_results, category_of_people
-from openpaf.json_files import read_json_or_lines
-from openpaf.pose_entries import poses_of
-from openpaf.pose_layouts import pictures_in
+from openpaf.io.json_files import read_json_or_lines
+from openpaf.io.pose_entries import poses_of
+from openpaf.io.pose_layouts import pictures_in
 from openpaf.skeleton import Skeleton
 
 # What programs put between the name of an image and ".json".

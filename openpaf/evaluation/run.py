@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from openpaf.download import cache_folder
 from openpaf.errors import ImageError
 from openpaf.evaluation.coco import Row, as_results, category_of_people
 from openpaf.evaluation.labels import check_image_size
-from openpaf.images import read_image
-from openpaf.paths import inside_folder
+from openpaf.io.cache import cache_folder
+from openpaf.io.images import read_image
+from openpaf.io.paths import inside_folder
 from openpaf.poses import Poses
 
 Picture = NDArray[np.uint8]

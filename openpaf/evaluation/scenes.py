@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.geometry import Letterbox
-from openpaf.images import read_image
-from openpaf.paths import inside_folder
+from openpaf.io.images import read_image
+from openpaf.io.paths import inside_folder
 
 Picture = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from openpaf import topdown
+from openpaf.networks import rcnn
 from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
 from openpaf.networks.lightweight import LightweightNetwork
@@ -35,7 +35,7 @@ _BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "cmu_mpi": (TwoBranchNetwork, Skeleton.MPI15),
     "body25": (Body25Network, Skeleton.BODY25),
     "open_model_zoo": (OpenModelZooNetwork, Skeleton.COCO18),
-    **{name: (builder, Skeleton.COCO17) for name, builder in topdown.BUILDERS.items()},
+    **{name: (builder, Skeleton.COCO17) for name, builder in rcnn.BUILDERS.items()},
 }
 
 
@@ -46,7 +46,8 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
         name: ``"lightweight"``, our own; ``"lightweight_coco"``, as published by Osokin;
             ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017; ``"body25"``,
             CMU's of 2019; ``"open_model_zoo"``, Intel's human-pose-estimation-0001; or a
-            detector of :data:`openpaf.topdown.BUILDERS`, e.g. ``"keypointrcnn_resnet50_fpn"``.
+            detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
+            ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs give the channels of the heads; the network's own where not
             given: ``Skeleton.COCO17`` for ours, for the others what they were published for.
         **options: Passed to the network, e.g. ``n_refinement_stages`` or ``n_stages``.

@@ -16,7 +16,7 @@ from openpaf.errors import OpenpafError
 from openpaf.training.config import SetConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from openpaf.topdown.train_config import TopDownTrainConfig
+    from openpaf.training.rcnn.config import TopDownTrainConfig
 
     Config = TrainConfig | TopDownTrainConfig
 

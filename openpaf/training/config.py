@@ -9,7 +9,7 @@ from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid
 from openpaf.networks.lightweight import TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
-from openpaf.training.augmentation import AugmentConfig
+from openpaf.training.data.augmentation import AugmentConfig
 
 #: Engines that may run a teacher: which one is not left to a measurement, so that runs are alike.
 TEACHER_RUNTIMES = ("torch", "onnx", "openvino", "openvino-bf16")
@@ -18,7 +18,7 @@ SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.
 
 @dataclass(frozen=True, kw_only=True)
 class SetConfig:
-    """One set of photos; see :func:`openpaf.training.dataset.load_photo_set`.
+    """One set of photos; see :func:`openpaf.training.data.dataset.load_photo_set`.
 
     Paths are relative to the configuration file.
     """
@@ -55,10 +55,10 @@ class TrainConfig:
         teacher: A teacher for photos whose background is not trusted: ``hpe0001_fp16.npz``, or a
             safetensors file of this library, with the grids and the skeleton of ours.
         teacher_runtime: What runs a teacher that is a safetensors file: ``"torch"``, or an engine
-            of :func:`openpaf.runtime.load_engine`; some processors are twice as fast with
+            of :func:`openpaf.engines.load.load_engine`; some processors are twice as fast with
             ``"openvino-bf16"``. Hints need torch.
         teacher_scales: The teacher looks at the crops resized by each of these, and what it says is
-            the mean; see :class:`openpaf.training.looks.SeveralLooks`.
+            the mean; see :class:`openpaf.training.distillation.multi_scale_teacher.SeveralLooks`.
         teacher_mirrored: So it looks at their mirror images too, none where empty.
         shrink: Weights of a larger network of ours to start from instead: see
             :mod:`openpaf.training.pruning` where the refinement has fewer channels, else
@@ -68,7 +68,7 @@ class TrainConfig:
         teacher_unmasks: Whether the teacher's fields are taught where labels are unsure or ignored,
             and nothing would be taught without; for a teacher that knows every limb.
         hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
-            :class:`openpaf.training.hints.Hints`.
+            :class:`openpaf.training.distillation.feature_hints.Hints`.
         feature_steps: For so many steps at first, only the features that the stages share are
             drawn to the teacher's, which is much quicker than a whole step; in one process.
         fit_batches: Batches for the least squares.
@@ -84,7 +84,8 @@ class TrainConfig:
             back to stride 8 by a pyramid.
         picture_scales: The network is shown each batch resized by one of these, above 0 and at most
             1, drawn at random; its teacher sees the crops as they are, and so knows small people
-            that no network finds at that size. See :mod:`openpaf.training.coarsening`.
+            that no network finds at that size. See
+            :mod:`openpaf.training.distillation.target_resampling`.
         heatmap_offset: Grid offset of the heatmaps in px.
         paf_offset: Grid offset of the PAFs in px.
         sigma_px: Standard deviation of a joint's Gaussian in the targets, in px. Fine-tuning does
@@ -94,7 +95,8 @@ class TrainConfig:
         batch_size: Crops a step, over all processes.
         reused_crops: So many crops are made once, with what the teacher says of them, kept in the
             folder ``crops`` of the output (0.8 MB a crop of 256 px), and learned from again and
-            again; 0 makes every crop anew. See :class:`openpaf.training.reuse.ReusedCrops`.
+            again; 0 makes every crop anew. See
+            :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
         optimizer: ``"adamw"``, ``"sgd"`` with Nesterov's momentum, or ``"muon"``; see
             :class:`openpaf.training.muon.Muon`.
         momentum: Of SGD.

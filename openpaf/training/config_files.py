@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.checks import is_finite
-from openpaf.training.augmentation import AugmentConfig
 from openpaf.training.config import SetConfig, TrainConfig
+from openpaf.training.data.augmentation import AugmentConfig
 from openpaf.training.toml_files import read_toml
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from openpaf.networks.lightweight import Head, LightweightNetwork, RefinementBlock, Stage
 from openpaf.skeleton import Skeleton
-from openpaf.training.batches import Batch
+from openpaf.training.data.batches import Batch
 from openpaf.training.open_model_zoo import shared_channels
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from openpaf import weights
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
-from openpaf.training.batches import LABELS, Batch
 from openpaf.training.best import BestWeights
 from openpaf.training.checkpoints import (
     config_state,
@@ -24,12 +23,14 @@ from openpaf.training.checkpoints import (
     save_checkpoint,
 )
 from openpaf.training.config import SKELETONS, TrainConfig, network_options, target_grids
+from openpaf.training.data.batches import LABELS, Batch
+from openpaf.training.data.stream import Supply
+from openpaf.training.distillation.feature_hints import Hints
 from openpaf.training.distributed import Processes, join
-from openpaf.training.hints import Hints
 from openpaf.training.interrupts import HeldSignals
-from openpaf.training.journal import Journal, Progress
+from openpaf.training.logging import Journal, Progress
 from openpaf.training.losses import fields_loss
-from openpaf.training.optimization import (
+from openpaf.training.optimizer import (
     PRECISIONS,
     autocast,
     choose_precision,
@@ -43,7 +44,6 @@ from openpaf.training.sources import (
     make_batches,
     teacher_of,
 )
-from openpaf.training.supply import Supply
 from openpaf.training.validation import Validation
 
 __all__ = ["Run", "TrainingError", "learning_rate", "make_batches", "train"]

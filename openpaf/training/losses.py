@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
-from openpaf.training.batches import Batch
+from openpaf.training.data.batches import Batch
 
 _WEAK = 0.15  # height of a peak that is easily lost
 

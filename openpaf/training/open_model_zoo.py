@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS
-from openpaf.checkpoints import read_state
 from openpaf.errors import WeightsError
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.networks.open_model_zoo import LAYERS
 from openpaf.skeleton import Skeleton
+from openpaf.weights.checkpoints import read_state
 
 _SQUEEZE = "refinement_stages.0.body.0.squeeze"
 _OUTPUTS = {

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from openpaf import weights
+from openpaf.engines.load import Engine, load_engine
 from openpaf.errors import WeightsError
 from openpaf.networks import LightweightNetwork
-from openpaf.runtime import Engine, load_engine
 from openpaf.skeleton import Skeleton
-from openpaf.training.batches import BatchMaker
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig, target_grids
-from openpaf.training.dataset import PhotoSet, load_photo_set
+from openpaf.training.data.batches import BatchMaker
+from openpaf.training.data.dataset import PhotoSet, load_photo_set
+from openpaf.training.distillation.multi_scale_teacher import SeveralLooks
 from openpaf.training.heads import fit_new_limbs
-from openpaf.training.looks import SeveralLooks
 from openpaf.training.losses import Teacher, own_channels
 from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
 from openpaf.training.pruning import is_smaller, prune
@@ -116,7 +116,7 @@ def load_teacher(
         skeleton: Of the run's network.
         device: Where it computes.
         share: See :class:`Teacher`.
-        runtime: What runs a teacher of this library; see :func:`openpaf.runtime.load_engine`.
+        runtime: What runs a teacher of this library; see :func:`openpaf.engines.load.load_engine`.
         unmasks: See :class:`Teacher`.
 
     Raises:

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.errors import ImageError
-from openpaf.estimator import PoseEstimator
+from openpaf.estimator.pose_estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate
-from openpaf.paths import inside_folder
+from openpaf.io.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.categories import PersonLayout
 from openpaf.training.config import SetConfig
-from openpaf.training.dataset import (
+from openpaf.training.data.categories import PersonLayout
+from openpaf.training.data.dataset import (
     DatasetError,
     layout_of,
     read_json,
     refuse_repeated_images,
     size_of,
 )
-from openpaf.training.packing import read_photo
-from openpaf.training.photos import refuse_other_size
+from openpaf.training.data.packing import read_photo
+from openpaf.training.data.photos import refuse_other_size
 
 _log = logging.getLogger(__name__)
 

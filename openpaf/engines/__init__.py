@@ -1,0 +1,1 @@
+"""Engines that run a network: torch, ONNX Runtime and OpenVINO."""

@@ -1,0 +1,216 @@
+"""A model exported into a file, and how far its answers are from torch's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.decoding import decode
+from openpaf.engines.auto import difference
+from openpaf.engines.conversion import (
+    FORMATS,
+    PRECISIONS,
+    openvino_model,
+    quantize,
+    set_precision,
+    set_source,
+    write_onnx,
+    write_openvino,
+)
+from openpaf.engines.load import Engine, load_engine
+from openpaf.errors import OpenpafError
+from openpaf.fields import Fields
+from openpaf.geometry import Letterbox
+from openpaf.io.images import read_image
+from openpaf.weights.catalog import Weights, find
+from openpaf.weights.hashing import sha256_of
+
+#: Largest difference of fields that an export may have, as a share of their root mean square.
+TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.15}
+
+
+class ExportError(OpenpafError):
+    """An exported model is too far from its original."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far the answers of an exported model are from torch's.
+
+    Args:
+        n_photos: Real photos that were compared.
+        fields: Root mean square difference of the fields, as a share of their root mean square.
+        largest: The largest difference of a single cell of a heatmap.
+        n_people: People that torch finds, with a score of 0.3 and more.
+        n_same: Of these, those that the export finds too, at an object keypoint similarity of
+            0.9 and more.
+    """
+
+    n_photos: int
+    fields: float
+    largest: float
+    n_people: int
+    n_same: int
+
+
+def export_model(
+    model: str | None,
+    path: Path,
+    *,
+    to: str,
+    precision: str = "float32",
+    size_hw: tuple[int, int] | None = None,
+    photos: Sequence[Path],
+    calibration: Sequence[Path] = (),
+    size: int = 256,
+    tolerance: float | None = None,
+) -> Difference:
+    """Export a model, and compare it with torch on real photos before it gets its name.
+
+    Args:
+        model: Name of a shipped model, or path of a safetensors file.
+        path: The file to write, ``.onnx`` or ``.xml``; OpenVINO writes a ``.bin`` beside it.
+        to: ``"onnx"`` or ``"openvino"``.
+        precision: ``"float32"``; with OpenVINO also ``"bfloat16"`` or ``"int8"``.
+        size_hw: Fixed height and width of the input in px, multiples of 8; any size if None.
+        photos: What to compare on.
+        calibration: For int8: photos whose ranges of values are learnt; others than ``photos``.
+        size: Short side of the input in px, for the comparison and calibration.
+        tolerance: Largest allowed difference of the fields, as a share of their root mean square;
+            that of :data:`TOLERANCES` if None.
+
+    Returns:
+        The measured difference.
+
+    Raises:
+        ExportError: If the difference is above the tolerance; nothing is written then.
+        ImageError: If a photo cannot be read.
+        ValueError: If an argument is not as it should be, or an extra is not installed.
+        WeightsError: If the model is missing or damaged.
+    """
+    _check(path, to, precision, size_hw, photos, calibration)
+    limit = TOLERANCES[precision] if tolerance is None else tolerance
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".openpaf-") as folder:
+        partial = Path(folder) / path.name
+        if to == "onnx":
+            write_onnx(model, partial, size_hw=size_hw)
+        else:
+            converted = openvino_model(model, size_hw=size_hw)
+            if precision == "int8":
+                inputs = [network_input(photo, size, size_hw)[None] for photo in calibration]
+                converted = quantize(converted, inputs)
+            set_precision(converted, precision)
+            set_source(converted, sha256_of(find(model)))
+            write_openvino(converted, partial)
+        measured = compare(model, str(partial), photos, size=size, size_hw=size_hw)
+        if not measured.fields <= limit:
+            raise ExportError(
+                f"{path}: not written; its fields differ from torch's by {measured.fields:.4f} of "
+                f"their root mean square, more than the tolerance of {limit:g}"
+            )
+        for file in sorted(Path(folder).iterdir()):  # the .bin before the .xml
+            os.replace(file, path.with_name(file.name))
+    return measured
+
+
+def _check(
+    path: Path,
+    to: str,
+    precision: str,
+    size_hw: tuple[int, int] | None,
+    photos: Sequence[Path],
+    calibration: Sequence[Path],
+) -> None:
+    if to not in FORMATS:
+        raise ValueError(f"to: expected one of {', '.join(FORMATS)}, got {to!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if to == "onnx" and precision != "float32":
+        raise ValueError(f"precision: ONNX is written in float32 only, got {precision!r}")
+    if path.suffix != FORMATS[to]:
+        raise ValueError(f"path: expected a name that ends in {FORMATS[to]}, got {path.name!r}")
+    if size_hw is not None and any(side < 32 or side % 8 for side in size_hw):
+        raise ValueError(f"size_hw: expected multiples of 8 px from 32 on, got {size_hw}")
+    if not photos:
+        raise ValueError("photos: expected at least one photo to compare on, got none")
+    if precision == "int8" and not calibration:
+        raise ValueError("calibration: int8 needs photos to learn ranges of values from, got none")
+
+
+def network_input(photo: Path, size: int, size_hw: tuple[int, int] | None) -> NDArray[np.float32]:
+    """A photo as the network takes it: (3, h, w) float32, of the fixed size where there is one."""
+    image = read_image(photo)
+    height, width = image.shape[:2]
+    if size_hw is None:
+        return Letterbox.fit((height, width), size).apply(image)
+    ratio = min(size_hw[0] / height, size_hw[1] / width)
+    resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    return Letterbox(image_hw=(height, width), resized_hw=resized, size_hw=size_hw).apply(image)
+
+
+def compare(
+    model: str | None,
+    exported: str,
+    photos: Sequence[Path],
+    *,
+    size: int = 256,
+    size_hw: tuple[int, int] | None = None,
+) -> Difference:
+    """How far the answers of an exported model are from torch's on real photos.
+
+    Args:
+        model: The original.
+        exported: Its ONNX or OpenVINO file.
+        photos: What to compare on.
+        size: Short side of the network's input in px, where it is not fixed.
+        size_hw: The fixed size in px, if it is.
+    """
+    original, weights = load_engine(model, "torch", "cpu")
+    engine = load_engine(exported)[0]
+    shares, largest, n_people, n_same = [], 0.0, 0, 0
+    for photo in photos:
+        picture = network_input(photo, size, size_hw)[None]
+        ours, theirs = original(picture), engine(picture)
+        shares.append(difference(ours, theirs))
+        largest = max(largest, float(np.abs(ours[0] - theirs[0]).max()))
+        people, same = _people(weights, original, engine, picture)
+        n_people, n_same = n_people + people, n_same + same
+    return Difference(
+        n_photos=len(photos),
+        fields=float(np.mean(shares)),
+        largest=largest,
+        n_people=n_people,
+        n_same=n_same,
+    )
+
+
+def _people(
+    weights: Weights, original: Engine, engine: Engine, picture: NDArray[np.float32]
+) -> tuple[int, int]:
+    """How many people torch finds, and how many of them the export finds in the same place."""
+    from openpaf.evaluation.tracking import oks
+
+    found = []
+    for run in (original, engine):
+        heatmaps, pafs = run(picture)
+        fields = Fields(
+            heatmaps=heatmaps[0],
+            pafs=pafs[0],
+            heatmap_grid=weights.heatmap_grid,
+            paf_grid=weights.paf_grid,
+            skeleton=weights.skeleton,
+        )
+        poses = decode(fields)
+        weak = poses.scores < 0.1
+        xy = np.where(weak[..., None], np.nan, poses.xy)
+        found.append(poses.replace(xy=xy, scores=np.where(weak, 0, poses.scores)))
+    sure = found[0][(found[0].person_scores >= 0.3) & (found[0].scores > 0).any(axis=1)]
+    if not len(sure) or not len(found[1]):
+        return len(sure), 0
+    return len(sure), int((oks(sure, found[1]).max(axis=1) >= 0.9).sum())

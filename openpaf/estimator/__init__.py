@@ -1,0 +1,5 @@
+"""From an image to its people."""
+
+from openpaf.estimator.pose_estimator import PoseEstimator, is_detector
+
+__all__ = ["PoseEstimator", "is_detector"]

@@ -1,0 +1,1 @@
+"""Images, pose files and JSON: reading, and writing whole or not at all."""

@@ -1,0 +1,188 @@
+"""What is made once and kept: converted models, compiled kernels, measurements of this machine.
+
+A file of the cache begins with the SHA-256 of the rest. It is written whole or not at all; one
+that is cut, or whose bits have changed, counts as missing and is made anew. Where nothing can be
+written, what is made is used all the same and made again the next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
+
+_log = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 32
+_MAX_BYTES = 2 << 30
+_MAX_AGE_SECONDS = 180 * 86400
+_PARTIAL_SECONDS = 86400  # what a killed process left half-written
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Where fetched checkpoints lie.
+
+    Args:
+        cache: A folder to use instead.
+
+    Returns:
+        ``cache``; else what the environment variable ``OPENPAF_CACHE`` says; else the platform's
+        folder for caches, such as ``~/.cache/openpaf``. It need not exist.
+    """
+    chosen = cache or os.environ.get("OPENPAF_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("openpaf", appauthor=False))
+
+
+def own_folder() -> Path:
+    """Where models that are converted and measurements are kept; it need not exist."""
+    return cache_folder() / "converted"
+
+
+def file_key(path: Path, *parts: str) -> str:
+    """A name for what is made from a file: it changes with the file and with the parts.
+
+    Args:
+        path: The file.
+        parts: What else the result depends on, such as versions.
+    """
+    key = hashlib.sha256(path.read_bytes())
+    for part in parts:
+        key.update(b"\0" + part.encode())
+    return key.hexdigest()[:24]
+
+
+def kept(
+    name: str,
+    make: Callable[[], Made],
+    to_bytes: Callable[[Made], bytes],
+    from_bytes: Callable[[bytes], Made],
+) -> Made:
+    """What is in the cache under a name, or made now and put there.
+
+    Args:
+        name: Of the file.
+        make: Makes it.
+        to_bytes: What to keep of it.
+        from_bytes: Makes it from what was kept; where it fails, whatever the reason, ``make`` is
+            called.
+    """
+    data = read_sealed(own_folder() / name)
+    if data is not None:
+        try:
+            return from_bytes(data)
+        except Exception as error:
+            _log.warning("%s: cannot be used, so it is made anew: %s", name, error)
+    made = make()
+    try:
+        data = to_bytes(made)
+        made = from_bytes(data)  # so that the first time gives the same bits as the next ones
+        write_sealed(own_folder() / name, data)
+    except OSError as error:
+        _log.warning("the cache cannot be used, so models are converted each time: %s", error)
+    return made
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What :func:`write_sealed` wrote; None where it is missing, damaged or cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    seal, rest = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if hashlib.sha256(rest).digest() != seal:
+        _log.info("%s: damaged, so it is made anew", path)
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the least recently used go first
+    return rest
+
+
+def write_sealed(path: Path, data: bytes, *, max_bytes: int = _MAX_BYTES) -> None:
+    """Write a file and its hash, whole or not at all, and prune its folder.
+
+    Args:
+        path: The file; its folder is made if missing.
+        data: What to keep.
+        max_bytes: As for :func:`prune`.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".openpaf-{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(hashlib.sha256(data).digest())
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # or the name may be on the disk before the bytes are
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    prune(path.parent, path.suffix, max_bytes=max_bytes)
+
+
+def prune(
+    folder: Path,
+    suffix: str,
+    *,
+    max_bytes: int = _MAX_BYTES,
+    max_age_seconds: float = _MAX_AGE_SECONDS,
+) -> None:
+    """Delete the files of a folder that were not used for long, and the oldest beyond a size.
+
+    Args:
+        folder: Of :func:`write_sealed`; files of others may lie in it.
+        suffix: Only files whose names end so are counted and deleted.
+        max_bytes: What may stay, the newest file in any case.
+        max_age_seconds: How long a file may lie without being read.
+    """
+    now, files = time.time(), []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):  # another process may be pruning
+                if path.suffix == suffix:
+                    files.append((path.stat().st_mtime, path.stat().st_size, path))
+                elif _is_partial(path) and now - path.stat().st_mtime > _PARTIAL_SECONDS:
+                    path.unlink()
+    total = 0
+    for i, (modified, size, path) in enumerate(sorted(files, reverse=True)):
+        total += size
+        if i and (total > max_bytes or now - modified > max_age_seconds):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".openpaf-") and path.suffix == ".partial"
+
+
+def read_note(name: str) -> Any:
+    """A small JSON file of the cache; None where it is missing or damaged."""
+    data = read_sealed(own_folder() / name)
+    try:
+        return None if data is None else json.loads(data)
+    except ValueError:
+        return None
+
+
+def write_note(name: str, value: Any) -> None:
+    """Keep a small JSON file; where the cache cannot be written to, only the log hears of it."""
+    try:
+        write_sealed(own_folder() / name, json.dumps(value).encode())
+    except OSError as error:
+        _log.warning("the cache cannot be used, so engines are measured each time: %s", error)

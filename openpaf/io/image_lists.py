@@ -1,0 +1,152 @@
+"""The lists of images that files, folders and globs stand for."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from openpaf.errors import ImageError, shown
+from openpaf.io.image_files import reason
+from openpaf.io.image_suffixes import describe, kind_not_read, names_image
+
+_log = logging.getLogger(__name__)
+
+
+def list_images(
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    on_error: Callable[[ImageError], None] | None = None,
+) -> list[Path]:
+    """The images that files, folders and globs stand for.
+
+    Args:
+        sources: One or more of: a file, taken whatever its suffix; a folder, of which the visible
+            images are taken in natural order (``2.jpg`` before ``10.jpg``), not those of its
+            subfolders; a glob such as ``"photos/*.jpg"`` or ``"photos/**/*.jpg"``, of which the
+            images are taken in the same order. Images are known by ``IMAGE_SUFFIXES``, and HEIC
+            where pillow-heif is installed.
+        on_error: Called with the error of each source that gives nothing, and of each image of a
+            folder or glob that is of a format that is not read (HEIC, raw files, PDF ...), instead
+            of raising it, so that the others are still listed.
+
+    Returns:
+        Paths in the order of the sources; a file that comes up twice is listed once.
+
+    Raises:
+        ImageError: If a path does not exist, a glob matches no images, or a folder is
+            unreadable or has none, unless ``on_error`` is given. Images of other formats are
+            logged where there are some that are read.
+    """
+    if isinstance(sources, (str, os.PathLike)):
+        sources = [sources]
+    images: dict[str, Path] = {}
+    for source in sources:
+        errors: list[ImageError] = []
+        paths = _expand(os.fspath(source), errors)
+        for path in paths:
+            images.setdefault(os.path.realpath(path), path)
+        for error in errors:
+            if on_error is not None:
+                on_error(error)
+            elif not paths:
+                raise error
+            else:
+                _log.warning("%s", error)
+    return list(images.values())
+
+
+def _expand(source: str, errors: list[ImageError]) -> list[Path]:
+    """The images of one source; what is wrong with it or some of its files goes to ``errors``."""
+    name = shown(source)
+    try:
+        is_folder = os.path.isdir(source)
+        if is_folder:
+            paths = [Path(source, name) for name in os.listdir(source) if name[0] != "."]
+        elif os.path.lexists(source):  # a dangling link too: reading it says what is wrong
+            return [Path(source)]
+        elif glob.has_magic(source):
+            paths = [
+                Path(path) for path in find_paths(source, lambda e: errors.append(_unlisted(e)))
+            ]
+        else:
+            errors.append(ImageError(f"{name}: no such file or folder"))
+            return []
+    except (OSError, ValueError) as error:
+        errors.append(_unlisted(error, source))
+        return []
+    images = []
+    for path in sorted(paths, key=_natural_key):
+        if not names_image(path) or os.path.isdir(path):
+            continue
+        kind = kind_not_read(path)
+        if kind:
+            errors.append(ImageError(f"{shown(path)}: {describe(kind)}"))
+        else:
+            images.append(path)
+    if not images and not errors:
+        missing = "no pictures in this folder" if is_folder else "matches no pictures"
+        errors.append(ImageError(f"{name}: {missing}"))
+    return images
+
+
+def _unlisted(error: OSError | ValueError, source: str | None = None) -> ImageError:
+    where = source or getattr(error, "filename", None) or "folder"
+    return ImageError(f"{shown(where)}: cannot be listed: {reason(error)}")
+
+
+def find_paths(pattern: str, on_error: Callable[[OSError], None] | None = None) -> list[str]:
+    """What a glob matches, in any order; with ``**``, subfolders at any depth.
+
+    ``glob`` follows links to folders without end: of two links to their own folder it makes
+    2 ** 40 paths. Here no folder is entered twice.
+
+    Args:
+        pattern: As :func:`glob.glob` takes it.
+        on_error: Called for each subfolder that cannot be listed.
+    """
+    stars = re.search(r"(?:^|(?<=/))\*\*(?:/+|$)", pattern.replace(os.sep, "/"))
+    if stars is None:
+        return glob.glob(pattern)
+    head, tail = pattern[: stars.start()], pattern[stars.end() :]
+    paths: list[str] = []
+    for start in glob.glob(head) if head else [""]:
+        for folder, inside in _folders(start, on_error):
+            if tail:
+                paths += find_paths(os.path.join(glob.escape(folder), tail), on_error)
+            else:
+                paths += [folder, *inside]
+    return list(dict.fromkeys(paths))
+
+
+def _folders(
+    start: str, on_error: Callable[[OSError], None] | None
+) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all below it, links to folders included, each once and with what is in it;
+    hidden ones are left out."""
+    entered, waiting = set(), [start]
+    while waiting:
+        folder = waiting.pop()
+        real = os.path.realpath(folder or ".")
+        if real in entered:
+            continue
+        entered.add(real)
+        try:
+            names = sorted(name for name in os.listdir(folder or ".") if name[0] != ".")
+        except OSError as error:
+            if on_error is not None:
+                on_error(error)
+            continue
+        inside = [os.path.join(folder, name) for name in names]
+        yield folder, inside
+        folders = filter(os.path.isdir, reversed(inside))
+        waiting += sorted(folders, key=os.path.islink, reverse=True)  # links come last
+
+
+def _natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.split(r"([0-9]+)", str(path).casefold())
+    numbered = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return numbered, str(path)

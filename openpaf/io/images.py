@@ -1,0 +1,242 @@
+"""Pictures from files, arrays and PIL images, as the rest of the library wants them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.errors import ImageError, shown
+from openpaf.io.deep_images import (
+    deep_color_strips,
+    deep_gray_strips,
+    is_deep_gray,
+    read_deep_color,
+)
+from openpaf.io.image_files import (
+    check_memory,
+    load_pixels,
+    open_image,
+    open_regular,
+    reason,
+    strips,
+)
+from openpaf.io.image_lists import list_images as list_images
+from openpaf.io.image_suffixes import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_log = logging.getLogger(__name__)
+
+
+def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
+    """A picture as the rest of the library wants it.
+
+    Files are decoded by Pillow: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF where Pillow was built with
+    it, HEIC where pillow-heif is installed, and the others of
+    :data:`~openpaf.io.image_files.FORMATS`. EXIF orientation is applied. Grey and palette pictures
+    become RGB, CMYK is converted without its colour profile, transparent pixels are laid over
+    white, and of a multi-page file or an animation the first frame is taken; an animated GIF is
+    an error, as it is a video. 16 bits are scaled to 8; where all values fit into 8, 10, 12 or 14
+    bits, these are taken to be the range, and a warning is logged. A truncated file is an error,
+    never a picture with a grey lower half, unless only the end marker of a JPEG is missing; damage
+    inside a complete JPEG cannot be told.
+
+    Args:
+        source: A path; or an array, RGB uint8 (H, W, 3) or grey uint8 (H, W); or a PIL image, of
+            which the current frame is taken.
+
+    Returns:
+        RGB, uint8 (H, W, 3), contiguous. An array that is that already is returned as it is,
+        without a copy.
+
+    Raises:
+        ImageError: If a file is missing, unreadable, empty, truncated, not a picture, animated, of
+            32-bit values without a known range, or would take more memory to decode than
+            :data:`~openpaf.io.image_files.MAX_DECODE_BYTES`; the message names the file.
+        ValueError: If an array has the wrong dtype or shape or no pixels, or ``source`` is none
+            of the above.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, (str, os.PathLike)):
+        return decode_image(source, shown(source))
+    from PIL import Image
+
+    if isinstance(source, Image.Image):
+        name = shown(getattr(source, "filename", "") or "PIL image")
+        check_memory(source, name)
+        return _decode(source, name)
+    raise ValueError(
+        f"image: expected a path, an array or a PIL image, got {type(source).__name__}"
+    )
+
+
+def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
+    """Several pictures, each as :func:`read_image` reads it.
+
+    Args:
+        images: A list of what :func:`read_image` takes, or one array (B, H, W, 3).
+
+    Raises:
+        ImageError: If a file cannot be read as a picture.
+        ValueError: If an array is not a picture, or ``images`` is itself a single picture or path,
+            which would be taken for a list of its rows or letters.
+    """
+    kind = type(images).__name__
+    if isinstance(images, (str, bytes, os.PathLike)):
+        raise ValueError(f"images: expected a list of pictures, got a single path {images!r}")
+    if isinstance(images, np.ndarray) and images.dtype.kind not in "OU" and images.ndim != 4:
+        raise ValueError(
+            f"images: expected a list of pictures or an array (B, H, W, 3), got an array of shape "
+            f"{images.shape}; of one picture, give [picture]"
+        )
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise ValueError(f"images: expected a list of pictures, got {kind}")
+    return [read_image(image) for image in images]
+
+
+def decode_image(source: str | os.PathLike[str] | IO[bytes], name: str) -> NDArray[np.uint8]:
+    """A picture of a file that may be open already.
+
+    Args:
+        source: A path, or a binary file.
+        name: For messages.
+
+    Returns:
+        As :func:`read_image` does.
+
+    Raises:
+        ImageError: As :func:`read_image` does.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        with open_regular(source, name) as file:
+            return decode_image(file, name)
+    with open_image(source, name) as image:
+        _check_frames(image, name)
+        return _decode(image, name, source)
+
+
+def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    hint = ""
+    if array.dtype.kind == "f":
+        hint = "; of values 0 to 1, give (255 * image).round().astype(np.uint8)"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        hint = "; of RGBA, give image[..., :3]"
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"image: expected RGB uint8 (H, W, 3) or grey uint8 (H, W), "
+            f"got {array.dtype} {array.shape}{hint}"
+        )
+    if array.size == 0:
+        raise ValueError(f"image: expected at least one pixel, got shape {array.shape}")
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def _check_frames(image: Image.Image, name: str) -> None:
+    """An animated GIF is a video; of other files with several frames the first is the photo."""
+    if image.format in ("MPO", "HEIF"):
+        return  # what follows the photo are its depth map, its other eye ...
+    try:
+        has_more = getattr(image, "is_animated", False)
+    except Exception:  # the first frame is not damaged by what follows
+        return
+    if has_more and image.format == "GIF":
+        raise ImageError(f"{name}: an animated GIF, not a photo; give it as a video")
+    if has_more:
+        _log.warning("%s: has several frames or pages; only the first is read", name)
+
+
+def _decode(image: Image.Image, name: str, file: IO[bytes] | None = None) -> NDArray[np.uint8]:
+    try:
+        return _upright_rgb(_loaded(image, name, file), name, file)
+    except ImageError:
+        raise
+    except Exception as error:  # the decoders raise whatever damaged data leads them to
+        raise ImageError(f"{name}: cannot be decoded: {reason(error)}") from error
+
+
+def _loaded(image: Image.Image, name: str, file: IO[bytes] | None) -> Image.Image:
+    """The image with its pixels; of a JPEG without an end marker, another one."""
+    try:
+        load_pixels(image)
+        return image
+    except OSError:
+        if image.format not in ("JPEG", "MPO") or file is None:
+            raise
+        from openpaf.io.jpeg_end import decode_without_end
+
+        whole = decode_without_end(file, name)
+        if whole is None:
+            raise
+        return whole
+
+
+def _upright_rgb(image: Image.Image, name: str, file: IO[bytes] | None) -> NDArray[np.uint8]:
+    """RGB (H, W, 3), turned as the EXIF orientation says.
+
+    It is made in strips and written in its place at once: large images are in memory once as
+    Pillow's and once as this.
+    """
+    swapped, flip_y, flip_x = _orientation(image)
+    width, height = image.size
+    upright = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    stored = upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    if swapped:
+        stored = stored.transpose(1, 0, 2)
+    for top, rgb in _rgb_strips(image, name, file):
+        stored[top : top + len(rgb)] = rgb
+    return upright
+
+
+def _rgb_strips(
+    image: Image.Image, name: str, file: IO[bytes] | None
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Strips of RGB or gray (h, W, 3 or 1) with their first rows."""
+    deep = read_deep_color(image, file, name) if file is not None else None
+    if deep is not None:
+        yield from deep_color_strips(deep, name)
+    elif is_deep_gray(image):
+        yield from deep_gray_strips(image, name)
+    else:
+        yield from ((top, _to_rgb(strip)) for top, strip in strips(image))
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, rgba)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+# EXIF orientation: whether rows and columns change places, then whether y and x are mirrored.
+_ORIENTATIONS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+def _orientation(image: Image.Image) -> tuple[bool, bool, bool]:
+    """How the picture is to be turned; a damaged EXIF block says nothing."""
+    from PIL import ExifTags
+
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        orientation = None
+    return _ORIENTATIONS.get(orientation, (False, False, False))  # type: ignore[arg-type]

@@ -1,0 +1,146 @@
+"""Compiled kernels on disk: numba's own files have no hash, and a damaged one is run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import logging
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+from openpaf.io.cache import read_sealed, write_sealed
+
+_log = logging.getLogger(__name__)
+_SUFFIX = ".kernel"
+_OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+_MAX_BYTES = 128 << 20  # of a folder
+
+
+class KernelCache(_Cache):
+    """The compiled forms of one function, a file each, which numba asks for before it compiles.
+
+    A file is looked for, and written, in the first folder that will do: ``__pycache__`` beside
+    the source, then ``kernels`` in the folder of :func:`openpaf.io.cache.cache_folder`; where
+    ``NUMBA_CACHE_DIR`` names one, only there. Nothing that fails here stops the function from being
+    compiled. Kernels call functions of other files, so a change of any of them makes the files
+    stale.
+
+    A file is code, as those in ``__pycache__`` are: whoever can write to these folders can run
+    theirs.
+
+    Args:
+        function: Before it is compiled.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._source = Path(function.__code__.co_filename)
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._enabled = True
+
+    @property
+    def cache_path(self) -> str:
+        """The first folder that is looked into; numba prints it."""
+        return str(self._folders()[0])
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function for a signature; None if it must be compiled."""
+        if not self._enabled:
+            return None
+        target_context.refresh()
+        key = self._key(sig, target_context.codegen())
+        for folder in self._folders():
+            data = read_sealed(folder / self._file(key))
+            if data is None:
+                continue
+            try:
+                known, payload = pickle.loads(data)
+                if known == key:
+                    return CompileResult._rebuild(target_context, *payload)
+            except Exception as error:  # whatever it is, compiling helps
+                _log.warning("%s: cannot be loaded, so it is compiled anew: %r", folder, error)
+        if self._source.parent.name == "decoding":
+            _announce()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled; a failure is logged."""
+        if not self._enabled or data.lifted or data.library.has_dynamic_globals:
+            return
+        key = self._key(sig, data.codegen)
+        content = dumps((key, data._reduce()))
+        reason = None
+        for folder in self._folders():
+            try:
+                write_sealed(folder / self._file(key), content, max_bytes=_MAX_BYTES)
+                return
+            except OSError as error:
+                reason = error.strerror
+        _warn_of_loss(reason)
+
+    def enable(self) -> None:
+        """Use the files."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Neither read nor write files."""
+        self._enabled = False
+
+    def flush(self) -> None:
+        """Delete the files of this function."""
+        for folder in self._folders():
+            for path in folder.glob(f"{self._name}-*{_SUFFIX}"):
+                path.unlink(missing_ok=True)
+
+    def _folders(self) -> list[Path]:
+        from openpaf.io.cache import cache_folder
+
+        named = getattr(config, "CACHE_DIR", "")
+        if named:
+            return [Path(named) / "openpaf"]
+        return [self._source.parent / "__pycache__", cache_folder() / "kernels"]
+
+    def _file(self, key: Any) -> str:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        return f"{self._name}-{digest[:16]}{_SUFFIX}"
+
+    def _key(self, sig: Any, codegen: Any) -> Any:
+        """All that the machine code depends on; types are compared as numba does."""
+        options = tuple(str(getattr(config, name, None)) for name in _OPTIONS)
+        versions = (numba.__version__, sys.version_info[:2])
+        return sig, codegen.magic_tuple(), versions, options, _sources(self._source)
+
+
+@functools.cache
+def _sources(path: Path) -> str:
+    """The SHA-256 of a kernel's source and of those that it may call functions of."""
+    beside = sorted(path.parent.glob("*.py")) if path.parent.name == "decoding" else [path]
+    digest = hashlib.sha256()
+    for source in [Path(__file__).with_name("compile.py"), *beside]:
+        with contextlib.suppress(OSError):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _announce() -> None:
+    """Say once that the next call takes long."""
+    _log.info("compiling the parser, which takes up to a minute")
+
+
+@functools.cache
+def _warn_of_loss(reason: str | None) -> None:
+    _log.warning(
+        "the parser is compiled for this process only, as it cannot be kept (%s): "
+        "let OPENPAF_CACHE name a folder that can be written to",
+        reason,
+    )

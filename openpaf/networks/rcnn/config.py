@@ -1,0 +1,166 @@
+"""Every choice of a detector, with the values of the published ones as defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+
+from openpaf.networks.rcnn.backbone import BACKBONES
+from openpaf.networks.rcnn.roi_pooling import METHODS
+
+# numpy's numbers are of these types, too.
+_TYPES: dict[str, type] = {"int": Integral, "bool": bool, "str": str, "float": Real}
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRCNNConfig:
+    """Every choice of a detector.
+
+    Args:
+        backbone: ``"resnet50_fpn"``, ``"resnet101_fpn"``, ``"mobilenet_v2_fpn"``,
+            ``"resnet50_c4"`` or ``"resnet101_c4"``.
+        num_classes: Classes with background, which is class 0.
+        masks: Whether there is a mask head.
+        num_keypoints: Joints of the keypoint head; 0 for none. Without masks and keypoints the
+            detector is Faster R-CNN.
+        roi: How regions are pooled: ``"align"``, ``"pool"``, or ``"warp"``, which rounds the
+            region as ``"pool"`` does and then interpolates as ``"align"`` does.
+        mask_activation: ``"sigmoid"`` for each class by itself, or ``"softmax"`` across classes.
+        mask_head: ``"fcn"`` (convolutions) or ``"mlp"`` (fully connected).
+        fpn_channels: Channels of the feature pyramid.
+        box_channels: Width of the box head's two layers; C4 backbones have no use for it.
+        mask_channels: Channels of the mask head's convolutions; the last is the width of the MLP.
+        keypoint_channels: Channels of the keypoint head's convolutions.
+        norm_eps: Of a ResNet's frozen batch norms: 0 in the published detectors.
+        min_size: Short side in px of the network's input; of several, training takes one at
+            random, and detection the last.
+        max_size: Long side in px at most.
+        image_mean: Subtracted from RGB values of 0 to 1; ImageNet's, or 0.5 for MobileNetV2.
+        image_std: The difference is divided by this.
+        anchor_sizes: Square roots of the anchors' areas in px, one a level of a pyramid.
+        rpn_pre_nms_top_n_train: Anchors of a level that are looked at in training.
+        rpn_pre_nms_top_n_test: The same in detection.
+        rpn_post_nms_top_n_train: Proposals of a picture in training.
+        rpn_post_nms_top_n_test: The same in detection.
+        rpn_nms_thresh: Largest overlap of two proposals.
+        rpn_fg_iou_thresh: From this overlap on, an anchor stands for an object.
+        rpn_bg_iou_thresh: Below it, an anchor is background.
+        rpn_batch_size_per_image: Anchors that the loss looks at.
+        rpn_positive_fraction: At most this share of them are objects.
+        rpn_score_thresh: Least objectness of a proposal.
+        box_score_thresh: Detections score above this.
+        box_nms_thresh: Largest overlap of two detections of a class.
+        box_detections_per_img: Detections of a picture at most.
+        box_fg_iou_thresh: From this overlap on, a proposal stands for an object.
+        box_bg_iou_thresh: Below it, a proposal is background.
+        box_batch_size_per_image: Proposals that the loss looks at.
+        box_positive_fraction: At most this share of them are objects.
+
+    Raises:
+        ValueError: If a choice is unknown or out of range.
+
+    Reference:
+        He et al., Mask R-CNN, ICCV 2017, tables 2 and 5 for what the choices are worth.
+    """
+
+    backbone: str = "resnet50_fpn"
+    num_classes: int = 91
+    masks: bool = False
+    num_keypoints: int = 0
+    roi: str = "align"
+    mask_activation: str = "sigmoid"
+    mask_head: str = "fcn"
+    fpn_channels: int = 256
+    box_channels: int = 1024
+    mask_channels: Sequence[int] = (256,) * 4
+    keypoint_channels: Sequence[int] = (512,) * 8
+    norm_eps: float = 0.0
+    min_size: int | Sequence[int] = 800
+    max_size: int = 1333
+    image_mean: Sequence[float] | None = None
+    image_std: Sequence[float] | None = None
+    anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512)
+    rpn_pre_nms_top_n_train: int = 2000
+    rpn_pre_nms_top_n_test: int = 1000
+    rpn_post_nms_top_n_train: int = 2000
+    rpn_post_nms_top_n_test: int = 1000
+    rpn_nms_thresh: float = 0.7
+    rpn_fg_iou_thresh: float = 0.7
+    rpn_bg_iou_thresh: float = 0.3
+    rpn_batch_size_per_image: int = 256
+    rpn_positive_fraction: float = 0.5
+    rpn_score_thresh: float = 0.0
+    box_score_thresh: float = 0.05
+    box_nms_thresh: float = 0.5
+    box_detections_per_img: int = 100
+    box_fg_iou_thresh: float = 0.5
+    box_bg_iou_thresh: float = 0.5
+    box_batch_size_per_image: int = 512
+    box_positive_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        sizes = (self.min_size,) if isinstance(self.min_size, int) else tuple(self.min_size)
+        object.__setattr__(self, "min_size", sizes)
+        plain = self.backbone == "mobilenet_v2_fpn"
+        mean, std = ((0.5,) * 3, (0.5,) * 3) if plain else (_IMAGENET_MEAN, _IMAGENET_STD)
+        object.__setattr__(self, "image_mean", tuple(self.image_mean or mean))
+        object.__setattr__(self, "image_std", tuple(self.image_std or std))
+        normalisation = (self.image_mean, self.image_std)
+        if any(len(v) != 3 for v in normalisation if v) or min(self.image_std or (1,)) <= 0:
+            raise ValueError(
+                "image_mean, image_std: expected three numbers each, the latter above 0, got "
+                f"{self.image_mean} and {self.image_std}"
+            )
+        choices = {
+            "backbone": BACKBONES,
+            "roi": METHODS,
+            "mask_activation": ("sigmoid", "softmax"),
+            "mask_head": ("fcn", "mlp"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
+        if self.num_classes < 2:
+            raise ValueError(
+                f"num_classes: expected at least 2, background being one, got {self.num_classes}"
+            )
+        if self.num_keypoints < 0:
+            raise ValueError(f"num_keypoints: expected at least 0, got {self.num_keypoints}")
+        if not sizes or min(sizes) < 1 or self.max_size < max(sizes):
+            raise ValueError(
+                f"min_size, max_size: expected 1 <= min_size <= max_size, got {sizes} "
+                f"and {self.max_size}"
+            )
+        if self.backbone.endswith("_fpn") and len(self.anchor_sizes) != 5:
+            raise ValueError(f"anchor_sizes: expected 5, one a level, got {len(self.anchor_sizes)}")
+        for entry in fields(self):
+            name, value = entry.name, getattr(self, entry.name)
+            if name.endswith(("thresh", "fraction")) and not 0 <= value <= 1:
+                raise ValueError(f"{name}: expected 0 to 1, got {value}")
+            if "top_n" in name or "_per_im" in name or "_channels" in name:
+                least = min(value, default=0) if isinstance(value, Sequence) else value
+                if least < 1:
+                    raise ValueError(f"{name}: expected at least 1, got {value}")
+
+    def _check_types(self) -> None:
+        """Refuse values of another type than the annotations say: they may come from a file."""
+        for entry in fields(self):
+            value, kind = getattr(self, entry.name), str(entry.type)
+            plain = _TYPES.get(kind)
+            if plain and (
+                not isinstance(value, plain) or isinstance(value, bool) != (kind == "bool")
+            ):
+                raise ValueError(f"{entry.name}: expected {kind}, got {value!r}")
+            if kind == "int | Sequence[int]" and isinstance(value, Integral):
+                continue
+            if "Sequence[int]" in kind and not (
+                isinstance(value, Sequence) and all(isinstance(n, Integral) for n in value)
+            ):
+                raise ValueError(f"{entry.name}: expected whole numbers, got {value!r}")
+            if "Sequence[float]" in kind and not (value is None or isinstance(value, Sequence)):
+                raise ValueError(f"{entry.name}: expected three numbers, got {value!r}")

@@ -1,0 +1,194 @@
+"""Mask R-CNN: find boxes, then look into each of them for a mask and for joints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from openpaf.networks.rcnn.backbone import BACKBONES, build_backbone
+from openpaf.networks.rcnn.config import MaskRCNNConfig
+from openpaf.networks.rcnn.roi_heads import RoIHeads
+from openpaf.networks.rcnn.rpn import RegionProposalNetwork, RPNConfig
+from openpaf.networks.rcnn.transform import Detection, Target, Transform
+from openpaf.skeleton import Skeleton
+
+
+class MaskRCNN(nn.Module):
+    """A detector of objects, with their masks and joints where the configuration asks for them.
+
+    Called in training with pictures and targets, it returns a dictionary of losses; otherwise,
+    for each picture, a dictionary of what was found, best first: ``boxes`` (N, 4), ``labels``
+    (N,), ``scores`` (N,), and ``masks`` (N, 1, H, W) of 0 to 1 or ``keypoints`` (N, K, 3) of x, y
+    and 1 with ``keypoints_scores`` (N, K), all in px of the picture. Names, numbers and the keys
+    of its state are those of torchvision's detectors, so their published weights fit.
+
+    Pictures are float (3, H, W), RGB, 0 to 1, of any size. Targets are dictionaries of ``boxes``
+    (N, 4), ``labels`` (N,) int64, ``masks`` (N, H, W) of 0 and 1, and ``keypoints`` (N, K, 3);
+    beyond torchvision's, ``ignore_boxes`` (M, 4) are regions that no loss calls background, and
+    ``masks_labelled`` (N,) bool tells whose masks are known.
+
+    Args:
+        config: Every choice.
+
+    Raises:
+        ValueError: If pictures or targets are not as said above.
+
+    Reference:
+        He et al., Mask R-CNN, ICCV 2017; Ren et al., Faster R-CNN, NeurIPS 2015.
+    """
+
+    #: Older files of published weights spell some keys differently: pattern and replacement.
+    RENAMES: tuple[tuple[str, str], ...] = (
+        (r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
+        (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
+        (r"^roi_heads\.mask_head\.mask_fcn1\.", "roi_heads.mask_head.0.0."),
+        (r"^roi_heads\.mask_head\.mask_fcn2\.", "roi_heads.mask_head.1.0."),
+        (r"^roi_heads\.mask_head\.mask_fcn3\.", "roi_heads.mask_head.2.0."),
+        (r"^roi_heads\.mask_head\.mask_fcn4\.", "roi_heads.mask_head.3.0."),
+    )
+
+    def __init__(self, config: MaskRCNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        assert not isinstance(config.min_size, int)  # set by MaskRCNNConfig
+        assert config.image_mean is not None
+        assert config.image_std is not None
+        self.transform = Transform(
+            config.min_size, config.max_size, config.image_mean, config.image_std
+        )
+        self.backbone = build_backbone(config.backbone, config.fpn_channels, config.norm_eps)
+        self.rpn = RegionProposalNetwork(self.backbone.out_channels, _rpn_config(config))
+        self.roi_heads = RoIHeads(config, self.backbone.out_channels, self.backbone.strides)
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> dict[str, Tensor] | list[Detection]:
+        if not self.training:
+            return [
+                {k: v for k, v in detection.items() if k != "keypoints_probabilities"}
+                for detection in self.detect(images)
+            ]
+        if targets is None:
+            raise ValueError("targets: expected one a picture in training, got None")
+        return self.losses(images, targets)
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], *, resize: bool = True
+    ) -> dict[str, Tensor]:
+        """The losses by name, in training mode; ``resize`` is whether pictures are resized."""
+        _check_images(images)
+        self._check_targets(images, targets)
+        batch, moved = self.transform(images, targets, resize=resize)
+        features = self.backbone(batch.tensor)
+        proposals, rpn_losses = self.rpn(batch, features, moved)
+        return {**self.roi_heads.train_step(features, proposals, moved), **rpn_losses}
+
+    def detect(self, images: Sequence[Tensor], *, resize: bool = True) -> list[Detection]:
+        """What is found in each picture, in evaluation mode.
+
+        Beside what calling the network returns, ``keypoints_probabilities`` (N, K), 0 to 1, says
+        how sure each joint is; ``keypoints_scores`` are logits without a fixed scale.
+
+        Args:
+            images: Float (3, H, W), RGB, 0 to 1.
+            resize: Whether they are brought to the configured size, or taken as they are.
+        """
+        _check_images(images)
+        batch, _ = self.transform(images, resize=resize)
+        features = self.backbone(batch.tensor)
+        proposals, _ = self.rpn(batch, features, None)
+        detections = self.roi_heads.detect(features, proposals, batch)
+        return self.transform.undo(detections, batch)
+
+    def _check_targets(self, images: Sequence[Tensor], targets: Sequence[Target]) -> None:
+        if len(targets) != len(images):
+            raise ValueError(f"targets: expected {len(images)}, one a picture, got {len(targets)}")
+        needed = ["boxes", "labels"]
+        needed += ["masks"] if self.config.masks else []
+        needed += ["keypoints"] if self.config.num_keypoints else []
+        for i, target in enumerate(targets):
+            missing = [name for name in needed if name not in target]
+            if missing:
+                raise ValueError(f"targets[{i}]: expected the key {missing[0]!r}")
+            boxes, n = target["boxes"], len(target["labels"])
+            if boxes.shape != (n, 4):
+                raise ValueError(
+                    f"targets[{i}]['boxes']: expected shape {(n, 4)}, got {tuple(boxes.shape)}"
+                )
+            if n and not (boxes[:, 2:] > boxes[:, :2]).all():
+                raise ValueError(
+                    f"targets[{i}]['boxes']: expected positive height and width, got "
+                    f"{boxes[~(boxes[:, 2:] > boxes[:, :2]).all(dim=1)][0].tolist()}"
+                )
+            k = self.config.num_keypoints
+            if k and target["keypoints"].shape != (n, k, 3):
+                raise ValueError(
+                    f"targets[{i}]['keypoints']: expected shape {(n, k, 3)}, "
+                    f"got {tuple(target['keypoints'].shape)}"
+                )
+
+
+def _check_images(images: Sequence[Tensor]) -> None:
+    if not len(images):
+        raise ValueError("images: expected at least one")
+    for i, image in enumerate(images):
+        if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
+            raise ValueError(
+                f"images[{i}]: expected float (3, H, W) of 0 to 1, "
+                f"got {image.dtype} {tuple(image.shape)}"
+            )
+
+
+def _rpn_config(config: MaskRCNNConfig) -> RPNConfig:
+    single = config.backbone.endswith("_c4")
+    sizes = tuple(config.anchor_sizes)
+    return RPNConfig(
+        sizes=(sizes,) if single else tuple((size,) for size in sizes),
+        pre_nms_top_n=(config.rpn_pre_nms_top_n_train, config.rpn_pre_nms_top_n_test),
+        post_nms_top_n=(config.rpn_post_nms_top_n_train, config.rpn_post_nms_top_n_test),
+        nms_iou=config.rpn_nms_thresh,
+        min_score=config.rpn_score_thresh,
+        foreground_iou=config.rpn_fg_iou_thresh,
+        background_iou=config.rpn_bg_iou_thresh,
+        n_sampled=config.rpn_batch_size_per_image,
+        positive_share=config.rpn_positive_fraction,
+    )
+
+
+_TRAINING_SIZES = (640, 672, 704, 736, 768, 800)
+# A small detector for CPUs: 6 million parameters instead of 59.
+_SMALL: dict[str, Any] = {
+    "fpn_channels": 96, "box_channels": 512, "mask_channels": (96,) * 4,
+    "keypoint_channels": (128,) * 4, "min_size": 368, "max_size": 640,
+    "anchor_sizes": (24, 48, 96, 192, 384), "rpn_pre_nms_top_n_test": 300,
+    "rpn_post_nms_top_n_test": 200, "box_detections_per_img": 50,
+}  # fmt: skip
+
+
+def _builder(kind: str, backbone: str, **defaults: Any) -> Any:
+    def build(skeleton: Skeleton | None = None, **options: Any) -> MaskRCNN:
+        values: dict[str, Any] = {"backbone": backbone, **defaults}
+        if kind == "keypointrcnn":
+            values["num_classes"] = 2
+            values["num_keypoints"] = skeleton.n_joints if skeleton else 17
+            if backbone != "mobilenet_v2_fpn":
+                values["min_size"] = _TRAINING_SIZES
+        values["masks"] = kind == "maskrcnn"
+        try:
+            config = MaskRCNNConfig(**{**values, **options})
+        except TypeError as error:
+            raise ValueError(f"{kind}_{backbone}: {error}") from error
+        return MaskRCNN(config)
+
+    return build
+
+
+#: From a name to a function that builds the detector. It takes a skeleton, whose joints the
+#: keypoint detectors find (17 without one), and any argument of :class:`MaskRCNNConfig`.
+BUILDERS = {
+    f"{kind}_{backbone}": _builder(kind, backbone, **(_SMALL if "mobilenet" in backbone else {}))
+    for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn")
+    for backbone in BACKBONES
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""People followed from frame to frame."""

@@ -1,0 +1,1 @@
+"""Training samples: annotations, augmentation, targets and batches."""

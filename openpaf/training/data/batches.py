@@ -1,0 +1,247 @@
+"""Batches of crops and targets, each a pure function of the seed and the step.
+
+Nothing is kept between steps, so a run that is killed and resumed sees the same crops.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from openpaf.errors import ImageError
+from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_mask
+from openpaf.geometry import Grid
+from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
+from openpaf.training.data.augmentation import AugmentConfig, CropPlan, plan_crop
+from openpaf.training.data.dataset import Photo, PhotoSet
+from openpaf.training.data.photos import PhotoReader
+from openpaf.training.data.rendering import Crop, render
+
+LABELS = Skeleton.COCO17  # the joints that photos are labelled with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Crops and what the network should say of them.
+
+    Args:
+        images: (B, 3, S, S) float32, RGB, 0 to 255.
+        heatmaps: (B, K+1, h, w) float32 targets.
+        pafs: (B, 2L, h, w) float32 targets.
+        heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
+        paf_weights: (B, 2L, h, w) float32, likewise.
+        trusted: (B,) bool, whether what is not labelled is background.
+        features: (B, width, h, w) float32, the teacher's where they were kept; see
+            :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
+    """
+
+    images: Tensor
+    heatmaps: Tensor
+    pafs: Tensor
+    heatmap_weights: Tensor
+    paf_weights: Tensor
+    trusted: Tensor
+    features: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        parts = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return Batch(
+            **{
+                name: part.to(device, non_blocking=True)
+                for name, part in parts.items()
+                if part is not None
+            }
+        )
+
+
+_Made = TypeVar("_Made")
+
+
+def prepared_ahead(
+    make: Callable[[int], _Made], start: int, stop: int, workers: int
+) -> Generator[_Made]:
+    """The batches of steps ``start`` to ``stop`` in order, prepared ahead in threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: list[Future[_Made]] = []
+        for step in range(start, stop):
+            while len(ahead) <= workers and step + len(ahead) < stop:
+                ahead.append(pool.submit(make, step + len(ahead)))
+            yield ahead.pop(0).result()
+
+
+class BatchMaker:
+    """Draws batches from photo sets.
+
+    Args:
+        sets: The photo sets, mixed by their weights.
+        batch_size: Crops a batch.
+        augment: How crops are drawn.
+        skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
+        heatmap_grid: Where the cells of the heatmaps lie.
+        paf_grid: Where the cells of the PAFs lie.
+        sigma_px: Standard deviation of a joint's Gaussian in px.
+        paf_half_width_px: A limb's field reaches this far to either side, in px.
+        seed: With the step, fixes every batch.
+
+    Raises:
+        ValueError: If there is no set, or no set has a positive weight.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[PhotoSet],
+        *,
+        batch_size: int,
+        augment: AugmentConfig,
+        skeleton: Skeleton,
+        heatmap_grid: Grid,
+        paf_grid: Grid,
+        sigma_px: float = SIGMA_PX,
+        paf_half_width_px: float = PAF_HALF_WIDTH_PX,
+        seed: int = 0,
+    ) -> None:
+        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
+        if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
+            raise ValueError("sets: expected at least one with a positive weight")
+        self.sets = sets
+        self.shares = weights / weights.sum()
+        self.batch_size = batch_size
+        self.augment = augment
+        self.skeleton = skeleton
+        self.heatmap_grid = heatmap_grid
+        self.paf_grid = paf_grid
+        self.sigma_px = sigma_px
+        self.paf_half_width_px = paf_half_width_px
+        self.seed = seed
+        self.photos = PhotoReader(sets)
+
+    def batch(self, step: int, rows: range | None = None) -> Batch:
+        """The batch of a step, or some of its crops.
+
+        Args:
+            step: Which step.
+            rows: Which of the crops; all where not given.
+
+        Raises:
+            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
+        """
+        samples = [self._sample(step, i) for i in rows or range(self.batch_size)]
+        return Batch(
+            images=torch.from_numpy(np.stack([row[0].image for row in samples]))
+            .permute(0, 3, 1, 2)
+            .float(),
+            heatmaps=torch.from_numpy(np.stack([row[1] for row in samples])),
+            pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
+            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
+            paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
+            trusted=torch.tensor([row[5] for row in samples]),
+        )
+
+    def stream(
+        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
+    ) -> Generator[Batch]:
+        """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
+        yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
+
+    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
+        """What crop ``i`` of a step is to be, and whether its background is to be trusted.
+
+        Others follow without end, in case that photos of the first cannot be read.
+        """
+        rng = np.random.default_rng((self.seed, step, i))
+        while True:
+            drawn: list[PhotoSet] = []
+            plan = plan_crop(
+                self._draw(rng, drawn),
+                self.augment,
+                LABELS,
+                rng,
+                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
+            )
+            yield plan, all(photo_set.trusted for photo_set in drawn)
+
+    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
+        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+        drawn.append(photo_set)
+        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+
+    def _sample(
+        self, step: int, i: int
+    ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+        for plan, trusted in self.plans(step, i):
+            try:
+                crop = render(plan, self.photos.read)
+            except ImageError:
+                continue  # another photo takes its place
+            return (crop, *self._targets(crop), trusted)
+        raise AssertionError("there is always another plan")
+
+    def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        size_hw = crop.image.shape[0], crop.image.shape[1]
+        fields = encode_fields(
+            Poses.from_keypoints(crop.keypoints, LABELS).to(self.skeleton),
+            size_hw,
+            sigma_px=self.sigma_px,
+            paf_half_width_px=self.paf_half_width_px,
+            heatmap_grid=self.heatmap_grid,
+            paf_grid=self.paf_grid,
+        )
+        heatmap_mask = encode_mask(size_hw, self.heatmap_grid, region=crop.ignore)
+        paf_mask = encode_mask(size_hw, self.paf_grid, region=crop.ignore)
+        heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
+        pafs = fields.pafs.reshape(-1, *fields.size_cells)
+        if len(crop.maybe):
+            unsure = np.zeros((len(crop.maybe), LABELS.n_joints, 3), np.float32)
+            rows, joints = np.arange(len(crop.maybe)), crop.maybe[:, 0].astype(np.int64)
+            unsure[rows, joints, :2] = crop.maybe[:, 1:]
+            unsure[rows, joints, 2] = 1
+            blobs = encode_fields(
+                Poses.from_keypoints(unsure, LABELS).to(self.skeleton),
+                size_hw,
+                sigma_px=self.sigma_px,
+                heatmap_grid=self.heatmap_grid,
+            ).heatmaps
+            silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)
+            heatmap_weights[:-1][silent] = 0
+            heatmap_weights[-1][silent.any(axis=0)] = 0
+        paf_weights = np.repeat(paf_mask[None], len(pafs), axis=0)
+        taught = taught_channels(self.skeleton, crop.unlabelled)
+        heatmap_weights *= taught[0][:, None, None]
+        paf_weights *= taught[1][:, None, None]
+        return fields.heatmaps, pafs, heatmap_weights, paf_weights
+
+
+@lru_cache(maxsize=64)
+def taught_channels(
+    skeleton: Skeleton, unlabelled: frozenset[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Which channels labels say something of, where their set labels not all joints.
+
+    What it leaves out is there, only without a label: to call it background would be wrong.
+
+    Args:
+        skeleton: The network's.
+        unlabelled: Joints of ``LABELS`` that are labelled in nobody. Their mirror images are left
+            out too, as a crop may be mirrored.
+
+    Returns:
+        (K+1,) for heatmaps, the background last, and (2L,) for PAFs: 1, or 0 for nothing.
+    """
+    swap = LABELS.flip_permutation
+    gone = [place for joint in unlabelled for place in (joint, swap[joint])]
+    labels = np.ones((1, LABELS.n_joints, 3), np.float32)
+    labels[:, gone, 2] = 0
+    known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0
+    limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], np.float32)
+    return np.append(known, known.all()).astype(np.float32), np.repeat(limbs, 2)

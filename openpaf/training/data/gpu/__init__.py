@@ -1,0 +1,1 @@
+"""Batches made on the GPU from photos held in its memory."""

@@ -1,0 +1,162 @@
+"""All photos of a run as uint8 in one block of a device's memory, and crops out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from openpaf.errors import ImageError
+from openpaf.training.data.dataset import Photo
+
+_LEVELS = 5  # each photo, and four times its half
+_GREY = 128
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where crops come from.
+
+    Args:
+        back: (B, 2, 3) float32, from px of a crop to px of a level of a photo.
+        levels: (B, 3) int64, offset in the block in px, height and width of those levels.
+    """
+
+    back: NDArray[np.float32]
+    levels: NDArray[np.int64]
+
+
+class PhotoIndex:
+    """Where the photos of a store lie, without their pixels, which other processes can have too.
+
+    Args:
+        levels: By path of a photo, offset in the block in px, height and width of its levels.
+    """
+
+    def __init__(self, levels: dict[str, list[tuple[int, int, int]]]) -> None:
+        self._rows = {path: i for i, path in enumerate(levels)}
+        self._levels = np.array(list(levels.values()), np.int64).reshape(-1, _LEVELS, 3)
+
+    def __contains__(self, photo: Photo) -> bool:
+        return str(photo.path) in self._rows
+
+    def places(self, photos: Sequence[Photo], affines: Sequence[NDArray[np.float64]]) -> Places:
+        """Where crops come from.
+
+        Args:
+            photos: (B) of the store.
+            affines: (2, 3) each, from px of the photo to px of the crop.
+        """
+        levels, inverses = [], []
+        for photo, affine in zip(photos, affines, strict=True):
+            row = self._levels[self._rows[str(photo.path)]]
+            shrink = math.sqrt(abs(np.linalg.det(affine[:, :2])))
+            # As on the processor: area averaging first, where bilinear sampling would alias.
+            level = 0 if shrink >= 0.6 else min(math.ceil(math.log2(0.6 / shrink)), _LEVELS - 1)
+            levels.append(row[level])
+            scale = row[level, :0:-1] / row[0, :0:-1]  # x, y
+            back = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
+            back[:, 2] += 0.5
+            back *= scale[:, None]
+            back[:, 2] -= 0.5
+            inverses.append(back)
+        return Places(np.stack(inverses).astype(np.float32), np.stack(levels))
+
+
+class PhotoStore:
+    """Photos of any sizes, each with its halves for crops that shrink it.
+
+    Args:
+        photos: Those to hold.
+        read: Gives the pixels of one, RGB, uint8 (H, W, 3); an ``ImageError`` leaves it out.
+        device: Where they are held.
+        workers: Threads that read.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        read: Callable[[Photo], NDArray[np.uint8]],
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        self.device = device
+        places: dict[str, list[tuple[int, int, int]]] = {}
+        blocks: list[Tensor] = []
+        offset = 0
+        unique = list({str(photo.path): photo for photo in photos}.values())
+        with ThreadPoolExecutor(workers) as pool:
+            read_all = pool.map(lambda photo: _levels(photo, read), unique)
+            for photo, levels in zip(unique, read_all, strict=True):
+                if levels is None:
+                    continue
+                places[str(photo.path)] = rows = []
+                for level in levels:
+                    rows.append((offset, *level.shape[:2]))
+                    offset += level.shape[0] * level.shape[1]
+                flat = np.concatenate([level.reshape(-1, 3) for level in levels])
+                blocks.append(torch.from_numpy(flat).to(device))
+        self._pixels = torch.cat(blocks) if blocks else torch.zeros(0, 3, dtype=torch.uint8)
+        self.index = PhotoIndex(places)
+
+    @staticmethod
+    def bytes_of(photos: Sequence[Photo]) -> int:
+        """About how much memory photos take while they are being loaded."""
+        unique = {str(photo.path): photo.size_hw or (640, 640) for photo in photos}
+        return sum(2 * 4 * h * w for h, w in unique.values())  # 3 channels and a third more, twice
+
+    def warp(self, places: Places, size: int) -> Tensor:
+        """Crops of photos; outside of a photo is grey.
+
+        Args:
+            places: Of the store's index.
+            size: Side of the crops in px.
+
+        Returns:
+            (B, 3, S, S) float32, whole numbers from 0 to 255.
+        """
+        back, levels = (torch.from_numpy(x).to(self.device) for x in (places.back, places.levels))
+        return self._sample(back, levels, size)
+
+    def _sample(self, back: Tensor, levels: Tensor, size: int) -> Tensor:
+        """Bilinear samples, one gather for crops of photos of all sizes."""
+        steps = torch.arange(size, device=self.device, dtype=torch.float32)
+        a, b, c = back[..., None, None].unbind(2)  # (B, 2, 1, 1) each
+        x, y = (a * steps + b * steps[:, None] + c).unbind(1)  # (B, S, S)
+        offset, height, width = (column[:, None, None] for column in levels.unbind(1))
+        x0, y0 = x.floor(), y.floor()
+        out = torch.zeros(len(back), size, size, 3, device=self.device)
+        for down in (0, 1):
+            for right in (0, 1):
+                column, row = x0.long() + right, y0.long() + down
+                inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+                index = torch.where(inside, offset + row * width + column, 0)
+                values = self._pixels[index].float()  # (B, S, S, 3)
+                values = torch.where(inside[..., None], values, float(_GREY))
+                share = (x - x0 if right else 1 - (x - x0)) * (y - y0 if down else 1 - (y - y0))
+                out += values * share[..., None]
+        return out.round().permute(0, 3, 1, 2).contiguous()
+
+
+def _levels(
+    photo: Photo, read: Callable[[Photo], NDArray[np.uint8]]
+) -> list[NDArray[np.uint8]] | None:
+    import cv2
+
+    try:
+        levels = [read(photo)]
+    except ImageError:
+        return None
+    while len(levels) < _LEVELS:
+        h, w = levels[-1].shape[:2]
+        half = (max(1, round(w / 2)), max(1, round(h / 2)))
+        levels.append(
+            np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), np.uint8)
+        )
+    return levels

@@ -1,0 +1,95 @@
+"""Reading a run's photos: which are missing, damaged, or not those that were labelled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.errors import ImageError
+from openpaf.evaluation.labels import check_image_size
+from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet
+from openpaf.training.data.packing import read_photo
+
+_log = logging.getLogger(__name__)
+
+
+class PhotoReader:
+    """Reads photos, and counts those that cannot be read.
+
+    Args:
+        sets: Whose photos; sets of weight 0, of which nothing is drawn, do not count.
+    """
+
+    #: More than this share of unreadable photos stops a run.
+    max_bad_share = 0.01
+
+    def __init__(self, sets: Sequence[PhotoSet]) -> None:
+        self.n_photos = sum(len(photo_set.photos) for photo_set in sets if photo_set.weight > 0)
+        self.bad_files: dict[str, str] = {}  # by name, with the reason
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What other processes are given: a lock stays where it is."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def read(self, photo: Photo) -> NDArray[np.uint8]:
+        """The pixels of a photo; one that cannot be read is counted and told.
+
+        Returns:
+            RGB, uint8 (H, W, 3).
+
+        Raises:
+            ImageError: If it cannot be read.
+            DatasetError: If that is one in a hundred or all of them, or the photo is of another
+                size than the labels say.
+        """
+        try:
+            pixels = read_photo(photo.path, photo.folder)
+        except ImageError as error:
+            self._report(str(photo.path), str(error))
+            raise
+        refuse_other_size(photo.path, (pixels.shape[0], pixels.shape[1]), photo.size_hw)
+        return pixels
+
+    def _report(self, path: str, reason: str) -> None:
+        with self._lock:
+            if path not in self.bad_files:
+                _log.warning("skipped: %s", reason)
+            self.bad_files[path] = reason
+            n_bad = len(self.bad_files)
+            if n_bad >= self.n_photos or n_bad > max(1.0, self.max_bad_share * self.n_photos):
+                raise DatasetError(
+                    f"{n_bad} of {self.n_photos} photos cannot be read, the last: {reason}"
+                )
+
+
+def refuse_other_size(
+    path: Path, size_hw: tuple[int, int], labelled_hw: tuple[int, int] | None
+) -> None:
+    """Refuse a photo that is not the one that was labelled: a resized copy, or turned by its EXIF.
+
+    Joints would be learned, or measured, in the wrong places.
+
+    Args:
+        path: The photo, for the message.
+        size_hw: Its height and width in px, upright.
+        labelled_hw: What the labels say; anything goes where they say nothing.
+
+    Raises:
+        DatasetError: If the sizes differ.
+    """
+    if labelled_hw is None:
+        return
+    try:
+        check_image_size(path, size_hw, {"height": labelled_hw[0], "width": labelled_hw[1]})
+    except ValueError as error:
+        raise DatasetError(str(error)) from error

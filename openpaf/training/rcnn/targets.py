@@ -1,0 +1,166 @@
+"""Training crops as a detector wants them: boxes, joints and masks of their people."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from openpaf.errors import ImageError
+from openpaf.geometry import transform_points
+from openpaf.networks.rcnn.transform import Target
+from openpaf.skeleton import Skeleton
+from openpaf.training.data.augmentation import AugmentConfig, plan_crop
+from openpaf.training.data.dataset import Photo, PhotoSet
+from openpaf.training.data.photos import PhotoReader
+from openpaf.training.data.rendering import Crop, render
+
+#: Labels are px of centres, 0 being the middle of the first pixel; detectors count from its corner.
+HALF_PX = 0.5
+
+# A person of whom less than this share of the box is in the crop is neither person nor background.
+_MIN_VISIBLE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionBatch:
+    """Crops and their people.
+
+    Args:
+        images: (B, 3, S, S) float32, RGB, 0 to 1.
+        targets: One a crop, as :class:`openpaf.networks.rcnn.MaskRCNN` takes them.
+    """
+
+    images: Tensor
+    targets: list[Target]
+
+
+class DetectionBatches:
+    """Draws batches from photo sets, each a pure function of the seed and the step.
+
+    Args:
+        sets: The photo sets, mixed by their weights.
+        batch_size: Crops a batch.
+        augment: How crops are drawn.
+        masks: Whether targets have masks.
+        seed: With the step, fixes every batch.
+
+    Raises:
+        ValueError: If no set has a positive weight.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[PhotoSet],
+        *,
+        batch_size: int,
+        augment: AugmentConfig,
+        masks: bool = False,
+        seed: int = 0,
+    ) -> None:
+        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
+        if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
+            raise ValueError("sets: expected at least one with a positive weight")
+        self.sets, self.shares = sets, weights / weights.sum()
+        self.batch_size, self.augment = batch_size, augment
+        self.masks, self.seed = masks, seed
+        self.photos = PhotoReader(sets)
+
+    def batch(self, step: int) -> DetectionBatch:
+        """The batch of a step.
+
+        Raises:
+            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
+        """
+        rows = [self._sample(step, i) for i in range(self.batch_size)]
+        pixels = torch.from_numpy(np.stack([crop.image for crop, _ in rows]))
+        return DetectionBatch(
+            images=pixels.permute(0, 3, 1, 2).float() / 255,
+            targets=[make_target(crop, photo, masks=self.masks) for crop, photo in rows],
+        )
+
+    def stream(self, start: int, stop: int, workers: int = 2) -> Generator[DetectionBatch]:
+        """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: list[Future[DetectionBatch]] = []
+            for step in range(start, stop):
+                while len(ahead) <= workers and step + len(ahead) < stop:
+                    ahead.append(pool.submit(self.batch, step + len(ahead)))
+                yield ahead.pop(0).result()
+
+    def _sample(self, step: int, i: int) -> tuple[Crop, Photo]:
+        rng = np.random.default_rng((self.seed, step, i))
+        while True:
+            photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+            photo = photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+            try:
+                plan = plan_crop(photo, self.augment, Skeleton.COCO17, rng)
+                return render(plan, self.photos.read), photo
+            except ImageError:
+                continue  # another photo takes its place
+
+
+def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
+    """The people of a crop as a detector's target.
+
+    Args:
+        crop: The crop.
+        photo: The photo that it was cut from.
+        masks: Whether to give masks; people without one are told by ``masks_labelled``.
+    """
+    size = crop.image.shape[0]
+    keypoints = crop.keypoints.copy()
+    keypoints[..., :2] += HALF_PX
+    inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < size)).all(axis=2)
+    keypoints[..., 2] *= inside
+    whole = _move_boxes(photo.boxes, crop.affine)
+    boxes = whole.clip(0, size)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    visible = sides.prod(axis=1) / (whole[:, 2:] - whole[:, :2]).prod(axis=1).clip(min=1e-6)
+    seen = (visible >= _MIN_VISIBLE) & (sides.min(axis=1, initial=np.inf) >= 2)
+    ignore = np.concatenate(
+        [_move_boxes(photo.ignore_boxes, crop.affine).clip(0, size), boxes[~seen]]
+    )
+    target = {
+        "boxes": torch.from_numpy(boxes[seen]),
+        "labels": torch.ones(int(seen.sum()), dtype=torch.int64),
+        "keypoints": torch.from_numpy(keypoints[seen]),
+        "ignore_boxes": torch.from_numpy(ignore[(ignore[:, 2:] > ignore[:, :2]).all(axis=1)]),
+    }
+    if masks:
+        outlines = [
+            photo.outlines[i] if photo.outlines else [] for i in np.flatnonzero(seen).tolist()
+        ]
+        drawn = [_draw_mask(polygons, crop.affine, size) for polygons in outlines]
+        target["masks"] = torch.from_numpy(np.array(drawn, np.uint8).reshape(-1, size, size))
+        labelled = [len(polygons) > 0 for polygons in outlines]
+        target["masks_labelled"] = torch.tensor(labelled, dtype=torch.bool)
+    return target
+
+
+def _move_boxes(boxes: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Boxes (N, 4) around the moved ellipses of these; moved corners would reach too far."""
+    middle = transform_points((boxes[:, :2] + boxes[:, 2:]) / 2 - HALF_PX, affine) + HALF_PX
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    reach = np.sqrt((half[:, None, :] ** 2 * affine[None, :, :2] ** 2).sum(axis=2))
+    return np.concatenate([middle - reach, middle + reach], axis=1).astype(np.float32)
+
+
+def _draw_mask(
+    polygons: Sequence[Sequence[float]], affine: NDArray[np.float64], size: int
+) -> NDArray[np.uint8]:
+    import cv2
+
+    # OpenCV fills the px on the outline too; drawn four times as large that matters little.
+    fine = np.zeros((4 * size, 4 * size), np.uint8)
+    for polygon in polygons:
+        corners = np.asarray(polygon, np.float64).reshape(-1, 2) - HALF_PX
+        moved = 4 * (transform_points(corners, affine) + HALF_PX) - HALF_PX
+        cv2.fillPoly(fine, [np.rint(moved).astype(np.int32)], (255,))
+    mask = cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+    return (np.asarray(mask) > 127).astype(np.uint8)

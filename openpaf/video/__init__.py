@@ -1,0 +1,1 @@
+"""Videos, streams and cameras: reading, processing and writing."""

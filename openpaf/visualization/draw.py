@@ -1,0 +1,332 @@
+"""Skeletons drawn over a picture."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.io.images import read_image
+from openpaf.poses import Poses
+from openpaf.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Color = tuple[int, int, int]
+
+# Orange and blue stay apart for every kind of colour blindness; the middle is lighter than both.
+LEFT: Color = (255, 138, 20)
+RIGHT: Color = (38, 150, 255)
+CENTER: Color = (214, 240, 106)
+_DARK: Color = (24, 26, 30)
+_WHITE: Color = (255, 255, 255)
+_EDGES = np.array([_DARK, _WHITE], np.uint8)  # of outlines and rims
+
+# The limbs that a person would draw. Others between the same joints help a decoder but not an eye.
+_ANATOMY_PAIRS = (
+    "left_shoulder-left_elbow left_elbow-left_wrist left_hip-left_knee left_knee-left_ankle "
+    "right_shoulder-right_elbow right_elbow-right_wrist right_hip-right_knee "
+    "right_knee-right_ankle left_shoulder-right_shoulder left_hip-right_hip "
+    "left_shoulder-left_hip right_shoulder-right_hip nose-left_eye nose-right_eye "
+    "left_eye-left_ear right_eye-right_ear nose-neck head-neck neck-left_shoulder "
+    "neck-right_shoulder neck-left_hip neck-right_hip neck-mid_hip mid_hip-left_hip "
+    "mid_hip-right_hip neck-chest chest-left_hip chest-right_hip left_ankle-left_big_toe "
+    "left_big_toe-left_small_toe left_ankle-left_heel right_ankle-right_big_toe "
+    "right_big_toe-right_small_toe right_ankle-right_heel"
+)
+_ANATOMY = frozenset(frozenset(pair.split("-")) for pair in _ANATOMY_PAIRS.split())
+_SMALL = ("nose", "eye", "ear", "toe", "heel")  # joints so close together that they are drawn finer
+_SURE = 0.5  # joints of this score and more are drawn solid
+_FAINTEST = 0.35
+
+
+class _Plan(NamedTuple):
+    """What is drawn of a skeleton: S strokes, limbs before joints.
+
+    Attributes:
+        ends: (S, 2) numbers of joints, the same twice for a joint; number K is the middle of the
+            shoulders, where the head is tied to it.
+        colors: (S, 3) uint8.
+        widths: (S,), 1 for a usual limb.
+        are_joints: (S,).
+        tie: The two shoulders, if the head is tied to their middle.
+    """
+
+    ends: NDArray[np.int64]
+    colors: NDArray[np.uint8]
+    widths: NDArray[np.float64]
+    are_joints: NDArray[np.bool_]
+    tie: tuple[int, int] | None
+
+
+def draw_poses(
+    image: NDArray[np.uint8] | str | os.PathLike[str] | Image.Image,
+    poses: Poses,
+    *,
+    boxes: bool = False,
+    scores: bool = False,
+    ids: bool | None = None,
+    min_joint_score: float = 0.1,
+    width: float | None = None,
+) -> NDArray[np.uint8]:
+    """A copy of a picture with the skeletons of its people drawn over it.
+
+    A person's left limbs are orange, the right ones blue, those between them light green. Limbs
+    that only help decoding (a shoulder to a wrist past the elbow) are left out; the head of a
+    skeleton without a neck is tied to the middle of the shoulders. Lines are as wide as the person
+    is tall, so to speak, within limits that keep them visible; joints whose score is below 0.5 and
+    their limbs are fainter. Large people are drawn first, so that small ones stay visible.
+
+    Args:
+        image: RGB uint8 (H, W, 3), or anything that :func:`read_image` takes.
+        poses: People in px of this picture.
+        boxes: Draw a box around each person's joints.
+        scores: Write each person's score over the head.
+        ids: Write each person's id over the head; where not given, if the poses have ids.
+        min_joint_score: Leave out joints whose score is below this, and their limbs. The parser
+            completes people from weak peaks, whose places help a metric more than an eye.
+        width: Width of a limb in px, the same for all; chosen for each person where not given.
+
+    Returns:
+        RGB, uint8 (H, W, 3).
+
+    Raises:
+        ValueError: If an argument is of the wrong kind or range, or ids are asked for where there
+            are none.
+        ImageError: If ``image`` is a file that cannot be read.
+    """
+    _check(poses, ids, min_joint_score, width)
+    canvas = read_image(image).copy()
+    with_ids = poses.ids is not None if ids is None else ids
+    extent = np.nan_to_num(_extents(poses))
+    are_shown = poses.scores >= max(min_joint_score, 1e-30)  # (N, K); a missing joint has 0
+    for n in np.argsort(-extent, kind="stable"):
+        shown = are_shown[n]
+        if not shown.any():
+            continue
+        limb_width = width or _limb_width(float(extent[n]), canvas.shape[:2])
+        _draw_person(canvas, poses.xy[n], poses.scores[n], shown, poses.skeleton, limb_width)
+        box = _box(poses.xy[n, shown])
+        if boxes:
+            _draw_box(canvas, box, limb_width)
+        words = [f"#{poses.ids[n]}"] if with_ids and poses.ids is not None else []
+        words += [f"{poses.person_scores[n]:.2f}"] if scores else []
+        if words:
+            _draw_label(canvas, "  ".join(words), box, limb_width)
+    return canvas
+
+
+def _check(poses: Poses, ids: bool | None, min_joint_score: float, width: float | None) -> None:
+    if not isinstance(poses, Poses):
+        raise ValueError(f"poses: expected Poses, got {type(poses).__name__}")
+    if ids and poses.ids is None:
+        raise ValueError("ids: these poses have none")
+    if not 0 <= min_joint_score < math.inf:
+        raise ValueError(f"min_joint_score: expected a number >= 0, got {min_joint_score!r}")
+    if width is not None and not 0 < width < math.inf:
+        raise ValueError(f"width: expected a positive number of px, got {width!r}")
+
+
+def _extents(poses: Poses) -> NDArray[np.float32]:
+    """Size of each person in px: the longer side of the box around the joints."""
+    boxes = poses.boxes()
+    return np.asarray(np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]))
+
+
+def _limb_width(extent_px: float, image_hw: tuple[int, ...]) -> float:
+    """Width of a person's limbs in px, from the person's size and the picture's."""
+    side = min(image_hw)
+    least = max(1.5, side / 280)  # still seen when the whole picture is looked at
+    return min(max(extent_px / 42, least), max(side / 70, least))
+
+
+def _outline(limb_width: float) -> float:
+    return max(0.85, 0.2 * limb_width)
+
+
+def _draw_person(
+    canvas: NDArray[np.uint8],
+    xy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    shown: NDArray[np.bool_],
+    skeleton: Skeleton,
+    limb_width: float,
+) -> None:
+    """Draw one person's limbs, weakest first, then joints, weakest first."""
+    plan = _plan(skeleton)
+    alphas = np.minimum(np.maximum(scores / _SURE, _FAINTEST), 1)
+    if plan.tie is not None:
+        left, right = plan.tie
+        xy = np.concatenate([xy, [(xy[left] + xy[right]) / 2]])
+        shown = np.append(shown, shown[left] & shown[right])
+        alphas = np.append(alphas, min(alphas[left], alphas[right]))
+    strengths = alphas[plan.ends].min(axis=1)  # (S,)
+    order = np.lexsort((strengths, plan.are_joints))
+    order = order[shown[plan.ends[order]].all(axis=1)]
+    widths = limb_width * plan.widths[order]
+    rims = np.where(plan.are_joints[order] & (widths > 3), 0.18 * widths, 0)
+    _paint(
+        canvas,
+        xy[plan.ends[order]],
+        widths,
+        plan.colors[order],
+        outline=_outline(limb_width),
+        rims=rims,
+        alphas=strengths[order],
+    )
+
+
+@lru_cache(maxsize=32)
+def _plan(skeleton: Skeleton) -> _Plan:
+    """What is drawn of a skeleton, worked out once."""
+    n_joints = skeleton.n_joints
+    sides = [_side(skeleton, k) for k in range(n_joints)]
+    small = [any(word in name.split("_") for word in _SMALL) for name in skeleton.joints]
+    head_tie = _head_tie(skeleton)
+    ends, colors, widths = [], [], []
+    for a, b in _drawn_limbs(skeleton):
+        own = {sides[a], sides[b]} - {CENTER}
+        ends.append((a, b))
+        colors.append(own.pop() if len(own) == 1 else CENTER)
+        widths.append(0.6 if small[a] and small[b] else 1.0)
+    if head_tie:
+        ends.append((head_tie[0], n_joints))
+        colors.append(CENTER)
+        widths.append(1.0)
+    n_limbs = len(ends)
+    ends += [(k, k) for k in range(n_joints)]
+    widths += [1.0 if is_small else 1.75 for is_small in small]
+    return _Plan(
+        ends=np.array(ends, np.int64),
+        colors=np.array(colors + sides, np.uint8),
+        widths=np.array(widths, np.float64),
+        are_joints=np.arange(len(ends)) >= n_limbs,
+        tie=head_tie[1:] if head_tie else None,
+    )
+
+
+def _head_tie(skeleton: Skeleton) -> tuple[int, int, int] | None:
+    """Nose and shoulders of a skeleton without a neck: its head is tied to their middle."""
+    has = set(skeleton.joints)
+    if not {"nose", "left_shoulder", "right_shoulder"} <= has or "neck" in has:
+        return None
+    nose, left, right = map(skeleton.index, ("nose", "left_shoulder", "right_shoulder"))
+    return nose, left, right
+
+
+def _drawn_limbs(skeleton: Skeleton) -> list[tuple[int, int]]:
+    """Anatomical limbs, and the others only where no chain of those joins their ends."""
+    names, head_tie = skeleton.joints, _head_tie(skeleton)
+    drawn = [limb for limb in skeleton.limbs if frozenset(names[k] for k in limb) in _ANATOMY]
+    group = list(range(skeleton.n_joints))
+
+    def root(k: int) -> int:
+        while group[k] != k:
+            k = group[k]
+        return k
+
+    for a, b in drawn:
+        group[root(a)] = root(b)
+    if head_tie:
+        for shoulder in head_tie[1:]:
+            group[root(shoulder)] = root(head_tie[0])
+    # Compared with the groups of the anatomical limbs alone: a skeleton of other limbs, a hand's
+    # say, is drawn whole even where they make rings.
+    rest = [(a, b) for a, b in skeleton.limbs if (a, b) not in drawn and root(a) != root(b)]
+    return drawn + rest
+
+
+def _side(skeleton: Skeleton, k: int) -> Color:
+    name = skeleton.joints[k].lower()
+    if name.startswith(("left", "l_")):
+        return LEFT
+    if name.startswith(("right", "r_")):
+        return RIGHT
+    for left, right in skeleton.flip_pairs:  # a skeleton in another language, left named first
+        if k in (left, right):
+            return LEFT if k == left else RIGHT
+    return CENTER
+
+
+def _paint(
+    canvas: NDArray[np.uint8],
+    ends: NDArray[Any],
+    widths: NDArray[np.float64],
+    colors: NDArray[np.uint8],
+    *,
+    outline: float,
+    rims: NDArray[np.float64] | None = None,
+    alphas: NDArray[Any] | None = None,
+) -> None:
+    """Paint strokes (S, 2, 2) with dark outlines, in their order; faint parts let through."""
+    from openpaf.kernels.strokes import paint
+
+    paint(
+        canvas,
+        ends.astype(np.float64),
+        widths / 2,
+        np.zeros(len(widths)) if rims is None else rims,
+        outline,
+        colors,
+        _EDGES,
+        np.ones(len(widths)) if alphas is None else alphas.astype(np.float64),
+    )
+
+
+def _box(xy: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    (x0, y0), (x1, y1) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+    return x0, y0, x1, y1
+
+
+def _draw_box(
+    canvas: NDArray[np.uint8], box: tuple[float, float, float, float], limb_width: float
+) -> None:
+    pad = 2.5 * limb_width
+    x0, y0, x1, y1 = box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad
+    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    sides = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)  # (4, 2, 2)
+    thin = max(1.0, 0.4 * limb_width)
+    white = np.full((4, 3), 255, np.uint8)
+    _paint(canvas, sides, np.full(4, thin), white, outline=max(0.6, 0.5 * thin))
+
+
+def _draw_label(
+    canvas: NDArray[np.uint8],
+    text: str,
+    box: tuple[float, float, float, float],
+    limb_width: float,
+) -> None:
+    """Dark text on a light plate over the person's head, moved inside the picture."""
+    height, width = canvas.shape[:2]
+    plate = _plate(text, round(min(max(11, 2.9 * limb_width), max(11, min(height, width) / 16))))
+    plate_height, plate_width = plate.shape[:2]
+    x0 = round(min(max((box[0] + box[2] - plate_width) / 2, 0), max(width - plate_width, 0)))
+    above = box[1] - plate_height - 4 * limb_width
+    y0 = round(min(max(above, 0), max(height - plate_height, 0)))
+    region = canvas[y0 : y0 + plate_height, x0 : x0 + plate_width]
+    region[:] = plate[: region.shape[0], : region.shape[1]]
+
+
+@lru_cache(maxsize=64)
+def _plate(text: str, size: int) -> NDArray[np.uint8]:
+    """Text of a size in px on its plate; from frame to frame the same ids come again."""
+    from PIL import Image, ImageDraw
+
+    font: Any = _font(size)
+    left, top, right, bottom = font.getbbox(text)
+    pad = max(2, size // 4)
+    plate = Image.new("RGB", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad), _WHITE)
+    ImageDraw.Draw(plate).text((pad - left, pad - top), text, font=font, fill=_DARK)
+    return np.asarray(plate)
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

@@ -1,0 +1,35 @@
+"""Models: what they are, where they come from, and how their files are read."""
+
+from openpaf.io.cache import cache_folder
+from openpaf.weights.catalog import (
+    DEFAULT_MODEL,
+    SHORT_NAMES,
+    Weights,
+    check_card,
+    fetch,
+    find,
+    load,
+    load_model,
+    locate,
+    read_header,
+    save,
+    table,
+    verify,
+)
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "SHORT_NAMES",
+    "Weights",
+    "cache_folder",
+    "check_card",
+    "fetch",
+    "find",
+    "load",
+    "load_model",
+    "locate",
+    "read_header",
+    "save",
+    "table",
+    "verify",
+]

@@ -1,0 +1,90 @@
+"""The network that a file describes, built without memory to see what it would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openpaf.errors import WeightsError, printable
+from openpaf.weights.limits import MAX_PARAMETERS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from openpaf.weights.catalog import Weights
+
+
+def outline(row: Weights, path: Path) -> nn.Module:
+    """The network that a file describes, on the device "meta": it has shapes, but no numbers.
+
+    Args:
+        row: What the file says of how it is run.
+        path: Of it, for messages.
+
+    Raises:
+        WeightsError: If there is no such network, or it is too large.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    from openpaf.networks import build
+
+    class NoValues(TorchFunctionMode):
+        """Leaves out random numbers: for those of "meta", torch would load all of its compiler."""
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **kwargs)
+
+    try:
+        with torch.device("meta"), NoValues():
+            network = build(row.builder, row.skeleton, **row.options)
+    except Exception as error:  # a network may be asked for anything
+        raise WeightsError(
+            f"{path}: its description makes no network ({printable(error, 200)})"
+        ) from error
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    if n_parameters > MAX_PARAMETERS:
+        raise WeightsError(
+            f"{path}: expected a network of at most {MAX_PARAMETERS} parameters, found the "
+            f"description of one of {n_parameters}"
+        )
+    return network
+
+
+def check_grids(network: nn.Module, row: Weights, path: Path) -> None:
+    """See that the cells of a network's fields are as far apart as its file says.
+
+    Args:
+        network: In evaluation mode. A detector has no fields, and is let be.
+        row: What the file says of how it is run.
+        path: Of it, for messages.
+
+    Raises:
+        WeightsError: If they are not.
+    """
+    import torch
+
+    if is_top_down(row.builder):
+        return
+    size_hw = (48, 48)  # multiples of every stride
+    # Not on "meta": torch would load all of its compiler for that, which takes seconds.
+    with torch.no_grad():
+        fields = network(torch.zeros(1, 3, *size_hw))[-1]
+    names = ("heatmap_grid", "paf_grid")
+    for name, field, grid in zip(names, fields, (row.heatmap_grid, row.paf_grid), strict=True):
+        found = (size_hw[0] / field.shape[2], size_hw[1] / field.shape[3])
+        if found != (grid.stride, grid.stride):
+            raise WeightsError(
+                f"{path}: {name}: expected the network's stride of {found[0]:g} px, "
+                f"found {grid.stride} px"
+            )
+
+
+def is_top_down(builder: str) -> bool:
+    """Whether a network is a detector, which looks for people first and has no fields."""
+    return "rcnn_" in builder
