@@ -31,7 +31,7 @@ def models(teacher: Path) -> Iterator[tuple[str, PoseEstimator]]:
         return
     network = LightweightNetwork(Skeleton.COCO18)
     load_open_model_zoo(network, teacher, Skeleton.COCO18)
-    row = weights.Weights(
+    row = weights.ModelSpec(
         name="open-model-zoo", builder="lightweight", options={"n_refinement_stages": 1},
         skeleton=Skeleton.COCO18, heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=128.0,
         scale=255.0, licence="Apache-2.0", metrics={},

@@ -14,7 +14,7 @@ from openpaf.networks import LightweightNetwork
 from openpaf.training.data.batches import Batch
 from openpaf.training.distillation.target_resampling import coarsen
 from openpaf.training.muon import Muon
-from openpaf.weights import Weights, save
+from openpaf.weights import ModelSpec, save
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -25,7 +25,7 @@ S = Skeleton.COCO17
 def test_an_engine_gives_the_same_fields_on_both(tmp_path: Path, atrous: bool) -> None:
     torch.manual_seed(0)
     options = {"n_refinement_stages": 1, "atrous": atrous}
-    row = Weights(
+    row = ModelSpec(
         name="any", builder="lightweight", options=options, skeleton=S, heatmap_grid=Grid(8),
         paf_grid=Grid(8), mean=128.0, scale=255.0, licence="none", metrics={},
     )  # fmt: skip

@@ -33,7 +33,7 @@ from openpaf.weights.checkpoints import fill, read_state
 
 INPUTS = Path(__file__).parent / "inputs" / "hostile"
 OPTIONS = {"n_refinement_stages": 0, "width": 8}
-ROW = weights.Weights(
+ROW = weights.ModelSpec(
     name="tiny", builder="lightweight", options=OPTIONS, skeleton=Skeleton.COCO17,
     heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=128.0, scale=255.0, licence="Apache-2.0",
     metrics={},

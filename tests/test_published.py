@@ -273,7 +273,7 @@ def test_unknown_names_list_the_known() -> None:
 
 
 def test_how_it_is_run_survives_a_safetensors_file(tmp_path: Path) -> None:
-    row = weights.Weights(
+    row = weights.ModelSpec(
         name="mine", builder="lightweight", options=STAND_IN.options, skeleton=Skeleton.COCO18,
         heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=100.0, scale=50.0, licence="CC0",
         metrics={}, bgr=True, channel_order="cmu_coco18",

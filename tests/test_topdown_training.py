@@ -306,7 +306,7 @@ def save_model(path: Path, builder: str = "keypointrcnn_mobilenet_v2_fpn", **opt
     torch.manual_seed(0)
     values = {**OPTIONS, **options}
     grid = Grid(1, -0.5)
-    row = weights.Weights(
+    row = weights.ModelSpec(
         name=path.stem, builder=builder, options=values, skeleton=S, heatmap_grid=grid,
         paf_grid=grid, mean=0.0, scale=255.0, licence="none", metrics={},
     )  # fmt: skip

@@ -15,7 +15,7 @@ from openpaf.geometry import Grid
 from openpaf.networks import LightweightNetwork, describe
 from openpaf.skeleton import Skeleton
 
-ROW = weights.Weights(
+ROW = weights.ModelSpec(
     name="tiny",
     builder="lightweight",
     options={"n_refinement_stages": 0, "width": 8},

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import caffe_bytes
 
 FORMATS = ("safetensors", "pth", "npz", "caffemodel")
-_DESCRIPTION = weights.Weights(
+_DESCRIPTION = weights.ModelSpec(
     name="tiny", builder="lightweight", options={"n_refinement_stages": 0, "width": 8},
     skeleton=Skeleton.COCO17, heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=128.0, scale=255.0,
     licence="Apache-2.0", metrics={"AP": 0.1},

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from openpaf.engines.wrapper import with_ends
 from openpaf.errors import WeightsError
-from openpaf.weights.catalog import Weights, find, load_model
+from openpaf.weights.catalog import find, load_model
+from openpaf.weights.spec import ModelSpec
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -213,7 +214,7 @@ def read_openvino(path: Path) -> Any:
     return model
 
 
-def read_onnx(path: Path) -> tuple[bytes, Weights]:
+def read_onnx(path: Path) -> tuple[bytes, ModelSpec]:
     """An ONNX file of ours, and how the model in it is to be run.
 
     Raises:
@@ -234,7 +235,7 @@ def read_onnx(path: Path) -> tuple[bytes, Weights]:
     if any(tensor.external_data for tensor in proto.graph.initializer):
         raise WeightsError(f"{path}: expected its numbers inside of it, found the name of a file")
     notes = {entry.key: entry.value for entry in proto.metadata_props}
-    return data, Weights.from_metadata(notes, path)
+    return data, ModelSpec.from_metadata(notes, path)
 
 
 def _refuse_nested(path: Path, operators: set[str]) -> None:
@@ -248,7 +249,7 @@ def _refuse_nested(path: Path, operators: set[str]) -> None:
         )
 
 
-def read_openvino_note(model: Any, path: Path) -> tuple[Weights, str]:
+def read_openvino_note(model: Any, path: Path) -> tuple[ModelSpec, str]:
     """How an OpenVINO model of ours is to be run, and its precision.
 
     Raises:
@@ -259,7 +260,7 @@ def read_openvino_note(model: Any, path: Path) -> tuple[Weights, str]:
         precision = model.get_rt_info([_NOTE, "precision"]).astype(str)
     except RuntimeError as error:
         raise WeightsError(f"{path}: no description of an openpaf model in it") from error
-    return Weights.from_metadata(notes, path), precision
+    return ModelSpec.from_metadata(notes, path), precision
 
 
 def needed(module: str, extra: str) -> Any:
@@ -292,7 +293,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def converted_row(row: Weights) -> Weights:
+def converted_row(row: ModelSpec) -> ModelSpec:
     """How a converted model is run: what its checkpoint asked for stands inside of it."""
     return dataclasses.replace(row, mean=0.0, scale=1.0, bgr=False, channel_order=None)
 

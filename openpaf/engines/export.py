@@ -28,8 +28,9 @@ from openpaf.errors import OpenpafError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
-from openpaf.weights.catalog import Weights, find
+from openpaf.weights.catalog import find
 from openpaf.weights.hashing import sha256_of
+from openpaf.weights.spec import ModelSpec
 
 #: Largest difference of fields that an export may have, as a share of their root mean square.
 TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.15}
@@ -191,7 +192,7 @@ def compare(
 
 
 def _people(
-    weights: Weights, original: Engine, engine: Engine, picture: NDArray[np.float32]
+    weights: ModelSpec, original: Engine, engine: Engine, picture: NDArray[np.float32]
 ) -> tuple[int, int]:
     """How many people torch finds, and how many of them the export finds in the same place."""
     from openpaf.evaluation.tracking import oks

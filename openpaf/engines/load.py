@@ -28,8 +28,9 @@ from openpaf.engines.eight_bit import read_eight_bit
 from openpaf.engines.wrapper import with_ends
 from openpaf.errors import WeightsError
 from openpaf.io.cache import file_key, kept
-from openpaf.weights.catalog import Weights, load_model, locate
+from openpaf.weights.catalog import load_model, locate
 from openpaf.weights.published import PUBLISHED
+from openpaf.weights.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +51,7 @@ def load_engine(
     device: str | None = None,
     *,
     weights: str | Path | None = None,
-) -> tuple[Engine, Weights]:
+) -> tuple[Engine, ModelSpec]:
     """Load a model into an engine.
 
     Args:
@@ -102,7 +103,7 @@ def load_engine(
 
 def _torch_engine(
     model: str | Path | None, device: str | None, weights: str | Path | None
-) -> tuple[Engine, Weights]:
+) -> tuple[Engine, ModelSpec]:
     import torch
 
     if device is None:
@@ -150,7 +151,7 @@ def _overwrite(network: nn.Module) -> None:
                     layer.inplace = True
 
 
-def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engine, Weights]:
+def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engine, ModelSpec]:
     own = "onnx" if path.suffix.lower() == ".onnx" else "openvino"
     if runtime not in ("auto", own):
         raise ValueError(f"runtime: {path} runs with {own!r}, got {runtime!r}")
@@ -164,7 +165,7 @@ def _exported_engine(path: Path, runtime: str, device: str | None) -> tuple[Engi
     return openvino_engine(network, precision, str(path)), weights
 
 
-def _onnx_engine(model: str | Path | None, weights: str | Path | None) -> tuple[Engine, Weights]:
+def _onnx_engine(model: str | Path | None, weights: str | Path | None) -> tuple[Engine, ModelSpec]:
     needed("onnxruntime", "onnx")
     row, path = locate(model, weights)
     data = kept(
@@ -212,7 +213,7 @@ def onnx_engine(data: bytes, name: str) -> Engine:
 
 def _openvino_engine(
     model: str | Path | None, weights: str | Path | None, precision: str
-) -> tuple[Engine, Weights]:
+) -> tuple[Engine, ModelSpec]:
     needed("openvino", "openvino")
     row, path = locate(model, weights)
     converted = kept(
@@ -286,6 +287,6 @@ def versions(*modules: str) -> list[str]:
     return [f"{module} {metadata.version(module)}" for module in modules]
 
 
-def conversion_key(row: Weights, path: Path, *modules: str) -> str:
+def conversion_key(row: ModelSpec, path: Path, *modules: str) -> str:
     """A key that changes with a model's file, how it is run, and the modules' versions."""
     return file_key(path, *row.to_metadata().values(), *versions(*modules))

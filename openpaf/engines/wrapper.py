@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from openpaf.channels import CHANNEL_ORDERS
 from openpaf.errors import WeightsError
-from openpaf.weights.catalog import Weights
 from openpaf.weights.outline import is_top_down
+from openpaf.weights.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def with_ends(network: nn.Module, row: Weights) -> nn.Module:
+def with_ends(network: nn.Module, row: ModelSpec) -> nn.Module:
     """The network between what its checkpoint asks for and the conventions of this library.
 
     Before it RGB becomes BGR if need be, and is normalised; after it comes only the last stage,

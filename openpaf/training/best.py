@@ -56,7 +56,7 @@ class BestWeights:
         self,
         step: int,
         state: dict[str, Tensor],
-        row: Callable[[dict[str, Any]], weights.Weights],
+        row: Callable[[dict[str, Any]], weights.ModelSpec],
     ) -> dict[str, float]:
         """Write weights if they are the best so far.
 

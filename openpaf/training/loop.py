@@ -333,9 +333,9 @@ class Run:
         if figures and self.journal is not None:
             self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
-    def _row(self, metrics: dict[str, Any]) -> weights.Weights:
+    def _row(self, metrics: dict[str, Any]) -> weights.ModelSpec:
         heatmap_grid, paf_grid = target_grids(self.config)
-        return weights.Weights(
+        return weights.ModelSpec(
             name=self.config.name,
             builder="lightweight",
             options=network_options(self.config),

@@ -79,7 +79,7 @@ class Validation:
             raise DatasetError(f"{self.source}: an entry is not as COCO's are ({what})") from error
         self.annotations = _indexed(self.images, rows)
 
-    def __call__(self, state: dict[str, Tensor], row: weights.Weights) -> dict[str, float]:
+    def __call__(self, state: dict[str, Tensor], row: weights.ModelSpec) -> dict[str, float]:
         """The COCO figures of a state of the network.
 
         Photos that cannot be read are told and left out.

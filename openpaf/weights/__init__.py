@@ -4,7 +4,6 @@ from openpaf.io.cache import cache_folder
 from openpaf.weights.catalog import (
     DEFAULT_MODEL,
     SHORT_NAMES,
-    Weights,
     check_card,
     fetch,
     find,
@@ -16,11 +15,12 @@ from openpaf.weights.catalog import (
     table,
     verify,
 )
+from openpaf.weights.spec import ModelSpec
 
 __all__ = [
     "DEFAULT_MODEL",
     "SHORT_NAMES",
-    "Weights",
+    "ModelSpec",
     "cache_folder",
     "check_card",
     "fetch",

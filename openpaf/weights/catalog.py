@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.channels import CHANNEL_ORDERS
 from openpaf.errors import WeightsError, printable
 from openpaf.geometry import Grid
-from openpaf.skeleton import Skeleton
 from openpaf.weights import download
 from openpaf.weights.checkpoints import compare, fill, open_checkpoint
 from openpaf.weights.download import fetch as fetch
 from openpaf.weights.hashing import how_verified, known_hash, sha256_of
-from openpaf.weights.header import read_note
 from openpaf.weights.outline import check_grids, outline
 from openpaf.weights.published import PUBLISHED, Published
 from openpaf.weights.safetensors_files import open_safetensors
+from openpaf.weights.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,94 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "lightweight-coco17"
 #: Short names of shipped models, for those that are right for most people.
 SHORT_NAMES = {"default": DEFAULT_MODEL, "fast": "fast-coco17"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """What must be known of a checkpoint to run it.
-
-    Args:
-        name: As ``PoseEstimator(model=...)`` takes it.
-        builder: Name of the network for :func:`openpaf.networks.build`.
-        options: Arguments of the builder, the skeleton apart.
-        skeleton: Its joints and limbs; also the order of its channels, unless ``channel_order``
-            says otherwise.
-        result: The joints of the people that are found with it, taken from the skeleton's by
-            name; all of them where not given.
-        bgr: Whether the network takes BGR; its engine takes RGB all the same.
-        channel_order: Name of the one of :data:`openpaf.channels.CHANNEL_ORDERS` in which the
-            network gives its channels, for this very skeleton; its engine gives them in the
-            skeleton's order.
-        heatmap_grid: Where the cells of the heatmaps lie.
-        paf_grid: Where the cells of the PAFs lie.
-        mean: Subtracted from values of 0 to 255.
-        scale: The difference is divided by this.
-        licence: In plain words.
-        metrics: Figures of its card, e.g. AP.
-    """
-
-    name: str
-    builder: str
-    options: dict[str, Any]
-    skeleton: Skeleton
-    heatmap_grid: Grid
-    paf_grid: Grid
-    mean: float
-    scale: float
-    licence: str
-    metrics: dict[str, Any]
-    result: Skeleton | None = None
-    bgr: bool = False
-    channel_order: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.channel_order is None:
-            return
-        order = CHANNEL_ORDERS.get(self.channel_order)
-        if order is None or order.skeleton != self.skeleton:
-            raise ValueError(
-                f"channel_order: expected one for {self.skeleton.name!r} among "
-                f"{', '.join(CHANNEL_ORDERS)}, got {self.channel_order!r}"
-            )
-
-    def to_metadata(self) -> dict[str, str]:
-        """As strings, for the header of a safetensors file."""
-        return {
-            "openpaf": json.dumps(
-                {
-                    "name": self.name,
-                    "builder": self.builder,
-                    "options": self.options,
-                    "skeleton": self.skeleton.to_dict(),
-                    "result": self.result.to_dict() if self.result else None,
-                    "heatmap_grid": [self.heatmap_grid.stride, self.heatmap_grid.offset],
-                    "paf_grid": [self.paf_grid.stride, self.paf_grid.offset],
-                    "mean": self.mean,
-                    "scale": self.scale,
-                    "bgr": self.bgr,
-                    "channel_order": self.channel_order,
-                    "licence": self.licence,
-                    "metrics": self.metrics,
-                }
-            )
-        }
-
-    @classmethod
-    def from_metadata(cls, metadata: dict[str, str] | None, path: Path) -> Weights:
-        """Read back what :meth:`to_metadata` wrote.
-
-        Raises:
-            WeightsError: If the file does not say how it is to be run.
-        """
-        text = (metadata or {}).get("openpaf")
-        if text is None:
-            raise WeightsError(f"{path}: no description of an openpaf model in it")
-        try:
-            return cls(**read_note(text))
-        except ValueError as error:
-            raise WeightsError(
-                f"{path}: its description of the model cannot be used: {printable(error, 400)}"
-            ) from error
 
 
 def table() -> list[dict[str, Any]]:
@@ -171,7 +79,7 @@ def _published_row(row: Published) -> dict[str, Any]:
     }
 
 
-def _how_to_run(row: Weights | Published) -> dict[str, Any]:
+def _how_to_run(row: ModelSpec | Published) -> dict[str, Any]:
     names = ("builder", "channel_order", "heatmap_grid", "paf_grid", "bgr", "mean", "scale")
     return {name: getattr(row, name) for name in names}
 
@@ -260,7 +168,7 @@ def check_card(path: Path) -> None:
         )
 
 
-def read_header(path: str | Path) -> Weights:
+def read_header(path: str | Path) -> ModelSpec:
     """How the model in a safetensors file is to be run.
 
     Raises:
@@ -275,7 +183,7 @@ def read_header(path: str | Path) -> Weights:
     except OSError as error:
         reason = error.strerror or printable(error)
         raise WeightsError(f"{path}: cannot be read as safetensors ({reason}){hint}") from error
-    return Weights.from_metadata(metadata, path)
+    return ModelSpec.from_metadata(metadata, path)
 
 
 def load(network: nn.Module, path: str | Path) -> None:
@@ -294,7 +202,7 @@ def load(network: nn.Module, path: str | Path) -> None:
         fill(network, state, path)
 
 
-def save(state: dict[str, Tensor], path: str | Path, weights: Weights) -> None:
+def save(state: dict[str, Tensor], path: str | Path, weights: ModelSpec) -> None:
     """Write weights as float16 safetensors, whole or not at all.
 
     Raises:
@@ -316,7 +224,7 @@ def save(state: dict[str, Tensor], path: str | Path, weights: Weights) -> None:
 
 def load_model(
     model: str | Path | None = None, weights: str | Path | None = None
-) -> tuple[nn.Module, Weights]:
+) -> tuple[nn.Module, ModelSpec]:
     """Build the network of a model and fill it; in evaluation mode.
 
     Args:
@@ -342,7 +250,7 @@ def load_model(
 
 def locate(
     model: str | Path | None = None, weights: str | Path | None = None
-) -> tuple[Weights, Path]:
+) -> tuple[ModelSpec, Path]:
     """How a model is to be run, and its file; the arguments are those of :func:`load_model`.
 
     Raises:
@@ -360,12 +268,12 @@ def locate(
     return read_header(path), Path(weights) if weights else path
 
 
-def _as_weights(row: Published) -> Weights:
+def _as_weights(row: Published) -> ModelSpec:
     if row.skeleton is None:
         raise WeightsError(f"{row.name}: a network that finds no joints")
     # A top-down network gives px of its input, and normalises by itself what is 0 to 1.
     px = Grid(1, 0.0)
-    return Weights(
+    return ModelSpec(
         name=row.name,
         builder=row.builder,
         options=row.options,

@@ -24,7 +24,7 @@ _REPEATED = ("stages", "blocks")
 
 
 def read_note(text: str) -> dict[str, Any]:
-    """The arguments of :class:`openpaf.weights.Weights` that a file gives as JSON.
+    """The arguments of :class:`openpaf.weights.ModelSpec` that a file gives as JSON.
 
     Args:
         text: The JSON.

@@ -11,10 +11,10 @@ from openpaf.weights.limits import MAX_PARAMETERS
 if TYPE_CHECKING:
     from torch import nn
 
-    from openpaf.weights.catalog import Weights
+    from openpaf.weights.spec import ModelSpec
 
 
-def outline(row: Weights, path: Path) -> nn.Module:
+def outline(row: ModelSpec, path: Path) -> nn.Module:
     """The network that a file describes, on the device "meta": it has shapes, but no numbers.
 
     Args:
@@ -56,7 +56,7 @@ def outline(row: Weights, path: Path) -> nn.Module:
     return network
 
 
-def check_grids(network: nn.Module, row: Weights, path: Path) -> None:
+def check_grids(network: nn.Module, row: ModelSpec, path: Path) -> None:
     """See that the cells of a network's fields are as far apart as its file says.
 
     Args:

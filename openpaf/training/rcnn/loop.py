@@ -209,9 +209,9 @@ class _Run:
         if figures:
             self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
-    def _row(self, metrics: dict[str, Any]) -> weights.Weights:
+    def _row(self, metrics: dict[str, Any]) -> weights.ModelSpec:
         grid = Grid(1, -HALF_PX)
-        return weights.Weights(
+        return weights.ModelSpec(
             name=self.config.name,
             builder=self.config.network,
             options=self.config.options,
