@@ -31,8 +31,10 @@ import numpy as np
 
 from openpaf import Letterbox, PoseEstimator, Tracker, decode
 from openpaf.engines.auto import chosen_runtime
-from openpaf.video.base import VideoFrame, open_video
-from openpaf.video.stream import skeletons, watch
+from openpaf.video.base import VideoFrame
+from openpaf.video.open import open_video
+from openpaf.video.stream import process_video
+from openpaf.visualization.overlay import skeletons
 
 N_SAMPLES = 500
 
@@ -85,7 +87,7 @@ def main() -> None:
         images = [frame.image for frame in islice(video, arguments.frames)]
     arguments.runtime = chosen_runtime(arguments.model, arguments.runtime)
     estimator = PoseEstimator(arguments.model, runtime=arguments.runtime, size=arguments.size)
-    for _ in watch(Memory(images, 20), estimator, tracker=Tracker(), draw=skeletons):
+    for _ in process_video(Memory(images, 20), estimator, tracker=Tracker(), draw=skeletons):
         pass  # compiles the parser and fills caches
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, load "
           f"{os.getloadavg()[0]:.1f}, {arguments.video.name}, {len(images)} frames, runtime "
@@ -135,7 +137,7 @@ def network(estimator: PoseEstimator, inputs: list[np.ndarray]) -> None:
 
 def pipeline(estimator: PoseEstimator, images: list[np.ndarray]) -> None:
     source = Memory(images, len(images))
-    for _ in watch(source, estimator, tracker=Tracker(), draw=skeletons):
+    for _ in process_video(source, estimator, tracker=Tracker(), draw=skeletons):
         pass
 
 
@@ -170,9 +172,9 @@ def sequential(
 def latency(estimator: PoseEstimator, images: list[np.ndarray], pipeline_s: float) -> None:
     source = Memory(images, 100, pause_s=pipeline_s)
     behind, waits = [], []
-    for seen in watch(source, estimator, tracker=Tracker(), draw=skeletons):
-        behind.append((time.perf_counter() - seen.frame.captured_s) / pipeline_s)
-        waits.append(time.perf_counter() - seen.frame.captured_s)
+    for result in process_video(source, estimator, tracker=Tracker(), draw=skeletons):
+        behind.append((time.perf_counter() - result.frame.captured_s) / pipeline_s)
+        waits.append(time.perf_counter() - result.frame.captured_s)
     print(f"latency        {1000 * statistics.median(waits):8.2f} ms, "
           f"{statistics.median(behind):.2f} frames (median), "
           f"{np.percentile(behind, 95):.2f} frames (95 %)")  # fmt: skip
@@ -186,7 +188,7 @@ def soak(estimator: PoseEstimator, images: list[np.ndarray], minutes: float) -> 
     began = time.perf_counter()
     samples: list[tuple[float, Holdings]] = []
     n = 0
-    results = watch(Memory(images, 10**9), estimator, tracker=Tracker(), draw=skeletons)
+    results = process_video(Memory(images, 10**9), estimator, tracker=Tracker(), draw=skeletons)
     for n, _ in enumerate(results, 1):
         passed = (time.perf_counter() - began) / 60
         if n == 1 or passed >= len(samples) * minutes / N_SAMPLES:

@@ -25,8 +25,8 @@ import openpaf.estimator
 import openpaf.video.base
 from openpaf import Poses, Skeleton, VideoError
 from openpaf.cli import main, webcam
-from openpaf.video.base import open_video
 from openpaf.video.live import LiveVideo, open_camera, open_stream
+from openpaf.video.open import open_video
 
 pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
 

@@ -16,9 +16,10 @@ from openpaf.io.images import read_image
 from openpaf.networks import build
 from openpaf.networks.rcnn import BUILDERS, MaskRCNN, MaskRCNNConfig
 from openpaf.networks.rcnn.mask_head import mask_loss, mask_probabilities
-from openpaf.networks.rcnn.mobilenet import MobileNetV2, load_imagenet
+from openpaf.networks.rcnn.mobilenet import MobileNetV2
 from openpaf.networks.rcnn.resnet import FrozenBatchNorm
 from openpaf.skeleton import Skeleton
+from openpaf.weights.imagenet import load_imagenet
 
 PHOTO = Path(__file__).parent.parent / "data" / "photos" / "astronaut.jpg"
 IMAGENET = Path(__file__).parent.parent.parent / "shared/weights/imagenet/mobilenet_v2_1.0.npz"

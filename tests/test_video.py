@@ -27,12 +27,15 @@ from openpaf.cli.videos import list_videos, video_name
 from openpaf.cli.webcam import View
 from openpaf.io.addresses import shown_source, without_passwords
 from openpaf.io.pose_files import poses_to_coco
-from openpaf.video.base import VideoFile, is_video, open_video
+from openpaf.video.base import is_video
+from openpaf.video.file import VideoFile
 from openpaf.video.live import LiveVideo
+from openpaf.video.open import open_video
 from openpaf.video.sound import Sound
-from openpaf.video.stream import heatmaps, skeletons, watch
+from openpaf.video.stream import process_video
 from openpaf.video.times import Clock
 from openpaf.video.writer import VideoWriter
+from openpaf.visualization.overlay import heatmaps, skeletons
 
 av = pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
 
@@ -279,13 +282,15 @@ def test_black_frames_have_nobody() -> None:
     pictures = LiveVideo("camera", lambda: iter(black), first_pause_s=0.01)
     estimator = openpaf.PoseEstimator(size=64)
     for draw in (skeletons, heatmaps):
-        with contextlib.closing(watch(pictures, estimator, tracker=Tracker(), draw=draw)) as seen:
+        with contextlib.closing(
+            process_video(pictures, estimator, tracker=Tracker(), draw=draw)
+        ) as seen:
             for one in islice(seen, 3):
                 assert len(one.poses) == 0
-                assert one.picture is not None
-                assert one.picture.shape == (90, 120, 3)
+                assert one.drawn is not None
+                assert one.drawn.shape == (90, 120, 3)
                 if draw is skeletons:
-                    assert not one.picture.any()
+                    assert not one.drawn.any()
     pictures.close()
 
 
@@ -302,14 +307,14 @@ def test_a_camera_that_changes_its_size(tmp_path: Path) -> None:
     finder: Any = Finder()
     seen_sizes = set()
     with LiveVideo("camera", capture) as video, VideoWriter(tmp_path / "a.mp4") as writer:
-        with contextlib.closing(watch(video, finder, draw=skeletons)) as results:
+        with contextlib.closing(process_video(video, finder, draw=skeletons)) as results:
             for one in results:
                 height, width = one.frame.image.shape[:2]
                 np.testing.assert_allclose(one.poses.xy[0].mean(axis=0), (width / 2, height / 2))
                 seen_sizes.add((height, width))
-                assert one.picture is not None
-                assert one.picture.shape == (height, width, 3)
-                writer.write(one.picture, one.frame.time_s)
+                assert one.drawn is not None
+                assert one.drawn.shape == (height, width, 3)
+                writer.write(one.drawn, one.frame.time_s)
                 if len(seen_sizes) == 3:
                     break
         n_written = writer.n_frames
@@ -726,11 +731,11 @@ def test_a_bad_video_is_skipped(
 
 def test_keys_of_the_window(tmp_path: Path) -> None:
     from openpaf.video.base import VideoFrame
-    from openpaf.video.stream import Seen
+    from openpaf.video.stream import FrameResult
 
     image = np.zeros((60, 80, 3), np.uint8)
     frame = VideoFrame(image=image, index=0, time_s=0.0, captured_s=time.perf_counter())
-    seen = Seen(frame=frame, poses=Finder().parse(image, (60, 80)), picture=image.copy())
+    seen = FrameResult(frame=frame, poses=Finder().parse(image, (60, 80)), drawn=image.copy())
     view = View(Tracker(), tmp_path)
     assert not view.press(ord("q"), seen)
     assert view.press(ord("p"), seen)
@@ -762,11 +767,11 @@ def test_a_detector_watches_videos_too(tmp_path: Path) -> None:
     make_video(path)
     for draw in (skeletons, heatmaps):
         detector: Any = Detector()
-        seen = list(watch(open_video(path), detector, draw=draw))
+        seen = list(process_video(open_video(path), detector, draw=draw))
         with open_video(path) as video:
             expected = [detector(frame.image).xy for frame in video]
         assert len(seen) == len(expected) > 0
         for one, xy in zip(seen, expected, strict=True):
             np.testing.assert_array_equal(one.poses.xy, xy)
-            assert one.picture is not None
-            assert (one.picture != one.frame.image).any()
+            assert one.drawn is not None
+            assert (one.drawn != one.frame.image).any()

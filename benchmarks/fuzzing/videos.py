@@ -17,7 +17,7 @@ import numpy as np
 
 from fuzzing.case import Case
 from fuzzing.mutate import damaged
-from openpaf.video.base import VideoFile
+from openpaf.video.file import VideoFile
 from openpaf.video.writer import VideoWriter
 
 #: Suffix, codec, options; all are read back frame by frame.

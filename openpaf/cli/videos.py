@@ -19,9 +19,9 @@ from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import Outputs
 
 if TYPE_CHECKING:
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.video.base import Video
-    from openpaf.video.stream import Seen
+    from openpaf.video.stream import FrameResult
 
 
 def predict_video(
@@ -53,8 +53,9 @@ def predict_video(
     from openpaf.errors import VideoError
     from openpaf.io.addresses import shown_source
     from openpaf.tracking.tracker import Tracker, TrackerConfig
-    from openpaf.video.base import open_video
-    from openpaf.video.stream import skeletons, watch
+    from openpaf.video.open import open_video
+    from openpaf.video.stream import process_video
+    from openpaf.visualization.overlay import skeletons
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
@@ -66,13 +67,15 @@ def predict_video(
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
             writers = _Writers(output, source, video, stack)
-            results = watch(video, estimator, tracker=tracker, draw=draw, min_score=threshold)
+            results = process_video(
+                video, estimator, tracker=tracker, draw=draw, min_score=threshold
+            )
             stack.enter_context(contextlib.closing(results))
-            for seen in _with_bar(results, video, quiet):
+            for result in _with_bar(results, video, quiet):
                 raise_if_terminated()
-                writers.write(seen)
+                writers.write(result)
                 n_frames += 1
-                people.update(() if seen.poses.ids is None else seen.poses.ids.tolist())
+                people.update(() if result.poses.ids is None else result.poses.ids.tolist())
     except (VideoError, OSError, ValueError) as error:
         message = described(error)
         report(f"skipped {message if name in message else f'{name}: {message}'}")
@@ -86,7 +89,7 @@ def predict_video(
     return True
 
 
-def _with_bar(results: Iterator[Seen], video: Video, quiet: bool) -> Iterator[Seen]:
+def _with_bar(results: Iterator[FrameResult], video: Video, quiet: bool) -> Iterator[FrameResult]:
     from tqdm import tqdm
 
     hidden = True if quiet else None
@@ -106,17 +109,17 @@ class _Writers:
         self._lines: dict[str, IO[str]] = {}
         self._movie: Any = None
 
-    def write(self, seen: Seen) -> None:
+    def write(self, result: FrameResult) -> None:
         if not self._lines and self._movie is None:
-            self._open(seen.frame.pixel_aspect)
-        if self._movie is not None and seen.picture is not None:
-            self._movie.write(seen.picture, seen.frame.time_s)
+            self._open(result.frame.pixel_aspect)
+        if self._movie is not None and result.drawn is not None:
+            self._movie.write(result.drawn, result.frame.time_s)
         for name, file in self._lines.items():
-            file.write(json.dumps(_line(name, seen)) + "\n")
+            file.write(json.dumps(_line(name, result)) + "\n")
             file.flush()  # a line is there as soon as its frame is done
 
     def _open(self, pixel_aspect: float) -> None:
-        from openpaf.video.base import VideoFile
+        from openpaf.video.file import VideoFile
         from openpaf.video.writer import VideoWriter
 
         for name, path in self._output.files.items():
@@ -131,19 +134,19 @@ class _Writers:
                 self._lines[name] = self._stack.enter_context(file)
 
 
-def _line(name: str, seen: Seen) -> dict[str, Any]:
+def _line(name: str, result: FrameResult) -> dict[str, Any]:
     """What one line of JSON says of a frame."""
     from openpaf.io.pose_files import poses_to_coco, poses_to_openpose
 
-    height, width = seen.frame.image.shape[:2]
+    height, width = result.frame.image.shape[:2]
     row: dict[str, Any] = {
-        "frame": seen.frame.index,
-        "time_s": round(seen.frame.time_s, 4),
+        "frame": result.frame.index,
+        "time_s": round(result.frame.time_s, 4),
         "size": [width, height],
     }
     if name == "coco":
-        return {**row, "people": poses_to_coco(seen.poses, seen.frame.index)}
-    return {**row, **poses_to_openpose(seen.poses)}
+        return {**row, "people": poses_to_coco(result.poses, result.frame.index)}
+    return {**row, **poses_to_openpose(result.poses)}
 
 
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openpaf.video.base import Video
-    from openpaf.video.stream import Seen
+    from openpaf.video.stream import FrameResult
 
 _KEYS = "space pause   s save   v skeletons/heatmaps   f smoothing   q quit"
 _ALTERNATIVE = "the browser demo needs neither: python demos/browser"
@@ -66,9 +66,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
     check_display()
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.tracking.tracker import Tracker, TrackerConfig
-    from openpaf.video.stream import watch
+    from openpaf.video.stream import process_video
 
     logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
     with contextlib.ExitStack() as stack:
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))
         view = View(tracker, arguments.output, arguments.mirror)
-        results = watch(
+        results = process_video(
             video,
             estimator,
             tracker=view.tracker,
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _open(camera: str) -> Video:
     from openpaf.errors import VideoError
-    from openpaf.video.base import open_video
+    from openpaf.video.open import open_video
 
     source: str | int = int(camera) if camera.isascii() and camera.isdecimal() else camera
     try:
@@ -143,19 +143,19 @@ class View:
 
     def draw(self, *arguments: Any) -> NDArray[np.uint8]:
         """The picture in the chosen view."""
-        from openpaf.video.stream import heatmaps, skeletons
+        from openpaf.visualization.overlay import heatmaps, skeletons
 
         return (heatmaps if self.shows_heatmaps else skeletons)(*arguments)
 
-    def picture(self, seen: Seen) -> NDArray[np.uint8]:
+    def picture(self, result: FrameResult) -> NDArray[np.uint8]:
         """What the window shows of a result: the drawing under a line of figures."""
         import cv2
         import numpy as np
 
-        assert seen.picture is not None  # watch was asked to draw
-        shown = seen.picture[:, ::-1] if self.is_mirrored else seen.picture
+        assert result.drawn is not None  # process_video was asked to draw
+        shown = result.drawn[:, ::-1] if self.is_mirrored else result.drawn
         canvas = np.ascontiguousarray(shown)
-        text = self.figures(seen)
+        text = self.figures(result)
         scale = max(canvas.shape[1] / 1300, 0.4)
         place = (round(12 * scale), round(30 * scale))
         for color, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
@@ -163,18 +163,18 @@ class View:
                         max(1, round(2 * width * scale)), cv2.LINE_AA)  # fmt: skip
         return canvas
 
-    def figures(self, seen: Seen) -> str:
+    def figures(self, result: FrameResult) -> str:
         """Frame rate, latency from capture to display, and the number of people."""
         now = time.perf_counter()
         self._times.append(now)
         span = self._times[-1] - self._times[0]
         rate = (len(self._times) - 1) / span if span > 0 else 0.0
-        latency_ms = 1000 * (now - seen.frame.captured_s)
+        latency_ms = 1000 * (now - result.frame.captured_s)
         smoothing = "" if self.tracker.smooths else "   smoothing off"
-        people = counted(len(seen.poses), "person", "people")
+        people = counted(len(result.poses), "person", "people")
         return f"{rate:.0f} fps   {latency_ms:.0f} ms   {people}{smoothing}"
 
-    def press(self, key: int, seen: Seen | None) -> bool:
+    def press(self, key: int, result: FrameResult | None) -> bool:
         """Do what a key says; False if that is to quit."""
         if key in (ord("q"), 27):
             return False
@@ -185,21 +185,21 @@ class View:
             self.shows_heatmaps = not self.shows_heatmaps
         elif key == ord("f"):
             self.tracker.smooths = not self.tracker.smooths
-        elif key == ord("s") and seen is not None:
-            self.save(seen)
+        elif key == ord("s") and result is not None:
+            self.save(result)
         return True
 
-    def save(self, seen: Seen) -> None:
+    def save(self, result: FrameResult) -> None:
         """Write the drawn picture and its people as JSON."""
         from openpaf.cli.outputs import write_picture
         from openpaf.io.pose_files import write_poses
 
-        assert seen.picture is not None
+        assert result.drawn is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.n_saved += 1
         stem = f"openpaf-{time.strftime('%Y%m%d-%H%M%S')}-{self.n_saved}"
-        write_picture(seen.picture, self.folder / f"{stem}.png")
-        write_poses(seen.poses, self.folder / f"{stem}.json", image_id=stem)
+        write_picture(result.drawn, self.folder / f"{stem}.png")
+        write_poses(result.poses, self.folder / f"{stem}.json", image_id=stem)
         say(f"saved {self.folder / stem}.png and .json")
 
 
@@ -210,11 +210,11 @@ def _show(results: Any, view: View) -> None:
     say(f"keys in the window: {_KEYS}")
     cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
     try:
-        for seen in results:
+        for result in results:
             raise_if_terminated()
-            cv2.imshow(_WINDOW, cv2.cvtColor(view.picture(seen), cv2.COLOR_RGB2BGR))
+            cv2.imshow(_WINDOW, cv2.cvtColor(view.picture(result), cv2.COLOR_RGB2BGR))
             while True:
-                goes_on = view.press(cv2.waitKey(30 if view.is_paused else 1) & 0xFF, seen)
+                goes_on = view.press(cv2.waitKey(30 if view.is_paused else 1) & 0xFF, result)
                 is_closed = cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1
                 if not goes_on or is_closed:
                     return

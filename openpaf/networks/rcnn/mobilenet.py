@@ -1,15 +1,10 @@
-"""The MobileNetV2 trunk, and its ImageNet weights as TensorFlow's trainers left them."""
+"""The MobileNetV2 trunk."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
 from torch import Tensor, nn
 
-from openpaf.errors import WeightsError
 from openpaf.networks.rcnn.resnet import FrozenBatchNorm, convolve
-from openpaf.weights.checkpoints import read_state
 
 # Expansion, channels out, number of blocks, and stride of the first of them (table 2 of the paper).
 _TABLE = (
@@ -19,7 +14,7 @@ _TABLE = (
 _EPS = 1e-3
 
 
-class _ConvNorm(nn.Module):
+class ConvNorm(nn.Module):
     """A convolution and its frozen batch norm; stride 2 is padded on the bottom and right only."""
 
     def __init__(self, n_in: int, n_out: int, size: int, stride: int = 1, groups: int = 1) -> None:
@@ -47,9 +42,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, n_in: int, n_out: int, stride: int, expansion: int) -> None:
         super().__init__()
         width = n_in * expansion
-        self.expand = _ConvNorm(n_in, width, 1) if expansion > 1 else None
-        self.depthwise = _ConvNorm(width, width, 3, stride, groups=width)
-        self.project = _ConvNorm(width, n_out, 1)
+        self.expand = ConvNorm(n_in, width, 1) if expansion > 1 else None
+        self.depthwise = ConvNorm(width, width, 3, stride, groups=width)
+        self.project = ConvNorm(width, n_out, 1)
         self.shortcut = stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +64,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _ConvNorm(3, 32, 3, 2)
+        self.stem = ConvNorm(3, 32, 3, 2)
         blocks, self.last_of_stage = [], []
         n_in = 32
         for expansion, n_out, n_blocks, stride in _TABLE:
@@ -91,42 +86,3 @@ class MobileNetV2(nn.Module):
             if i in self.last_of_stage:
                 stages.append(x)
         return stages
-
-
-def load_imagenet(network: MobileNetV2, path: str | Path) -> None:
-    """Fill a trunk from ``mobilenet_v2_1.0.npz``.
-
-    Args:
-        network: The trunk.
-        path: Arrays by TensorFlow's names: kernels (H, W, in, out), ``_depthwise_weights``
-            (H, W, in, 1), and the four of each batch norm.
-
-    Raises:
-        WeightsError: If the file cannot be read, or lacks an array or has one of another shape.
-    """
-    arrays = read_state(path)
-    pairs: list[tuple[str, _ConvNorm]] = [("Conv", network.stem)]
-    for i, block in enumerate(network.blocks):
-        prefix = f"expanded_conv_{i}" if i else "expanded_conv"
-        for part, layer in block.named_children():
-            assert isinstance(layer, _ConvNorm)
-            pairs.append((f"{prefix}_{part}", layer))
-    with torch.no_grad():
-        for name, layer in pairs:
-            try:
-                _fill(layer, arrays, name)
-            except (KeyError, ValueError, RuntimeError) as error:
-                raise WeightsError(f"{path}: not MobileNetV2 of ImageNet ({error})") from error
-
-
-def _fill(layer: _ConvNorm, arrays: dict[str, Tensor], name: str) -> None:
-    if layer.conv.groups > 1:
-        kernel = arrays[f"{name}_depthwise_weights"].permute(2, 3, 0, 1)
-    else:
-        kernel = arrays[f"{name}_weights"].permute(3, 2, 0, 1)
-    values = {"conv.weight": kernel}
-    names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
-             "running_var": "moving_variance"}  # fmt: skip
-    for ours, theirs in names.items():
-        values[f"norm.{ours}"] = arrays[f"{name}_BatchNorm_{theirs}"]
-    layer.load_state_dict({k: v.float() for k, v in values.items()})

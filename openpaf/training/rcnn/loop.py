@@ -16,7 +16,7 @@ from openpaf import weights
 from openpaf.geometry import Grid
 from openpaf.networks import build
 from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
-from openpaf.networks.rcnn.mobilenet import MobileNetV2, load_imagenet
+from openpaf.networks.rcnn.mobilenet import MobileNetV2
 from openpaf.skeleton import Skeleton
 from openpaf.training.best import BestWeights
 from openpaf.training.checkpoints import (
@@ -32,6 +32,7 @@ from openpaf.training.rcnn.config import TopDownTrainConfig
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatches
 from openpaf.training.sources import load_set
 from openpaf.training.validation import Validation
+from openpaf.weights.imagenet import load_imagenet
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,34 @@
+"""Opens a video of any kind: a file, an animated image, a stream or a camera."""
+
+from __future__ import annotations
+
+import os
+
+from openpaf.io.addresses import is_url
+from openpaf.video.animation import Animation, is_animation
+from openpaf.video.base import Video
+from openpaf.video.file import VideoFile
+from openpaf.video.live import open_camera, open_stream
+
+
+def open_video(source: str | int | os.PathLike[str]) -> Video:
+    """Open a video.
+
+    Args:
+        source: A file, of which every frame is read, also an animated GIF, PNG, WebP or AVIF; an
+            address (RTSP, HTTP and others), of which the newest frame is taken each time unless it
+            is a recording of known length; or the number of a camera, likewise.
+
+    Raises:
+        VideoError: If it cannot be opened or has no pictures; the message names it.
+        ValueError: If PyAV, the extra ``video``, is needed and not installed.
+    """
+    if isinstance(source, int):
+        return open_camera(source)
+    if is_url(os.fspath(source)):
+        recording = VideoFile(os.fspath(source))
+        if recording.n_frames:
+            return recording
+        recording.close()
+        return open_stream(os.fspath(source))
+    return Animation(source) if is_animation(source) else VideoFile(source)
