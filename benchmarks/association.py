@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # The paper's parser, without what this library adds after matching.
 PAPER: dict[str, Any] = {
     "matching": "greedy",
-    "runners_up": 0,
-    "join_distance": 0,
+    "n_fallbacks": 0,
+    "merge_distance": 0,
     "complete_distance": 0,
     "share_threshold": 2.0,
     "weak_peak_threshold": 0.2,

@@ -1,4 +1,4 @@
-"""openpaf: finds every person in a picture and their joints, with Part Affinity Fields.
+"""openpaf: finds every person in an image and their joints, with Part Affinity Fields.
 
 The names below are imported when they are first used, so that ``import openpaf`` is quick and
 brings neither torch nor OpenCV with it.

@@ -1,7 +1,7 @@
-"""Channel orders of published networks: one table from their arrays to our joints and limbs.
+"""Channel orders of published networks: one table from their channels to joints and limbs.
 
-A skeleton fixes the order of joints and limbs; which channel of a network's output holds which of
-them is a property of its checkpoint, and written here once.
+A skeleton defines the order of joints and limbs. Which channel of a network's output belongs to
+which of them is a property of its checkpoint, and is defined here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ChannelOrder:
         pafs: L pairs of channels of the PAF array: x and y of each limb, in the skeleton's order.
 
     Raises:
-        ValueError: If the channels are not as many as the skeleton needs, or one comes twice.
+        ValueError: If the number of channels is not that of the skeleton, or one appears twice.
     """
 
     name: str
@@ -48,13 +48,13 @@ class ChannelOrder:
 
         Args:
             heatmaps: (K+1, h, w) or (B, K+1, h, w), NumPy or torch.
-            pafs: (2L, h, w) or (B, 2L, h, w), likewise.
+            pafs: (2L, h, w) or (B, 2L, h, w), NumPy or torch.
 
         Returns:
-            Both, copied, channels in the order of the skeleton's joints and limbs.
+            Copies of both, channels in the order of the skeleton's joints and limbs.
 
         Raises:
-            ValueError: If the channels are not as many as the skeleton needs.
+            ValueError: If the number of channels is not that of the skeleton.
         """
         order = [channel for pair in self.pafs for channel in pair]
         out = []
@@ -85,10 +85,10 @@ def _in_order(skeleton: Skeleton) -> ChannelOrder:
     )
 
 
-#: By name. ``"cmu_coco18"``: CMU's COCO network of 2017, and what was trained after its table, such
-#: as the Open Model Zoo's human-pose-estimation-0001 and lightweight-openpose. ``"cmu_body25"``:
-#: CMU's network of 2019. ``"mpi15"``: CMU's MPI network, whose channels are in order. ``"coco17"``:
-#: our own.
+#: By name. ``"cmu_coco18"``: CMU's COCO network of 2017, and networks with its channels, such as
+#: the Open Model Zoo's human-pose-estimation-0001 and lightweight-openpose. ``"cmu_body25"``: CMU's
+#: network of 2019. ``"mpi15"``: CMU's MPI network, whose channels are in order. ``"coco17"``: the
+#: networks of this package.
 CHANNEL_ORDERS: dict[str, ChannelOrder] = {
     "coco17": _in_order(Skeleton.COCO17),
     "mpi15": _in_order(Skeleton.MPI15),

@@ -1,14 +1,18 @@
-"""Questions about arguments that many classes ask, so that an error names the argument."""
+"""Checks of arguments, so that an error names the argument; and old names of arguments."""
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Class = TypeVar("Class", bound=type)
 
 
 def is_number(value: Any) -> bool:
@@ -25,16 +29,16 @@ def is_finite(value: Any) -> bool:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, be it of a float's type."""
+    """Whether a value is a whole number, whatever its type: 2.0 is one."""
     return is_finite(value) and int(value) == value
 
 
 def as_size(name: str, value: Sequence[int]) -> tuple[int, int]:
-    """Height and width in px.
+    """Height and width in px, checked.
 
     Args:
-        name: Of the argument.
-        value: What was given.
+        name: Name of the argument, for the message.
+        value: Height and width.
 
     Raises:
         ValueError: If it is not two whole numbers of at least 1.
@@ -49,12 +53,12 @@ def as_size(name: str, value: Sequence[int]) -> tuple[int, int]:
 
 
 def as_array(name: str, value: Any, dtype: Any) -> NDArray[Any]:
-    """An array of a type.
+    """An array of a dtype, checked.
 
     Args:
-        name: Of the argument.
-        value: What was given.
-        dtype: Of the array.
+        name: Name of the argument, for the message.
+        value: An array, or numbers that make one.
+        dtype: Dtype of the result.
 
     Raises:
         ValueError: If it cannot be one; fractions do not become whole numbers.
@@ -72,3 +76,44 @@ def as_array(name: str, value: Any, dtype: Any) -> NDArray[Any]:
     if array.dtype.kind == "i" and given.dtype.kind == "f" and (array != given).any():
         raise ValueError(f"{name}: expected whole numbers")
     return array
+
+
+def renamed_fields(**new_names: str) -> Callable[[Class], Class]:
+    """Class decorator: a keyword-only dataclass also takes the old names of its fields.
+
+    An old name works as an argument and as an attribute, with a ``DeprecationWarning``.
+
+    Args:
+        **new_names: The new name of each old one.
+    """
+
+    def decorate(cls: Class) -> Class:
+        init: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009 (mypy refuses the other)
+
+        @functools.wraps(init)
+        def take_old_names(self: Any, **values: Any) -> None:
+            for old, new in new_names.items():
+                if old in values:
+                    _warn_of_name(cls, old, new)
+                    values[new] = values.pop(old)  # dataclasses.replace() gives both
+            init(self, **values)
+
+        setattr(cls, "__init__", take_old_names)  # noqa: B010
+        for old, new in new_names.items():
+            setattr(cls, old, _old_attribute(cls, old, new))
+        return cls
+
+    return decorate
+
+
+def _old_attribute(cls: type, old: str, new: str) -> property:
+    def get(self: Any) -> Any:
+        _warn_of_name(cls, old, new)
+        return getattr(self, new)
+
+    return property(get)
+
+
+def _warn_of_name(cls: type, old: str, new: str) -> None:
+    message = f"{cls.__name__}: {old} is now called {new}; the old name works for one more release"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""The errors of the outside world; wrong arguments are plain ``ValueError``."""
+"""Errors of files and devices; wrong arguments raise ``ValueError``."""
 
 from __future__ import annotations
 
@@ -6,37 +6,65 @@ import os
 
 
 class OpenpafError(Exception):
-    """Something outside the program is not as it should be; the message names the file."""
+    """A file, address or device cannot be used; the message names it."""
 
 
 class ImageError(OpenpafError):
-    """A picture is missing, unreadable, or not a picture."""
+    """An image file is missing, unreadable, or not an image; the message names it.
+
+    Example:
+        >>> import openpaf
+        >>> try:
+        ...     openpaf.read_image("missing.jpg")
+        ... except openpaf.ImageError as error:
+        ...     print(error)
+        missing.jpg: no such file
+    """
 
 
 class WeightsError(OpenpafError):
-    """A checkpoint is missing, damaged, or does not fit its network."""
+    """A checkpoint is missing, damaged, or does not fit its network; the message names it.
+
+    Example:
+        >>> import openpaf
+        >>> try:
+        ...     openpaf.PoseEstimator("missing.safetensors")
+        ... except openpaf.WeightsError as error:
+        ...     print("missing.safetensors" in str(error))
+        True
+    """
 
 
 class VideoError(OpenpafError):
-    """A video, stream or camera is missing, unreadable, or has no picture."""
+    """A video, stream or camera is missing, unreadable, or has no frames; the message names it.
+
+    Example:
+        >>> import openpaf
+        >>> from openpaf.video.open import open_video
+        >>> try:
+        ...     open_video("missing.mp4")
+        ... except openpaf.VideoError as error:
+        ...     print(error)
+        missing.mp4: no such file
+    """
 
 
 def shown(path: str | bytes | os.PathLike[str] | int) -> str:
-    """A path on one line: line breaks, control characters and stray bytes are written out."""
+    """A path on one line: line breaks, control characters and undecodable bytes are escaped."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def printable(text: object, limit: int = 80) -> str:
-    """Text of a file, fit for a message: on one line, without control characters, and short.
+    """Text for a message: on one line, without control characters, and short.
 
     Args:
-        text: What the file holds; of anything but text, what ``str`` makes of it.
-        limit: Characters at most.
+        text: Text of a file, or any value, which is converted by ``str``.
+        limit: Maximum number of characters.
 
     Returns:
-        The text, its control characters and line breaks written out as ``\\x1b`` and ``\\n``, and
-        ``...`` in place of what is too much.
+        The text, its control characters and line breaks escaped as ``\\x1b`` and ``\\n``, cut off
+        with ``...`` at the limit.
     """
     line = shown(str(text)[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -1,4 +1,4 @@
-"""Joint heatmaps and part affinity fields of a picture, and how labelled people make them."""
+"""Joint heatmaps and part affinity fields, and their encoding from labeled people."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from openpaf.skeleton import Skeleton
 SIGMA_PX = 7.0  # the trainers of the 2017 network: a Gaussian of sigma 7 px at stride 8,
 PAF_HALF_WIDTH_PX = 8.0  # limbs one cell wide on either side,
 _CUT = math.log(100.0)  # and nothing below 0.01
-_MAX_PX = 250_000_000  # beyond that a size is a mistake rather than an image's
+_MAX_PX = 250_000_000  # a larger size is a mistake
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fields:
-    """What a network says of a picture: joint heatmaps and part affinity fields (PAFs).
+    """The output of a network for one image: joint heatmaps and part affinity fields (PAFs).
+
+    NumPy and torch arrays of any real dtype and strides are accepted, and converted to float32.
 
     Args:
-        heatmaps: (K+1, h, w), about 0 to 1; one a joint, the last is background.
+        heatmaps: (K+1, h, w), about 0 to 1; one per joint, the last is background.
         pafs: (L, 2, h, w), about -1 to 1; x and y of the unit vector along each limb. (2L, h, w),
-            as networks give it, is taken too.
-        heatmap_grid: Where the cells of the heatmaps lie in the network's input.
-        paf_grid: Where the cells of the PAFs lie in it; published checkpoints disagree with
-            themselves by up to half a cell.
+            the output of networks, is accepted too.
+        heatmap_grid: Positions of the cells of the heatmaps in the network's input.
+        paf_grid: Positions of the cells of the PAFs; in published checkpoints they differ from
+            those of the heatmaps by up to half a cell.
         skeleton: The joints and limbs, in channel order.
-
-    NumPy and torch arrays of any float dtype and strides are taken, and kept as float32.
 
     Raises:
         ValueError: If a shape does not fit the skeleton or the other array, or a value is NaN or
@@ -45,6 +45,21 @@ class Fields:
 
     Reference:
         Cao et al., CVPR 2017, section 2.
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> fields = openpaf.Fields(
+        ...     heatmaps=np.zeros((18, 46, 62)),  # 17 joints and background
+        ...     pafs=np.zeros((28, 2, 46, 62)),
+        ...     heatmap_grid=openpaf.Grid(8),
+        ...     paf_grid=openpaf.Grid(8),
+        ...     skeleton=openpaf.Skeleton.COCO17,
+        ... )
+        >>> fields.size_cells
+        (46, 62)
+        >>> len(openpaf.decode(fields))
+        0
     """
 
     heatmaps: NDArray[np.float32]
@@ -83,11 +98,11 @@ class Fields:
         skeleton: Skeleton | None = None,
         channels: str | ChannelOrder | None = None,
     ) -> list[Fields]:
-        """The fields of a batch of pictures, from arrays as a network gives them.
+        """The fields of each image of a batch, from the output of a network.
 
         Args:
             heatmaps: (B, K+1, h, w), NumPy or torch.
-            pafs: (B, 2L, h, w) or (B, L, 2, h, w), likewise.
+            pafs: (B, 2L, h, w) or (B, L, 2, h, w), NumPy or torch.
             heatmap_grid: As for :class:`Fields`.
             paf_grid: As for :class:`Fields`.
             skeleton: The joints and limbs, in channel order, where ``channels`` is not given.
@@ -96,11 +111,11 @@ class Fields:
                 :data:`~openpaf.channels.CHANNEL_ORDERS`.
 
         Returns:
-            One Fields a picture, for :func:`openpaf.decode` or ``decode_batch``.
+            The fields of each image, for :func:`openpaf.decode` or ``decode_batch``.
 
         Raises:
             ValueError: If neither or both of skeleton and channels are given, the name is
-                unknown, the batches differ, or an array is not as :class:`Fields` expects.
+                unknown, the batch sizes differ, or an array is not as :class:`Fields` expects.
         """
         if (skeleton is None) == (channels is None):
             raise ValueError("skeleton, channels: expected one of them")
@@ -138,14 +153,14 @@ def _channel_order(channels: str | ChannelOrder) -> ChannelOrder:
 
 
 def _as_float32(name: str, array: Any) -> NDArray[np.float32]:
-    if hasattr(array, "detach"):  # a torch tensor, wherever it is and whatever it tracks
+    if hasattr(array, "detach"):  # a torch tensor, perhaps on a GPU or with gradients
         array = array.detach().cpu()
         array = (array.float() if array.dtype.is_floating_point else array).numpy()
     array = np.asarray(array)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, refused below
-        # Writable too: the kernels are compiled for such arrays, and again for any others.
+        # Writable: the kernels would be compiled again for read-only arrays.
         array = np.require(array, np.float32, ["C", "A", "W"])
     bad = np.count_nonzero(~np.isfinite(array))
     if bad:
@@ -163,18 +178,18 @@ def encode_fields(
     heatmap_grid: Grid | None = None,
     paf_grid: Grid | None = None,
 ) -> Fields:
-    """The fields that a perfect network would give for these people: the training targets.
+    """The ideal fields of labeled people, the targets of training; the inverse of ``decode``.
 
     Args:
-        poses: Labelled people in px of the picture; a joint counts where its score is above 0.
-        size_hw: Height and width of the picture in px.
-        stride: Px per cell, where no grids are given.
-        sigma_px: Standard deviation of a joint's Gaussian in px.
-        paf_half_width_px: A limb's field reaches this far to either side of it, and beyond both
-            of its ends, in px. (The paper's strip ends at the joints, but so wide a limb shorter
-            than a cell would fall between cells; the published trainers extend it too.)
+        poses: Labeled people in px of the image; a joint counts where its score is above 0.
+        size_hw: Height and width of the image in px.
+        stride: Px per cell, at least 1, where no grids are given.
+        sigma_px: Standard deviation of a joint's Gaussian in px, above 0.
+        paf_half_width_px: A limb's field extends this far to either side of it and beyond both of
+            its joints, in px, above 0. (In the paper it ends at the joints, but then a short limb
+            may cover no cell; the published trainers extend it too.)
         heatmap_grid: Grid of the heatmaps; ``Grid(stride)`` where not given.
-        paf_grid: Grid of the PAFs; as the heatmaps' where not given. Its stride must be theirs.
+        paf_grid: Grid of the PAFs, of the same stride; that of the heatmaps where not given.
 
     Returns:
         Fields with heatmaps combined over people by maximum, PAFs averaged over the people whose
@@ -186,6 +201,19 @@ def encode_fields(
 
     Reference:
         Cao et al., CVPR 2017, equations 6 to 9.
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> keypoints = np.zeros((1, 17, 3))  # x, y and score; a joint of score 0 is missing
+        >>> keypoints[0, 5] = keypoints[0, 7] = 44, 20, 1  # left shoulder and elbow
+        >>> keypoints[0, 7, 1] = 60
+        >>> poses = openpaf.Poses.from_keypoints(keypoints, openpaf.Skeleton.COCO17)
+        >>> fields = openpaf.encode_fields(poses, size_hw=(80, 96))
+        >>> fields.heatmaps.shape, fields.pafs.shape
+        ((18, 10, 12), (28, 2, 10, 12))
+        >>> fields.pafs[0, :, 4, 5].tolist()  # limb 0 is the upper left arm: down, along +y
+        [0.0, 1.0]
     """
     heatmap_grid = heatmap_grid or Grid(stride)
     paf_grid = paf_grid or heatmap_grid
@@ -233,13 +261,13 @@ def encode_mask(
     boxes: Sequence[Sequence[float]] | NDArray[Any] = (),
     region: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Where a loss may count: 0 in the cells of unlabelled people and crowds, 1 elsewhere.
+    """The mask of a loss: 0 in the cells of unlabeled people and crowds, 1 elsewhere.
 
     Args:
-        size_hw: Height and width of the picture in px.
+        size_hw: Height and width of the image in px.
         grid: The grid of the fields.
-        boxes: (M, 4) boxes x0, y0, x1, y1 in px to leave out.
-        region: (H, W) True in the pixels to leave out, e.g. a crowd's segmentation.
+        boxes: (M, 4) boxes x0, y0, x1, y1 in px to mask.
+        region: (H, W) bool, True in the pixels to mask, e.g. a crowd's segmentation.
 
     Returns:
         (h, w) float32 of 0 and 1.
@@ -249,6 +277,14 @@ def encode_mask(
 
     Reference:
         Cao et al., CVPR 2017, equation 5 (the mask W).
+
+    Example:
+        >>> import openpaf
+        >>> mask = openpaf.encode_mask((64, 64), openpaf.Grid(8), boxes=[(0, 0, 31, 31)])
+        >>> mask.shape
+        (8, 8)
+        >>> int((mask == 0).sum())
+        16
     """
     h, w = grid.size_cells(size_hw)
     mask = np.ones((h, w), np.float32)
@@ -277,7 +313,7 @@ def _encode_heatmaps(heatmaps, xy, scores, sigma):  # type: ignore[no-untyped-de
             if scores[person, k] <= 0:
                 continue
             x, y = xy[person, k, 0], xy[person, k, 1]
-            # Clipped before they become integers: a label may lie far outside the picture.
+            # Clipped as floats, as a label far outside of the image may exceed the integers.
             y0 = int(min(max(math.ceil(y - reach), 0.0), float(h)))
             y1 = int(min(max(math.floor(y + reach), -1.0), float(h - 1)))
             x0 = int(min(max(math.ceil(x - reach), 0.0), float(w)))
@@ -317,7 +353,7 @@ def _encode_pafs(pafs, xy, scores, limbs, half_width):  # type: ignore[no-untype
             if length < 1e-6:
                 continue  # no direction
             ux, uy = (bx - ax) / length, (by - ay) / length
-            # The corners of a slanting strip stick out further than its half-width.
+            # The corners of a slanted strip reach further than its half-width.
             reach = half_width * (abs(ux) + abs(uy))
             y0 = int(min(max(math.ceil(min(ay, by) - reach), 0.0), float(h)))
             y1 = int(min(max(math.floor(max(ay, by) + reach), -1.0), float(h - 1)))

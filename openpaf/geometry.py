@@ -1,7 +1,7 @@
-"""Where a cell, a pixel and a resized pixel lie. Every half pixel of the library is here.
+"""Coordinates of cells, pixels and resized pixels: all half pixels of the package are here.
 
-Coordinates are pixel indices: integers are pixel centres, the centre of the top-left pixel is
-(0, 0), and the last axis is (x, y). A picture resized by ``r`` keeps its borders in place, so a
+Coordinates are pixel indices: integers are pixel centers, the center of the top-left pixel is
+(0, 0), and the last axis is (x, y). An image resized by ``r`` keeps its borders in place, so a
 point moves to ``(x + 0.5) * r - 0.5``; mirrored, to ``width - 1 - x``.
 """
 
@@ -27,17 +27,27 @@ Number = TypeVar("Number", float, NDArray[Any], "Tensor")
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the cells of a field lie in the picture: cell ``i`` at ``stride * i + offset`` px.
+    """Positions of the cells of a field in the image: cell ``i`` is at ``stride * i + offset`` px.
 
     Args:
-        stride: Distance of two cells in px; at least 1.
-        offset: Position of cell 0 in px. The default, ``(stride - 1) / 2``, is the middle of the
-            ``stride`` pixels that the cell covers. Published networks disagree with it, and even
-            with themselves, by up to half a cell.
+        stride: Distance of two cells in px, a whole number from 1 to a million.
+        offset: Position of cell 0 in px. The default, ``(stride - 1) / 2``, is the center of the
+            ``stride`` pixels that the cell covers. Published networks differ from it by up to
+            half a cell, some between their heatmaps and PAFs.
 
     Raises:
-        ValueError: If the stride is not a whole number from 1 to a million, or the offset is not
-            finite or beyond a billion.
+        ValueError: If the stride is out of its range, or the offset is not finite or beyond a
+            billion.
+
+    Example:
+        >>> import openpaf
+        >>> grid = openpaf.Grid(8)
+        >>> grid.to_px(2)
+        19.5
+        >>> grid.to_cells(19.5)
+        2.0
+        >>> grid.size_cells((368, 656))
+        (46, 82)
     """
 
     stride: int
@@ -55,34 +65,45 @@ class Grid:
 
     @property
     def offset_px(self) -> float:
-        """Position of cell 0 in px, always a number."""
+        """Position of cell 0 in px, never None."""
         assert self.offset is not None  # set by __post_init__
         return self.offset
 
     def to_px(self, cells: Number) -> Number:
-        """Cell coordinates, whole or not, to pixel coordinates."""
+        """Cell coordinates, also fractional ones, to pixel coordinates."""
         return cells * self.stride + self.offset_px
 
     def to_cells(self, px: Number) -> Number:
-        """Pixel coordinates to cell coordinates (not rounded)."""
+        """Pixel coordinates to cell coordinates, not rounded."""
         return (px - self.offset_px) / self.stride
 
     def size_cells(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Size in cells of the field of a picture of ``size_hw`` px: (rows, columns)."""
+        """Rows and columns of the field of an image of ``size_hw`` px."""
         return -(-size_hw[0] // self.stride), -(-size_hw[1] // self.stride)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Letterbox:
-    """A picture resized into a network's input, padded on the right and the bottom.
+    """An image resized into a network's input, padded on the right and the bottom.
 
     Args:
-        image_hw: Height and width of the picture in px.
-        resized_hw: Height and width of the picture inside the network's input in px.
+        image_hw: Height and width of the image in px.
+        resized_hw: Height and width of the image inside the network's input in px.
         size_hw: Height and width of the network's input in px, at least ``resized_hw``.
 
     Raises:
-        ValueError: If a size is below 1 px or the resized picture does not fit.
+        ValueError: If a size is below 1 px or the resized image does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> letterbox = openpaf.Letterbox.fit((480, 640), short_side=368)
+        >>> letterbox.resized_hw, letterbox.size_hw
+        ((368, 491), (368, 496))
+        >>> letterbox.apply(np.zeros((480, 640, 3), np.uint8)).shape
+        (3, 368, 496)
+        >>> letterbox.points_to_image(np.array([245.0, 183.5])).tolist()
+        [319.5, 239.5]
     """
 
     image_hw: tuple[int, int]
@@ -106,14 +127,14 @@ class Letterbox:
         multiple: int = 8,
         max_aspect: float = 8.0,
     ) -> Letterbox:
-        """The letterbox that brings the short side of a picture to ``short_side`` px.
+        """The letterbox that resizes the short side of an image to ``short_side`` px.
 
         Args:
-            image_hw: Height and width of the picture in px.
-            short_side: Short side of the resized picture in px.
+            image_hw: Height and width of the image in px.
+            short_side: Short side of the resized image in px.
             multiple: The network's input is padded to a multiple of this many px.
-            max_aspect: The long side is at most this many times ``short_side``; a longer picture
-                is made smaller, so that a strip of 1 x 5000 px does not ask for gigabytes.
+            max_aspect: The long side is at most this many times ``short_side``; a longer image
+                is resized to less, so that a strip of 1 x 5000 px does not take gigabytes.
 
         Raises:
             ValueError: If a size is below 1 px or no whole number.
@@ -132,23 +153,23 @@ class Letterbox:
 
     @property
     def scale_xy(self) -> tuple[float, float]:
-        """Network px per picture px along x and y; they differ by the rounding of the size."""
+        """Network px per image px along x and y, which differ as sizes are rounded."""
         return (
             self.resized_hw[1] / self.image_hw[1],
             self.resized_hw[0] / self.image_hw[0],
         )
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Resize and pad a picture.
+        """Resize and pad an image.
 
         Args:
             image: RGB, uint8 (H, W, 3), of ``image_hw``.
 
         Returns:
-            RGB, float32 (3, h, w), values 0 to 255, padded with grey (128).
+            RGB, float32 (3, h, w), values 0 to 255, padded with gray (128).
 
         Raises:
-            ValueError: If the picture is not uint8 (H, W, 3) of ``image_hw``.
+            ValueError: If the image is not uint8 (H, W, 3) of ``image_hw``.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape != (*self.image_hw, 3):
             raise ValueError(
@@ -159,11 +180,11 @@ class Letterbox:
         if height <= self.image_hw[0] and width <= self.image_hw[1]:
             from openpaf.kernels.resize import shrink
 
-            # Averaging over the area keeps thin limbs from aliasing when a large photo shrinks.
+            # Averaging over the area avoids aliasing of thin limbs.
             rows = area_shares(self.image_hw[0], height)
             columns = area_shares(self.image_hw[1], width)
             pixels = np.ascontiguousarray(image).view()
-            pixels.flags.writeable = False  # numba would compile both kinds
+            pixels.flags.writeable = False  # else the kernel is compiled for both kinds
             shrink(pixels, rows, columns, padded)
         else:
             import cv2
@@ -173,17 +194,17 @@ class Letterbox:
         return padded
 
     def points_to_network(self, xy: NDArray[Any]) -> NDArray[np.float32]:
-        """Points (..., 2) of the picture, in px, to px of the network's input."""
+        """Points (..., 2) in px of the image to px of the network's input."""
         scale = np.asarray(self.scale_xy, np.float64)
         return ((np.asarray(xy, np.float64) + 0.5) * scale - 0.5).astype(np.float32)
 
     def points_to_image(self, xy: NDArray[Any]) -> NDArray[np.float32]:
-        """Points (..., 2) of the network's input, in px, to px of the picture."""
+        """Points (..., 2) in px of the network's input to px of the image."""
         scale = np.asarray(self.scale_xy, np.float64)
         return ((np.asarray(xy, np.float64) + 0.5) / scale - 0.5).astype(np.float32)
 
     def undo(self, poses: Poses) -> Poses:
-        """Poses in px of the network's input to poses in px of the picture."""
+        """Poses in px of the network's input to poses in px of the image."""
         return poses.replace(xy=self.points_to_image(poses.xy))
 
 
@@ -191,20 +212,20 @@ class Letterbox:
 def area_shares(
     n_pixels: int, n_new: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Which pixels of a line each pixel of a shorter line covers, and how much of each.
+    """The pixels of a line that each pixel of a shorter line covers, and their weights.
 
     Args:
         n_pixels: Length of the line in px.
         n_new: Length of the shorter line in px; at most ``n_pixels``.
 
     Returns:
-        The first pixel of each new one, (n_new,); how many pixels it covers, (n_new,); and their
-        shares of it, (n_new, most of those), which sum to 1.
+        The first covered pixel of each new one, (n_new,); the number of covered pixels, (n_new,);
+        and their weights, (n_new, largest number), whose rows sum to 1.
     """
     borders = np.arange(n_new + 1) * n_pixels / n_new  # of the new pixels; pixel i is i to i + 1
     left, right = borders[:-1, None], borders[1:, None]
     first = np.floor(left).astype(np.int64)
-    # What is less than a thousandth of a pixel comes from rounding the borders.
+    # Less than a thousandth of a pixel is an effect of rounding the borders.
     counts = np.ceil(right - 1e-3).astype(np.int64) - first
     pixels = first + np.arange(counts.max())  # (n_new, most)
     covered = np.clip(np.minimum(pixels + 1, right) - np.maximum(pixels, left), 0, None)
@@ -214,12 +235,12 @@ def area_shares(
 
 
 def resize_px(px: Number, ratio: float) -> Number:
-    """The coordinates in px of a point of a picture after it is resized by ``ratio``."""
+    """A coordinate in px, after the image is resized by ``ratio``."""
     return (px + 0.5) * ratio - 0.5
 
 
 def flip_x(x: Number, width: int) -> Number:
-    """The x coordinate in px of a point of a picture of ``width`` px after it is mirrored."""
+    """An x coordinate in px, after the image of ``width`` px is mirrored."""
     return width - 1 - x
 
 
@@ -230,18 +251,18 @@ def crop_affine(
     flip: bool,
     size_hw: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """The affine map of a training crop: scale, rotation, mirror and shift in one.
+    """The affine map of a training crop: scale, rotation, mirroring and shift.
 
     Args:
-        center_xy: The point of the picture, in px, that comes to the middle of the crop.
-        scale: Crop px per picture px; positive.
+        center_xy: The point of the image, in px, that is mapped to the center of the crop.
+        scale: Crop px per image px; above 0.
         rotation_deg: Counter-clockwise on the screen, in degrees.
         flip: Whether the crop is mirrored left to right.
         size_hw: Height and width of the crop in px.
 
     Returns:
-        (2, 3) matrix from pixel coordinates of the picture to those of the crop, as
-        ``cv2.warpAffine`` takes it.
+        (2, 3) matrix from pixel coordinates of the image to those of the crop, for
+        ``cv2.warpAffine``.
 
     Raises:
         ValueError: If the scale is not positive.
@@ -260,6 +281,6 @@ def crop_affine(
 
 
 def transform_points(xy: NDArray[Any], affine: NDArray[Any]) -> NDArray[np.float32]:
-    """Points (..., 2) in px moved by a (2, 3) affine map."""
+    """Points (..., 2) in px, mapped by a (2, 3) affine matrix."""
     points = np.asarray(xy, np.float64) @ affine[:, :2].T + affine[:, 2]
     return points.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The people of a picture: where their joints are, and how sure we are."""
+"""The people of an image: coordinates and scores of their joints."""
 
 from __future__ import annotations
 
@@ -15,18 +15,31 @@ from openpaf.skeleton import Skeleton
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Poses:
-    """The people of one picture.
+    """The people of one image.
 
     Args:
         xy: (N, K, 2) float32, pixel coordinates (x, y); NaN where a joint is missing.
         scores: (N, K) float32, at least 0; 0 exactly where a joint is missing.
-        person_scores: (N,) float32, at least 0; the order in which to trust the people.
+        person_scores: (N,) float32, at least 0; higher is more certain.
         skeleton: The K joints.
-        ids: (N,) int64 identities over time, or None for a single picture.
+        ids: (N,) int64 identities over the frames of a video, or None for a single image.
 
     Raises:
-        ValueError: If a shape does not fit, a score is negative or not finite, or a missing joint
-            has a coordinate (or the other way round), so that none can pass as a coordinate.
+        ValueError: If a shape does not fit, a score is negative or not finite, or a joint has a
+            coordinate where its score is 0 or none where it is above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> keypoints = np.zeros((1, 17, 3))  # x, y and score; a joint of score 0 is missing
+        >>> keypoints[0, 0] = 120, 80, 0.5
+        >>> poses = openpaf.Poses.from_keypoints(keypoints, openpaf.Skeleton.COCO17)
+        >>> len(poses)
+        1
+        >>> poses.joint("nose").tolist()
+        [[120.0, 80.0, 0.5]]
+        >>> poses.joint("left_eye").tolist()
+        [[nan, nan, 0.0]]
     """
 
     xy: NDArray[np.float32]
@@ -62,7 +75,7 @@ class Poses:
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:
-        """Nobody: a result of length 0."""
+        """No people: a result of length 0."""
         k = skeleton.n_joints
         return cls(
             xy=np.empty((0, k, 2), np.float32),
@@ -82,8 +95,8 @@ class Poses:
         """Poses from (N, K, 3) rows of x, y and score, or COCO's visibility; 0 means missing.
 
         Args:
-            keypoints: (N, K, 3); the third number is a score or COCO's v (0, 1, 2; kept as 1
-                where positive and whole, since labels are sure).
+            keypoints: (N, K, 3); the third number is a score, or COCO's v of 0, 1 or 2. Values
+                above 1 become 1.
             skeleton: The K joints.
             person_scores: (N,); 1 each where not given.
 
@@ -95,7 +108,7 @@ class Poses:
             raise ValueError(
                 f"keypoints: expected shape (N, {skeleton.n_joints}, 3), got {array.shape}"
             )
-        array = array.reshape(-1, skeleton.n_joints, 3)  # an empty list is nobody
+        array = array.reshape(-1, skeleton.n_joints, 3)  # an empty list has no people
         scores = np.minimum(array[..., 2], 1)
         xy = np.where(scores[..., None] > 0, array[..., :2], np.nan)
         if person_scores is None:
@@ -180,9 +193,8 @@ class Poses:
     def to(self, skeleton: Skeleton) -> Poses:
         """The same people with the joints of another skeleton, matched by name.
 
-        A neck that is asked for and not there is put in the middle of the shoulders, and a
-        ``mid_hip`` in the middle of the hips, as OpenPose's annotations do. Joints that cannot be
-        had are missing.
+        A neck that these poses lack is put in the middle of the shoulders, and a ``mid_hip`` in the
+        middle of the hips, as in OpenPose's annotations. Other joints that they lack are missing.
         """
         xy = np.full((len(self), skeleton.n_joints, 2), np.nan, np.float32)
         scores = np.zeros((len(self), skeleton.n_joints), np.float32)

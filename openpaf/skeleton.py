@@ -1,4 +1,4 @@
-"""The joints of a person, and the limbs that tie them together."""
+"""Skeletons: the joints of a person and the limbs that connect them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _sigma(value: Any) -> float:
     return float(value)
 
 
-#: What lists of a skeleton hold, in words, and how an entry is made of what was given.
+#: The lists of a skeleton: name, description of an entry for messages, and its conversion.
 _ENTRIES = (
     ("joints", "names", _name),
     ("limbs", "pairs of joint numbers", _pair),
@@ -39,11 +39,11 @@ _ENTRIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
-    """The joints of a person, and the limbs that tie them together.
+    """The joints of a person and the limbs that connect them.
 
-    Everything that depends on the choice of joints follows from this one object: the number of
-    heatmaps and part affinity fields, their order, how a mirrored picture swaps them, and the
-    tolerance with which each joint is scored.
+    Everything that depends on the choice of joints follows from this one object: the number and
+    order of heatmaps and part affinity fields, which of them swap in a mirrored image, and the
+    tolerance of each joint in the object keypoint similarity.
 
     Args:
         name: A short name, e.g. ``"coco17"``.
@@ -51,9 +51,16 @@ class Skeleton:
         limbs: L pairs ``(from, to)`` of 0-based joint indices, in PAF channel order. The PAF of a
             limb points from its first to its second joint. There may be more limbs than a tree
             needs; each pair may appear once, in one direction.
-        flip_pairs: Pairs of joints that change places when the picture is mirrored.
-        oks_sigmas: K positive per-joint constants of the object keypoint similarity, in units of
-            the square root of the person's area.
+        flip_pairs: Pairs of joints that swap when the image is mirrored.
+        oks_sigmas: K constants of the object keypoint similarity, above 0, in units of the square
+            root of the person's area.
+
+    Attributes:
+        COCO17: COCO's 17 joints, with 28 limbs; that of the shipped models.
+        COCO18: COCO's 17 joints and a neck, with the 19 limbs of the 2017 network.
+        COCO18_REDUNDANT: The same joints with 31 limbs.
+        BODY25: The 25 joints of the 2019 network, with feet.
+        MPI15: The 15 joints of CMU's MPI network.
 
     Raises:
         ValueError: If a name repeats, an index is out of range, a limb joins a joint to itself or
@@ -61,6 +68,19 @@ class Skeleton:
 
     Reference:
         Cao et al., CVPR 2017, section 2; OKS sigmas: cocodataset.org/#keypoints-eval.
+
+    Example:
+        >>> import openpaf
+        >>> openpaf.Skeleton.COCO17.index("left_wrist")
+        9
+        >>> arm = openpaf.Skeleton(
+        ...     name="arm",
+        ...     joints=("shoulder", "elbow", "wrist"),
+        ...     limbs=((0, 1), (1, 2)),
+        ...     oks_sigmas=(0.079, 0.072, 0.062),
+        ... )
+        >>> arm.n_joints, arm.n_limbs
+        (3, 2)
     """
 
     name: str
@@ -76,7 +96,7 @@ class Skeleton:
     MPI15: ClassVar[Skeleton]
 
     def __post_init__(self) -> None:
-        # Lists are accepted and kept as tuples, so that a skeleton can be hashed and shared.
+        # Lists are converted to tuples, so that a skeleton can be hashed.
         if not isinstance(self.name, str):
             raise ValueError(f"name: expected text, got {self.name!r}")
         for name, expected, convert in _ENTRIES:
@@ -95,15 +115,15 @@ class Skeleton:
             raise ValueError(f"flip_pairs of {self.name!r}: every joint may appear once")
 
     def __hash__(self) -> int:
-        # Kept, as the parser looks up a skeleton's tables for every picture.
+        # Cached, as the parser looks up a skeleton's tables for every image.
         if "_hash" not in self.__dict__:
             own = (self.name, self.joints, self.limbs, self.flip_pairs, self.oks_sigmas)
             object.__setattr__(self, "_hash", hash(own))
-        kept: int = self.__dict__["_hash"]
-        return kept
+        cached: int = self.__dict__["_hash"]
+        return cached
 
     def __getstate__(self) -> dict[str, Any]:
-        # The hash of a text is another in another process.
+        # The hash of a string differs between processes.
         return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
     def _check_joints(self) -> None:
@@ -156,7 +176,7 @@ class Skeleton:
 
     @property
     def flip_permutation(self) -> tuple[int, ...]:
-        """For each joint, the joint whose place it takes when the picture is mirrored."""
+        """(K,) for each joint, the one that it swaps with when the image is mirrored."""
         permutation = list(range(self.n_joints))
         for a, b in self.flip_pairs:
             permutation[a], permutation[b] = b, a
@@ -187,7 +207,7 @@ class Skeleton:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Skeleton:
-        """A skeleton from the dictionary that :meth:`to_dict` gives (e.g. read from JSON).
+        """A skeleton from a dictionary as of :meth:`to_dict`, e.g. read from JSON.
 
         Raises:
             ValueError: If a key is missing or unknown, or the values are not a valid skeleton.
@@ -202,7 +222,7 @@ class Skeleton:
         return cls(**dict(data))
 
     def to_dict(self) -> dict[str, Any]:
-        """The skeleton as plain lists, numbers and strings, fit for JSON."""
+        """The skeleton as plain lists, numbers and strings, e.g. for JSON."""
         return {
             "name": self.name,
             "joints": list(self.joints),
@@ -293,7 +313,7 @@ _MPI15_JOINTS = (
 
 
 def _sigmas(joints: Sequence[str]) -> tuple[float, ...]:
-    """COCO's constants by joint name; joints that COCO lacks take those of their neighbours."""
+    """COCO's constants by joint name; joints that COCO lacks get those of their neighbors."""
     known = dict(zip(_COCO17_JOINTS, _COCO17_SIGMAS, strict=True))
     # Neck and chest lie between the shoulders and the mid hip between the hips; feet as ankles.
     known.update(neck=0.079, mid_hip=0.107, head=0.079, chest=0.107)
@@ -303,9 +323,8 @@ def _sigmas(joints: Sequence[str]) -> tuple[float, ...]:
 Skeleton.COCO17 = Skeleton(
     name="coco17",
     joints=tuple(_COCO17_JOINTS),
-    # The first 19 are COCO's own limbs; the rest are redundant. They let a person hold together
-    # where a joint in the middle is hidden: the head without eyes, an arm without its elbow,
-    # a leg without its knee.
+    # The first 19 are COCO's own limbs. The rest are redundant: they connect a person where a joint
+    # in between is hidden, as an eye, an elbow or a knee.
     limbs=_named(
         _COCO17_JOINTS,
         "left_shoulder-left_elbow left_elbow-left_wrist right_shoulder-right_elbow "
@@ -333,7 +352,7 @@ Skeleton.COCO18 = Skeleton(
     flip_pairs=_flip_pairs_by_name(_COCO18_JOINTS),
     oks_sigmas=_sigmas(_COCO18_JOINTS),
 )  # fmt: skip
-# The same, and limbs that let a person hold together where a joint in the middle is hidden.
+# The same, and redundant limbs that connect a person where a joint in between is hidden.
 Skeleton.COCO18_REDUNDANT = Skeleton(
     name="coco18_redundant",
     joints=tuple(_COCO18_JOINTS),

@@ -130,7 +130,7 @@ def _bilinear(field, x, y):
 def match_limbs(candidates: Limbs, config: DecodeConfig) -> Limbs:
     first = _assigned(candidates) if config.matching == "optimal" else []
     rest = [i for i in _greedy(candidates, config) if i not in set(first)]
-    if config.matching == "optimal" and config.runners_up == 0:
+    if config.matching == "optimal" and config.n_fallbacks == 0:
         rest = []
     chosen = np.array(first + rest, np.int64)
     return Limbs(*(column[chosen] for column in candidates))
@@ -157,7 +157,7 @@ def _greedy(candidates: Limbs, config: DecodeConfig) -> list[int]:
     for i in np.argsort(-candidates.weights, kind="stable"):
         limb, (a, b) = int(candidates.types[i]), candidates.peaks[i].tolist()
         ends = ((limb, 0, a), (limb, 1, b))
-        if all(taken.get(end, 0) <= config.runners_up for end in ends):
+        if all(taken.get(end, 0) <= config.n_fallbacks for end in ends):
             chosen.append(int(i))
             for end in ends:
                 taken[end] = taken.get(end, 0) + 1
@@ -230,10 +230,10 @@ def _join(people, config):
     names = [p for p in sorted(people.members) if p not in people.waiting]
     names.sort(key=lambda p: -np.float32(people.diagonal(p)))
     for i in range(len(names) - 1, 0, -1):
-        q, best = names[i], (config.join_distance, None)
+        q, best = names[i], (config.merge_distance, None)
         for p in names[:i]:
             if p in people.members and people.is_disjoint(p, q):
-                gap = people.gap(p, q) / (people.diagonal(p) + config.join_size_px)
+                gap = people.gap(p, q) / (people.diagonal(p) + config.merge_size_px)
                 if gap < best[0]:
                     best = (gap, p)
         if best[1] is not None:
@@ -267,7 +267,7 @@ def _complete(people, limbs, skeleton, scores, config):
                 continue
             if p in people.waiting:
                 p, q = q, p
-            reach = config.complete_reach * (people.diagonal(p) + config.join_size_px)
+            reach = config.complete_reach * (people.diagonal(p) + config.merge_size_px)
             if np.linalg.norm(np.float64(people.xy[a]) - people.xy[b]) > reach:
                 continue
             if people.merge(p, q):

@@ -100,12 +100,12 @@ def test_other_sites_are_refused(demo: Any) -> None:
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("text", "expected a picture, got text"),
+        ("text", "expected an image, got text"),
         (b"", "expected a byte that says the kind"),
         (b"\x07" + jpeg()[1:], "expected a byte that says the kind"),
-        (b"\0no picture at all", "not a JPEG, PNG or WebP picture"),
-        (jpeg((400, 300))[:600], "not a JPEG, PNG or WebP picture"),
-        (jpeg(format="GIF"), "not a JPEG, PNG or WebP picture"),
+        (b"\0no picture at all", "not a JPEG, PNG or WebP image"),
+        (jpeg((400, 300))[:600], "not a JPEG, PNG or WebP image"),
+        (jpeg(format="GIF"), "not a JPEG, PNG or WebP image"),
         (jpeg((2000, 2000)), "more than 1 megapixels"),
     ],
 )

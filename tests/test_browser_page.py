@@ -204,7 +204,7 @@ def test_the_command_serves_the_page(site: str) -> None:
 
 def test_skeletons_over_the_camera(site: str, port: int) -> None:
     async def talk(page: Page) -> None:
-        assert "drop a picture" in (await page.look("empty"))["message"]
+        assert "drop an image" in (await page.look("empty"))["message"]
         await page.press("camera")
         await page.wait_until("document.getElementById('people').textContent > 0")
         await page.wait_for_answers(3)
@@ -234,7 +234,7 @@ def test_skeletons_over_a_dropped_photo(site: str, port: int, repo_root: Path) -
         await page.drop(repo_root / "data" / "photos" / "README.md")
         await page.wait_until("document.getElementById('message').textContent !== ''")
         after = await page.look("dropped-text")
-        assert after["message"] == "Expected a JPEG, PNG or WebP picture."
+        assert after["message"] == "Expected a JPEG, PNG or WebP image."
         assert after["answered"] == seen["answered"]
 
     visit(port, site, talk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ TRIANGLE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
-        (lambda: DecodeConfig(join_distance=10**400), "join_distance"),
+        (lambda: DecodeConfig(merge_distance=10**400), "merge_distance"),
         (lambda: DecodeConfig(max_peaks="9"), "max_peaks"),  # type: ignore[arg-type]
         (lambda: Grid([8]), "stride"),  # type: ignore[arg-type]
         (lambda: Grid(8, [0]), "offset"),  # type: ignore[arg-type]
@@ -92,3 +93,30 @@ def test_sizes_and_arrays() -> None:
         as_array("array", [2.5], np.int64)
     with pytest.raises(ValueError, match="array: expected an array of float32: complex numbers"):
         as_array("array", [1j], np.float32)
+
+
+def test_old_names_of_fields_work_with_a_warning() -> None:
+    for old, new in (
+        ("runners_up", "n_fallbacks"),
+        ("join_distance", "merge_distance"),
+        ("join_size_px", "merge_size_px"),
+    ):
+        with pytest.warns(DeprecationWarning, match=f"DecodeConfig: {old} is now called {new}"):
+            config = DecodeConfig(**{old: 3})  # type: ignore[arg-type]
+        assert config == DecodeConfig(**{new: 3})  # type: ignore[arg-type]
+        with pytest.warns(DeprecationWarning, match=old):
+            assert getattr(config, old) == 3
+        with pytest.warns(DeprecationWarning, match=old):
+            assert getattr(dataclasses.replace(config, **{old: 2}), new) == 2
+        with (
+            pytest.warns(DeprecationWarning, match=old),
+            pytest.raises(ValueError, match=f"^{new}: expected"),
+        ):
+            DecodeConfig(**{old: -1})  # type: ignore[arg-type]
+
+
+def test_fields_of_unknown_names_are_refused() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'runner_up'"):
+        DecodeConfig(runner_up=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        DecodeConfig(0.2)  # type: ignore[misc]

@@ -287,7 +287,7 @@ def test_a_comparison_goes_on_past_a_photo_that_cannot_be_read(
     assert main(command) == 1
     said = capsys.readouterr()
     assert "skipped " in said.err
-    assert "basketball.png: not a picture" in said.err
+    assert "basketball.png: not an image" in said.err
     assert "1 that cannot be read skipped" in said.out
     report = json.loads((out / "compare.json").read_text())
     assert (report["settings"]["skipped"], report["methods"][0]["photos"]) == (1, 2)

@@ -193,7 +193,7 @@ def test_fragments_that_nearly_touch_are_joined_and_far_ones_are_not():
         truth = people(apart, [(40, 50), (80, 50), (80 + gap, 50), (120 + gap, 50)])
         fields = encode_fields(truth, (104, 320))
         assert len(decode(fields)) == n_people
-        assert len(decode(fields, DecodeConfig(join_distance=0))) == 2
+        assert len(decode(fields, DecodeConfig(merge_distance=0))) == 2
 
 
 def test_a_joint_of_two_people_in_one_peak_is_given_to_both():
@@ -255,7 +255,7 @@ def test_graphs_from_tree_to_full():
 @pytest.mark.parametrize("matching", ["greedy", "optimal", "exact"])
 def test_every_association_and_matching_finds_people_who_stand_apart(association, matching):
     truth = people(CHAIN, [(40, 40), (90, 50), (140, 40)], [(40, 220), (90, 230), (140, 220)])
-    config = DecodeConfig(association=association, matching=matching, join_distance=0)
+    config = DecodeConfig(association=association, matching=matching, merge_distance=0)
     assert farthest_px(decode(encode_fields(truth, (280, 200)), config), truth) < 0.2
 
 
@@ -280,8 +280,8 @@ def test_optimal_matching_beats_greedy_where_the_best_pair_blocks_two_good_ones(
         scores=np.array([0.9, 0.8, 0.8], np.float32),
         weights=np.array([0.9, 0.8, 0.8], np.float32),
     )
-    greedy = match_limbs(candidates, DecodeConfig(matching="greedy", runners_up=0))
-    optimal = match_limbs(candidates, DecodeConfig(runners_up=0))
+    greedy = match_limbs(candidates, DecodeConfig(matching="greedy", n_fallbacks=0))
+    optimal = match_limbs(candidates, DecodeConfig(n_fallbacks=0))
     assert greedy.peaks.tolist() == [[0, 2]]
     assert optimal.peaks.tolist() == [[0, 3], [1, 2]]
     assert len(match_limbs(candidates).peaks) == 3  # runners-up
@@ -302,7 +302,7 @@ def test_optimal_matching_is_scipys_assignment():
         weights = table[types, a, b].astype(np.float32)
         pairs = np.stack([a, b + n_a], axis=1).astype(np.int32)
         limbs = Limbs(types.astype(np.int32), pairs, weights, weights)
-        chosen = match_limbs(limbs, DecodeConfig(runners_up=0))
+        chosen = match_limbs(limbs, DecodeConfig(n_fallbacks=0))
         best = sum(t[linear_sum_assignment(t, maximize=True)].sum() for t in table)
         assert chosen.weights.sum() == pytest.approx(best, abs=1e-4)
         assert (np.diff(chosen.weights) <= 0).all()
@@ -365,7 +365,7 @@ def test_exact_matching_refuses_a_crowd(monkeypatch):
         ("peak_threshold", 0), ("weak_peak_threshold", float("nan")), ("peak_support", 1.5),
         ("sigma_px", -1), ("max_peaks", 0), ("association", "magic"), ("limb_samples", 1),
         ("limb_point_threshold", -0.1), ("limb_fraction", 2), ("limb_threshold", "much"),
-        ("matching", "best"), ("runners_up", 0.5), ("graph", "star"), ("join_distance", -1),
+        ("matching", "best"), ("n_fallbacks", 0.5), ("graph", "star"), ("merge_distance", -1),
         ("duplicate_oks", float("inf")), ("min_joints", 0), ("min_person_score", 1.1),
         ("score_size_px", 0), ("max_peaks", 2.5),
     ],

@@ -105,13 +105,13 @@ def test_a_batch_gives_what_single_calls_give(
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((48, 64, 3), np.uint8), r"list of pictures .*shape \(48, 64, 3\).*\[picture\]"),
-        (np.zeros((48, 64), np.uint8), r"list of pictures .*shape \(48, 64\)"),
-        ("photo.jpg", "list of pictures, got a single path 'photo.jpg'"),
-        (Path("photo.jpg"), "list of pictures, got a single path"),
-        (Image.new("RGB", (64, 48)), "list of pictures, got Image"),
-        ({"photo.jpg": 1}, "list of pictures, got dict"),
-        (None, "list of pictures, got NoneType"),
+        (np.zeros((48, 64, 3), np.uint8), r"list of images .*shape \(48, 64, 3\).*\[image\]"),
+        (np.zeros((48, 64), np.uint8), r"list of images .*shape \(48, 64\)"),
+        ("photo.jpg", "list of images, got a single path 'photo.jpg'"),
+        (Path("photo.jpg"), "list of images, got a single path"),
+        (Image.new("RGB", (64, 48)), "list of images, got Image"),
+        ({"photo.jpg": 1}, "list of images, got dict"),
+        (None, "list of images, got NoneType"),
     ],
 )
 @pytest.mark.parametrize("kind", [openpaf.PoseEstimator, TopDownEstimator])

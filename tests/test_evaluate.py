@@ -300,7 +300,7 @@ def test_photos_are_read_ahead_in_order(tmp_path: Path) -> None:
     errors = {i: p for i, p in enumerate(read_ahead(paths, 2)) if not isinstance(p, np.ndarray)}
     assert list(errors) == [4]
     assert isinstance(errors[4], openpaf.ImageError)
-    assert "4.png: not a picture" in str(errors[4])
+    assert "4.png: not an image" in str(errors[4])
 
 
 # Ids are labels
@@ -531,7 +531,7 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(
     status, out, err = run("--size", "368", "256", "--json", tmp_path / "f.json")
     assert status == 1
     assert err.count("skipped") == 1
-    assert "003.jpg: not a picture" in err
+    assert "003.jpg: not an image" in err
     assert out.count("4 photos (1 skipped), 12 people with labelled joints") == 2
     report = json.loads((tmp_path / "f.json").read_text())
     assert (report["photos"], report["skipped"]) == (4, 1)

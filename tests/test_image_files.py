@@ -79,7 +79,7 @@ def test_the_formats_of_a_caller_are_the_only_ones() -> None:
     with open_image(file, "a") as image:
         assert image.size == (8, 6)
     with (
-        pytest.raises(ImageError, match=r"^a: not a picture"),
+        pytest.raises(ImageError, match=r"^a: not an image"),
         open_image(file, "a", formats=["PNG"]),
     ):
         pass

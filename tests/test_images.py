@@ -377,7 +377,7 @@ def test_missing() -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="a folder, not a picture"):
+    with pytest.raises(ImageError, match="a folder, not an image"):
         read_image(tmp_path)
 
 
@@ -390,7 +390,7 @@ def test_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"This is not a photo.\n", b"\xff\xd8\xff", b"\0" * 1000])
 def test_no_picture_named_jpg(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ImageError, match=r"a\.jpg: (not a picture|cannot be)"):
+    with pytest.raises(ImageError, match=r"a\.jpg: (not an image|cannot be)"):
         read_image(tmp_path / "a.jpg")
 
 
@@ -653,7 +653,7 @@ def test_odd_names_are_listed_and_named_on_one_line(tmp_path: Path) -> None:
     listed = list_images(tmp_path)
     assert sorted(names(listed)) == sorted(odd)
     for path in listed:
-        with pytest.raises(ImageError, match="not a picture") as caught:
+        with pytest.raises(ImageError, match="not an image") as caught:
             read_image(path)
         assert str(caught.value).isprintable()
         str(caught.value).encode()
@@ -663,9 +663,9 @@ def test_nothing_found(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(ImageError, match=r"missing\.jpg: no such file or folder"):
         list_images(folder / "missing.jpg")
-    with pytest.raises(ImageError, match=r"\*\.bmp: matches no pictures"):
+    with pytest.raises(ImageError, match=r"\*\.bmp: matches no images"):
         list_images(f"{folder}/*.bmp")
-    with pytest.raises(ImageError, match="empty: no pictures in this folder"):
+    with pytest.raises(ImageError, match="empty: no images in this folder"):
         list_images(folder / "empty")
     with pytest.raises(ImageError, match=r"cannot be listed|no such"):
         list_images("a\0b")

@@ -148,7 +148,7 @@ def test_a_camera_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> N
     plug_in(monkeypatch, taken, mute)
     with pytest.raises(VideoError, match="camera 0: not there, or taken by another program"):
         open_video(0)
-    with pytest.raises(VideoError, match="camera 0: gives no picture"):
+    with pytest.raises(VideoError, match="camera 0: gives no image"):
         open_video(0)
     assert taken.is_released
     assert mute.is_released
@@ -307,7 +307,7 @@ def test_the_address_of_a_picture_is_refused_at_once(kind: str) -> None:
     Image.new("RGB", (64, 48), "red").save(data, kind)
     with (
         web_server(data.getvalue()) as address,
-        pytest.raises(VideoError, match="a picture or text, not a video"),
+        pytest.raises(VideoError, match="an image or text, not a video"),
     ):
         open_video(address)
 

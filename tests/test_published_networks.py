@@ -535,7 +535,7 @@ def test_a_layer_that_cannot_be_followed_is_named() -> None:
             x = nn.functional.pixel_unshuffle(x, 2)
             return [(x, x)]
 
-    with pytest.raises(ValueError, match="expected layers that can be followed, got 'pixel_uns"):
+    with pytest.raises(ValueError, match="expected supported layers, got 'pixel_uns"):
         describe(Turned())
 
 

@@ -279,7 +279,7 @@ def test_people_without_a_mask_do_not_teach_masks() -> None:
 
     def loss(labelled: list[bool], masks: Tensor) -> Tensor:
         torch.manual_seed(4)
-        row = {**target(), "masks": masks, "masks_labelled": torch.tensor(labelled)}
+        row = {**target(), "masks": masks, "masks_labeled": torch.tensor(labelled)}
         return network([image], [row])["loss_mask"]
 
     masks, other = target()["masks"], target()["masks"].clone()
@@ -377,9 +377,9 @@ def test_bad_pictures_and_targets() -> None:
     with pytest.raises(ValueError, match="images: expected at least one"):
         network([])
     network.train()
-    with pytest.raises(ValueError, match="targets: expected one a picture"):
+    with pytest.raises(ValueError, match="targets: expected one per image"):
         network([image])
-    with pytest.raises(ValueError, match="targets: expected 1, one a picture, got 2"):
+    with pytest.raises(ValueError, match="targets: expected 1, one per image, got 2"):
         network([image], [target(), target()])
     with pytest.raises(ValueError, match=r"targets\[0\]: expected the key 'masks'"):
         network([image], [target(masks=False)])

@@ -120,7 +120,7 @@ def test_targets_move_with_the_crop(folder: Path) -> None:
         seen = torch.from_numpy((crop.image[..., 0] > 128).astype(np.uint8))
         if len(row["boxes"]) == 0:
             continue
-        assert row["masks_labelled"].tolist() == [True]
+        assert row["masks_labeled"].tolist() == [True]
         assert (row["masks"][0] != seen).sum() <= 0.08 * seen.sum()
         box = row["boxes"][0]
         assert (box >= 0).all()

@@ -222,7 +222,7 @@ def test_motion_is_the_textbook_filter(seed: int) -> None:
         covariance = step @ track.covariance @ step.T
         covariance += (acceleration * track.size_px) ** 2 * noise
         expected = track.xy + track.velocity * dt
-        track.move_on(time_s, acceleration)
+        track.predict(time_s, acceleration)
         np.testing.assert_allclose(track.covariance, covariance, rtol=1e-9)
         np.testing.assert_allclose(track.xy, expected)
 
@@ -233,12 +233,12 @@ def test_motion_is_the_textbook_filter(seed: int) -> None:
         allowed = max(track.size_px, 2 * extent) * (1 + 2.0 * (time_s - track.joint_seen_s))
         far = distance > allowed
         far &= 2 * far.sum() < np.isfinite(distance).sum()
-        np.testing.assert_array_equal(track.leaps(found, time_s, 2.0), far)
+        np.testing.assert_array_equal(track.jumps(found, time_s, 2.0), far)
 
         both = np.isfinite(distance)
         error = np.median((found - track.xy)[both], axis=0) if both.any() else np.zeros(2)
         expected = np.where(np.isfinite(found), found, track.xy + error)
-        track.see(found, time_s)
+        track.update(found, time_s)
         np.testing.assert_allclose(track.xy, expected)
 
 

@@ -88,7 +88,7 @@ def test_missing_and_wrong_photos_are_counted(folder: Path, capsys: Any) -> None
     said = capsys.readouterr()
     assert "0.png: no such file" in said.err
     assert "1.png: the image is 90 x 80 px, its labels are for 100 x 80 px" in said.err
-    assert "2.png: not a picture" in said.err
+    assert "2.png: not an image" in said.err
     assert "of another size: 3" in said.out
 
 

@@ -334,7 +334,7 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
         "empty.mp4": "the file is empty",
         "text.mp4": "cannot be opened as a video",
         "half.mp4": "cannot be opened as a video",
-        "sound.mp4": "has no stream of pictures",
+        "sound.mp4": "has no video stream",
         ".": "a folder, not a video",
     }
     for name, reason in said.items():
@@ -649,7 +649,7 @@ def test_a_damaged_animation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 def test_pictures_and_text_are_no_videos(tmp_path: Path) -> None:
     for suffix in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
         ANIMATION[0].save(tmp_path / f"a.{suffix}")
-        with pytest.raises(VideoError, match="a picture or text, not a video"):
+        with pytest.raises(VideoError, match="an image or text, not a video"):
             open_video((tmp_path / f"a.{suffix}").rename(tmp_path / f"{suffix}.mp4"))
 
 
@@ -662,7 +662,7 @@ def test_motion_jpeg_is_no_picture(tmp_path: Path) -> None:
         times = [frame.time_s for frame in video]
     np.testing.assert_allclose(times, np.arange(8) / 25)
     (tmp_path / "b.mp4").write_bytes(3 * jpeg.getvalue())
-    with pytest.raises(VideoError, match="a picture or text, not a video"):
+    with pytest.raises(VideoError, match="an image or text, not a video"):
         open_video(tmp_path / "b.mp4")
 
 

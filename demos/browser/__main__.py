@@ -4,7 +4,7 @@
     python demos/browser
     python demos/browser --size 192 --port 8000
 
-Open the address that is printed. Without a camera, drop a picture on the page. Only this computer
+Open the address that is printed. Without a camera, drop an image on the page. Only this computer
 can reach it unless --host says otherwise; browsers give pages of other computers the camera over
 HTTPS only, for which there are --certificate and --key. For a phone in the same network:
 

@@ -1,5 +1,5 @@
 "use strict";
-// Sends a picture, waits for its people, draws both, and only then sends the next one: what is on
+// Sends an image, waits for its people, draws both, and only then sends the next one: what is on
 // the screen always belongs together, and no queue can build up anywhere.
 
 const CAMERA = 0, PICTURE = 1;
@@ -8,8 +8,8 @@ const DRAWN_PX = 1920;         // longest side of the canvas, which is as fine a
 
 const $ = (id) => document.getElementById(id);
 const view = $("view"), pen = view.getContext("2d"), video = $("video");
-const still = document.createElement("canvas");   // the picture that was sent
-const INVITATION = "Press Camera, or drop a picture here.";
+const still = document.createElement("canvas");   // the image that was sent
+const INVITATION = "Press Camera, or drop an image here.";
 const IDLE = 4000;             // the server closes so whom it has not heard for long
 let socket = null, stream = null, facing = "user";
 let inFlight = false, paused = false, waiting = null, sent = null, times = [], pauseMs = 500;
@@ -38,7 +38,7 @@ async function startCamera() {
   stopCamera();
   if (!navigator.mediaDevices) {
     say("This browser gives no camera to pages that are not on localhost or HTTPS. " +
-        "Drop a picture instead.");
+        "Drop an image instead.");
     return;
   }
   try {
@@ -50,7 +50,7 @@ async function startCamera() {
     const why = { NotAllowedError: "The camera was not allowed.", NotFoundError:
       "There is no camera.", NotReadableError: "Another program has the camera." };
     say((why[error.name] || `The camera does not start: ${error.message}.`) +
-        " Drop a picture instead.");
+        " Drop an image instead.");
     return;
   }
   stream.getVideoTracks()[0].onended = () => { stopCamera(); say("The camera was unplugged."); };
@@ -78,13 +78,13 @@ function setPaused(yes) {
 
 function showPicture(file) {
   if (!file || !/^image\/(jpeg|png|webp)$/.test(file.type)) {
-    say("Expected a JPEG, PNG or WebP picture.");
+    say("Expected a JPEG, PNG or WebP image.");
     return;
   }
   stopCamera();
-  createImageBitmap(file).then((picture) => {
-    waiting = picture; $("mirror").checked = false; say(""); next();
-  }, () => say("This picture cannot be read."));
+  createImageBitmap(file).then((image) => {
+    waiting = image; $("mirror").checked = false; say(""); next();
+  }, () => say("This image cannot be read."));
 }
 
 function next() {
@@ -93,9 +93,9 @@ function next() {
   if (!socket) { connect(); return; }
   if (socket.readyState !== WebSocket.OPEN) return;
   if (waiting) {
-    const picture = waiting; waiting = null;
-    send(picture, picture.width, picture.height, PICTURE);
-    picture.close();
+    const image = waiting; waiting = null;
+    send(image, image.width, image.height, PICTURE);
+    image.close();
   } else if (video.videoWidth) {
     send(video, video.videoWidth, video.videoHeight, CAMERA);
   } else {
@@ -105,7 +105,7 @@ function next() {
 
 function send(source, width, height, kind) {
   inFlight = true;
-  const to = socket;           // by the time the picture is packed there may be another
+  const to = socket;           // by the time the image is packed there may be another
   const scale = Math.min(1, SENT_PX[kind] / Math.max(width, height));
   still.width = Math.round(width * scale); still.height = Math.round(height * scale);
   still.getContext("2d").drawImage(source, 0, 0, still.width, still.height);
@@ -123,7 +123,7 @@ function answer(found) {
   $("people").textContent = found.people.length;
   $("noun").textContent = found.people.length === 1 ? "person" : "people";
   $("rate").textContent = rate.toFixed(rate < 10 ? 1 : 0);
-  $("rate").parentElement.hidden = !rate;    // a single picture has none
+  $("rate").parentElement.hidden = !rate;    // a single image has none
   $("latency").textContent = Math.round(now - sent.at);
   shown = found;
   draw();
@@ -142,12 +142,12 @@ function draw() {
   if (mirrored) { pen.translate(view.width, 0); pen.scale(-1, 1); }
   pen.drawImage(still, 0, 0, view.width, view.height);
   pen.restore();
-  // Integers are the centres of pixels.
+  // Integers are the centers of pixels.
   const place = (x, y) => [(mirrored ? still.width - x - 0.5 : x + 0.5) * scale, (y + 0.5) * scale];
   drawPeople(pen, shown, place);
 }
 
-// While a picture is in flight, its answer will be drawn soon; the last one is of another picture.
+// While an image is in flight, its answer will be drawn soon; the last one is of another image.
 function drawAgain() { if (shown && !inFlight) draw(); }
 
 function savePicture() {

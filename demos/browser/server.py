@@ -1,6 +1,6 @@
-"""The server behind the page: a picture comes over a WebSocket, its people go back.
+"""The server behind the page: an image comes over a WebSocket, its people go back.
 
-Nothing is stored: a picture lives in memory until its answer is sent.
+Nothing is stored: an image lives in memory until its answer is sent.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Limits:
 
     Args:
         max_bytes: Size of a message.
-        max_pixels: Size of a picture.
+        max_pixels: Size of an image.
         max_clients: Connections at a time; one more is refused.
         max_errors: Bad messages in a row before the connection is closed.
         idle_s: A connection without a message for so long is closed.
@@ -55,8 +55,8 @@ class Limits:
 class Server:
     """Pages and poses for several clients, who share one engine.
 
-    Each client is answered before its next picture is read, and the engine takes clients in the
-    order in which they asked: nobody waits for more than one picture of each of the others.
+    Each client is answered before its next image is read, and the engine takes clients in the
+    order in which they asked: nobody waits for more than one image of each of the others.
 
     Args:
         estimator: Finds the people.
@@ -96,7 +96,7 @@ class Server:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Refuse other sites' pages: the camera's picture is for this page only."""
+        """Refuse other sites' pages: the camera's image is for this page only."""
         host = request.headers.get("Host", "")
         called = _HOST.fullmatch(host)
         if called is None:
@@ -144,7 +144,7 @@ class Server:
         return socket
 
     async def _serve(self, socket: web.WebSocketResponse) -> None:
-        """Answer one client, a picture at a time."""
+        """Answer one client, an image at a time."""
         tracker, n_errors = openpaf.Tracker(), 0
         while n_errors < self.limits.max_errors:
             message = await socket.receive(timeout=self.limits.idle_s)
@@ -156,16 +156,16 @@ class Server:
             except ValueError as error:
                 answer = {"error": str(error)}
                 n_errors += 1
-            except Exception:  # no picture stops the server
-                _log.exception("a picture of %d bytes failed", len(message.data))
-                answer = {"error": "the server failed on this picture"}
+            except Exception:  # no image stops the server
+                _log.exception("an image of %d bytes failed", len(message.data))
+                answer = {"error": "the server failed on this image"}
                 n_errors += 1
             await socket.send_json(answer)
         await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many bad messages")
 
     async def _answer(self, data: bytes | str, tracker: openpaf.Tracker) -> dict[str, Any]:
         if isinstance(data, str):
-            raise ValueError("expected a picture, got text")
+            raise ValueError("expected an image, got text")
         loop = asyncio.get_running_loop()
         async with self._turn:
             return await loop.run_in_executor(self._engine, self._find, data, tracker)
@@ -173,7 +173,7 @@ class Server:
     def _find(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
         """The people of a message, in the engine's thread."""
         if len(data) < 2 or data[0] not in (CAMERA, PICTURE):
-            raise ValueError("expected a byte that says the kind, and a picture")
+            raise ValueError("expected a byte that says the kind, and an image")
         image = self._decode(data[1:])
         poses = self.estimator(image)
         poses = poses[poses.person_scores >= self.min_score]
@@ -187,20 +187,18 @@ class Server:
         }
 
     def _decode(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """A picture as an array; its size is looked at before its pixels are."""
+        """An image as an array; its size is looked at before its pixels are."""
         try:
-            with open_image(io.BytesIO(data), "the picture", formats=FORMATS) as image:
+            with open_image(io.BytesIO(data), "the image", formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > self.limits.max_pixels:
                     raise ValueError(
-                        f"the picture has {width} x {height} px, more than "
+                        f"the image has {width} x {height} px, more than "
                         f"{self.limits.max_pixels / 1e6:g} megapixels"
                     )
                 return openpaf.read_image(image)
         except openpaf.ImageError as error:
-            raise ValueError(
-                f"not a JPEG, PNG or WebP picture that can be read: {error}"
-            ) from error
+            raise ValueError(f"not a JPEG, PNG or WebP image that can be read: {error}") from error
 
     async def _stop(self, app: web.Application) -> None:
         """Say goodbye to everybody."""

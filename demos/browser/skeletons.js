@@ -47,7 +47,7 @@ function colorOf(a, b) {
     : a.startsWith("right") && b.startsWith("right") ? RIGHT : MIDDLE;
 }
 
-// A weak joint and its limbs let the picture through.
+// A weak joint and its limbs let the image through.
 function alphaOf(score) { return Math.min(Math.max(score / SURE_SCORE, FAINTEST), 1); }
 
 function limbsOf(joints, width) {

@@ -1,4 +1,4 @@
-"""The assignment of largest total weight between the two ends of each limb."""
+"""The assignment of largest total weight between the two joints of each limb."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _MOST = 64  # contested peaks
 
 @part
 def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
-    """Indices of the candidates in each limb's assignment of the largest total weight.
+    """The assignment of largest total weight of each limb.
 
-    Returned with them: the candidates that share a peak with another one of their limb.
-
-    Most candidates have both their peaks to themselves and are taken at once; the Hungarian
-    algorithm solves what is left of a limb, nearly always two or three people side by side.
-
-    Of a limb with more than ``_MOST`` contested peaks at both ends, as in crowds of a hundred and
-    more, candidates are taken by falling weight: the algorithm's time grows with the cube.
+    Most candidates share no peak with another one of their limb and are accepted at once. The
+    Hungarian algorithm solves the rest of a limb, nearly always two or three people side by side.
+    Of a limb with more than ``_MOST`` contested peaks of both joints, as in crowds of a hundred and
+    more, candidates are accepted by falling weight, as the algorithm's time is cubic.
 
     Args:
-        types: (M,) int32, rising.
+        types: (M,) int32, ascending.
         pairs: (M, 2) int32 peaks.
         weights: (M,) float32, above 0.
+
+    Returns:
+        Indices of the accepted candidates, and of the contested ones: those that share a peak.
 
     Reference:
         Cao et al., CVPR 2017, equations 12 to 14; Kuhn, The Hungarian method, 1955.
@@ -34,7 +34,7 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
     n_peaks = 0
     for i in range(n):
         n_peaks = max(n_peaks, pairs[i, 0] + 1, pairs[i, 1] + 1)
-    # How many candidates of the limb a peak has, and its row or column in the assignment.
+    # The number of the limb's candidates at a peak, and its row or column in the assignment.
     count, place = np.zeros((2, n_peaks), np.int32), np.empty((2, n_peaks), np.int32)
     chosen, n_chosen = np.empty(n, np.int32), 0
     contested, n_all = np.empty(n, np.int32), 0
@@ -67,7 +67,7 @@ def match_optimal(types, pairs, weights):  # type: ignore[no-untyped-def]
 
 @part
 def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untyped-def]
-    """Those of a limb's candidates whose total weight is largest, no peak twice."""
+    """The candidates of one limb with the largest total weight that use no peak twice."""
     sizes = np.zeros(2, np.int64)
     for i in candidates:
         for side in range(2):
@@ -78,9 +78,9 @@ def _assign(candidates, pairs, weights, count, place):  # type: ignore[no-untype
                 sizes[side] += 1
     if min(sizes[0], sizes[1]) > _MOST:
         return _take_by_weight(candidates, pairs, weights, place, sizes)
-    # The algorithm wants no more rows than columns.
+    # The algorithm needs no more rows than columns.
     rows, columns = (0, 1) if sizes[0] <= sizes[1] else (1, 0)
-    cost = np.zeros((sizes[rows], sizes[columns]))  # what is no candidate adds nothing
+    cost = np.zeros((sizes[rows], sizes[columns]))  # 0 for pairs that are not candidates
     index = np.full(cost.shape, -1, np.int32)
     for i in candidates:
         row, column = place[rows, pairs[i, rows]], place[columns, pairs[i, columns]]
@@ -110,14 +110,16 @@ def _take_by_weight(candidates, pairs, weights, place, sizes):  # type: ignore[n
 
 @part
 def _hungarian(cost):  # type: ignore[no-untyped-def]
-    """The column of each row in the assignment of least total cost; no more rows than columns.
+    """The column of each row in the assignment of least total cost.
+
+    There may be no more rows than columns.
 
     Rows are added one by one, each along the cheapest path of reassignments (Dijkstra's
     algorithm on reduced costs, which the potentials keep from being negative).
     """
     n_rows, n_columns = cost.shape
     row_potential, column_potential = np.zeros(n_rows), np.zeros(n_columns + 1)
-    row_of = np.full(n_columns + 1, -1)  # the last column is where a new row stands first
+    row_of = np.full(n_columns + 1, -1)  # the last column holds a new row
     came_from = np.empty(n_columns + 1, np.int64)
     distance, done = np.empty(n_columns + 1), np.empty(n_columns + 1, np.bool_)
     for new in range(n_rows):
@@ -143,7 +145,7 @@ def _hungarian(cost):  # type: ignore[no-untyped-def]
                 else:
                     distance[other] -= step
             column = nearest
-        while column != n_columns:  # everyone on the path moves on
+        while column != n_columns:  # each row on the path moves one column
             row_of[column] = row_of[came_from[column]]
             column = came_from[column]
     columns = np.empty(n_rows, np.int64)

@@ -1,7 +1,7 @@
-"""Whether arrays handed to a step of the parser are what the step before gives.
+"""Checks of the arrays that are passed to a single step of the parser.
 
-The kernels do not look at their indices, so that they are fast: what points outside of an array
-would be read, and written, anywhere in memory.
+For speed, the kernels do not check indices: one outside of an array would read or write anywhere
+in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DTYPES = {
     "xy": np.float32, "scores": np.float32, "starts": np.int32,
     "types": np.int32, "peaks": np.int32, "weights": np.float32,
 }  # fmt: skip
-# Greedy matching counts in an array of limb types by peaks: 1 GB of them at most.
+# Greedy matching counts in an array of limb types by peaks, of at most 1 GB.
 _MOST_COUNTS = 1 << 28
 
 
@@ -30,11 +30,11 @@ def checked_peaks(peaks: Peaks, skeleton: Skeleton | None = None) -> Peaks:
     """The peaks, their arrays contiguous.
 
     Args:
-        peaks: As :func:`openpaf.decoding.find_peaks` gives them.
-        skeleton: Whose joints they must be, if it is known.
+        peaks: Peaks from :func:`openpaf.decoding.find_peaks`.
+        skeleton: The skeleton of the peaks, where known.
 
     Raises:
-        ValueError: If they are something else; the message names the array.
+        ValueError: If they are not valid peaks of it; the message names the array.
     """
     peaks = _checked_arrays("peaks", peaks, Peaks)
     xy, scores, starts = peaks
@@ -51,15 +51,16 @@ def checked_peaks(peaks: Peaks, skeleton: Skeleton | None = None) -> Peaks:
         _check(starts.shape == (k + 1,), "peaks.starts", expected, starts.shape)
     _check(starts.ndim == 1 and len(starts) > 0, "peaks.starts", "shape (K + 1,)", starts.shape)
     is_rising = starts[0] == 0 and starts[-1] == n and bool((starts[1:] >= starts[:-1]).all())
-    _check(is_rising, "peaks.starts", f"numbers that rise from 0 to {n}, that of peaks", starts)
+    expected = f"ascending numbers from 0 to {n}, the number of peaks"
+    _check(is_rising, "peaks.starts", expected, starts)
     return peaks
 
 
 def check_peaks_in_fields(peaks: Peaks, fields: Fields) -> None:
-    """See that the peaks lie in these fields, give or take a cell.
+    """Check that the peaks lie inside the fields, within a cell.
 
     Raises:
-        ValueError: If one does not.
+        ValueError: If one lies outside.
     """
     h, w = fields.size_cells
     grid = fields.heatmap_grid
@@ -69,7 +70,7 @@ def check_peaks_in_fields(peaks: Peaks, fields: Fields) -> None:
         raise ValueError(
             f"peaks.xy: expected px inside the fields, up to {last.astype(int).tolist()}, got "
             f"{peaks.xy[np.flatnonzero(~is_inside.all(axis=1))[0]].tolist()}; "
-            "are they peaks of another picture?"
+            "are they peaks of another image?"
         )
 
 
@@ -79,13 +80,13 @@ def checked_limbs(
     """The limbs, their arrays contiguous.
 
     Args:
-        name: What the argument is called.
-        limbs: As :func:`openpaf.decoding.score_limbs` gives them.
-        peaks: Those between which they must be, checked already, if they are known.
-        skeleton: Whose limbs they must be, if it is known; only with peaks.
+        name: Name of the argument, for the message.
+        limbs: Limbs from :func:`openpaf.decoding.score_limbs`.
+        peaks: The checked peaks that the limbs connect, where known.
+        skeleton: The skeleton of the limbs, where known; only with peaks.
 
     Raises:
-        ValueError: If they are something else; the message names the array.
+        ValueError: If they are not valid limbs of these; the message names the array.
     """
     limbs = _checked_arrays(name, limbs, Limbs)
     types, pairs, scores, weights = limbs
@@ -110,30 +111,30 @@ def checked_limbs(
         )
     if n and peaks and skeleton:
         joints = np.searchsorted(peaks.starts, pairs, side="right") - 1
-        are_ends = (joints == np.array(skeleton.limbs)[types]).all(axis=1)
-        if not are_ends.all():
-            i = int(np.flatnonzero(~are_ends)[0])
+        are_joints_of_limb = (joints == np.array(skeleton.limbs)[types]).all(axis=1)
+        if not are_joints_of_limb.all():
+            i = int(np.flatnonzero(~are_joints_of_limb)[0])
             raise ValueError(
                 f"{name}.peaks: expected peaks of the joints {skeleton.limbs[types[i]]} for limb "
                 f"{types[i]}, got peaks of {tuple(joints[i].tolist())}; are they limbs of "
-                "another picture?"
+                "another image?"
             )
     return limbs
 
 
 def check_order(candidates: Limbs) -> None:
-    """See that candidates come limb type after limb type, which matching relies on.
+    """Check that candidates are sorted by limb type, which matching relies on.
 
     Raises:
-        ValueError: If they do not.
+        ValueError: If they are not.
     """
     types = candidates.types
     is_rising = bool((types[1:] >= types[:-1]).all())
-    _check(is_rising, "candidates.types", "limb type after limb type", types)
+    _check(is_rising, "candidates.types", "ascending limb types", types)
 
 
 def _checked_arrays(name: str, value: Any, kind: type[Arrays]) -> Arrays:
-    """The arrays of a named tuple, of the right types and contiguous."""
+    """The arrays of a named tuple, contiguous and writable, their dtypes checked."""
     _check(isinstance(value, kind), name, f"{kind.__name__}", type(value).__name__)
     arrays = {}
     for field, array in value._asdict().items():
@@ -142,13 +143,13 @@ def _checked_arrays(name: str, value: Any, kind: type[Arrays]) -> Arrays:
         expected = f"an array of {dtype.name}"
         _check(is_array, f"{name}.{field}", expected, type(array).__name__)
         _check(array.dtype == dtype, f"{name}.{field}", expected, array.dtype)
-        # Read-only and strided arrays would each compile the kernel once more.
+        # Kernels would be compiled again for read-only and for strided arrays.
         arrays[field] = cast(NDArray[Any], np.require(array, requirements=["C", "W"]))
     return kind(**arrays)
 
 
 def _check_numbers(name: str, values: NDArray[np.float32], least: float) -> None:
-    """NaN fails as well: it is not above anything."""
+    """Check that values are finite and at least ``least``; NaN fails every comparison."""
     is_good = (values >= least) & (values <= np.float32(LARGEST))
     if not is_good.all():
         raise ValueError(

@@ -1,6 +1,6 @@
-"""The four steps of the parser in one compiled call: the way that :func:`openpaf.decode` goes.
+"""The four steps of the parser in one compiled call, which :func:`openpaf.decode` uses.
 
-Between the steps nothing becomes a Python object, which for one person takes as long as they do.
+No Python objects are made between the steps: for one person that would take as long as the steps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from openpaf.poses import Poses
 
 
 def decode_compiled(fields: Fields, config: DecodeConfig) -> Poses:
-    """What the steps give one after the other, for every matching but the exact one."""
+    """The people of the steps called one after the other; not for ``matching="exact"``."""
     xy, scores, person_scores, n_dropped = _decode(
         fields.heatmaps,
         fields.pafs,
@@ -34,7 +34,7 @@ def decode_compiled(fields: Fields, config: DecodeConfig) -> Poses:
 def _decode(  # type: ignore[no-untyped-def]
     heatmaps, pafs, limbs, tables, peak_numbers, limb_numbers, match_numbers, people_numbers
 ):
-    """Arrays of :class:`Poses`, and how many peaks were beyond the limit."""
+    """Arrays of :class:`Poses`, and the number of peaks beyond ``max_peaks``."""
     xy, scores, starts, n_dropped = _find_peaks(heatmaps, *peak_numbers)
     types, pairs, limb_scores, weights = _score_limbs(
         pafs, limbs, xy, scores, starts, *limb_numbers

@@ -4,75 +4,95 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openpaf.checks import is_finite
+from openpaf.checks import is_finite, renamed_fields
 
 ASSOCIATIONS = ("paf", "one_midpoint", "two_midpoints")
 MATCHINGS = ("greedy", "optimal", "exact")
 GRAPHS = ("tree", "redundant", "full")
 
 
+@renamed_fields(
+    runners_up="n_fallbacks", join_distance="merge_distance", join_size_px="merge_size_px"
+)
 @dataclass(frozen=True, kw_only=True)
 class DecodeConfig:
-    """How fields become people: an argument of every step of the parser.
+    """The thresholds of the parser, an argument of each of its steps.
 
     Where no other source is named, a default was chosen by AP on the fields of true people (481
-    photos of COCO val2017, clean and noisy) and on those of networks at 368 px short side: the
-    embedded model's, and its start's, for 121 photos of COCO train2017, and the start's for 260
-    photos of groups with pseudo-labels.
+    images of COCO val2017, clean and noisy) and on those of networks at 368 px short side: the
+    default model and the network that it was trained from, on 121 images of COCO train2017, and
+    that network on 260 images of groups with pseudo-labels.
 
     Args:
         peak_threshold: Smallest heatmap value of a joint that may begin a person; above 0.
         weak_peak_threshold: Smallest heatmap value of a joint that may only complete a person
-            found without it; above 0. As large as ``peak_threshold``, it completes nobody.
-        peak_support: The neighbours above, below and beside a peak must have, on average, at
+            found without it; above 0. If as large as ``peak_threshold``, weak joints are not used.
+        peak_support: The neighbors above, below and beside a peak must have, on average, at
             least this share of its height, 0 to 1. A Gaussian of sigma 7 px has 0.52 or more at
             stride 8; a spike of noise about 0.
-        sigma_px: Standard deviation of a joint's Gaussian in px, for peaks at the very border,
-            where it cannot be seen. 7: the trainers of the 2017 network.
+        sigma_px: Standard deviation of a joint's Gaussian in px, for peaks in the outermost
+            cells, where the curvature cannot be measured. 7: the trainers of the 2017 network.
         max_peaks: At most this many peaks of one joint, the strongest; a warning is logged when
             there are more. 400: eight times the people of a dense crowd, and parsed within a second
-            even if every peak could be tied to every other.
-        association: What ties two peaks together: ``"paf"``, the line integral of the part
-            affinity field; or the paper's two simpler rivals, the limb's presence, without its
+            even if every pair of peaks were a candidate limb.
+        association: How a candidate limb is scored: ``"paf"``, the line integral of the part
+            affinity field; or the paper's two baselines, the limb's presence, without its
             direction, at ``"one_midpoint"`` or ``"two_midpoints"``.
-        limb_samples: Points of a limb at which its field is read; 10 in the published code, 7
+        limb_samples: Points of a limb at which its field is sampled; 10 in the published code, 7
             are as good at stride 8.
-        limb_point_threshold: A point speaks for a limb where the field along it is above this;
+        limb_point_threshold: A point supports a limb where the field along it is above this;
             0.05 in the published code.
-        limb_fraction: Share of the points that must speak for it, 0 to 1; 0.8 in the published
+        limb_fraction: Share of the points that must support a limb, 0 to 1; 0.8 in the published
             code.
         limb_threshold: Smallest mean of the field along a limb.
-        matching: How each limb's candidates become one-to-one: ``"greedy"``, the paper's;
+        matching: How each limb's candidates become one-to-one: ``"greedy"``, as in the paper;
             ``"optimal"``, the assignment of largest total weight; or ``"exact"``, the choice of
             largest total weight of all limbs together that makes whole people, for small scenes
             only: it takes seconds.
-        runners_up: So many more candidates of each peak and limb are kept, after those of
-            ``matching`` (not the exact one), to be used where the better ones contradict a whole
-            person; 0 is the paper's rule.
-        graph: Which limbs are used: ``"tree"``, the first that join all joints without a circle;
+        n_fallbacks: Number of further candidates of each peak and limb that are used where the
+            better ones contradict a whole person; not for ``matching="exact"``. 0: the paper.
+            (Called ``runners_up`` before.)
+        graph: Which limbs are used: ``"tree"``, the first that connect all joints without a cycle;
             ``"redundant"``, all that the skeleton has; ``"full"`` also, and every pair of joints
             must then be a limb.
-        join_distance: Two fragments without a joint in common become one person where their
-            nearest joints are at most this many times the larger one's size apart; 0 never.
-        join_size_px: Added to that size in px, so that two single joints can be joined too.
+        merge_distance: Two fragments without a joint in common are merged into one person where
+            their nearest joints are at most this many times the larger one's size apart; 0 never.
+            (Called ``join_distance`` before.)
+            (Called ``join_distance`` before.)
+        merge_size_px: Added to that size in px, so that two single joints can be merged too.
+            (Called ``join_size_px`` before.)
+            (Called ``join_size_px`` before.)
         share_threshold: A joint already used is given to a second person who lacks it where the
             limb to it has at least this score (two people's joints in one peak); 1 never, on
             fields of at most 1.
-        complete_reach: A weak joint that a limb ties to a person completes it only if the limb is
-            at most this many times the sum of the person's size and ``join_size_px`` long.
+        complete_reach: A weak joint that a limb connects to a person completes it only if the limb
+            is at most this many times the sum of the person's size and ``merge_size_px`` long.
         complete_distance: A person's missing joint is filled in by a single peak of that joint
             at most this many times the person's size away from a joint that it has a limb with;
             0 never.
         single_threshold: A single joint is a person only if its heatmap is at least this.
         duplicate_oks: Of two people as similar as this, by the object keypoint similarity of the
             joints of the weaker, the weaker is dropped; above 1 keeps all.
-        score_size_px: Size at which a person is half as sure as a large one of the same joints,
-            in px: small people are placed less well. Ranks people; drops nobody.
+        score_size_px: Size in px at which a person's score is half that of a very large person
+            with the same joint scores: small people are located less accurately. It changes the
+            order of the people and drops none.
         min_joints: Fewest joints of a person; at least 1.
         min_person_score: Smallest score of a person, 0 to 1.
 
     Raises:
         ValueError: If a value is out of its range; the message names it.
+
+    Reference:
+        Cao et al., CVPR 2017, section 2, and its published code, where a value is from there.
+
+    Example:
+        >>> import openpaf
+        >>> config = openpaf.DecodeConfig(peak_threshold=0.3, matching="greedy")
+        >>> config.limb_samples
+        7
+        >>> openpaf.DecodeConfig(limb_fraction=2)
+        Traceback (most recent call last):
+        ValueError: limb_fraction: expected a number from 0 to 1, got 2
     """
 
     peak_threshold: float = 0.2
@@ -86,10 +106,10 @@ class DecodeConfig:
     limb_fraction: float = 0.8
     limb_threshold: float = 0.1
     matching: str = "optimal"
-    runners_up: int = 1
+    n_fallbacks: int = 1
     graph: str = "redundant"
-    join_distance: float = 0.4
-    join_size_px: float = 80.0
+    merge_distance: float = 0.4
+    merge_size_px: float = 80.0
     share_threshold: float = 0.7
     complete_reach: float = 2.0
     complete_distance: float = 0.5
@@ -103,16 +123,16 @@ class DecodeConfig:
         for name in ("peak_threshold", "weak_peak_threshold", "sigma_px", "score_size_px"):
             self._check(name, self._is_number(name) and getattr(self, name) > 0, "a number > 0")
         if self.weak_peak_threshold > self.peak_threshold:
-            # Who raises the one threshold alone means: nothing below it.
+            # If only peak_threshold was raised, no weaker peaks are meant to be used.
             object.__setattr__(self, "weak_peak_threshold", self.peak_threshold)
         for name in ("peak_support", "limb_fraction", "min_person_score"):
             value = getattr(self, name)
             self._check(name, self._is_number(name) and 0 <= value <= 1, "a number from 0 to 1")
-        for name in ("limb_point_threshold", "limb_threshold", "join_distance", "join_size_px",
+        for name in ("limb_point_threshold", "limb_threshold", "merge_distance", "merge_size_px",
                      "share_threshold", "complete_reach", "complete_distance", "single_threshold",
                      "duplicate_oks"):  # fmt: skip
             self._check(name, self._is_number(name) and getattr(self, name) >= 0, "a number >= 0")
-        for name, least in (("max_peaks", 1), ("limb_samples", 2), ("runners_up", 0),
+        for name, least in (("max_peaks", 1), ("limb_samples", 2), ("n_fallbacks", 0),
                             ("min_joints", 1)):  # fmt: skip
             value = getattr(self, name)
             self._check(
@@ -135,5 +155,5 @@ class DecodeConfig:
             raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
 
 
-#: Used where no configuration is given: to check a new one takes as long as parsing a person.
+#: Used where no configuration is given: checking a new one takes as long as parsing a person.
 DEFAULTS = DecodeConfig()

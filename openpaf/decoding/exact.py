@@ -1,4 +1,4 @@
-"""All limbs chosen at once: the optimum that matching limb by limb comes near."""
+"""Exact matching: all limbs chosen together, which matching limb by limb approximates."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ MAX_EXACT = 3000
 def match_exactly(peaks: Peaks, candidates: Limbs) -> NDArray[np.int32]:
     """Indices of the candidates of largest total weight that make whole people.
 
-    All limbs are chosen together, so that no two peaks of one joint are joined, however many
-    limbs lie between them: the K-partite matching that the paper calls NP-hard. It is solved as
-    an integer program, to which a constraint is added for every chain of limbs found to join two
-    peaks of one joint, until there is none.
+    All limbs are chosen together, so that no two peaks of one joint are connected, through however
+    many limbs: the K-partite matching that the paper calls NP-hard. It is solved as an integer
+    program. For every chain of limbs that connects two peaks of one joint a constraint is added,
+    and the program solved again, until there is none.
 
     Args:
         peaks: From :func:`openpaf.decoding.find_peaks`.
         candidates: From :func:`openpaf.decoding.score_limbs`.
 
     Raises:
-        ValueError: If there are more than ``MAX_EXACT`` candidates, or the solver gives up.
+        ValueError: If there are more than ``MAX_EXACT`` candidates, or the solver finds no
+            solution in two minutes.
 
     Reference:
         Cao et al., CVPR 2017, section 2.4 and figure 6b; the constraints on chains are those of
@@ -59,7 +60,7 @@ def _by_weight(chosen: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArr
 def _one_limb_a_peak(
     types: NDArray[np.int32], pairs: NDArray[np.int32]
 ) -> list[tuple[list[int], int]]:
-    """Constraints (candidates, how many of them at most): a peak has one limb of each type."""
+    """Constraints (candidates, at most how many of them): a peak has one limb of each type."""
     of: dict[tuple[int, int, int], list[int]] = {}
     for i, (limb, pair) in enumerate(zip(types.tolist(), pairs.tolist(), strict=True)):
         for side, peak in enumerate(pair):

@@ -1,4 +1,4 @@
-"""Which peaks belong together: fragments of people, and how they grow."""
+"""Fragments of people: sets of peaks that belong together, and how they are merged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Fragments(NamedTuple):
     name: NDArray[np.int32]  # (P,) the fragment of each peak
     next: NDArray[np.int32]  # (P,) the peaks of a fragment form a ring
     joint: NDArray[np.int32]  # (P,) the joint of each peak
-    size: NDArray[np.int32]  # (P,) peaks of the fragment of this name; 0: there is none
-    has: NDArray[np.uint64]  # (P, K / 64) its joints, a bit each
+    size: NDArray[np.int32]  # (P,) peaks of the fragment so named; 0 if none is
+    has: NDArray[np.uint64]  # (P, K / 64) its joints, one bit each
     box: NDArray[np.float32]  # (P, 4) x0, y0, x1, y1 in px
 
 
 @part
-def alone(xy, starts):  # type: ignore[no-untyped-def]
-    """Every peak a fragment of its own."""
+def singletons(xy, starts):  # type: ignore[no-untyped-def]
+    """The fragments of one peak each."""
     n_peaks, n_joints = len(xy), len(starts) - 1
     joint = np.empty(n_peaks, np.int32)
     has = np.zeros((n_peaks, (n_joints + 63) // 64), np.uint64)
@@ -50,7 +50,7 @@ def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
 
 @inlined
 def merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
-    """Makes fragments p and q one, named p, unless they are, or both have some joint."""
+    """Merge fragments p and q into p; False if they are one already or have a joint in common."""
     if p == q or not _disjoint(f, p, q):
         return False
     peak = q
@@ -69,7 +69,7 @@ def merge_if_disjoint(f, p, q):  # type: ignore[no-untyped-def]
 
 @part
 def _merge(f, p, q):  # type: ignore[no-untyped-def]
-    """:func:`merge_if_disjoint` where it is not called for every limb: compiled once."""
+    """:func:`merge_if_disjoint`, compiled once, for callers outside of the loop over limbs."""
     return merge_if_disjoint(f, p, q)
 
 
@@ -80,27 +80,27 @@ def _diagonal(f, p):  # type: ignore[no-untyped-def]
 
 
 @part
-def join(f, xy, distance, join_size):  # type: ignore[no-untyped-def]
-    """Joins fragments that nearly touch, the smaller to the nearest larger one."""
+def merge_fragments(f, xy, distance, merge_size):  # type: ignore[no-untyped-def]
+    """Merge fragments that nearly touch, each into the nearest larger one."""
     order = np.flatnonzero(f.size)
     diagonals, sizes = np.empty(len(order), np.float32), np.empty(len(xy))
     for i, p in enumerate(order):
         diagonals[i] = _diagonal(f, p)
-        sizes[p] = _diagonal(f, p) + join_size
+        sizes[p] = _diagonal(f, p) + merge_size
     order = order[falling(diagonals)]
     for i in range(len(order) - 1, 0, -1):
         q = order[i]
         best = _nearest_of(f, xy, order[:i], sizes, q, distance)
         if best >= 0:
             _merge(f, best, q)
-            sizes[best] = _diagonal(f, best) + join_size
+            sizes[best] = _diagonal(f, best) + merge_size
 
 
 @leaf
 def _nearest_of(f, xy, larger, sizes, q, distance):  # type: ignore[no-untyped-def]
-    """The fragment that q nearly touches, relative to the other's size; -1 where there is none.
+    """The larger fragment nearest to q, relative to the other's size; -1 if all are too far.
 
-    A leaf, as crowds have millions of pairs; and boxes first, as nearly all are far apart.
+    A leaf, as crowds have millions of pairs. Boxes are compared first, as nearly all are far apart.
     """
     best, best_gap = -1, np.float64(distance)
     x0, y0, x1, y1 = f.box[q, 0], f.box[q, 1], f.box[q, 2], f.box[q, 3]
@@ -118,8 +118,8 @@ def _nearest_of(f, xy, larger, sizes, q, distance):  # type: ignore[no-untyped-d
 
 @leaf
 def _nearest(f, xy, p, q):  # type: ignore[no-untyped-def]
-    """Distance in px of the nearest joints of two fragments."""
-    best = np.inf  # squared: of millions of pairs one root is taken
+    """Distance in px between the nearest joints of two fragments."""
+    best = np.inf  # squared, so that one root is taken for all pairs
     a = p
     for _ in range(f.size[p]):
         b = q
@@ -139,9 +139,10 @@ def _distance(xy, a, b):  # type: ignore[no-untyped-def]
 
 @part
 def complete_along_limbs(f, xy, pairs, reach, least_size):  # type: ignore[no-untyped-def]
-    """Weak peaks that wait are merged into people along limbs; each may bring the next.
+    """Merge weak peaks into people along limbs, repeated as each one may connect the next.
 
-    A weak field points anywhere, so limbs longer than the person allows are passed over.
+    The direction of a weak field is unreliable, so limbs that are too long for the person are
+    skipped.
     """
     for _ in range(3):
         changed = False
@@ -163,8 +164,8 @@ def complete_along_limbs(f, xy, pairs, reach, least_size):  # type: ignore[no-un
 
 
 @part
-def complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-untyped-def]
-    """Peaks left over, the highest first, are given to who lacks them nearby."""
+def complete_nearby(f, xy, scores, neighbors, distance):  # type: ignore[no-untyped-def]
+    """Give unused peaks, the highest first, to the nearest person who lacks that joint."""
     people, left_over = np.empty(len(scores), np.int32), np.empty(len(scores), np.int32)
     heights = np.empty(len(scores), np.float32)
     n_people = n_left = 0
@@ -180,7 +181,7 @@ def complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-unt
         sizes[p] = _diagonal(f, p)
     for i in falling(heights[:n_left]):
         q = left_over[i]
-        best = _nearest_with_limb(f, xy, people, sizes, q, neighbours, distance)
+        best = _nearest_with_limb(f, xy, people, sizes, q, neighbors, distance)
         if best >= 0:
             f.size[q] = 1
             _merge(f, best, q)
@@ -188,8 +189,8 @@ def complete_nearby(f, xy, scores, neighbours, distance):  # type: ignore[no-unt
 
 
 @leaf
-def _nearest_with_limb(f, xy, people, sizes, q, neighbours, distance):  # type: ignore[no-untyped-def]
-    """Who has a joint near the peak q, relative to size, that it can have a limb with; or -1."""
+def _nearest_with_limb(f, xy, people, sizes, q, neighbors, distance):  # type: ignore[no-untyped-def]
+    """The person nearest to peak q, relative to size, with a joint to form a limb with; or -1."""
     best, best_gap = -1, np.float64(distance)
     x, y, k = xy[q, 0], xy[q, 1], f.joint[q]
     for p in people:
@@ -200,7 +201,7 @@ def _nearest_with_limb(f, xy, people, sizes, q, neighbours, distance):  # type: 
             continue
         peak = p
         for _ in range(f.size[p]):
-            if _contains(neighbours[k], f.joint[peak]):
+            if _contains(neighbors[k], f.joint[peak]):
                 gap = _distance(xy, peak, q) / max(sizes[p], 1e-6)
                 if gap < best_gap:
                     best, best_gap = p, gap
@@ -217,8 +218,8 @@ def _contains(values, value):  # type: ignore[no-untyped-def]
 
 
 @part
-def share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
-    """(n, 2) people and the peaks of others that they are given as well."""
+def assign_shared_joints(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
+    """(n, 2) people, and peaks of other people that they get as well."""
     shared = np.empty((len(pairs), 2), np.int32)
     n = 0
     for i in range(len(pairs)):
@@ -227,7 +228,7 @@ def share(f, pairs, limb_scores, threshold):  # type: ignore[no-untyped-def]
         for side in range(2):
             mine, other = pairs[i, side], pairs[i, 1 - side]
             person = f.name[mine]
-            # Only what both people have from limbs: one joint alone has no say in it.
+            # Both must be people of at least two joints: a single joint is no evidence.
             if f.size[person] < 2 or f.name[other] == person or f.size[f.name[other]] == 0:
                 continue
             k = f.joint[other]

@@ -1,4 +1,4 @@
-"""Steps two and three of the parser: candidate limbs, and which of them to believe."""
+"""Steps two and three of the parser: candidate limbs, and which of them are accepted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
 
     Raises:
         ValueError: If ``graph`` is ``"full"`` and a pair of joints is not a limb, or if the peaks
-            are not such as these fields can have.
+            cannot be of these fields.
 
     Reference:
         Cao et al., CVPR 2017, equation 10.
@@ -50,7 +50,7 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
 
 
 def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
-    """What :func:`_score_limbs` needs beside arrays."""
+    """The scalar arguments of :func:`_score_limbs`."""
     return (
         float(fields.paf_grid.stride),
         fields.paf_grid.offset_px,
@@ -65,26 +65,24 @@ def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ..
 def match_limbs(
     candidates: Limbs, config: DecodeConfig | None = None, peaks: Peaks | None = None
 ) -> Limbs:
-    """The limbs to believe, in the order in which to believe them.
+    """The accepted limbs, best first.
 
     Optimal matching is the assignment of the largest total weight of each limb. Greedy matching
-    takes each limb's candidates by falling weight, as long as neither peak has a better one: where
-    people stand side by side it may give one the arm of another, who is left with none. After
-    either, ``runners_up`` more of each peak are kept, for where the better ones turn out to
-    contradict a whole person.
+    takes each limb's candidates by falling weight, if neither peak has a better one: where people
+    stand side by side it may give a person's arm to another. After either, ``n_fallbacks`` more
+    of each peak are accepted, for where the better ones contradict a whole person.
 
     Args:
         candidates: From :func:`score_limbs`.
-        config: Uses ``matching`` and ``runners_up``.
+        config: Uses ``matching`` and ``n_fallbacks``.
         peaks: Those between which the candidates are; needed only for ``matching="exact"``.
 
     Returns:
-        Some of the candidates, in the order in which to believe them: those matched by falling
-        weight, then the runners-up.
+        Some of the candidates: those matched by falling weight, then the fallbacks.
 
     Raises:
         ValueError: If ``matching`` is ``"exact"`` and peaks are missing or the scene is too large,
-            or if the candidates are not such as :func:`score_limbs` gives for these peaks.
+            or if the candidates are not as :func:`score_limbs` returns them for these peaks.
 
     Reference:
         Cao et al., CVPR 2017, equations 12 to 15.
@@ -108,7 +106,7 @@ def match_limbs(
 
 @lru_cache(maxsize=64)
 def _limb_table(skeleton: Skeleton, graph: str) -> NDArray[np.int32]:
-    """(n, 3) int32 rows: limb, its first and its second joint, of the limbs to use."""
+    """(n, 3) int32: index, first joint and second joint of each limb of a graph."""
     if graph == "full" and skeleton.n_limbs < skeleton.n_joints * (skeleton.n_joints - 1) // 2:
         raise ValueError(
             f"graph: 'full' needs a limb between any two joints, and {skeleton.name!r} has "
@@ -172,9 +170,9 @@ def _score_limbs_while_room(  # type: ignore[no-untyped-def]
     point_threshold, n_may_fail, threshold, likely, middles, along, types, first, second,
     scores, n,
 ):  # fmt: skip
-    """Writes candidates from n on, beginning at some row of ``limbs`` and peak.
+    """Write candidates from index n on, starting at a row of ``limbs`` and a peak.
 
-    Returns the row and the peak where there was no more room, and the end of the candidates.
+    Returns the row and the peak at which the buffers were full, and the end of the candidates.
     """
     for row in range(first_row, len(limbs)):
         limb, start_a, end_a = limbs[row, 0], starts[limbs[row, 1]], starts[limbs[row, 1] + 1]
@@ -208,10 +206,10 @@ def _score_limbs_while_room(  # type: ignore[no-untyped-def]
 
 @leaf
 def _clamp_cells(xy, stride, offset, h, w, cells):  # type: ignore[no-untyped-def]
-    """Peaks in cells of the PAFs, inside the field: so is every point between two of them."""
+    """Peaks in cells of the PAFs, clamped to the field: points between two are inside, too."""
     for p in range(len(xy)):
         x, y = (xy[p, 0] - offset) / stride, (xy[p, 1] - offset) / stride
-        # In this order NaN, which would be an index anywhere in memory, becomes 0.
+        # In this order NaN, which would be an arbitrary index, becomes 0.
         cells[0, p] = min(x, w - 1.0) if x > 0 else 0.0
         cells[1, p] = min(y, h - 1.0) if y > 0 else 0.0
 
@@ -220,13 +218,13 @@ def _clamp_cells(xy, stride, offset, h, w, cells):  # type: ignore[no-untyped-de
 def _screen(  # type: ignore[no-untyped-def]
     field_x, field_y, width, cells_x, cells_y, ax, ay, is_all, likely, middles
 ):
-    """Which of the cells the field points to from a, at the limb's middle and its quarters.
+    """Peaks b that the field points to from a, at the limb's middle and its quarters.
 
-    Few pairs pass. Without branches: they would be a coin's throw each. ``likely`` has room for
-    one more than there are, as it is written before it is counted.
+    Few pairs pass. There are no branches, as they would be unpredictable. ``likely`` has room for
+    one more than there are peaks, as an entry is written before it is counted.
     """
     half, zero, width = np.float32(0.5), np.float32(0), np.int32(width)
-    for b in range(len(cells_x)):  # a loop of its own: vectorised, as it only computes
+    for b in range(len(cells_x)):  # a loop of its own, so that it is vectorized
         x, y = ax + half * (cells_x[b] - ax), ay + half * (cells_y[b] - ay)
         middles[b] = _nearest_cell(x, y, width)
     n = np.uint64(0)
@@ -249,13 +247,13 @@ def _screen(  # type: ignore[no-untyped-def]
 def _nearest_cell(x, y, width):  # type: ignore[no-untyped-def]
     """Index, in the flat field, of the cell nearest to a point inside it."""
     half = np.float32(0.5)
-    # Truncation rounds, as the half is added and nothing is negative.
+    # Truncation rounds to nearest, as a half is added and no coordinate is negative.
     return np.int32(np.int32(np.int32(y + half) * width) + np.int32(x + half))
 
 
 @inlined
 def _along(field_x, field_y, width, x, y, dx, dy, t):  # type: ignore[no-untyped-def]
-    """The nearest cell's field times (dx, dy), at the share t of the way along it."""
+    """Dot product of (dx, dy) and the field in the cell nearest to (x, y) + t (dx, dy)."""
     cell = np.uint64(np.uint32(_nearest_cell(x + t * dx, y + t * dy, width)))
     return field_x[cell] * dx + field_y[cell] * dy
 
@@ -265,9 +263,9 @@ def _integral(  # type: ignore[no-untyped-def]
     field_x, field_y, h, w, ax_px, ay_px, bx_px, by_px, ax, ay, bx, by, n_samples,
     point_threshold, n_may_fail, along,
 ):  # fmt: skip
-    """Mean of the field along the limb, or -1 where too few points speak for it.
+    """Mean of the field along the limb, or -1 where too few points support it.
 
-    ``along`` is room for ``n_samples`` numbers, so that the first loop is vectorised.
+    ``along`` is a buffer of ``n_samples`` numbers, so that the first loop is vectorized.
     """
     one = np.float32(1)
     dx, dy = np.float64(bx_px) - ax_px, np.float64(by_px) - ay_px
@@ -294,7 +292,7 @@ def _integral(  # type: ignore[no-untyped-def]
         along[i] = top + fy * (low - top)
     total = np.float32(0)
     for i in range(n_samples):
-        # Turned round, so that what overflows does not speak for the limb either.
+        # Written with not, so that NaN does not count as support.
         n_may_fail -= not along[i] > point_threshold
         total += along[i]
     return total * share if n_may_fail >= 0 else -one
@@ -302,7 +300,7 @@ def _integral(  # type: ignore[no-untyped-def]
 
 @leaf
 def _presence(field_x, field_y, width, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
-    """Mean length of the field at the limb's midpoints, whatever its direction."""
+    """Mean length of the field at the limb's midpoints, regardless of its direction."""
     total = 0.0
     for i in range(n_midpoints):
         t = (i + 1) / (n_midpoints + 1)
@@ -314,8 +312,8 @@ def _presence(field_x, field_y, width, cells, a, b, n_midpoints):  # type: ignor
 
 
 def _match_numbers(config: DecodeConfig) -> tuple[bool, int]:
-    """What :func:`_match` needs beside arrays."""
-    return config.matching == "optimal", int(config.runners_up) + 1
+    """The scalar arguments of :func:`_match`."""
+    return config.matching == "optimal", int(config.n_fallbacks) + 1
 
 
 @kernel
@@ -339,7 +337,7 @@ def _match(types, pairs, weights, is_optimal, n_chances):  # type: ignore[no-unt
     for i in chosen:
         order[n] = i
         n += 1
-    # A peak of a candidate that is not contested has no other: only these can be runners-up.
+    # Peaks of uncontested candidates have no other: only contested ones can be fallbacks.
     for j in _match_greedy(types[contested], pairs[contested], weights[contested], n_chances):
         i = contested[j]
         if not is_chosen[i]:
@@ -350,7 +348,7 @@ def _match(types, pairs, weights, is_optimal, n_chances):  # type: ignore[no-unt
 
 @part
 def _match_greedy(types, pairs, weights, n_chances):  # type: ignore[no-untyped-def]
-    """Indices of the candidates to keep, by falling weight."""
+    """Indices of the accepted candidates, by falling weight."""
     order = falling(weights)
     if len(order) == 0:
         return order

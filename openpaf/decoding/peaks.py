@@ -15,20 +15,20 @@ from openpaf.kernels.compile import kernel, leaf, part
 
 _LOG = logging.getLogger(__name__)
 
-_OWN_ROW = 2.0  # weight of a peak's own row, against 1 of those beside it
+_OWN_ROW = 2.0  # weight of a peak's own row, relative to those beside it
 _FIRST_CAPACITY = 512  # buffers grow by doubling
-_BAND = 2  # rows that are looked at together for whether there is anything
+_BAND = 2  # rows that are compared with the threshold together
 
 
 def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
-    """Local maxima of the joints' heatmaps, refined below the cell.
+    """Local maxima of the joints' heatmaps, refined to subpixel positions.
 
-    A peak is a cell that none of its eight neighbours exceeds and that its direct neighbours
+    A peak is a cell that none of its eight neighbors exceeds and that its direct neighbors
     support (see ``DecodeConfig.peak_support``). The logarithm of a Gaussian is a parabola, so its
     middle and height follow from the logarithms around the cell, exactly for a true Gaussian.
 
     Args:
-        fields: Heatmaps and their grid; the PAFs are not looked at.
+        fields: Heatmaps and their grid; the PAFs are not used.
         config: Uses ``weak_peak_threshold``, ``peak_support``, ``sigma_px`` and ``max_peaks``.
 
     Returns:
@@ -45,7 +45,7 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
 
 
 def _peak_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
-    """What :func:`_find_peaks` needs beside the heatmaps."""
+    """The scalar arguments of :func:`_find_peaks`."""
     grid = fields.heatmap_grid
     return (
         float(grid.stride),
@@ -60,7 +60,7 @@ def _peak_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ..
 def _warn_of_dropped(n_dropped: int, config: DecodeConfig) -> None:
     if n_dropped:
         _LOG.warning(
-            "max_peaks: more than %d peaks of a joint; the weakest %d of the picture are dropped",
+            "max_peaks: more than %d peaks of a joint; the weakest %d of the image are dropped",
             config.max_peaks,
             n_dropped,
         )
@@ -73,9 +73,9 @@ def _find_peaks_alone(heatmaps, *numbers):  # type: ignore[no-untyped-def]
 
 @part
 def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):  # type: ignore[no-untyped-def]
-    """Arrays of :class:`Peaks`, and how many peaks were beyond the limit."""
+    """Arrays of :class:`Peaks`, and the number of peaks beyond ``max_peaks``."""
     n_joints, h, w = heatmaps.shape[0] - 1, heatmaps.shape[1], heatmaps.shape[2]
-    threshold = max(np.float32(threshold), np.float32(1e-30))  # what is less has no reciprocal
+    threshold = max(np.float32(threshold), np.float32(1e-30))  # a smaller one has no reciprocal
     starts = np.zeros(n_joints + 1, np.int32)
     x, y = np.empty(_FIRST_CAPACITY, np.float32), np.empty(_FIRST_CAPACITY, np.float32)
     scores = np.empty(_FIRST_CAPACITY, np.float32)
@@ -105,7 +105,7 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
 
 @part
 def _grown(array):  # type: ignore[no-untyped-def]
-    """The array, with room for twice as many."""
+    """The array, with twice the capacity."""
     bigger = np.empty((2 * array.shape[0],) + array.shape[1:], array.dtype)  # noqa: RUF005
     for i in range(array.shape[0]):  # an assignment of slices takes numba seconds to compile
         bigger[i] = array[i]
@@ -114,9 +114,10 @@ def _grown(array):  # type: ignore[no-untyped-def]
 
 @leaf
 def _find_spots(cells, h, w, threshold, lowest, support, marks, spots):  # type: ignore[no-untyped-def]
-    """Writes the cells of a joint's peaks in reading order, and returns how many there are.
+    """Write the cells of a joint's peaks in reading order; returns their number.
 
-    ``lowest`` is the threshold's bits. ``marks`` is room for a mark a cell; none is left in it.
+    ``lowest`` is the threshold's bits. ``marks`` is a buffer of one flag a cell, all False before
+    and after.
     """
     bits = cells.view(np.int32)
     top, bottom = 0, h
@@ -144,7 +145,7 @@ def _find_spots(cells, h, w, threshold, lowest, support, marks, spots):  # type:
 
 @leaf
 def _take_marks(marks, n_eights, marked):  # type: ignore[no-untyped-def]
-    """Writes where the marks are, clears them, and returns how many there were."""
+    """Write the indices of the marks and clear them; returns their number."""
     eights = marks.view(np.uint64)  # most hold no mark
     n = np.uint64(0)
     for eight in range(n_eights):
@@ -160,9 +161,9 @@ def _take_marks(marks, n_eights, marked):  # type: ignore[no-untyped-def]
 def _refine(  # type: ignore[no-untyped-def]
     cells, h, w, spots, n_spots, stride, offset, sigma, logs, x, y, scores, n
 ):
-    """Writes, from n on, the places of a joint's peaks in px and their heights.
+    """Write, from index n on, the positions of a joint's peaks in px and their heights.
 
-    ``logs`` is room for 3 x 3 numbers.
+    ``logs`` is a buffer of 3 x 3 numbers.
     """
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
@@ -176,7 +177,7 @@ def _refine(  # type: ignore[no-untyped-def]
 
 @leaf
 def _is_peak(cells, h, w, row, column, support):  # type: ignore[no-untyped-def]
-    """Whether no neighbour is higher, and the four direct ones are high enough on average."""
+    """Whether no neighbor is higher, and the four direct ones are high enough on average."""
     value = cells[row * w + column]
     total, n_direct = 0.0, 0
     for r in range(max(row - 1, 0), min(row + 2, h)):
@@ -189,29 +190,29 @@ def _is_peak(cells, h, w, row, column, support):  # type: ignore[no-untyped-def]
             if (r == row) != (c == column):
                 total += other
                 n_direct += 1
-    if n_direct == 2:  # in a corner, only the neighbours on the falling side are left
+    if n_direct == 2:  # in a corner, only the neighbors on the falling side are left
         support *= 0.5
     return total >= support * value * n_direct
 
 
 @leaf
 def _reaches(bits, lowest):  # type: ignore[no-untyped-def]
-    """Whether some cell is no lower; both as the bits of floats. NaN may pass, too."""
+    """Whether any cell is at least ``lowest``, both as bits of floats. NaN may pass, too."""
     highest = np.int32(0)
-    for i in range(len(bits)):  # integers: the maximum of floats is not vectorised
+    for i in range(len(bits)):  # integers: the maximum of floats is not vectorized
         highest = max(highest, bits[i])
     return highest >= lowest
 
 
 @leaf
 def _mark(marks, cells, h, w, top, bottom, threshold):  # type: ignore[no-untyped-def]
-    """Marks the cells of a band of rows that may be peaks.
+    """Mark the cells of a band of rows that may be peaks.
 
-    Inside, those no lower than the threshold and the cells beside, above and below, in a vectorised
-    loop. At the border, those no lower than the threshold.
+    Inside, cells no lower than the threshold and their four direct neighbors, in a vectorized
+    loop. At the border, cells no lower than the threshold.
     """
     base, first, end = top * w, max(top, 1) * w, min(bottom, h - 1) * w
-    if end > first:  # the border's columns are taken along, and set right below
+    if end > first:  # the border's columns are included here, and corrected below
         here, inside = cells[first:end], marks[first - base : end - base]
         west, east = cells[first - 1 : end - 1], cells[first + 1 : end + 1]
         north, south = cells[first - w : end - w], cells[first + w : end + w]
@@ -230,7 +231,7 @@ def _mark(marks, cells, h, w, top, bottom, threshold):  # type: ignore[no-untype
 
 @leaf
 def _is_peak_inside(cells, w, cell, support):  # type: ignore[no-untyped-def]
-    """:func:`_is_peak` of a marked cell with eight neighbours: four of them are not higher."""
+    """:func:`_is_peak` of a marked cell with eight neighbors: four of them are not higher."""
     value = cells[cell]
     if (
         (cells[cell - 1] == value)
@@ -248,7 +249,7 @@ def _is_peak_inside(cells, w, cell, support):  # type: ignore[no-untyped-def]
 
 @leaf
 def _vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
-    """:func:`_vertex` of a cell with eight neighbours, written out: most peaks are such."""
+    """:func:`_vertex` of a cell with eight neighbors, written out: most peaks are such."""
     least, scale = np.float32(1e-4), np.float32(1) / cells[cell]
     # Named by the compass: north is the row above.
     north, south = max(cells[cell - w] * scale, least), max(cells[cell + w] * scale, least)
@@ -265,9 +266,9 @@ def _vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
 
 @leaf
 def _vertex(cells, h, w, row, column, sigma, logs):  # type: ignore[no-untyped-def]
-    """The Gaussian's middle: (offset in x, offset in y, both in cells, log of its rise).
+    """The Gaussian's center: (offset in x, offset in y, both in cells, log of its rise).
 
-    ``logs`` is room for 3 x 3 logarithms relative to the peak's; NaN outside the field.
+    ``logs`` is a buffer of 3 x 3 logarithms relative to the peak's; NaN outside the field.
     """
     value = cells[row * w + column]
     for i in range(3):
@@ -293,7 +294,7 @@ def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-
     """Vertex along a row (before, 0, after) between two others, a and b: (offset, log of rise)."""
     if math.isnan(before) and math.isnan(after):
         return 0.0, 0.0
-    if math.isnan(before) or math.isnan(after):  # at the border: the curvature is not seen
+    if math.isnan(before) or math.isnan(after):  # at the border the curvature is unknown
         curvature = min(1 / (sigma * sigma), 1e6)
         slope = -before - 0.5 * curvature if math.isnan(after) else after + 0.5 * curvature
     else:
@@ -309,10 +310,9 @@ def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-
 
 @leaf
 def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b):  # type: ignore[no-untyped-def]
-    """Vertex along a row whose neighbours help against noise.
+    """Vertex along a row, averaged with the two rows beside it against noise.
 
-    They are weighted by the square of their height, as far as they can be trusted, and the
-    peak's own row double.
+    They are weighted by the square of their height, and the peak's own row doubly.
     """
     slope = _OWN_ROW * (after - before) + weight_a * (a2 - a0) + weight_b * (b2 - b0)
     curvature = (
@@ -332,7 +332,7 @@ def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
 
 @part
 def _keep_strongest(x, y, scores, start, end, n_keep):  # type: ignore[no-untyped-def]
-    """Moves the strongest peaks of start to end to the front, in order; returns their end."""
+    """Move the strongest peaks of start to end to the front, in order; returns their end."""
     is_kept = np.zeros(end - start, np.bool_)
     for i in falling(scores[start:end])[:n_keep]:
         is_kept[i] = True

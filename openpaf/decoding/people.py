@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from openpaf.decoding.checks import checked_limbs, checked_peaks
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.fragments import (
-    alone,
+    assign_shared_joints,
     complete_along_limbs,
     complete_nearby,
-    join,
+    merge_fragments,
     merge_if_disjoint,
-    share,
+    singletons,
 )
 from openpaf.decoding.sorting import falling
 from openpaf.decoding.types import Limbs, Peaks
@@ -30,20 +30,20 @@ def assemble_people(
 ) -> Poses:
     """People from peaks and the limbs between them.
 
-    1. Every peak is a fragment; limbs, by falling weight, merge two fragments unless both have
-       the same joint. A limb that contradicts a better one is thus passed over, and redundant
-       limbs and runners-up are second chances.
-    2. Fragments without a joint in common that nearly touch, relative to size, are joined.
-    3. Joints missing still are filled in: weak peaks along a limb, peaks near a joint that they
-       could have a limb with, and peaks of another person to which a strong limb points.
-    4. People are ranked by what predicts their object keypoint similarity, and of two that are
-       nearly the same the weaker is dropped.
+    1. Every peak is a fragment. Limbs, by falling weight, merge two fragments unless both have
+       the same joint. A limb that contradicts a better one is thus skipped, and redundant limbs
+       and fallbacks are used instead.
+    2. Fragments without a joint in common that nearly touch, relative to size, are merged.
+    3. Missing joints are filled in: weak peaks along a limb, peaks near a joint that they could
+       have a limb with, and peaks of another person that a strong limb leads to.
+    4. People are sorted by a score that predicts their object keypoint similarity, and of two
+       that are nearly the same the weaker is dropped.
 
     Args:
         peaks: From :func:`find_peaks`.
-        limbs: From :func:`match_limbs`; believed in this order.
+        limbs: From :func:`match_limbs`; merged in this order.
         skeleton: The joints of the peaks.
-        config: Uses ``peak_threshold`` and all thresholds from ``join_distance`` on.
+        config: Uses ``peak_threshold`` and all thresholds from ``merge_distance`` on.
 
     Returns:
         People by falling score, in px of the network's input. A joint's score is the height of
@@ -52,7 +52,7 @@ def assemble_people(
         being the diagonal in px of the box around those of at least ``peak_threshold``.
 
     Raises:
-        ValueError: If peaks or limbs are not such as the steps before give, or do not belong
+        ValueError: If peaks or limbs are not as the steps before return them, or do not belong
             together.
 
     Reference:
@@ -67,11 +67,11 @@ def assemble_people(
 
 
 def _people_numbers(config: DecodeConfig) -> tuple[float | int, ...]:
-    """What :func:`_assemble` needs beside arrays."""
+    """The scalar arguments of :func:`_assemble`."""
     return (
         float(config.peak_threshold),
-        float(config.join_distance),
-        float(config.join_size_px),
+        float(config.merge_distance),
+        float(config.merge_size_px),
         float(config.share_threshold),
         float(config.complete_reach),
         float(config.complete_distance),
@@ -89,10 +89,10 @@ def _poses(
     person_scores: NDArray[np.float32],
     skeleton: Skeleton,
 ) -> Poses:
-    """Poses made without their checks, which take as long as the parsing of nine people.
+    """Poses without their checks, which take as long as parsing nine people.
 
-    Every score is clipped here: peaks of a network overshoot 1. A joint has coordinates exactly
-    where it has a peak.
+    Scores are clipped to 1, which peaks of a network exceed. A joint has coordinates exactly where
+    it has a peak.
     """
     poses = object.__new__(Poses)
     poses.__dict__.update(
@@ -112,10 +112,10 @@ def _tables(skeleton: Skeleton) -> tuple[NDArray[np.float32], NDArray[np.int32]]
     for a, b in skeleton.limbs:
         others[a].append(b)
         others[b].append(a)
-    neighbours = np.full((skeleton.n_joints, max(map(len, others)) or 1), -1, np.int32)
+    neighbors = np.full((skeleton.n_joints, max(map(len, others)) or 1), -1, np.int32)
     for k, joints in enumerate(others):
-        neighbours[k, : len(joints)] = joints
-    return np.array(skeleton.oks_sigmas, np.float32), neighbours
+        neighbors[k, : len(joints)] = joints
+    return np.array(skeleton.oks_sigmas, np.float32), neighbors
 
 
 @kernel
@@ -125,28 +125,28 @@ def _assemble_alone(*arguments):  # type: ignore[no-untyped-def]
 
 @part
 def _assemble(  # type: ignore[no-untyped-def]
-    xy, scores, starts, pairs, limb_scores, sigmas, neighbours, strong, join_distance,
-    join_size, share_threshold, complete_reach, complete_distance, single_threshold, duplicate_oks,
+    xy, scores, starts, pairs, limb_scores, sigmas, neighbors, strong, merge_distance,
+    merge_size, share_threshold, complete_reach, complete_distance, single_threshold, duplicate_oks,
     score_size, min_joints, min_person_score,
 ):  # fmt: skip
     """Arrays of :class:`Poses`."""
-    f = alone(xy, starts)
+    f = singletons(xy, starts)
     n_peaks, n_joints = len(scores), len(starts) - 1
     for i in range(len(pairs)):
         a, b = pairs[i, 0], pairs[i, 1]
         if scores[a] >= strong and scores[b] >= strong:
             merge_if_disjoint(f, f.name[a], f.name[b])
-    # Whoever is weak and alone waits, so that the fragments are whole before they are completed.
+    # Single weak peaks are set aside, so that fragments are merged before they are completed.
     for p in range(n_peaks):
         if f.size[p] == 1 and scores[p] < strong:
             f.size[p] = 0
-    if join_distance > 0:
-        join(f, xy, join_distance, join_size)
-    # Before weak peaks take the places of joints that two people share.
-    shared = share(f, pairs, limb_scores, share_threshold)
-    complete_along_limbs(f, xy, pairs, complete_reach, join_size)
+    if merge_distance > 0:
+        merge_fragments(f, xy, merge_distance, merge_size)
+    # First, so that weak peaks do not take the place of joints that two people share.
+    shared = assign_shared_joints(f, pairs, limb_scores, share_threshold)
+    complete_along_limbs(f, xy, pairs, complete_reach, merge_size)
     if complete_distance > 0:
-        complete_nearby(f, xy, scores, neighbours, complete_distance)
+        complete_nearby(f, xy, scores, neighbors, complete_distance)
     for p in range(n_peaks):
         if f.size[p] < min_joints or (f.size[p] == 1 and scores[p] < single_threshold):
             f.size[p] = 0
@@ -164,7 +164,7 @@ def _assemble(  # type: ignore[no-untyped-def]
     for i in range(len(shared)):
         person, p = ranks[f.name[shared[i, 0]]], shared[i, 1]
         if person < 0:
-            continue  # too few joints to be kept
+            continue  # dropped for too few joints
         out_xy[person, f.joint[p], 0], out_xy[person, f.joint[p], 1] = xy[p, 0], xy[p, 1]
         out_scores[person, f.joint[p]] = scores[p]
     boxes = _boxes(out_xy, out_scores, 0.0)
@@ -206,16 +206,16 @@ def _boxes(xy, scores, least):  # type: ignore[no-untyped-def]
 
 @part
 def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-def]
-    """Quadratic mean over all joints, less for the small: what predicts a person's OKS."""
+    """Quadratic mean over all joints, lower for small people: it predicts a person's OKS."""
     n_people, n_joints = scores.shape
     out = np.empty(n_people, np.float32)
-    # A weak joint may be noise, and far away: it says nothing of a person's size.
+    # A weak joint may be noise far away, so it does not count for a person's size.
     boxes = _boxes(xy, scores, strong)
     for i in range(n_people):
         total = 0.0
         for k in range(n_joints):
             total += min(scores[i, k], 1.0) ** 2
-        # A px more, so that single joints have a size and a rank.
+        # One px is added, so that single joints have a size and a rank.
         width, height = max(boxes[i, 2] - boxes[i, 0], 0.0), max(boxes[i, 3] - boxes[i, 1], 0.0)
         size = math.sqrt(width**2 + height**2) + 1
         out[i] = math.sqrt(total / n_joints) * size / (size + score_size)
@@ -224,7 +224,7 @@ def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-d
 
 @part
 def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ignore[no-untyped-def]
-    """Whether one of the better people has all joints of person i nearly where it has them."""
+    """Whether a better person has all joints of person i at nearly the same places."""
     n_joints = scores.shape[1]
     if threshold > 1:
         return False

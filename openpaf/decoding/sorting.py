@@ -9,7 +9,7 @@ from openpaf.kernels.compile import leaf, part
 
 @part
 def falling(values):  # type: ignore[no-untyped-def]
-    """Indices by falling value, equal ones in order; of floats that are >= 0."""
+    """Indices that sort floats >= 0 by falling value; stable."""
     n = len(values)
     order = np.empty(n, np.int32)
     for i in range(n):
@@ -35,7 +35,7 @@ def _insertion_sort(values, order):  # type: ignore[no-untyped-def]
 
 @leaf
 def _radix_sort(keys, order, other, starts):  # type: ignore[no-untyped-def]
-    """By one byte after the other, from the last; an even number of times, so ``order`` is left.
+    """Sort by byte, the least significant first. After four passes the result is in ``order``.
 
     The bits of a float that is not negative, read as an integer, sort as the float does.
     """

@@ -1,4 +1,4 @@
-"""What the steps of the parser hand to each other."""
+"""Peaks and limbs: the results of the parser's steps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: Scores are kept below this, so that no sum of them is infinite.
+#: Scores are clipped to this, so that no sum of them is infinite.
 LARGEST = 1e30
 
 
 class Peaks(NamedTuple):
-    """Peaks of the joints' heatmaps, joint after joint and each in reading order.
+    """Peaks of the joints' heatmaps: joint after joint, those of a joint in reading order.
 
     Attributes:
         xy: (P, 2) float32, px of the network's input.
@@ -29,10 +29,10 @@ class Limbs(NamedTuple):
     """Limbs between peaks: candidates, or those chosen among them.
 
     Attributes:
-        types: (M,) int32, which limb of the skeleton.
-        peaks: (M, 2) int32, indices of the peaks where it begins and ends.
-        scores: (M,) float32, the mean field along it.
-        weights: (M,) float32, the order in which to believe them: the score times the square
+        types: (M,) int32, index of the limb in the skeleton.
+        peaks: (M, 2) int32, indices of the peaks of its first and second joint.
+        scores: (M,) float32, at least 0: the mean field along it.
+        weights: (M,) float32, at least 0, by which limbs are sorted: the score times the square
             root of the weaker peak's height.
     """
 

@@ -1,4 +1,4 @@
-"""Addresses of streams: what counts as one, and how one is shown without its password."""
+"""Addresses of streams: their detection, and their form without passwords for messages."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ def is_url(source: str | int) -> bool:
 
 
 def shown_source(source: str | int) -> str:
-    """A source as it is named in messages and files: an address without its password."""
+    """A source for messages and files: an address without its password."""
     if isinstance(source, int):
         return f"camera {source}"
     if _ADDRESS.match(source):
-        source = re.sub(r"\s", "%20", source)  # else the password would seem to end there
+        source = re.sub(r"\s", "%20", source)  # a space would end the password
     return without_passwords(source.encode(errors="replace").decode())
 
 
 def without_passwords(text: str) -> str:
-    """A text in which no address has a user, a password, or a query that names a secret.
+    """A text without the users, passwords and secret query values of its addresses.
 
-    A password may hold ``@``, ``/``, ``?`` and ``#`` as they are, so all that stands before the
-    last ``@`` goes, even where it was the address's path: too much is hidden rather than too
-    little.
+    A password may contain ``@``, ``/``, ``?`` and ``#``, so everything before the last ``@`` is
+    removed, even if it was part of the path.
     """
     if "://" not in text:
         return text

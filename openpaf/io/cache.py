@@ -1,8 +1,8 @@
-"""What is made once and kept: converted models, compiled kernels, measurements of this machine.
+"""The cache folder: converted models, compiled kernels, measurements of this machine.
 
-A file of the cache begins with the SHA-256 of the rest. It is written whole or not at all; one
-that is cut, or whose bits have changed, counts as missing and is made anew. Where nothing can be
-written, what is made is used all the same and made again the next time.
+A file of the cache begins with the SHA-256 of the rest. It is written whole or not at all; a
+truncated or changed one counts as missing and is made again. Where nothing can be written, results
+are used without a cache and made again the next time.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _log = logging.getLogger(__name__)
 _DIGEST_BYTES = 32
 _MAX_BYTES = 2 << 30
 _MAX_AGE_SECONDS = 180 * 86400
-_PARTIAL_SECONDS = 86400  # what a killed process left half-written
+_PARTIAL_SECONDS = 86400  # age at which the temporary file of a killed process is deleted
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Where fetched checkpoints lie.
+    """The folder of downloaded checkpoints and of the cache.
 
     Args:
         cache: A folder to use instead.
 
     Returns:
-        ``cache``; else what the environment variable ``OPENPAF_CACHE`` says; else the platform's
-        folder for caches, such as ``~/.cache/openpaf``. It need not exist.
+        ``cache``; else the value of the environment variable ``OPENPAF_CACHE``; else the
+        platform's folder for caches, such as ``~/.cache/openpaf``. It need not exist.
     """
     chosen = cache or os.environ.get("OPENPAF_CACHE")
     if chosen:
@@ -47,16 +47,19 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 
 
 def own_folder() -> Path:
-    """Where models that are converted and measurements are kept; it need not exist."""
+    """The folder of converted models and measurements; it need not exist."""
     return cache_folder() / "converted"
 
 
 def file_key(path: Path, *parts: str) -> str:
-    """A name for what is made from a file: it changes with the file and with the parts.
+    """A key for a result made from a file: it changes with the file and with the parts.
 
     Args:
         path: The file.
-        parts: What else the result depends on, such as versions.
+        parts: Other inputs of the result, such as versions.
+
+    Returns:
+        24 hexadecimal digits.
     """
     key = hashlib.sha256(path.read_bytes())
     for part in parts:
@@ -70,14 +73,13 @@ def kept(
     to_bytes: Callable[[Made], bytes],
     from_bytes: Callable[[bytes], Made],
 ) -> Made:
-    """What is in the cache under a name, or made now and put there.
+    """A result from the cache, or made now and written to the cache.
 
     Args:
-        name: Of the file.
-        make: Makes it.
-        to_bytes: What to keep of it.
-        from_bytes: Makes it from what was kept; where it fails, whatever the reason, ``make`` is
-            called.
+        name: Name of the file.
+        make: Makes the result.
+        to_bytes: Converts the result to the content of the file.
+        from_bytes: Converts the content back; if it raises any error, ``make`` is called.
     """
     data = read_sealed(own_folder() / name)
     if data is not None:
@@ -88,7 +90,7 @@ def kept(
     made = make()
     try:
         data = to_bytes(made)
-        made = from_bytes(data)  # so that the first time gives the same bits as the next ones
+        made = from_bytes(data)  # so that the first result equals the later ones
         write_sealed(own_folder() / name, data)
     except OSError as error:
         _log.warning("the cache cannot be used, so models are converted each time: %s", error)
@@ -96,7 +98,7 @@ def kept(
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """What :func:`write_sealed` wrote; None where it is missing, damaged or cannot be read."""
+    """The content of a file of :func:`write_sealed`; None if missing, damaged or unreadable."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -106,7 +108,7 @@ def read_sealed(path: Path) -> bytes | None:
         _log.info("%s: damaged, so it is made anew", path)
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # the least recently used go first
+        os.utime(path)  # prune() deletes the least recently used first
     return rest
 
 
@@ -115,7 +117,7 @@ def write_sealed(path: Path, data: bytes, *, max_bytes: int = _MAX_BYTES) -> Non
 
     Args:
         path: The file; its folder is made if missing.
-        data: What to keep.
+        data: The content.
         max_bytes: As for :func:`prune`.
 
     Raises:
@@ -128,7 +130,7 @@ def write_sealed(path: Path, data: bytes, *, max_bytes: int = _MAX_BYTES) -> Non
             file.write(hashlib.sha256(data).digest())
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # or the name may be on the disk before the bytes are
+            os.fsync(file.fileno())  # else the name may be on the disk before the bytes
         os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):
@@ -143,13 +145,13 @@ def prune(
     max_bytes: int = _MAX_BYTES,
     max_age_seconds: float = _MAX_AGE_SECONDS,
 ) -> None:
-    """Delete the files of a folder that were not used for long, and the oldest beyond a size.
+    """Delete files of a folder that are old, and the least recently used beyond a total size.
 
     Args:
-        folder: Of :func:`write_sealed`; files of others may lie in it.
-        suffix: Only files whose names end so are counted and deleted.
-        max_bytes: What may stay, the newest file in any case.
-        max_age_seconds: How long a file may lie without being read.
+        folder: The folder; other files in it are ignored.
+        suffix: Suffix of the files that are counted and deleted.
+        max_bytes: Total size that is kept; the newest file is kept in any case.
+        max_age_seconds: Age since the last use at which a file is deleted.
     """
     now, files = time.time(), []
     with contextlib.suppress(OSError):
@@ -181,7 +183,7 @@ def read_note(name: str) -> Any:
 
 
 def write_note(name: str, value: Any) -> None:
-    """Keep a small JSON file; where the cache cannot be written to, only the log hears of it."""
+    """Write a small JSON file to the cache; a failure is only logged."""
     try:
         write_sealed(own_folder() / name, json.dumps(value).encode())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel, to 8 bits by the range that their values really have."""
+"""Images of more than 8 bits per channel, scaled to 8 bits by the range of their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _log = logging.getLogger(__name__)
-_DEPTHS = (8, 10, 12, 14, 16)  # bits, of sensors and their converters
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of common sensors
 
 
 def is_deep_gray(image: Image.Image) -> bool:
@@ -27,15 +27,15 @@ def is_deep_gray(image: Image.Image) -> bool:
 def deep_gray_strips(image: Image.Image, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """A gray image of more than 8 bits in strips (h, W, 1) of 8 bits, with their first rows.
 
-    Cameras and scanners of 10, 12 or 14 bits store their values as they are in files of 16 bits,
+    Cameras and scanners of 10, 12 or 14 bits store their values unscaled in files of 16 bits,
     which would be nearly black if 65535 were white.
 
     Args:
-        image: Decoded.
-        name: For messages.
+        image: The decoded image.
+        name: Name for messages.
 
     Raises:
-        ImageError: If the values are not of 16 bits; their range is not known then.
+        ImageError: If the values are not of 16 bits, as their range is unknown.
     """
     low, high = 0, 0
     for _, strip in strips(image):
@@ -74,15 +74,15 @@ def scaled(values: NDArray[Any], maximum: int) -> NDArray[np.uint8]:
 
 
 def read_deep_color(image: Image.Image, file: IO[bytes], name: str) -> NDArray[np.uint16] | None:
-    """The values of an image of 16-bit color that uses a few of its bits only.
+    """The values of a 16-bit color image that uses only a few of its bits.
 
-    Pillow gives the high bytes of 16-bit color. Where these are small, all of the bits matter,
-    and OpenCV gives them.
+    Pillow returns the high bytes of 16-bit color. If these are small, the low bytes matter, too,
+    and are read by OpenCV.
 
     Args:
-        image: Decoded by Pillow.
+        image: The image, decoded by Pillow.
         file: Its file.
-        name: For messages.
+        name: Name for messages.
 
     Returns:
         RGB or RGBA (H, W, 3 or 4); None for any other image.
@@ -99,7 +99,7 @@ def read_deep_color(image: Image.Image, file: IO[bytes], name: str) -> NDArray[n
 
     file.seek(0)
     data = np.frombuffer(file.read(), np.uint8)
-    twice = 2 * 4 * 2 * image.width * image.height  # four channels of two bytes, and in our order
+    twice = 2 * 4 * 2 * image.width * image.height  # four channels of two bytes, and a copy
     check_bytes(image, name, decode_bytes(image) + 2 * len(data) + twice)
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
@@ -117,7 +117,7 @@ def deep_color_strips(
 
     Args:
         values: RGB or RGBA (H, W, 3 or 4).
-        name: For messages.
+        name: Name for messages.
     """
     maximum = _white(int(values[..., :3].max()), name)
     rows = max(1, STRIP_PX // values.shape[1])

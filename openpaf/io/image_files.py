@@ -1,4 +1,4 @@
-"""The one door through which files of images come in: which formats, and how large they may be."""
+"""Opens image files, the only place that does: their formats, and limits of their size."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "TGA",
 )  # fmt: skip
-"""Pillow's names of the formats that are read. Its other readers are never asked: some start other
-programs (EPS starts Ghostscript), and contents tell the format, so any name could ask them."""
+"""Pillow's names of the formats that are read. Its other readers are never tried: some start other
+programs (EPS starts Ghostscript), and a file of any name can have such content."""
 
 MAX_DECODE_BYTES = 1_500_000_000
-"""Images that would take more memory than this while they are decoded are refused: of most formats
-those of more than 205 megapixels. The largest photos of today's phones have 200."""
+"""Images that take more memory than this to decode are refused: for most formats, those of more
+than 205 megapixels. The largest photos of today's phones have 200."""
 
 MAX_SIDE_PX = 100_000
 """Images with a longer side are refused; JPEG's longest is 65,535 px."""
 
 MAX_JPEG_SCANS = 50
-"""Progressive JPEG files with more scans are refused: each scan costs the time of a whole image and
-may have a few bytes only. Encoders write about ten."""
+"""Progressive JPEG files with more scans are refused: each scan takes the time of a whole image,
+but may have only a few bytes. Encoders write about ten."""
 
 STRIP_PX = 2_000_000
 _open_lock = threading.Lock()
@@ -44,15 +44,15 @@ def open_image(
     *,
     formats: Sequence[str] = FORMATS,
 ) -> Iterator[Image.Image]:
-    """Open an image without decoding it; every file of the library is opened here.
+    """Open an image without decoding it; all image files are opened here.
 
     Args:
-        source: A path; or a binary file, which stays open.
-        name: For messages; the path where not given.
+        source: A path; or a binary file, which is not closed.
+        name: Name for messages; the path where not given.
         formats: Some of :data:`FORMATS`.
 
     Yields:
-        A PIL image of a size that may be decoded, closed when the block ends. EXIF orientation is
+        A PIL image whose size is within the limits, closed after the block. EXIF orientation is
         not applied to its size.
 
     Raises:
@@ -69,15 +69,15 @@ def open_image(
 
 
 def open_regular(path: str | os.PathLike[str], name: str) -> IO[bytes]:
-    """Open a file for reading; pipes, sockets and devices, which may never answer, are not tried.
+    """Open a regular file for reading; pipes, sockets and devices could block for ever.
 
     Raises:
-        ImageError: If it is missing, not a regular file, empty, or may not be read.
+        ImageError: If it is missing, not a regular file, or may not be read.
     """
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise ImageError(f"{name}: a folder, not a picture")
+            raise ImageError(f"{name}: a folder, not an image")
         if not stat.S_ISREG(mode):
             raise ImageError(f"{name}: not a regular file")
         return open(path, "rb")
@@ -112,14 +112,14 @@ def _open(file: IO[bytes], name: str, formats: Sequence[str]) -> Image.Image:
         return image
     except ImageError:
         raise
-    except Exception as error:  # the decoders raise whatever a damaged header leads them to
+    except Exception as error:  # decoders raise any error on damaged headers
         raise ImageError(f"{name}: cannot be read: {reason(error)}") from error
 
 
 def _open_any_size(file: IO[bytes], formats: Sequence[str], is_heic: bool) -> Image.Image:
     from PIL import Image
 
-    Image.init()  # all readers are known then, and only those named are asked
+    Image.init()  # registers all readers, of which only those of formats are tried
     known = [name for name in formats if name in Image.OPEN]  # AVIF may not be built in
     if is_heic and formats == FORMATS and heic_is_read():
         import pillow_heif
@@ -132,8 +132,8 @@ def _open_any_size(file: IO[bytes], formats: Sequence[str], is_heic: bool) -> Im
 
 @contextlib.contextmanager
 def _without_pillows_limit() -> Iterator[None]:
-    """Pillow's own limit is lower than ours and global, so it is away for an instant only, in which
-    a header is read or memory taken, and for one thread."""
+    """Pillow's own limit is lower and global, so it is lifted only while a header is read or memory
+    is allocated, in one thread at a time."""
     from PIL import Image
 
     with _open_lock:
@@ -148,28 +148,28 @@ def load_pixels(image: Image.Image) -> None:
     """Decode an image.
 
     Raises:
-        Exception: Whatever damaged data leads its decoder to.
+        Exception: Any error, which its decoder raises on damaged data.
     """
     if image.format == "TIFF" and getattr(image, "tile", None):
-        with _without_pillows_limit():  # this one looks at it once more when it takes the memory
+        with _without_pillows_limit():  # TIFF checks the limit again when it allocates memory
             image.load_prepare()  # type: ignore[attr-defined]
     image.load()
 
 
 def check_memory(image: Image.Image, name: str, n_bytes: int = 0) -> None:
-    """See that an image can be decoded within :data:`MAX_DECODE_BYTES`.
+    """Check that an image can be decoded within :data:`MAX_DECODE_BYTES`.
 
     Args:
-        image: Opened, not decoded.
-        name: For messages.
-        n_bytes: Length of its file.
+        image: The image, not decoded.
+        name: Name for messages.
+        n_bytes: Length of its file in bytes.
 
     Raises:
-        ImageError: If not, or if it has no pixels or a side of more than :data:`MAX_SIDE_PX`.
+        ImageError: If it cannot, or has no pixels or a side of more than :data:`MAX_SIDE_PX`.
     """
     width, height = image.size
     if min(width, height) < 1:
-        raise ImageError(f"{name}: the picture has no pixels")
+        raise ImageError(f"{name}: the image has no pixels")
     if max(width, height) > MAX_SIDE_PX:
         raise ImageError(
             f"{name}: {width} x {height} px; sides of up to {MAX_SIDE_PX:,} px are read"
@@ -178,10 +178,10 @@ def check_memory(image: Image.Image, name: str, n_bytes: int = 0) -> None:
 
 
 def check_bytes(image: Image.Image, name: str, needed: int) -> None:
-    """See that what an image needs is within :data:`MAX_DECODE_BYTES`.
+    """Check that a number of bytes is within :data:`MAX_DECODE_BYTES`.
 
     Raises:
-        ImageError: If it is not.
+        ImageError: If it is not; the message has the size of the image.
     """
     width, height = image.size
     if needed > MAX_DECODE_BYTES:
@@ -191,12 +191,12 @@ def check_bytes(image: Image.Image, name: str, needed: int) -> None:
         )
 
 
-# Bytes per pixel that decoders take besides Pillow's own image: whole canvases and planes.
+# Bytes per pixel of decoders, for canvases and planes, in addition to Pillow's image.
 _DECODER_BYTES = {"WEBP": 12, "AVIF": 12, "HEIF": 12, "GIF": 2}
 
 
 def decode_bytes(image: Image.Image) -> int:
-    """About how much memory an image takes at most while it is decoded, in bytes."""
+    """Estimated peak memory for decoding an image, in bytes."""
     n_px = image.width * image.height
     n_bands = len(image.getbands())
     decoder = _DECODER_BYTES.get(image.format or "", 0)
@@ -205,12 +205,12 @@ def decode_bytes(image: Image.Image) -> int:
     if image.format == "JPEG2000":
         decoder = 4 * n_bands + 2
     of_a_strip = 32 * min(n_px, STRIP_PX)
-    stored, result = 4, 3  # Pillow's RGB; gray takes less, and is not worth more pixels
+    stored, result = 4, 3  # bytes per pixel of Pillow's RGB and of the result
     return n_px * (stored + decoder + result) + of_a_strip + _tile_bytes(image)
 
 
 def _tile_bytes(image: Image.Image) -> int:
-    """Bytes of a TIFF file's tile or strip, which is decoded whole, however small the image."""
+    """Bytes of a tile or strip of a TIFF file, which is decoded whole even for a small image."""
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(259, 1) == 1:  # Compression: none
         return 0
@@ -226,8 +226,8 @@ def _tile_bytes(image: Image.Image) -> int:
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """An image in strips of a few megapixels, each with its first row, so that what is made of
-    them on the way stays small."""
+    """An image in strips of a few megapixels, each with its first row, so that intermediate
+    arrays stay small."""
     width, height = image.size
     rows = max(1, STRIP_PX // width)
     if rows >= height:
@@ -238,7 +238,7 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _check_raw(image: Image.Image, name: str) -> None:
-    """Raw files of cameras look like TIFF, whose first image is a small preview."""
+    """Refuse raw files of cameras, which are TIFF files whose first image is a small preview."""
     if image.format == "TIFF":
         is_dng = 50706 in image.tag_v2  # type: ignore[attr-defined]
         if is_dng or kind_not_read(name) == RAW:
@@ -252,7 +252,7 @@ def _check_scans(image: Image.Image, file: IO[bytes], name: str) -> None:
     file.seek(0)
     n_scans, last = 0, b""
     while chunk := file.read(1 << 20):
-        n_scans += (last + chunk).count(b"\xff\xda")  # inside of a scan, FF stands before 00
+        n_scans += (last + chunk).count(b"\xff\xda")  # within a scan, FF is followed by 00
         last = chunk[-1:]
     file.seek(place)
     if n_scans > MAX_JPEG_SCANS:
@@ -260,15 +260,15 @@ def _check_scans(image: Image.Image, file: IO[bytes], name: str) -> None:
 
 
 def _not_read(head: bytes) -> str:
-    """What to say of a file that none of the formats fits."""
+    """The message for a file of none of the formats."""
     kind = kind_of_start(head)
     if kind is None:
-        return "not a picture, or of a format that is not read (JPEG, PNG, WebP, TIFF, BMP ... are)"
+        return "not an image, or of a format that is not read (JPEG, PNG, WebP, TIFF, BMP ... are)"
     return describe(kind)
 
 
 def reason(error: BaseException) -> str:
-    """What an error of a decoder or of the system says, in one line."""
+    """The message of an error of a decoder or of the system, in one line."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,4 +1,4 @@
-"""The lists of images that files, folders and globs stand for."""
+"""Lists of images from files, folders and globs."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def list_images(
     *,
     on_error: Callable[[ImageError], None] | None = None,
 ) -> list[Path]:
-    """The images that files, folders and globs stand for.
+    """The images of files, folders and globs.
 
     Args:
-        sources: One or more of: a file, taken whatever its suffix; a folder, of which the visible
-            images are taken in natural order (``2.jpg`` before ``10.jpg``), not those of its
-            subfolders; a glob such as ``"photos/*.jpg"`` or ``"photos/**/*.jpg"``, of which the
-            images are taken in the same order. Images are known by ``IMAGE_SUFFIXES``, and HEIC
-            where pillow-heif is installed.
-        on_error: Called with the error of each source that gives nothing, and of each image of a
-            folder or glob that is of a format that is not read (HEIC, raw files, PDF ...), instead
-            of raising it, so that the others are still listed.
+        sources: One or more of: a file of any suffix; a folder, whose visible images are listed in
+            natural order (``2.jpg`` before ``10.jpg``), without subfolders; a glob such as
+            ``"photos/*.jpg"`` or ``"photos/**/*.jpg"``, whose images are listed in the same order.
+            Images are files with one of ``IMAGE_SUFFIXES``, and HEIC where pillow-heif is
+            installed.
+        on_error: Called with the error of each source without images, and of each image of a
+            folder or glob in a format that is not read (HEIC, raw files, PDF ...), instead of
+            raising it, so that the others are still listed.
 
     Returns:
-        Paths in the order of the sources; a file that comes up twice is listed once.
+        Paths in the order of the sources, each file once.
 
     Raises:
         ImageError: If a path does not exist, a glob matches no images, or a folder is
@@ -60,13 +60,13 @@ def list_images(
 
 
 def _expand(source: str, errors: list[ImageError]) -> list[Path]:
-    """The images of one source; what is wrong with it or some of its files goes to ``errors``."""
+    """The images of one source; errors of it or of its files are added to ``errors``."""
     name = shown(source)
     try:
         is_folder = os.path.isdir(source)
         if is_folder:
             paths = [Path(source, name) for name in os.listdir(source) if name[0] != "."]
-        elif os.path.lexists(source):  # a dangling link too: reading it says what is wrong
+        elif os.path.lexists(source):  # also a dangling link: reading it gives the error
             return [Path(source)]
         elif glob.has_magic(source):
             paths = [
@@ -88,7 +88,7 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
         else:
             images.append(path)
     if not images and not errors:
-        missing = "no pictures in this folder" if is_folder else "matches no pictures"
+        missing = "no images in this folder" if is_folder else "matches no images"
         errors.append(ImageError(f"{name}: {missing}"))
     return images
 
@@ -99,13 +99,13 @@ def _unlisted(error: OSError | ValueError, source: str | None = None) -> ImageEr
 
 
 def find_paths(pattern: str, on_error: Callable[[OSError], None] | None = None) -> list[str]:
-    """What a glob matches, in any order; with ``**``, subfolders at any depth.
+    """The paths that match a glob, in any order; with ``**``, subfolders at any depth.
 
-    ``glob`` follows links to folders without end: of two links to their own folder it makes
-    2 ** 40 paths. Here no folder is entered twice.
+    ``glob`` follows links to folders repeatedly: two links to their own folder give 2 ** 40 paths.
+    Here no folder is entered twice.
 
     Args:
-        pattern: As :func:`glob.glob` takes it.
+        pattern: A pattern of :func:`glob.glob`.
         on_error: Called for each subfolder that cannot be listed.
     """
     stars = re.search(r"(?:^|(?<=/))\*\*(?:/+|$)", pattern.replace(os.sep, "/"))
@@ -125,8 +125,8 @@ def find_paths(pattern: str, on_error: Callable[[OSError], None] | None = None) 
 def _folders(
     start: str, on_error: Callable[[OSError], None] | None
 ) -> Iterator[tuple[str, list[str]]]:
-    """A folder and all below it, links to folders included, each once and with what is in it;
-    hidden ones are left out."""
+    """A folder and all folders below it, through links too, each once and with its entries, without
+    hidden ones."""
     entered, waiting = set(), [start]
     while waiting:
         folder = waiting.pop()

@@ -1,4 +1,4 @@
-"""Which files count as images by their names, and what files are that are not read."""
+"""Suffixes of image files, and the kinds of files that are not read."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def heic_is_read() -> bool:
 
 
 def names_image(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an image by its suffix, be it read or not."""
+    """Whether a file is an image by its suffix, also of a format that is not read."""
     suffix = _suffix(path)
     return suffix in IMAGE_SUFFIXES | HEIC_SUFFIXES | RAW_SUFFIXES or suffix in _OTHER_KINDS
 
 
 def kind_not_read(path: str | os.PathLike[str]) -> str | None:
-    """What an image is that is not read, by its suffix; None of other files."""
+    """The kind of an image that is not read, by its suffix; None for other files."""
     suffix = _suffix(path)
     if suffix in HEIC_SUFFIXES:
         return None if heic_is_read() else "HEIC"
@@ -79,10 +79,10 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 
 
 def kind_of_start(head: bytes) -> str | None:
-    """What an image is that is not read, by its first bytes; None if they say nothing.
+    """The kind of an image that is not read, by its first bytes; None if unknown.
 
     Args:
-        head: Some hundred bytes.
+        head: The first bytes of the file, a hundred or more.
     """
     for start, kind in _STARTS.items():
         if head.startswith(start):
@@ -96,7 +96,7 @@ def kind_of_start(head: bytes) -> str | None:
 
 
 def describe(kind: str) -> str:
-    """What to say of an image of a kind that is not read."""
+    """The message for an image of a kind that is not read."""
     if kind == "HEIC" and not heic_is_read():
         return f"HEIC is not read without pillow-heif; {HEIC_HINT}"
     if kind in ("HEIC", "AVIF"):

@@ -1,4 +1,4 @@
-"""Pictures from files, arrays and PIL images, as the rest of the library wants them."""
+"""Reads images from files, arrays and PIL images as RGB arrays."""
 
 from __future__ import annotations
 
@@ -35,32 +35,41 @@ _log = logging.getLogger(__name__)
 
 
 def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
-    """A picture as the rest of the library wants it.
+    """Read an image as an RGB array.
 
     Files are decoded by Pillow: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF where Pillow was built with
     it, HEIC where pillow-heif is installed, and the others of
-    :data:`~openpaf.io.image_files.FORMATS`. EXIF orientation is applied. Grey and palette pictures
-    become RGB, CMYK is converted without its colour profile, transparent pixels are laid over
-    white, and of a multi-page file or an animation the first frame is taken; an animated GIF is
-    an error, as it is a video. 16 bits are scaled to 8; where all values fit into 8, 10, 12 or 14
-    bits, these are taken to be the range, and a warning is logged. A truncated file is an error,
-    never a picture with a grey lower half, unless only the end marker of a JPEG is missing; damage
-    inside a complete JPEG cannot be told.
+    :data:`~openpaf.io.image_files.FORMATS`. EXIF orientation is applied. Gray and palette images
+    are converted to RGB, CMYK without its color profile. Transparent pixels are blended with
+    white. Of a multi-page file or an animation the first frame is read; an animated GIF is an
+    error, as it is a video. 16 bits are scaled to 8; where all values fit into 8, 10, 12 or 14
+    bits, that is taken as their range, and a warning is logged. A truncated file is an error,
+    unless only the end marker of a JPEG is missing; damage inside a complete JPEG cannot be
+    detected.
 
     Args:
-        source: A path; or an array, RGB uint8 (H, W, 3) or grey uint8 (H, W); or a PIL image, of
-            which the current frame is taken.
+        source: A path; or an array, RGB uint8 (H, W, 3) or gray uint8 (H, W); or a PIL image, of
+            which the current frame is read.
 
     Returns:
-        RGB, uint8 (H, W, 3), contiguous. An array that is that already is returned as it is,
-        without a copy.
+        RGB, uint8 (H, W, 3), contiguous, EXIF orientation applied. An array of that form is
+        returned itself, without a copy.
 
     Raises:
-        ImageError: If a file is missing, unreadable, empty, truncated, not a picture, animated, of
+        ImageError: If a file is missing, unreadable, empty, truncated, not an image, animated, of
             32-bit values without a known range, or would take more memory to decode than
             :data:`~openpaf.io.image_files.MAX_DECODE_BYTES`; the message names the file.
-        ValueError: If an array has the wrong dtype or shape or no pixels, or ``source`` is none
-            of the above.
+        ValueError: If an array has the wrong dtype or shape or no pixels, or ``source`` is of
+            another type.
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> image = openpaf.read_image("data/photos/astronaut.jpg")
+        >>> image.dtype, image.shape[2]
+        (dtype('uint8'), 3)
+        >>> openpaf.read_image(np.zeros((48, 64), np.uint8)).shape  # gray
+        (48, 64, 3)
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -78,41 +87,44 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
 
 
 def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
-    """Several pictures, each as :func:`read_image` reads it.
+    """Several images, each as :func:`read_image` reads it.
 
     Args:
-        images: A list of what :func:`read_image` takes, or one array (B, H, W, 3).
+        images: A list of arguments of :func:`read_image`, or one array (B, H, W, 3).
+
+    Returns:
+        RGB, uint8 (H, W, 3) each.
 
     Raises:
-        ImageError: If a file cannot be read as a picture.
-        ValueError: If an array is not a picture, or ``images`` is itself a single picture or path,
-            which would be taken for a list of its rows or letters.
+        ImageError: If a file cannot be read as an image.
+        ValueError: If an array is not an image, or ``images`` is itself a single image or path,
+            which would be read as a list of its rows or letters.
     """
     kind = type(images).__name__
     if isinstance(images, (str, bytes, os.PathLike)):
-        raise ValueError(f"images: expected a list of pictures, got a single path {images!r}")
+        raise ValueError(f"images: expected a list of images, got a single path {images!r}")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU" and images.ndim != 4:
         raise ValueError(
-            f"images: expected a list of pictures or an array (B, H, W, 3), got an array of shape "
-            f"{images.shape}; of one picture, give [picture]"
+            f"images: expected a list of images or an array (B, H, W, 3), got an array of shape "
+            f"{images.shape}; of one image, give [image]"
         )
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
-        raise ValueError(f"images: expected a list of pictures, got {kind}")
+        raise ValueError(f"images: expected a list of images, got {kind}")
     return [read_image(image) for image in images]
 
 
 def decode_image(source: str | os.PathLike[str] | IO[bytes], name: str) -> NDArray[np.uint8]:
-    """A picture of a file that may be open already.
+    """Read an image from a path or an open file.
 
     Args:
         source: A path, or a binary file.
-        name: For messages.
+        name: Name for messages.
 
     Returns:
-        As :func:`read_image` does.
+        RGB, uint8 (H, W, 3), as :func:`read_image`.
 
     Raises:
-        ImageError: As :func:`read_image` does.
+        ImageError: As :func:`read_image`.
     """
     if isinstance(source, (str, os.PathLike)):
         with open_regular(source, name) as file:
@@ -130,7 +142,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
         hint = "; of RGBA, give image[..., :3]"
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ValueError(
-            f"image: expected RGB uint8 (H, W, 3) or grey uint8 (H, W), "
+            f"image: expected RGB uint8 (H, W, 3) or gray uint8 (H, W), "
             f"got {array.dtype} {array.shape}{hint}"
         )
     if array.size == 0:
@@ -141,12 +153,12 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _check_frames(image: Image.Image, name: str) -> None:
-    """An animated GIF is a video; of other files with several frames the first is the photo."""
+    """Refuse animated GIFs, which are videos; warn of other files with several frames."""
     if image.format in ("MPO", "HEIF"):
-        return  # what follows the photo are its depth map, its other eye ...
+        return  # the other frames are depth maps, stereo images ...
     try:
         has_more = getattr(image, "is_animated", False)
-    except Exception:  # the first frame is not damaged by what follows
+    except Exception:  # the first frame may still be intact
         return
     if has_more and image.format == "GIF":
         raise ImageError(f"{name}: an animated GIF, not a photo; give it as a video")
@@ -159,12 +171,12 @@ def _decode(image: Image.Image, name: str, file: IO[bytes] | None = None) -> NDA
         return _upright_rgb(_loaded(image, name, file), name, file)
     except ImageError:
         raise
-    except Exception as error:  # the decoders raise whatever damaged data leads them to
+    except Exception as error:  # decoders raise any error on damaged data
         raise ImageError(f"{name}: cannot be decoded: {reason(error)}") from error
 
 
 def _loaded(image: Image.Image, name: str, file: IO[bytes] | None) -> Image.Image:
-    """The image with its pixels; of a JPEG without an end marker, another one."""
+    """The decoded image; for a JPEG without an end marker, a completed copy."""
     try:
         load_pixels(image)
         return image
@@ -180,10 +192,10 @@ def _loaded(image: Image.Image, name: str, file: IO[bytes] | None) -> Image.Imag
 
 
 def _upright_rgb(image: Image.Image, name: str, file: IO[bytes] | None) -> NDArray[np.uint8]:
-    """RGB (H, W, 3), turned as the EXIF orientation says.
+    """RGB (H, W, 3), with the EXIF orientation applied.
 
-    It is made in strips and written in its place at once: large images are in memory once as
-    Pillow's and once as this.
+    It is converted in strips that are written to their final place, so that a large image is in
+    memory only twice, as Pillow's and as the result.
     """
     swapped, flip_y, flip_x = _orientation(image)
     width, height = image.size
@@ -219,7 +231,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-# EXIF orientation: whether rows and columns change places, then whether y and x are mirrored.
+# EXIF orientation: whether rows and columns are swapped, then whether y and x are mirrored.
 _ORIENTATIONS = {
     2: (False, False, True),
     3: (False, True, True),
@@ -232,7 +244,7 @@ _ORIENTATIONS = {
 
 
 def _orientation(image: Image.Image) -> tuple[bool, bool, bool]:
-    """How the picture is to be turned; a damaged EXIF block says nothing."""
+    """The entry of ``_ORIENTATIONS`` for an image; none if its EXIF block is damaged."""
     from PIL import ExifTags
 
     try:

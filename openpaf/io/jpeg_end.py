@@ -1,7 +1,7 @@
-"""JPEG files that lack no more than their end marker, as cut-off downloads and cameras leave them.
+"""JPEG files that lack only their end marker, from interrupted downloads and some cameras.
 
-Decoders call such a file truncated. All of its pixels are there if they stay the same whatever
-follows the last byte.
+Decoders refuse such a file as truncated. All pixels are present if they do not depend on the bytes
+that are appended.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from PIL import Image
 
 from openpaf.io.image_files import open_image, strips
 
-# Their first bits differ, so that a code word that was cut off ends in several ways.
+# Their first bits differ, so that a truncated code word is completed in several ways.
 _FILLERS = (b"\x00", b"\x55", b"\xaa")
 _END = b"\xff\xd9"
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of a segment: no stuffing, restart or fill
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of a segment; not stuffing, restart or fill
 _SEQUENTIAL = (0xC0, 0xC1, 0xC9)
 _FRAMES = (*_SEQUENTIAL, 0xC2, 0xCA)
 _START_OF_SCAN = 0xDA
@@ -27,11 +27,11 @@ def decode_without_end(file: IO[bytes], name: str) -> Image.Image | None:
     """Decode a JPEG file that lacks its end marker.
 
     Args:
-        file: The whole file, at any place.
-        name: For messages.
+        file: The file, at any position.
+        name: Name for messages.
 
     Returns:
-        The decoded image, or None if some of its pixels are missing, too.
+        The decoded image, or None if pixels are missing, too.
 
     Raises:
         ImageError: If it cannot be opened.
@@ -59,11 +59,11 @@ def _same(a: Image.Image, b: Image.Image) -> bool:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Whether the scans that have begun bring every coefficient of every component to its end."""
+    """Whether the scans that have begun contain all bits of every coefficient and component."""
     missing: dict[int, set[int]] = {}
     position = 2
-    while found := _MARKER.search(data, position):
-        marker, start = data[found.end() - 1], found.end()
+    while match := _MARKER.search(data, position):
+        marker, start = data[match.end() - 1], match.end()
         if len(data) < start + 2:
             return False
         end = start + int.from_bytes(data[start : start + 2], "big")
@@ -73,7 +73,7 @@ def _has_all_scans(data: bytes) -> bool:
             sequential = marker in _SEQUENTIAL
         elif marker == _START_OF_SCAN and len(body) >= 4 and missing:
             first, last, bits = body[-3:]
-            if sequential or bits & 15 == 0:  # no bit is left for a later scan
+            if sequential or bits & 15 == 0:  # the last bits of these coefficients
                 for component in body[1:-3:2]:
                     missing.get(component, set()).difference_update(range(first, last + 1))
         position = end

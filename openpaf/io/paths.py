@@ -1,4 +1,4 @@
-"""Files that other files name: only those inside the folder that the user gave."""
+"""Paths in label files: only those inside of the folder of images are used."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 
 def inside_folder(folder: str | os.PathLike[str], name: Any) -> Path:
-    """The path of a file that a label file names, if it lies in the folder of the images.
+    """The path of an image of a label file, if it lies in the folder of images.
 
-    Label files come from other people. One that names ``/etc/passwd``, or ``../../key``, or goes
-    through a link that leads out of the folder, must not make a program read or copy such files.
+    Label files are not trusted: with ``/etc/passwd``, ``../../key`` or a link out of the folder
+    they must not make a program read or copy such files.
 
     Args:
         folder: The folder; it may be a link itself.
-        name: What the label file says, a path relative to the folder.
+        name: The path in the label file, relative to the folder.
 
     Returns:
         ``folder / name``, which need not exist.
 
     Raises:
-        ValueError: If the name is no text, is empty or absolute, has ``..`` in it, or a link
+        ValueError: If the name is not text, is empty or absolute, contains ``..``, or a link
             leads out of the folder; the message quotes it.
     """
     folder = Path(folder)
@@ -34,7 +34,7 @@ def inside_folder(folder: str | os.PathLike[str], name: Any) -> Path:
             f"got {name!r}"
         )
     path = folder
-    for part in entry.parts:  # link by link: to resolve every path of a large set takes long
+    for part in entry.parts:  # only links are resolved: it is slow for large data sets
         path = path / part
         if path.is_symlink():
             target = Path(os.path.realpath(path))

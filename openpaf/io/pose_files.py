@@ -59,6 +59,17 @@ def write_poses(
             that has none of their joints.
         OSError: If the path is a folder, its folder is missing, or it cannot be written; the
             message names the path.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import openpaf
+        >>> keypoints = np.full((2, 17, 3), 0.5)  # x, y and score of each joint
+        >>> poses = openpaf.Poses.from_keypoints(keypoints, openpaf.Skeleton.COCO17)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     openpaf.write_poses(poses, f"{folder}/people.json", format="coco")
+        ...     openpaf.read_poses(f"{folder}/people.json") == poses
+        True
     """
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
@@ -114,6 +125,15 @@ def read_poses(
             the file has several pictures and ``image_id`` is not given or not among them; the
             message names the file.
         OSError: If the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import openpaf
+        >>> nobody = openpaf.Poses.empty(openpaf.Skeleton.BODY25)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     openpaf.write_poses(nobody, f"{folder}/people.json", format="openpose")
+        ...     len(openpaf.read_poses(f"{folder}/people.json", skeleton=nobody.skeleton))
+        0
     """
     pictures = _read(path, format)
     with _naming(path):

@@ -1,4 +1,4 @@
-"""The first directory of a TIFF file, looked at before Pillow makes an object of each value."""
+"""The first directory of a TIFF file, checked before Pillow creates an object for each value."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import struct
 from typing import IO
 
 MAX_VALUES = 400_000
-"""Values of one tag: offsets of the strips of four bands of the highest image that is read."""
+"""Largest number of values of a tag: strip offsets of four bands of the highest image."""
 
-_BYTES = (1, 2, 6, 7)  # types whose values are bytes: text, profiles, what cameras add
+_BYTES = (1, 2, 6, 7)  # types whose values are bytes, such as text and profiles
 
 
 def most_values(file: IO[bytes]) -> int:
-    """The most values that a tag of the first directory has, those of bytes not counted.
+    """The largest number of values of a tag of the first directory, without tags of bytes.
 
-    Strips can overlap, so a small file can have millions of them, and each becomes an object.
+    Strips can overlap, so a small file can have millions, and each becomes an object.
 
     Args:
-        file: At any place.
+        file: The file, at any position.
 
     Returns:
-        0 where the file is no TIFF or is damaged.
+        The number; 0 if the file is not a TIFF or is damaged.
     """
     file.seek(0)
     head = file.read(16)

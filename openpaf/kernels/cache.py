@@ -29,17 +29,16 @@ _MAX_BYTES = 128 << 20  # of a folder
 class KernelCache(_Cache):
     """The compiled forms of one function, a file each, which numba asks for before it compiles.
 
-    A file is looked for, and written, in the first folder that will do: ``__pycache__`` beside
-    the source, then ``kernels`` in the folder of :func:`openpaf.io.cache.cache_folder`; where
-    ``NUMBA_CACHE_DIR`` names one, only there. Nothing that fails here stops the function from being
-    compiled. Kernels call functions of other files, so a change of any of them makes the files
-    stale.
+    A file is read from, and written to, the first usable folder: ``__pycache__`` beside the
+    source, then ``kernels`` in :func:`openpaf.io.cache.cache_folder`; where ``NUMBA_CACHE_DIR`` is
+    set, only there. After any failure the function is compiled as without a cache. Kernels call
+    functions of other files, so a change of any of them makes the files stale.
 
-    A file is code, as those in ``__pycache__`` are: whoever can write to these folders can run
-    theirs.
+    A file is code, as those in ``__pycache__`` are: write access to these folders is permission to
+    run code.
 
     Args:
-        function: Before it is compiled.
+        function: The function, not compiled.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -49,7 +48,7 @@ class KernelCache(_Cache):
 
     @property
     def cache_path(self) -> str:
-        """The first folder that is looked into; numba prints it."""
+        """The first folder; numba prints it."""
         return str(self._folders()[0])
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -66,14 +65,14 @@ class KernelCache(_Cache):
                 known, payload = pickle.loads(data)
                 if known == key:
                     return CompileResult._rebuild(target_context, *payload)
-            except Exception as error:  # whatever it is, compiling helps
+            except Exception as error:  # any error: the function is compiled instead
                 _log.warning("%s: cannot be loaded, so it is compiled anew: %r", folder, error)
         if self._source.parent.name == "decoding":
             _announce()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled; a failure is logged."""
+        """Write a compiled function; a failure is logged."""
         if not self._enabled or data.lifted or data.library.has_dynamic_globals:
             return
         key = self._key(sig, data.codegen)
@@ -114,7 +113,7 @@ class KernelCache(_Cache):
         return f"{self._name}-{digest[:16]}{_SUFFIX}"
 
     def _key(self, sig: Any, codegen: Any) -> Any:
-        """All that the machine code depends on; types are compared as numba does."""
+        """Everything that the machine code depends on; types are compared as numba does."""
         options = tuple(str(getattr(config, name, None)) for name in _OPTIONS)
         versions = (numba.__version__, sys.version_info[:2])
         return sig, codegen.magic_tuple(), versions, options, _sources(self._source)
@@ -122,7 +121,7 @@ class KernelCache(_Cache):
 
 @functools.cache
 def _sources(path: Path) -> str:
-    """The SHA-256 of a kernel's source and of those that it may call functions of."""
+    """The SHA-256 of a kernel's source and of the files whose functions it may call."""
     beside = sorted(path.parent.glob("*.py")) if path.parent.name == "decoding" else [path]
     digest = hashlib.sha256()
     for source in [Path(__file__).with_name("compile.py"), *beside]:
@@ -133,7 +132,7 @@ def _sources(path: Path) -> str:
 
 @functools.cache
 def _announce() -> None:
-    """Say once that the next call takes long."""
+    """Log once that the next call takes long."""
     _log.info("compiling the parser, which takes up to a minute")
 
 

@@ -1,4 +1,4 @@
-"""How the library compiles its inner loops: four decorators around ``numba.njit``."""
+"""Compilation of inner loops: four decorators around ``numba.njit``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _load_numba_without_scipy() -> None:
     """Load numba's array functions without scipy.linalg, which takes a third of the first parse.
 
-    They import it only to see whether it is there; where a kernel multiplies matrices, which none
-    of ours does, numba imports it then. Where numba is made otherwise, nothing is done.
+    They import it only to check that it is installed. If a kernel multiplies matrices, which none
+    here does, numba imports it then. For versions of numba without that check, nothing is done.
     """
     linalg = importlib.import_module("numba.np.linalg")
     ensure_blas = getattr(linalg, "ensure_blas", None)
@@ -37,12 +37,12 @@ _load_numba_without_scipy()
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function with numba: kept on disk, and without the interpreter's lock.
+    """Compile a function with numba, cached on disk and without the interpreter's lock.
 
-    Where it is kept, :class:`openpaf.kernels.cache.KernelCache` says.
+    The cache is :class:`openpaf.kernels.cache.KernelCache`.
     """
     compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    if not getattr(config, "DISABLE_JIT", False):  # as a debugger wants it: functions stay Python's
+    if not getattr(config, "DISABLE_JIT", False):  # for debuggers: functions are not compiled
         compiled._cache = KernelCache(function)
     return cast(Function, compiled)
 
@@ -50,21 +50,21 @@ def kernel(function: Function) -> Function:
 def part(function: Function) -> Function:
     """Compile a function that only kernels call.
 
-    It must not be called from Python: once two kernels that share it are loaded from the cache,
-    numba takes the one's constants for the other's, and fails.
+    It must not be called from Python: when two kernels that share it are loaded from the cache,
+    numba confuses their constants, and fails.
     """
-    # No entries for callers from Python or C: they take a tenth of the time to compile.
+    # Without wrappers for Python and C, which take a tenth of the time of compilation.
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     return cast(Function, compiled)
 
 
 def leaf(function: Function) -> Function:
-    """Compile a part that makes no arrays and returns only numbers: it fills those it is given.
+    """Compile a part that allocates no arrays and returns only numbers.
 
-    Its caller holds them, so nobody needs to count references to them. Each count is an atomic
-    operation: to parse nine people took 3,900 of them, and with leaves 500. To make an array in a
-    leaf is an error of compilation.
+    Its caller holds the arrays, so references to them need not be counted. Each count is an atomic
+    operation: parsing nine people took 3,900 of them, and 500 with leaves. Allocating an array in
+    a leaf is an error of compilation.
     """
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     if hasattr(CPUTargetOptions, "_nrt"):  # numba does not document it
@@ -74,10 +74,10 @@ def leaf(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function into each kernel that calls it.
+    """Compile a function inline into each kernel that calls it.
 
-    For the small functions of inner loops: a call counts the references of every array that it
-    passes, which took eight times as long as merging two fragments does.
+    For small functions of inner loops: a call counts references of every array argument, which
+    took eight times as long as merging two fragments.
     """
     compiled: Any = numba.njit(inline="always", error_model="numpy")(function)
     return cast(Function, compiled)

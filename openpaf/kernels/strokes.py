@@ -1,4 +1,4 @@
-"""Lines with round ends and discs, antialiased, in one compiled call for a whole person."""
+"""Antialiased lines with round caps and discs, in one compiled call for a whole person."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from openpaf.kernels.compile import kernel, leaf
 
 @kernel
 def paint(canvas, ends, radii, rims, outline, colors, edges, alphas):  # type: ignore[no-untyped-def]
-    """Paint strokes in place: first the outlines of all, then one after the other.
+    """Paint strokes in place: first all outlines, then the strokes in order.
 
-    What is faint lets through the picture, not the strokes below it.
+    Transparent strokes show the image, not the strokes below them.
 
     Args:
         canvas: uint8 (H, W, 3).
-        ends: float64 (S, 2, 2), both ends in px; the same twice for a disc.
+        ends: float64 (S, 2, 2), x and y of both ends in px; the same twice for a disc.
         radii: float64 (S,) px.
-        rims: float64 (S,) px, of a white rim inside the stroke; 0 for none.
-        outline: Of a dark outline around the stroke, px.
+        rims: float64 (S,) width in px of a white rim inside the stroke; 0 for none.
+        outline: Width in px of a dark outline around the stroke.
         colors: uint8 (S, 3).
-        edges: uint8 (2, 3), colours of the outlines and of the rims.
+        edges: uint8 (2, 3), colors of the outlines and of the rims.
         alphas: float64 (S,), 0 to 1.
     """
     reach = radii.max() + outline + 1
@@ -43,17 +43,17 @@ def paint(canvas, ends, radii, rims, outline, colors, edges, alphas):  # type: i
 
 
 @leaf
-def _span(places, reach, size):  # type: ignore[no-untyped-def]
-    """The first pixel within reach of the places along one axis, and the one behind the last."""
-    # Clipped before they become integers: a joint may lie far outside the picture.
-    first = min(max(math.floor(places.min() - reach), 0.0), float(size))
-    end = min(max(math.ceil(places.max() + reach) + 1, 0.0), float(size))
+def _span(points, reach, size):  # type: ignore[no-untyped-def]
+    """The first pixel within reach of the points along one axis, and the one after the last."""
+    # Clipped as floats, as a joint far outside of the image may exceed the integers.
+    first = min(max(math.floor(points.min() - reach), 0.0), float(size))
+    end = min(max(math.ceil(points.max() + reach) + 1, 0.0), float(size))
     return int(first), int(end)
 
 
 @leaf
 def _fill(canvas, under, corner, ends, radius, color, alpha):  # type: ignore[no-untyped-def]
-    """Paint what is nearer than the radius to the line between the ends."""
+    """Paint the pixels nearer than the radius to the line between the ends."""
     top, left = corner
     bottom, right = top + under.shape[0], left + under.shape[1]
     (ax, ay), (bx, by) = (ends[0, 0], ends[0, 1]), (ends[1, 0], ends[1, 1])
@@ -66,7 +66,7 @@ def _fill(canvas, under, corner, ends, radius, color, alpha):  # type: ignore[no
     last_row = int(min(max(math.floor(max(ay, by) + reach), top - 1), bottom - 1))
     for y in range(first_row, last_row + 1):
         x0, x1 = min(ax, bx) - reach, max(ax, bx) + reach
-        if abs(along_y) > 1e-3:  # of a slanting line, only the part near it
+        if abs(along_y) > 1e-3:  # for a slanted line, only the pixels near it
             middle = ax + along_x * (y - ay) / along_y
             x0 = max(x0, middle - slant / abs(along_y))
             x1 = min(x1, middle + slant / abs(along_y))

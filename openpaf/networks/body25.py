@@ -1,8 +1,8 @@
 """The network of the 2019 paper: all stages of part affinity fields, then those of heatmaps.
 
-The modules lie side by side under the names of CMU's Caffe file, in the order in which they run,
-so that the published weights load key for key. In this file ``L2`` gives part affinity fields and
-``L1`` gives heatmaps, the other way round than in that of 2017, and stages count from 0.
+The modules have the names of CMU's Caffe file and are registered in the order in which they run,
+so that the published weights load key for key. In that file ``L2`` is part affinity fields and
+``L1`` is heatmaps, the reverse of the file of 2017, and stages count from 0.
 
 Reference:
     Cao et al., OpenPose: Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields,
@@ -30,22 +30,23 @@ class Body25Network(nn.Module):
     convolutions of 3x3, whose outputs are concatenated, and two convolutions of 1x1.
 
     Args:
-        skeleton: Its joints and limbs give the channels of the stages.
+        skeleton: Its joints and limbs define the channels of the stages.
         n_paf_stages: At least 1; 4 as published.
         n_heatmap_stages: At least 1; 2 as published.
         widths: Channels of each convolution of a block, in the first stage of either kind and in
             the later ones.
-        hidden: Channels of a stage's last layer but one, likewise.
+        hidden: Channels of the second last layer, in the first stage of either kind and in the
+            later ones.
         n_features: Channels of the features that all stages read.
-        trunk_width: Channels of the first layer of VGG, 64, to which the trunk's others keep their
-            ratio.
+        trunk_width: Channels of the first layer of VGG, 64 as published; the other layers scale
+            with it.
 
-    Input: (B, 3, H, W) float, normalised as the weights' row says; the published weights want BGR.
-    Output: pairs ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))``, the last one being the result;
-    h and w are an eighth of H and W, rounded up. The kinds of stages are aligned at their ends, so
-    that heatmaps come beside PAFs: as published (S0, L0), (S0, L1), (S0, L2), (S1, L3). The first
-    of the kind with fewer stages repeats; :meth:`branches` gives every stage once, as the losses
-    of the paper (equations 4 to 6) count them. Channels are in the order of the weights.
+    Input: (B, 3, H, W) float, normalized as its weights require; the published weights need BGR.
+    Output: pairs ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))``, the last of which is the
+    result; h and w are an eighth of H and W, rounded up. The last stages of both kinds are paired,
+    then the ones before: as published (S0, L0), (S0, L1), (S0, L2), (S1, L3). The first stage of
+    the kind with fewer stages repeats; :meth:`branches` returns every stage once, as in the losses
+    of the paper (equations 4 to 6). Channels are in the order of the weights.
 
     Raises:
         ValueError: If there is no stage of a kind, or a width is below 1.
@@ -54,7 +55,7 @@ class Body25Network(nn.Module):
         Cao et al., TPAMI 2019, figure 3, equations 1 to 6.
     """
 
-    #: Pairs of a pattern in a published key and what it becomes: the names are the same.
+    #: Patterns of published keys and their replacements; here the keys are the same.
     RENAMES: tuple[tuple[str, str], ...] = ()
 
     def __init__(
@@ -82,7 +83,7 @@ class Body25Network(nn.Module):
             )
         self.n_paf_stages, self.n_heatmap_stages = n_paf_stages, n_heatmap_stages
         built = {"L2": n_paf_stages, "L1": n_heatmap_stages}
-        #: Patterns of published keys that this network has no use for: those of later stages.
+        #: Patterns of published keys that are not used: those of later stages.
         self.IGNORED = tuple(
             rf"^M(conv|prelu)\d_stage{stage}_{branch}[_.]"
             for branch, n_published in _PUBLISHED_STAGES.items()

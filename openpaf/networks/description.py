@@ -1,4 +1,4 @@
-"""What a network is, in figures: parameters, receptive field, stride, multiplications."""
+"""Figures of a network: parameters, receptive field, stride, multiplications."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ from torch.overrides import TorchFunctionMode
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A network in figures.
+    """Figures of a network.
 
     Args:
-        parameters: Numbers that training can change, batch norm's running means not among them.
-        receptive_field_px: Side of the square of the picture, in px, that a cell of the last
-            heatmaps depends on; a stride too much where a grid is made coarser between two
-            pyramids.
-        stride: Px from a cell to the next.
-        offset_px: The middle of the receptive field of cell 0, in px: where the layers put it.
-            Where its weights have learned to put their peaks is another matter: that follows from
-            the targets that they were trained with, and stands in the weights' row.
-        gmacs: Multiplications (each with its addition) of all convolutions for one picture of
-            ``size_hw``, in thousand millions.
-        size_hw: Height and width of that picture in px.
+        parameters: Number of trainable parameters, without running statistics of batch norms.
+        receptive_field_px: Side in px of the square of the image that a cell of the last heatmaps
+            depends on; one stride too large if features are downsampled between two pyramids.
+        stride: Px between neighboring cells.
+        offset_px: Center of the receptive field of cell 0 in px. The positions of peaks may differ:
+            they follow from the targets of training, and are in the description of the weights.
+        gmacs: Multiply-accumulates of all convolutions for one image of ``size_hw``, in 10^9.
+        size_hw: Height and width of that image in px.
     """
 
     parameters: int
@@ -38,18 +35,18 @@ class Description:
 
 
 def describe(network: nn.Module, size_hw: tuple[int, int] = (368, 656)) -> Description:
-    """Figures of a network, found by following its layers; nothing is computed or changed.
+    """Figures of a network, derived from its layers; nothing is computed or changed.
 
     Args:
-        network: Its layers are the same along x and along y.
-        size_hw: Height and width in px of the picture that multiplications are counted for.
+        network: A network whose layers are the same along x and y.
+        size_hw: Height and width in px of the image for which multiplications are counted.
 
     Raises:
-        ValueError: If a size is below 1 px, or the network has a layer that cannot be followed.
+        ValueError: If a size is below 1 px, or the network has an unsupported layer.
     """
     if min(size_hw) < 1:
         raise ValueError(f"size_hw: expected height and width >= 1 px, got {size_hw}")
-    # Tensors of device "meta" have shapes, but no values.
+    # Tensors on device "meta" have shapes, but no values.
     state = {name: p.to("meta") for name, p in network.named_parameters()}
     state |= {name: b.to("meta") for name, b in network.named_buffers()}
     dtypes = [value.dtype for value in state.values() if value.is_floating_point()]
@@ -58,7 +55,7 @@ def describe(network: nn.Module, size_hw: tuple[int, int] = (368, 656)) -> Descr
     with torch.no_grad(), _Walk() as walk:
         stages = torch.func.functional_call(network, state, (image,))
     view = _view(stages[-1][0])
-    assert view is not None  # all that is computed from the picture has one
+    assert view is not None  # every result of the image has one
     return Description(
         parameters=sum(p.numel() for p in network.parameters()),
         receptive_field_px=round(view.last - view.first) + 1,
@@ -70,11 +67,11 @@ def describe(network: nn.Module, size_hw: tuple[int, int] = (368, 656)) -> Descr
 
 
 class _View(NamedTuple):
-    """What the cells of a tensor see of the picture, along x and in px."""
+    """Receptive field of the cells of a tensor, along x and in px."""
 
-    stride: float  # from a cell to the next
-    first: float  # the first px that cell 0 sees, were there no border
-    last: float  # the last
+    stride: float  # between neighboring cells
+    first: float  # first px of the receptive field of cell 0, without the border
+    last: float  # last px
 
 
 def _mark(tensor: Tensor, view: _View) -> None:
@@ -86,7 +83,7 @@ def _view(value: Any) -> _View | None:
 
 
 class _Walk(TorchFunctionMode):
-    """Counts multiplications, and follows what cells see, through all functions of torch."""
+    """Counts multiplications and tracks receptive fields through all functions of torch."""
 
     macs = 0
 
@@ -113,11 +110,11 @@ def _flat(args: Any) -> list[Any]:
 
 
 def _same(name: str, seen: list[Tensor], result: Tensor, args: Any, kwargs: Any) -> _View:
-    """Of a function that works cell by cell: all that any of its inputs sees."""
+    """Of an elementwise function: the union of the receptive fields of its inputs."""
     views = [view for view in map(_view, seen) if view is not None]
     sizes = {tuple(tensor.shape[-2:]) for tensor in (*seen, result)}
     if len(sizes) > 1 or len({view.stride for view in views}) > 1:
-        raise ValueError(f"network: expected layers that can be followed, got {name!r}")
+        raise ValueError(f"network: expected supported layers, got {name!r}")
     return _View(
         views[0].stride, min(view.first for view in views), max(view.last for view in views)
     )
@@ -159,7 +156,7 @@ def _repeated(name: str, seen: list[Tensor], result: Tensor, args: Any, kwargs: 
     factor = result.shape[-1] // seen[0].shape[-1]
     if view is None or kwargs.get("mode", "nearest") != "nearest" or factor < 1:
         raise ValueError(f"network: expected upsampling to the nearest cell, got {name!r}")
-    # The copies of a cell see what it sees; the one that lies furthest from it looks furthest back.
+    # The copies of a cell have its receptive field; relative to the last copy it starts earliest.
     fine = view.stride / factor
     return _View(fine, view.first - (factor - 1) * fine, view.last)
 

@@ -2,8 +2,8 @@
 
 Reference:
     Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
-    The member without batch norm and with a reduced context block is the layout of
-    ``human-pose-estimation-0001`` of the Open Model Zoo, whose batch norms are folded away.
+    Without batch norms and with a smaller context block, as ``human-pose-estimation-0001`` of the
+    Open Model Zoo, whose batch norms are folded into its convolutions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from openpaf.networks.pyramid import Pyramid
 from openpaf.skeleton import Skeleton
 
-# Channels out, stride and dilation of the depthwise-separable blocks of the trunk. MobileNet's
-# last stride is dropped and its block dilated instead, so that the field stays at stride 8.
+# Output channels, stride and dilation of the depthwise-separable blocks of the trunk. MobileNet's
+# last stride is replaced by a dilation, so that the trunk stays at stride 8.
 TRUNK = (
     (64, 1, 1), (128, 2, 1), (128, 1, 1), (256, 2, 1), (256, 1, 1), (512, 1, 1),
     (512, 1, 2), (512, 1, 1), (512, 1, 1), (512, 1, 1), (512, 1, 1),
@@ -67,10 +67,10 @@ class SeparableConv(nn.Module):
 
 
 class Context(nn.Module):
-    """Narrows the trunk's 512 channels, and widens their view (figure 3 of the reference).
+    """Reduces the trunk's 512 channels and enlarges the receptive field (reference, figure 3).
 
-    Where the trunk is coarser than the fields, a pyramid brings the narrowed features to their grid
-    before their view is widened. Its input is then the trunk's end and the features ``finer``.
+    Where the trunk is coarser than the fields, a pyramid upsamples the reduced features to their
+    grid first. Its inputs are the trunk's output and the features ``finer``.
     """
 
     def __init__(self, n_in: int, width: int, finer: list[int], rank: int | None) -> None:
@@ -90,7 +90,7 @@ class Context(nn.Module):
 
 
 class Head(nn.Module):
-    """Two 1x1 convolutions to the channels of one kind of field; the last has no activation."""
+    """Two 1x1 convolutions to the channels of heatmaps or PAFs, without a last activation."""
 
     def __init__(self, n_in: int, hidden: int, n_out: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Head(nn.Module):
 
 
 class RefinementBlock(nn.Module):
-    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
+    """A residual block with the receptive field of a 7x7 convolution (reference, figure 4)."""
 
     def __init__(self, n_in: int, width: int, hidden: int, rank: int | None) -> None:
         super().__init__()
@@ -134,27 +134,27 @@ class LightweightNetwork(nn.Module):
     """A MobileNet trunk, an initial stage, and any number of refinement stages.
 
     Args:
-        skeleton: Its joints and limbs give the channels of the heads.
+        skeleton: Its joints and limbs define the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
-        ranks: Of the 3x3 convolutions that end the context block, of those of the initial stage,
-            and of those of the refinement stages, which are then two factors each, see
-            :func:`conv3x3`; whole where 0, all of them if None.
+        ranks: Ranks of the 3x3 convolution at the end of the context block, of those of the initial
+            stage and of those of the refinement stages, which are factorized, see
+            :func:`conv3x3`; 0 for not factorized, None for none at all.
         hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
         refinement_width: Channels of the refinement stages, ``width`` if None.
-        refinement_hidden_width: Those between the two 3x3 convolutions of a refinement block, as
-            many if None.
+        refinement_hidden_width: Channels between the two 3x3 convolutions of a refinement block,
+            the same number if None.
         n_refinement_blocks: Blocks of each refinement stage; at least 1.
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
-        atrous: Whether the trunk stays at stride 8 and is dilated by 2 instead, as the reference
-            has it; else it is strided there, as in MobileNet, and ends at stride 16.
-        stride: Px per cell of the fields: 4, 8 or 16. Where the trunk ends coarser, a pyramid
-            brings its features there, see :mod:`openpaf.networks.pyramid`; finer than the trunk's
-            end is 4 for the atrous trunk, and 4 and 8 for the strided one.
+        atrous: Whether the trunk stays at stride 8 with a dilation of 2, as in the reference; else
+            it has another stride instead, as in MobileNet, and ends at stride 16.
+        stride: Px per cell of the fields: 4, 8 or 16. If the trunk ends at a larger stride, a
+            pyramid upsamples its features, see :mod:`openpaf.networks.pyramid`: to 4 with the
+            atrous trunk, to 4 or 8 with the other one.
 
-    Input: (B, 3, H, W) float, RGB, normalised as the weights' row says.
-    Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
-    result, all of them for supervision; h and w are H and W over the stride, rounded up.
+    Input: (B, 3, H, W) float, RGB, normalized as its weights require.
+    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of each stage; the last is the result,
+    all are used for supervision; h and w are H and W over the stride, rounded up.
 
     Raises:
         ValueError: If the number of stages is negative, a width below 1, the trunk's widths are
@@ -212,10 +212,10 @@ class LightweightNetwork(nn.Module):
         self.context = Context(
             trunk_widths[-1], width, [n_channels for _, n_channels in finer], of_context
         )
-        # For each layer of the trunk, whether the pyramid reads its output. (A list of those that
-        # it reads may be empty, and then TorchScript cannot tell its type.)
+        # For each layer of the trunk, whether the pyramid reads its output. (A list of the indices
+        # could be empty, and TorchScript cannot infer the type of an empty list.)
         skips = [index for index, _ in finer]
-        self.is_kept = [index in skips for index in range(len(self.trunk))]
+        self.is_skip = [index in skips for index in range(len(self.trunk))]
         initial: list[nn.Module] = []
         for _ in range(3):
             initial += [conv3x3(width, width, of_initial), nn.ReLU()]
@@ -236,12 +236,12 @@ class LightweightNetwork(nn.Module):
         )
 
     def features(self, image: Tensor) -> Tensor:
-        """What all stages read: (B, width, h, w) of (B, 3, H, W)."""
+        """The features (B, width, h, w) of images (B, 3, H, W), which all stages read."""
         x = image
         finer: list[Tensor] = []
         for i, layer in enumerate(self.trunk):
             x = layer(x)
-            if self.is_kept[i]:
+            if self.is_skip[i]:
                 finer.append(x)
         return self.context(x, finer)
 
@@ -262,15 +262,15 @@ def _refinement(n_in: int, width: int, hidden: int, rank: int | None, n_blocks: 
 def _trunk(
     widths: Sequence[int], atrous: bool, stride: int
 ) -> tuple[nn.Sequential, list[tuple[int, int]]]:
-    """The trunk; and index and channels of its last layer at each stride that a pyramid needs."""
+    """The trunk; and index and channels of its last layer at each stride the pyramid reads."""
     n_in, reached = widths[0], 2
     layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=reached, padding=1), nn.ReLU()]
     last = {}
     dilations = [dilation for _, _, dilation in TRUNK]
     for i, (n_out, (_, step, dilation)) in enumerate(zip(widths[1:], TRUNK, strict=True)):
         if not atrous:
-            # The block before the dilated one is strided, as in MobileNet. Up to the dilated
-            # block, the cells are then every second one of the atrous trunk.
+            # The block before the dilated one has a stride of 2, as in MobileNet. Up to the dilated
+            # block, its cells are every second one of the atrous trunk.
             step *= max(dilations[i + 1 : i + 2], default=1)
             dilation = 1
         layers.append(SeparableConv(n_in, n_out, stride=step, dilation=dilation))

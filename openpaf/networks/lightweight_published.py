@@ -1,6 +1,6 @@
-"""The lightweight network as its author published it: with batch norms, under his keys.
+"""The lightweight network as published: with batch norms, and the keys of the published file.
 
-:mod:`openpaf.networks.lightweight` is our own member of the family.
+:mod:`openpaf.networks.lightweight` is the network of the shipped models.
 
 Reference:
     Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from openpaf.networks.lightweight import TRUNK
 from openpaf.skeleton import Skeleton
 
-_PUBLISHED_STAGES = 3  # refinement stages that the published checkpoint was trained with
+_PUBLISHED_STAGES = 3  # refinement stages of the published checkpoint
 
 
 def _conv(n_in: int, n_out: int, size: int = 3, *, relu: bool = True) -> nn.Sequential:
@@ -34,7 +34,7 @@ def _separable(n_in: int, n_out: int, stride: int, dilation: int) -> nn.Sequenti
 
 
 class _Context(nn.Module):
-    """Narrows the trunk's channels, and widens their view (``cpm``)."""
+    """Reduces the trunk's channels and enlarges the receptive field (``cpm``)."""
 
     def __init__(self, n_in: int, width: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Context(nn.Module):
 
 
 class _RefinementBlock(nn.Module):
-    """A residual block that sees as far as a 7x7 convolution (figure 4 of the reference)."""
+    """A residual block with the receptive field of a 7x7 convolution (reference, figure 4)."""
 
     def __init__(self, n_in: int, width: int) -> None:
         super().__init__()
@@ -101,14 +101,14 @@ class LightweightPublishedNetwork(nn.Module):
     """A dilated MobileNet with batch norms, an initial stage, and refinement stages.
 
     Args:
-        skeleton: Its joints and limbs give the channels of the heads.
+        skeleton: Its joints and limbs define the channels of the heads.
         n_refinement_stages: Stages after the initial one; at least 0. The published checkpoint
             was trained with 3, and is used with 1.
         width: Channels of the features that the stages share.
 
-    Input: (B, 3, H, W) float, normalised as the weights' row says; the published weights want BGR.
-    Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
-    result, all of them for supervision; h and w are an eighth of H and W, rounded up. Channels
+    Input: (B, 3, H, W) float, normalized as its weights require; the published weights need BGR.
+    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of each stage; the last is the result,
+    all are used for supervision; h and w are an eighth of H and W, rounded up. Channels
     are in the order of the weights.
 
     Raises:
@@ -119,7 +119,7 @@ class LightweightPublishedNetwork(nn.Module):
         CVPR 2017, with one trunk for both branches.
     """
 
-    #: Pairs of a pattern in a published key and what it becomes: the names are the same.
+    #: Patterns of published keys and their replacements; here the keys are the same.
     RENAMES: tuple[tuple[str, str], ...] = ()
 
     def __init__(
@@ -131,7 +131,7 @@ class LightweightPublishedNetwork(nn.Module):
                 "n_refinement_stages, width: expected >= 0 and >= 1, got "
                 f"{n_refinement_stages} and {width}"
             )
-        #: Patterns of published keys that this network has no use for: those of later stages.
+        #: Patterns of published keys that are not used: those of later stages.
         self.IGNORED = tuple(
             rf"^refinement_stages\.{i}\." for i in range(n_refinement_stages, _PUBLISHED_STAGES)
         )

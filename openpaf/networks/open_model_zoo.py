@@ -2,7 +2,7 @@
 
 Reference:
     Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
-    The file is the Open Model Zoo's (Intel, Apache-2.0), its batch norms folded away.
+    The file is the Open Model Zoo's (Intel, Apache-2.0), its batch norms folded into convolutions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCKS = "2_1 2_2 3_1 3_2 4_1 4_2 5_1 5_2 5_3 5_4 5_5".split()
 
 
 def _layer_names() -> dict[str, str]:
-    """Our name of each layer, and the Model Zoo's."""
+    """The name of each layer here, and in the Model Zoo."""
     names = {"trunk.0": "conv1"}
     for i, block in enumerate(_BLOCKS):
         names[f"trunk.{i + 2}.depthwise"] = f"conv{block}/dw"
@@ -41,28 +41,28 @@ def _layer_names() -> dict[str, str]:
     return names
 
 
-#: Our name of each layer of the network, and the Model Zoo's.
+#: The name of each layer here, and in the Model Zoo.
 LAYERS: dict[str, str] = _layer_names()
 
 
 class OpenModelZooNetwork(LightweightNetwork):
-    """The lightweight network with one refinement stage, as the Open Model Zoo has it.
+    """The lightweight network with one refinement stage, as in the Open Model Zoo.
 
     It differs from :class:`~openpaf.networks.lightweight.LightweightNetwork` in the order in which
     the refinement stage reads its input: PAFs, heatmaps, features.
 
     Args:
-        skeleton: Its joints and limbs give the channels of the heads.
+        skeleton: Its joints and limbs define the channels of the heads.
 
-    Input: (B, 3, H, W) float, BGR, normalised as ``(x - 128) / 255``.
-    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of both stages, the last one being
-    the result; channels in the order of the weights.
+    Input: (B, 3, H, W) float, BGR, normalized as ``(x - 128) / 255``.
+    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of both stages; the last is the
+    result. Channels are in the order of the weights.
 
     Reference:
         Osokin 2018, section 4.1 and figure 4.
     """
 
-    #: Pairs of a pattern in a published key and what it becomes.
+    #: Patterns of published keys and their replacements.
     RENAMES: tuple[tuple[str, str], ...] = tuple(
         (rf"^{re.escape(theirs)}\.(weight|bias)$", rf"{ours}.\1") for ours, theirs in LAYERS.items()
     )

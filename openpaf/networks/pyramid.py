@@ -1,4 +1,4 @@
-"""Brings features of a coarse grid to a finer one, with the finer features of the trunk."""
+"""Upsamples features to a finer grid, with the finer features of the trunk."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from torch import Tensor, nn
 
 
 class Pyramid(nn.Module):
-    """Doubles the grid of features, as often as there are finer ones; without them it does nothing.
+    """Doubles the grid of features once for each finer feature map; the identity without any.
 
     Each of a cell's channels becomes a channel of one of the four finer cells that it covers, so
-    that a coarse cell can say where in it something is; the finer features of the trunk are added.
-    (Features that were narrowed to ``width`` first, and then repeated and smoothed, kept much
-    less: a coarse cell had as many numbers for four cells as each of them has.)
+    that a coarse cell encodes positions inside it; the finer features of the trunk are added.
+    (Reducing to ``width`` channels first, and then upsampling and smoothing, was much less
+    accurate: a coarse cell then has as many numbers for four cells as each of them has.)
 
     Args:
         width: Channels of the result.
-        n_channels: Those of the finer features, fine to coarse.
+        n_channels: Channels of the finer features, fine to coarse.
 
-    Input: features (B, 4 * width, h, w), or (B, width, h, w) where nothing is finer; and the finer
-    ones (B, n, h', w'), fine to coarse, each of one or no cell less than twice the size of the
-    coarser.
+    Input: features (B, 4 * width, h, w), or (B, width, h, w) without finer ones; and the finer
+    ones (B, n, h', w'), fine to coarse, each of twice the size of the coarser or one cell less.
     Output: (B, width, h', w') of the size of the finest, without an activation.
 
     Reference:
@@ -42,7 +41,7 @@ class Pyramid(nn.Module):
 
 
 class PyramidStep(nn.Module):
-    """Channels to cells, and the finer features; then channels for the next step, if any."""
+    """Channels to cells, plus the finer features; then channels for the next step, if any."""
 
     def __init__(self, width: int, n_channels: int, *, is_last: bool) -> None:
         super().__init__()
@@ -52,7 +51,7 @@ class PyramidStep(nn.Module):
         )
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:
-        # Doubled exactly and cropped, not resized to the finer size, so that cells keep their
-        # places where that size is odd.
+        # Doubled exactly and cropped, not resized to the finer size, so that cells are not shifted
+        # where that size is odd.
         x = nn.functional.pixel_shuffle(x, 2)[:, :, : finer.shape[2], : finer.shape[3]]
         return self.widen(x + self.lateral(finer))

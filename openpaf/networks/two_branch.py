@@ -1,8 +1,8 @@
 """The network of the 2017 paper: a VGG trunk, then stages of two branches that refine each other.
 
-The modules lie side by side under the names of CMU's Caffe files, in the order in which they run,
-so that the published weights load key for key. Part ``L1`` of a stage gives part affinity fields,
-``L2`` gives heatmaps.
+The modules have the names of CMU's Caffe files and are registered in the order in which they run,
+so that the published weights load key for key. Branch ``L1`` of a stage is part affinity fields,
+``L2`` is heatmaps.
 
 Reference:
     Cao et al., Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields, CVPR 2017,
@@ -23,20 +23,22 @@ _PUBLISHED_STAGES = 6
 class TwoBranchNetwork(nn.Module):
     """The two-branch, multi-stage network of the 2017 paper (its figure 3).
 
-    The trunk gives features F; stage 1 gives heatmaps S and part affinity fields L of F alone, and
-    every later stage of F and what the stage before it said: ``S_t = rho_t(F, S_{t-1}, L_{t-1})``
-    (equation 1) and ``L_t = phi_t(F, S_{t-1}, L_{t-1})`` (equation 2).
+    The trunk computes features F. Stage 1 computes heatmaps S and part affinity fields L from F,
+    and every later stage from F and the output of the stage before it:
+    ``S_t = rho_t(F, S_{t-1}, L_{t-1})`` (equation 1) and ``L_t = phi_t(F, S_{t-1}, L_{t-1})``
+    (equation 2).
 
     Args:
-        skeleton: Its joints and limbs give the channels of the branches.
-        n_stages: At least 1; the published files hold 6, of which the first few can be used.
+        skeleton: Its joints and limbs define the channels of the branches.
+        n_stages: At least 1; the published files hold 6, of which any number of first ones can be
+            used.
         width: Channels of the features and inside the stages; 128 in the paper.
-        trunk_width: Channels of the first layer of VGG, 64, to which the trunk's others keep their
-            ratio.
+        trunk_width: Channels of the first layer of VGG, 64 as published; the other layers scale
+            with it.
 
-    Input: (B, 3, H, W) float, normalised as the weights' row says; the published weights want BGR.
-    Output: one ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` a stage, the last one being the
-    result, all of them for supervision (equation 5); h and w are an eighth of H and W, rounded
+    Input: (B, 3, H, W) float, normalized as its weights require; the published weights need BGR.
+    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of each stage; the last is the result,
+    all are used for supervision (equation 5); h and w are an eighth of H and W, rounded
     up. Channels are in the order of the weights. No activation follows a stage's last convolution.
 
     Raises:
@@ -47,7 +49,7 @@ class TwoBranchNetwork(nn.Module):
         convolutions of 7x7 and two of 1x1 is from the same figure.
     """
 
-    #: Pairs of a pattern in a published key and what it becomes: the names are the same.
+    #: Patterns of published keys and their replacements; here the keys are the same.
     RENAMES: tuple[tuple[str, str], ...] = ()
 
     def __init__(
@@ -60,7 +62,7 @@ class TwoBranchNetwork(nn.Module):
                 f"{n_stages}, {width} and {trunk_width}"
             )
         self.n_stages = n_stages
-        #: Patterns of published keys that this network has no use for: those of later stages.
+        #: Patterns of published keys that are not used: those of later stages.
         later = range(n_stages + 1, _PUBLISHED_STAGES + 1)
         self.IGNORED = tuple(rf"^Mconv\d_stage{stage}_L[12]\." for stage in later)
         n_channels = {"L1": 2 * skeleton.n_limbs, "L2": skeleton.n_joints + 1}

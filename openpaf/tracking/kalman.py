@@ -1,4 +1,4 @@
-"""Where a person who has been seen is expected next."""
+"""Tracks: the predicted position of each tracked person."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from openpaf.tracking.one_euro import OneEuro
 
 
 class Track:
-    """Somebody who has been seen: the last known joints, and where they go.
+    """A tracked person: the last known joints and their motion.
 
     The motion is a Kalman filter of the body's displacement and velocity, with one covariance
     for x and y, in px.
 
     Args:
         xy: (K, 2) px; NaN where a joint is missing.
-        time_s: When, in seconds.
+        time_s: Time of the detection in s.
 
     Attributes:
         id: None until the tracker shows the person.
-        xy: (K, 2) px, where the joints are expected; NaN where never seen.
-        size_px: Square root of the area of the box around the joints.
-        velocity: (2,) px per second.
+        xy: (K, 2) px, the predicted joints; NaN where never detected.
+        size_px: Square root of the area of the box around the joints, in px.
+        velocity: (2,) px per s.
         covariance: (2, 2), of displacement and velocity.
-        seen_s: When last.
-        n_seen: How often.
-        filter: Smooths the joints; None if nothing does.
+        seen_s: Time of the last detection in s.
+        n_seen: Number of detections.
+        filter: Smooths the joints; None without smoothing.
+
+    Reference:
+        Kalman, A new approach to linear filtering and prediction problems, 1960.
     """
 
     def __init__(self, xy: NDArray[np.float64], time_s: float) -> None:
@@ -37,53 +40,53 @@ class Track:
         self.xy = xy.copy()
         self.size_px = _size_px(self.xy)
         self.velocity = np.zeros(2)
-        # Unknown at first: a run of three sizes a second is not ruled out.
+        # Unknown at first: two standard deviations are a run of three sizes a second.
         self.covariance = np.diag([0.0, (1.5 * self.size_px) ** 2])
         self.time_s = self.seen_s = time_s
         self.joint_seen_s = np.full(len(xy), time_s)
         self.n_seen = 1
         self.filter: OneEuro | None = None
 
-    def move_on(self, time_s: float, acceleration: float) -> None:
-        """Predict: the joints go where the velocity takes them, and the doubt grows."""
+    def predict(self, time_s: float, acceleration: float) -> None:
+        """Move the joints by the velocity, and increase the covariance."""
         dt = time_s - self.time_s
         self.xy = self.xy + self.velocity * dt
         (place, both), (_, speed) = self.covariance.tolist()
         noise = (acceleration * self.size_px) ** 2
-        # Written out, which saves the time of six small arrays: step @ covariance @ step.T, where
-        # step is [[1, dt], [0, 1]], and the noise of a random acceleration.
+        # step @ covariance @ step.T with step [[1, dt], [0, 1]], and the noise of a random
+        # acceleration; written out, which avoids six small arrays.
         place += dt * (2 * both + dt * speed) + noise * dt**3 / 3
         both += dt * speed + noise * dt**2 / 2
         self.covariance = np.array([[place, both], [both, speed + noise * dt]])
         self.time_s = time_s
 
-    def leaps(self, xy: NDArray[np.float32], time_s: float, max_speed: float) -> NDArray[np.bool_]:
-        """Which joints (K,) of a detection (K, 2) are too far from where they are expected.
+    def jumps(self, xy: NDArray[np.float32], time_s: float, max_speed: float) -> NDArray[np.bool_]:
+        """Which joints (K,) of a detection (K, 2) are too far from their predictions.
 
         Args:
             xy: (K, 2) px; NaN where a joint is missing.
-            time_s: When, in seconds.
-            max_speed: In sizes per second; a distance of one size is always allowed.
+            time_s: Time of the detection in s.
+            max_speed: In sizes per s; a distance of one size is always allowed.
         """
-        distance = _lengths(xy - self.xy)  # (K,), NaN where not known or not found
+        distance = _lengths(xy - self.xy)  # (K,), NaN where either is missing
         both = np.isfinite(distance)
         if not both.any():
             return both
-        # The median of a body's joints is half a size from its middle; leaps do not change it.
-        found = xy[np.isfinite(xy[:, 0])]
-        extent = float(_median(_lengths(found - _median(found))))
+        # The median joint is half a size from the body's center, and jumps do not change it.
+        present = xy[np.isfinite(xy[:, 0])]
+        extent = float(_median(_lengths(present - _median(present))))
         size = max(self.size_px, 2 * extent)
         far = both & (distance > size * (1 + max_speed * (time_s - self.joint_seen_s)))
-        # Where most joints are far off, it is the expectation that is wrong.
+        # Where most joints are far off, the prediction is wrong.
         return far & (2 * far.sum() < both.sum())
 
-    def see(self, xy: NDArray[np.float64], time_s: float) -> None:
-        """Correct by what was found."""
+    def update(self, xy: NDArray[np.float64], time_s: float) -> None:
+        """Correct the prediction by a detection (K, 2)."""
         present = np.isfinite(xy[:, 0])
         both = present & np.isfinite(self.xy[:, 0])
         n_both = np.count_nonzero(both)
         if n_both:
-            # The median does not follow the few joints that another person lends in a crossing.
+            # The median is robust against a few joints of another person in a crossing.
             error = _median((xy - self.xy)[both])
             spread = (0.05 * self.size_px) ** 2 * len(xy) / n_both + 1e-9
             gain = self.covariance[:, 0] / (self.covariance[0, 0] + spread)
@@ -99,10 +102,10 @@ class Track:
 
 
 def _size_px(xy: NDArray[np.float64]) -> float:
-    """Square root of the area of the box around the joints, px; bounded for lines, points, none."""
-    width, height = (np.fmax.reduce(xy) - np.fmin.reduce(xy)).tolist()  # past the missing ones
+    """Square root of the area of the box around the joints in px; bounded below for thin boxes."""
+    width, height = (np.fmax.reduce(xy) - np.fmin.reduce(xy)).tolist()  # ignores NaN
     longer = max(width, height)
-    return max(4.0, math.sqrt(width * height), 0.4 * longer)  # this order: NaN is not above 4
+    return max(4.0, math.sqrt(width * height), 0.4 * longer)  # in this order NaN gives 4
 
 
 def _lengths(vectors: NDArray[Any]) -> NDArray[Any]:
@@ -111,6 +114,6 @@ def _lengths(vectors: NDArray[Any]) -> NDArray[Any]:
 
 
 def _median(values: NDArray[Any]) -> NDArray[Any]:
-    """Median over the first axis, of finite numbers; of so few, faster than NumPy's by far."""
+    """Median of finite numbers over the first axis; faster than NumPy's for short ones."""
     ordered = np.sort(values, axis=0)
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

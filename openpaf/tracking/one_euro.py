@@ -1,4 +1,4 @@
-"""One-euro smoothing: still joints stop shaking, quick ones do not lag."""
+"""One-euro filter: smooths joints at rest strongly, and fast ones little, to avoid lag."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ from openpaf.checks import is_finite
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing:
-    """How much the joints of a person are smoothed over time.
+    """The settings of the one-euro filter that smooths joints over time.
 
-    Speeds are in person sizes a second, so that a person near the camera and one far away are
-    treated alike; the size is the square root of the area of the box around the joints.
+    Speeds are in person sizes per s, so that they do not depend on the distance from the camera;
+    the size is the square root of the area of the box around the joints.
 
     Args:
-        min_cutoff_hz: Cutoff frequency of a joint at rest; lower shakes less and lags more.
-        beta: Hz added to the cutoff for each person size a second; higher lags less.
-        speed_cutoff_hz: Cutoff frequency of the speed itself; 1 in the paper.
-        max_gap_s: A joint not seen for longer starts afresh.
+        min_cutoff_hz: Cutoff frequency of a joint at rest in Hz, above 0; lower jitters less and
+            lags more.
+        beta: Hz added to the cutoff for each person size per s, at least 0; higher lags less.
+        speed_cutoff_hz: Cutoff frequency of the speed itself in Hz, above 0; 1 in the paper.
+        max_gap_s: A joint that is missing for longer, in s, is not smoothed with its past.
 
     Raises:
         ValueError: If a value is not a positive number (``beta`` may be 0).
 
     Reference:
         Casiez, Roussel, Vogel: 1 euro filter, CHI 2012, equations 1 to 7.
+
+    Example:
+        >>> import openpaf
+        >>> smoothing = openpaf.Smoothing(min_cutoff_hz=0.5)  # less jitter, more lag
+        >>> tracker = openpaf.Tracker(openpaf.TrackerConfig(smoothing=smoothing))
     """
 
     min_cutoff_hz: float = 1.0
@@ -46,11 +52,11 @@ class Smoothing:
 
 
 class OneEuro:
-    """The filter of one person's joints; keeps their last places and speeds.
+    """The filter of one person's joints; holds their last positions and speeds.
 
     Args:
-        n_joints: K.
-        settings: How much to smooth.
+        n_joints: Number K of joints.
+        settings: The settings of the filter.
     """
 
     def __init__(self, n_joints: int, settings: Smoothing) -> None:
@@ -61,12 +67,12 @@ class OneEuro:
     def __call__(
         self, xy: NDArray[np.float32], size_px: float, time_s: float
     ) -> NDArray[np.float32]:
-        """The smoothed joints of this moment; nothing later is waited for.
+        """The smoothed joints at one time.
 
         Args:
-            xy: (K, 2) px; NaN where a joint is missing, and then it stays missing.
-            size_px: Size of the person in px; positive.
-            time_s: When, in seconds; later than the last time.
+            xy: (K, 2) px; NaN where a joint is missing, also in the result.
+            size_px: Size of the person in px; above 0.
+            time_s: Time in s; later than the last one.
 
         Returns:
             (K, 2) px.
@@ -74,30 +80,30 @@ class OneEuro:
         return smooth([self], xy[None], np.array([size_px]), time_s)[0]
 
 
-# What a filter keeps of each joint: px, px as it came, px per second, seconds.
+# The state of each joint: smoothed px, measured px, px per s, s.
 _XY, _RAW, _SPEED, _SEEN_S = slice(0, 2), slice(2, 4), slice(4, 6), 6
 
 
 def smooth(
     filters: Sequence[OneEuro], xy: NDArray[np.float32], sizes_px: NDArray[Any], time_s: float
 ) -> NDArray[np.float32]:
-    """The smoothed joints of several people, each by a filter of their own, of equal settings.
+    """The smoothed joints of several people, each with a filter of its own, of equal settings.
 
     Args:
-        filters: N.
+        filters: The N filters.
         xy: (N, K, 2) px; NaN where a joint is missing.
-        sizes_px: (N,).
-        time_s: When, in seconds; later than the last time.
+        sizes_px: (N,) sizes of the people in px; above 0.
+        time_s: Time in s; later than the last one.
 
     Returns:
-        (N, K, 2) px, what each filter alone would return.
+        (N, K, 2) px, equal to the results of each filter alone.
     """
     if not filters:
         return xy
     settings = filters[0].settings
     state = np.stack([filter.state for filter in filters])  # (N, K, 7)
     present = np.isfinite(xy[..., :1])  # (N, K, 1)
-    gap = time_s - state[..., _SEEN_S, None]  # infinite where never seen
+    gap = time_s - state[..., _SEEN_S, None]  # infinite where never measured
     known = present & (gap > 0) & (gap <= settings.max_gap_s)
     dt = np.where(known, gap, 1.0)
     speed = state[..., _SPEED]
@@ -114,6 +120,6 @@ def smooth(
 
 
 def _weight(cutoff_hz: float | NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the new value, after ``dt`` seconds, of a low-pass with this cutoff."""
+    """Weight of a new value after ``dt`` s, of a low-pass filter with this cutoff."""
     weight: NDArray[np.float64] = 1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt))
     return weight

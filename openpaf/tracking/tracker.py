@@ -1,4 +1,4 @@
-"""Who is who from one frame to the next: ids over time, and smoothing."""
+"""Tracking: ids of people over the frames of a video, and smoothing of their joints."""
 
 from __future__ import annotations
 
@@ -17,35 +17,44 @@ from openpaf.tracking.one_euro import OneEuro, Smoothing, smooth
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerConfig:
-    """When a person of this frame is one of the frames before.
+    """The thresholds of a :class:`Tracker`.
 
     Distances are in person sizes, the square root of the area of the box around the joints.
+    Similarities are object keypoint similarities, 0 to 1.
 
     Args:
-        max_gap_s: A person not seen for longer is forgotten; who comes back later is somebody new.
-        max_new_gap_s: The same for somebody who has been seen in one frame only.
-        min_similarity: Least similarity, 0 to 1, of a person and where one is expected.
-        min_new_score: Least score of a person who gets a new id; weaker ones only continue a
-            known one.
-        sure_new_score: From this score on, somebody new is shown at once; weaker ones when they are
-            seen again, which keeps out what flashes up in a single frame.
-        min_joint_score: Joints whose score is below this are not compared: the parser completes
-            people from weak peaks, which may be anywhere.
-        duplicate_similarity: Somebody new who is as similar as this to a person who was just
-            found is a second detection of the same, and is left out.
-        second_reach: How many times larger the tolerance is for people and detections that are left
-            over on both sides.
-        max_joint_speed: A joint that moves faster than its person, in sizes per second, and further
-            than a size, is a mistake and left out; infinity keeps all.
-        min_sigma: Least tolerance of a joint, in the sense of the OKS: faces turn, and the sigma
-            of an eye allows for the hand of a labeller only.
-        acceleration: How unsteadily people move, in sizes per second squared: the standard
-            deviation of the acceleration of the motion model.
-        smoothing: How the joints are smoothed; None leaves them as they are.
-        keeps_all: Whether everybody gets an id at once, however weak, and keeps every joint.
+        max_gap_s: A track ends when it has not been detected for this long, in s; above 0.
+        max_new_gap_s: The same for a track that was detected in one frame only.
+        min_similarity: Smallest similarity of a detection and a track, 0 to 1.
+        min_new_score: Smallest score of a detection that starts a track, 0 to 1; weaker ones only
+            continue one.
+        sure_new_score: A new track with at least this score gets an id at once, 0 to 1; a weaker
+            one when it is detected again, which drops false detections of a single frame.
+        min_joint_score: Joints with a lower score are not compared, 0 to 1: the parser completes
+            people from weak peaks, which are unreliable.
+        duplicate_similarity: A detection without a track that is at least this similar to a track
+            with a detection is a duplicate, and is dropped, 0 to 1.
+        second_reach: Factor on the tolerance when the remaining tracks and detections are compared
+            again; at least 1.
+        max_joint_speed: A joint that moves faster than this relative to its person, in sizes per
+            s, and further than one size, is an error and is dropped; above 0, infinity keeps all.
+        min_sigma: Smallest OKS sigma of a joint; above 0. COCO's sigmas of the face describe
+            the precision of labels, not motion.
+        acceleration: Standard deviation of the acceleration of the motion model, in sizes per
+            s^2; above 0.
+        smoothing: Settings of the joints' smoothing; None for none.
+        keeps_all: Whether every person gets an id at once, at any score, and keeps all joints.
 
     Raises:
         ValueError: If a value is out of its range.
+
+    Example:
+        >>> import openpaf
+        >>> config = openpaf.TrackerConfig(max_gap_s=1.0, smoothing=None)
+        >>> tracker = openpaf.Tracker(config)
+        >>> openpaf.TrackerConfig(max_gap_s=-1)
+        Traceback (most recent call last):
+        ValueError: max_gap_s: expected a number > 0, got -1
     """
 
     max_gap_s: float = 2.0
@@ -79,23 +88,43 @@ class TrackerConfig:
                 raise ValueError(f"{name}: expected a number, 0 to 1, got {getattr(self, name)!r}")
 
 
-_DISCOUNT = 0.25  # chosen on composed scenes other than those of the benchmark
+_DISCOUNT = 0.25  # chosen on other composed scenes than those of the benchmark
 
 
 class Tracker:
     """Gives the people of consecutive frames ids, and smooths their joints.
 
-    Each known person is moved on by a constant-velocity model, compared with everybody in the
-    frame by the object keypoint similarity, and the assignment of largest total similarity is
-    taken; who is left over is compared once more with a larger tolerance. People are followed
-    through crossings and up to ``max_gap_s`` of being hidden. Every frame is answered from itself
-    and the frames before it: no latency is added.
+    Each track is predicted by a constant-velocity model and compared with all people of the frame
+    by the object keypoint similarity, and the assignment of largest total similarity is taken.
+    The remaining tracks and people are compared once more with a larger tolerance. Tracks survive
+    crossings, and occlusions of up to ``max_gap_s``. A result depends only on its frame and those
+    before it, so no latency is added.
 
     Args:
-        config: Thresholds, and how to smooth.
+        config: Thresholds and smoothing; the defaults where not given.
 
     Attributes:
-        smooths: Whether joints are smoothed; may be changed from one frame to the next.
+        smooths: Whether joints are smoothed; may be changed between frames.
+
+    Raises:
+        ValueError: In a call, if ``time_s`` is not later than before, or the skeleton changes.
+
+    Reference:
+        Kalman, A new approach to linear filtering and prediction problems, 1960 (prediction);
+        Kuhn, The Hungarian method, 1955 (assignment); Casiez et al., CHI 2012 (smoothing).
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> keypoints = np.ones((2, 17, 3))  # two people: x, y and score of each joint
+        >>> keypoints[:, :, :2] = np.linspace(10, 90, 17)[:, None]
+        >>> keypoints[1, :, 0] += 300
+        >>> poses = openpaf.Poses.from_keypoints(keypoints, openpaf.Skeleton.COCO17)
+        >>> tracker = openpaf.Tracker()
+        >>> tracker(poses, time_s=0.0).ids.tolist()
+        [1, 2]
+        >>> tracker(poses[::-1], time_s=0.04).ids.tolist()
+        [2, 1]
     """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
@@ -104,49 +133,49 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody; ids begin at 1 again."""
+        """Drop all tracks; ids start at 1 again."""
         self._people: list[Track] = []
         self._time_s = -math.inf
         self._next_id = 1
         self._skeleton: Skeleton | None = None
 
     def __call__(self, poses: Poses, time_s: float) -> Poses:
-        """The people of the next frame with ids.
+        """The people of the next frame, with ids.
 
         Args:
             poses: The people of the frame, in px.
-            time_s: Time of the frame in seconds, later than the last one's.
+            time_s: Time of the frame in s, later than that of the last one.
 
         Returns:
-            Those who have an id, smoothed where the configuration says so, in the order of
-            ``poses``. Weak detections that continue nobody are left out, and so are joints that
-            leap away from their person, unless the configuration keeps all.
+            The people who have an id, smoothed where configured, in the order of ``poses``. Weak
+            detections without a track are dropped, and so are joints that jump away from their
+            person, unless ``keeps_all`` is set.
 
         Raises:
-            ValueError: If time does not go on, or the skeleton is not that of the last frame.
+            ValueError: If ``time_s`` is not later than before, or the skeleton has changed.
         """
         config = self.config
         last_s = self._time_s
         self._check(poses, time_s)
         gap_s = time_s - last_s  # infinite in the first frame
         for track in self._people:
-            track.move_on(time_s, config.acceleration)
+            track.predict(time_s, config.acceleration)
         sure = poses.scores >= max(config.min_joint_score, 1e-30)
-        if config.keeps_all:  # who has no sure joint is known by the others
+        if config.keeps_all:  # people without a sure joint are compared by all joints
             sure |= ~sure.any(axis=1, keepdims=True) & (poses.scores > 0)
         xy = np.where(sure[..., None], poses.xy, np.nan).astype(np.float64)  # (N, K, 2)
         strong = (poses.person_scores >= config.min_new_score) & sure.any(axis=1)
-        # Between frames that are far apart, nobody can be told from who flashes up.
+        # If frames are far apart, a new person cannot be distinguished from a false detection.
         at_once = (poses.person_scores >= config.sure_new_score) | (gap_s > config.max_new_gap_s)
         owners, duplicates = self._owners(xy, strong, poses.skeleton)
         for n, person in enumerate(owners):
             if person is not None:
-                # What leaps must not lead the expectation astray either.
-                leaps = person.leaps(poses.xy[n], time_s, config.max_joint_speed)
+                # Joints that jump must not change the prediction either.
+                jumps = person.jumps(poses.xy[n], time_s, config.max_joint_speed)
                 if not config.keeps_all:
-                    poses = _without(poses, n, leaps)
-                xy[n, leaps] = np.nan
-                person.see(xy[n], time_s)
+                    poses = _without(poses, n, jumps)
+                xy[n, jumps] = np.nan
+                person.update(xy[n], time_s)
                 self._name(person)
             elif config.keeps_all or (strong[n] and not duplicates[n]):
                 owners[n] = new = self._add(xy[n], time_s)
@@ -158,10 +187,10 @@ class Tracker:
     def _owners(
         self, xy: NDArray[np.float64], strong: NDArray[np.bool_], skeleton: Skeleton
     ) -> tuple[list[Track | None], NDArray[np.bool_]]:
-        """The known person of each detection (N, K, 2), and which detections are somebody's second.
+        """The track of each detection (N, K, 2), and which detections are duplicates.
 
-        Who is left over on both sides is compared again with a larger tolerance: where nobody
-        else fits, a bad detection is more likely than somebody new in the place of somebody lost.
+        Remaining tracks and detections are compared again with a larger tolerance: where no other
+        fits, an inaccurate detection is more likely than a new person in the place of a lost one.
         """
         owners: list[Track | None] = [None] * len(xy)
         similarity = _similarities(self._people, xy, skeleton, self.config)  # (people, N)
@@ -195,7 +224,7 @@ class Tracker:
         return person
 
     def _name(self, person: Track) -> None:
-        """Give an id to who has none."""
+        """Give a track an id if it has none."""
         if person.id is None:
             person.id = self._next_id
             self._next_id += 1
@@ -234,26 +263,26 @@ def _similarities(
     config: TrackerConfig,
     reach: float = 1.0,
 ) -> NDArray[np.float64]:
-    """How well each detection (N, K, 2) fits each known person: (people, N), 0 to 1.
+    """Similarity of each detection (N, K, 2) and each track: (tracks, N), 0 to 1.
 
-    The object keypoint similarity of the joints that both have, whose tolerance grows with the
-    doubt about where the person is by now. Who has long been hidden fits anywhere a little, so the
-    similarity is less by as much as the tolerance is more.
+    The object keypoint similarity of the joints that both have, with a tolerance that grows with
+    the uncertainty of the prediction. A large tolerance would fit any detection a little, so the
+    similarity is scaled down by as much as the tolerance is larger.
     """
     if not people or not len(xy):
         return np.zeros((len(people), len(xy)))
     sigmas = reach * np.maximum(np.array(skeleton.oks_sigmas), config.min_sigma)
     expected = np.stack([person.xy for person in people])  # (P, K, 2)
     sizes = np.array([person.size_px for person in people])  # (P,)
-    # Nobody is given up for long gaps between frames alone, as of 1 frame a second.
-    doubts = np.array([min(p.covariance[0, 0], p.size_px**2) for p in people])  # (P,)
+    # Bounded, so that tracks survive low frame rates such as 1 frame a second.
+    uncertainty = np.array([min(p.covariance[0, 0], p.size_px**2) for p in people])  # (P,)
     own = (2 * sizes[:, None] * sigmas) ** 2  # (P, K)
-    variance = own + doubts[:, None]
+    variance = own + uncertainty[:, None]
     squared = ((expected[:, None] - xy[None]) ** 2).sum(axis=3)  # (P, N, K)
     both = np.isfinite(squared)
     fit = np.where(both, np.exp(-np.where(both, squared, 0) / (2 * variance[:, None])), 0)
     fit *= (own / variance)[:, None] ** _DISCOUNT
-    # A single joint in common is little evidence: as if two more did not fit.
+    # One or two joints in common are weak evidence: as if two more did not fit.
     n_common = both.sum(axis=2)
     return np.asarray(fit.sum(axis=2) / np.maximum(n_common + 2 * (n_common < 3), 1))
 
@@ -261,7 +290,7 @@ def _similarities(
 def _assign(
     similarity: NDArray[np.float64], least: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of the one-to-one assignment of largest total similarity, of those above ``least``."""
+    """Indices of the assignment of largest total similarity, of pairs of at least ``least``."""
     from scipy.optimize import linear_sum_assignment
 
     allowed = np.where(similarity >= least, similarity, 0)

@@ -1,4 +1,4 @@
-"""Animated pictures as videos: GIF, PNG, WebP and AVIF of several frames."""
+"""Animated images as videos: GIF, PNG, WebP and AVIF of several frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from openpaf.video.base import VideoFrame, reason_of
 _log = logging.getLogger(__name__)
 
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-_MIN_FRAME_S, _DEFAULT_FRAME_S = 0.011, 0.1  # browsers show what is quicker for so long
+_MIN_FRAME_S, _DEFAULT_FRAME_S = 0.011, 0.1  # browsers show shorter frames for this long
 
 
 def is_animation(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a picture of several frames that follow each other in time."""
+    """Whether a file is an animated image."""
     if not os.path.isfile(path):
         return False
     try:
@@ -34,11 +34,11 @@ def is_animation(path: str | os.PathLike[str]) -> bool:
             return True
         return head[:4] == b"GIF8" and _gif_is_animated(path)
     except OSError:
-        return False  # whoever reads it says what is wrong
+        return False  # opening it raises the error
 
 
 def _n_frames_of_png(file: Any) -> int:
-    """What the chunk acTL says, which stands before the pixels; 1 where there is none."""
+    """The number in the chunk acTL, which comes before the pixels; 1 without one."""
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
         if head[4:] == b"acTL":
@@ -53,20 +53,20 @@ def _gif_is_animated(path: str | os.PathLike[str]) -> bool:
     try:
         with Image.open(path, formats=("GIF",)) as image:
             return bool(getattr(image, "is_animated", False))
-    except Exception:  # the decoders raise whatever a damaged file leads them to
+    except Exception:  # decoders raise any error on damaged files
         return False
 
 
 class Animation:
-    """An animated picture as a recording: every frame in order, transparent ones over white.
+    """An animated image as a recording: every frame in order, transparent pixels over white.
 
     Args:
         source: Path of a GIF, PNG, WebP or AVIF.
 
     Attributes:
-        name: For messages.
-        fps: None: each frame has a duration of its own.
-        n_frames: How many frames it has.
+        name: Name for messages.
+        fps: None: each frame has its own duration.
+        n_frames: Number of frames.
 
     Raises:
         VideoError: If it cannot be opened.
@@ -83,11 +83,11 @@ class Animation:
             try:
                 self._image = stack.enter_context(Image.open(source, formats=_FORMATS))
                 self.n_frames: int | None = getattr(self._image, "n_frames", 1)
-            except Exception as error:  # whatever a damaged file leads the decoders to
+            except Exception as error:  # decoders raise any error on damaged files
                 raise VideoError(
                     f"{self.name}: cannot be opened as an animation: {reason_of(error)}"
                 ) from error
-            stack.pop_all()  # it stays open
+            stack.pop_all()  # the file stays open
 
     def __iter__(self) -> Iterator[VideoFrame]:
         from openpaf.io.images import read_image
@@ -97,7 +97,7 @@ class Animation:
             try:
                 self._image.seek(index)
                 image = read_image(self._image)
-            except Exception as error:  # whatever damaged data leads the decoders to
+            except Exception as error:  # decoders raise any error on damaged data
                 reason = reason_of(error).removeprefix(f"{self.name}: ")
                 if not index:
                     raise VideoError(
@@ -111,7 +111,7 @@ class Animation:
             time_s += self._frame_s()
 
     def _frame_s(self) -> float:
-        """How long the current frame is shown."""
+        """Duration of the current frame in s."""
         seconds = float(self._image.info.get("duration") or 0) / 1000
         return seconds if seconds >= _MIN_FRAME_S else _DEFAULT_FRAME_S
 

@@ -1,4 +1,4 @@
-"""What a video is: its frames, its suffixes, and PyAV's containers."""
+"""Videos and their frames, suffixes of video files, and containers of PyAV."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ VIDEO_SUFFIXES = frozenset({
     ".webm", ".wmv", ".y4m",
 })
 # fmt: on
-"""Suffixes, in lower case, by which files count as videos; others may hold one, too."""
+"""Suffixes, in lower case, of files that count as videos; others may contain one, too."""
 
 OPEN_READ_TIMEOUT_S = (10.0, 10.0)
-"""How long a stream may take to open, and to give its next bytes."""
+"""Timeouts in s for opening a stream and for its next bytes."""
 
-# What FFmpeg opens as if it were a video: text, and pictures, also those in mp4's container.
+# Formats that FFmpeg opens as videos but that are text or images, also in the container of mp4.
 _NO_VIDEO = {"apng", "fits", "gif", "ico", "image2", "jpegxl_anim", "tty", "webp_anim"}
-_PHOTO_OR_FILM = {"jpeg_pipe", "mjpeg"}
-_MAX_PARTS_OF_A_PHOTO = 4
-_TS_DISCONT = 0x0200  # FFmpeg's mark of formats, such as MPEG-TS, that may be joined of pieces
-_PICTURE_BRANDS = {"avif", "avis", "crx", "heic", "heim", "heis", "heix", "hevc", "hevx", "mif1",
+_IMAGE_OR_VIDEO = {"jpeg_pipe", "mjpeg"}
+_MAX_PARTS_OF_IMAGE = 4
+_TS_DISCONT = 0x0200  # FFmpeg's flag of formats, such as MPEG-TS, whose files may be concatenated
+_IMAGE_BRANDS = {"avif", "avis", "crx", "heic", "heim", "heis", "heix", "hevc", "hevx", "mif1",
                    "msf1"}  # fmt: skip
 
 
@@ -49,9 +49,9 @@ class VideoFrame:
     Args:
         image: RGB uint8 (H, W, 3), upright.
         index: Number of the frame, from 0 on.
-        time_s: Its time in the video in seconds; of a live source, since it was opened.
-        captured_s: When it came, by ``time.perf_counter``; what latency is counted from.
-        pixel_aspect: Width of a pixel by its height, as it is to be shown.
+        time_s: Time in the video in s; for a live source, since it was opened.
+        captured_s: Time of capture by ``time.perf_counter``, from which latency is measured.
+        pixel_aspect: Width of a pixel over its height, for display.
     """
 
     image: NDArray[np.uint8]
@@ -62,15 +62,15 @@ class VideoFrame:
 
 
 class Video(Protocol):
-    """What :func:`openpaf.video.open.open_video` returns: frames, and what is known of them."""
+    """The result of :func:`openpaf.video.open.open_video`: frames, and their properties."""
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name for messages."""
 
     @property
     def is_live(self) -> bool:
-        """Whether only the newest frame counts."""
+        """Whether only the newest frame is used."""
 
     @property
     def fps(self) -> float | None:
@@ -78,12 +78,12 @@ class Video(Protocol):
 
     @property
     def n_frames(self) -> int | None:
-        """How many frames there are, about, where known."""
+        """Approximate number of frames, where known."""
 
     def __iter__(self) -> Iterator[VideoFrame]: ...
 
     def close(self) -> None:
-        """Free what is held; a second call does nothing."""
+        """Close the source; a second call does nothing."""
 
     def __enter__(self) -> Any: ...
 
@@ -91,13 +91,13 @@ class Video(Protocol):
 
 
 def is_video(source: str | os.PathLike[str]) -> bool:
-    """Whether a source is a stream's address or a file with a suffix of a video."""
+    """Whether a source is the address of a stream or a file with a suffix of videos."""
     text = os.fspath(source)
     return is_url(text) or (Path(text).suffix.lower() in VIDEO_SUFFIXES and not os.path.isdir(text))
 
 
 def holds_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a file, whatever its suffix, can be opened as a video."""
+    """Whether a file of any suffix can be opened as a video."""
     try:
         open_container(os.fspath(path)).close()
     except (VideoError, ValueError):  # ValueError: PyAV is not installed
@@ -106,7 +106,7 @@ def holds_video(path: str | os.PathLike[str]) -> bool:
 
 
 def open_container(source: str, **options: Any) -> InputContainer:
-    """A PyAV container that has a stream of pictures.
+    """A PyAV container that has a video stream.
 
     Raises:
         VideoError: If it cannot be opened or has none.
@@ -119,7 +119,7 @@ def open_container(source: str, **options: Any) -> InputContainer:
             raise VideoError(f"{name}: no such file")
         if os.path.isdir(source):
             raise VideoError(f"{name}: a folder, not a video")
-        if not os.path.isfile(source):  # a pipe or a device: reading might wait for ever
+        if not os.path.isfile(source):  # reading a pipe or device could block for ever
             raise VideoError(f"{name}: not a regular file")
         if not os.path.getsize(source):
             raise VideoError(f"{name}: the file is empty")
@@ -128,10 +128,10 @@ def open_container(source: str, **options: Any) -> InputContainer:
         options = {"timeout": OPEN_READ_TIMEOUT_S, **options}
     try:
         container = av.open(source, **options)
-        reason = None if video_streams(container) else "has no stream of pictures"
+        reason = None if video_streams(container) else "has no video stream"
         if _is_no_video(container):
-            reason = "a picture or text, not a video"
-        elif container.format.name in _PHOTO_OR_FILM:  # it was read a little to know
+            reason = "an image or text, not a video"
+        elif container.format.name in _IMAGE_OR_VIDEO:  # packets were read for the check
             container.close()
             container = av.open(source, **options)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -143,37 +143,37 @@ def open_container(source: str, **options: Any) -> InputContainer:
 
 
 def video_streams(container: InputContainer) -> list[Any]:
-    """Streams of moving pictures; the cover of a song is none."""
+    """The video streams, without cover art of audio files."""
     from av.stream import Disposition
 
     streams = container.streams.video
-    return [one for one in streams if not one.disposition & Disposition.attached_pic]
+    return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
 
 
 def file_address(path: str) -> str:
-    """A path as FFmpeg wants it, to which ``10:30.mp4`` would be of a protocol ``10``."""
+    """A path for FFmpeg, which would read ``10:30.mp4`` as a protocol ``10``."""
     return f"file:{path}"
 
 
 def max_leap_s(container: InputContainer) -> float:
-    """The longest leap of timestamps that is no piece of a joined stream, in seconds."""
+    """The longest gap in s between timestamps that is not the start of a concatenated part."""
     return MAX_LEAP_S if container.format.flags & _TS_DISCONT else math.inf
 
 
 def _has_many_packets(container: InputContainer) -> bool:
-    """Whether pictures follow each other, as in motion JPEG: more than one photo's file has.
+    """Whether there are more packets than in the file of one image, as in motion JPEG.
 
-    Those of phones have a second or third one, of depth or brightness.
+    Photos of phones have a second or third image, of depth or brightness.
     """
-    packets = itertools.islice(container.demux(), _MAX_PARTS_OF_A_PHOTO + 1)
-    return sum(packet.size > 0 for packet in packets) > _MAX_PARTS_OF_A_PHOTO
+    packets = itertools.islice(container.demux(), _MAX_PARTS_OF_IMAGE + 1)
+    return sum(packet.size > 0 for packet in packets) > _MAX_PARTS_OF_IMAGE
 
 
 def _is_no_video(container: InputContainer) -> bool:
     name, brand = container.format.name, container.metadata.get("major_brand", "").strip()
-    if name in _PHOTO_OR_FILM:
+    if name in _IMAGE_OR_VIDEO:
         return not _has_many_packets(container)
-    return name in _NO_VIDEO or name.endswith("_pipe") or brand in _PICTURE_BRANDS
+    return name in _NO_VIDEO or name.endswith("_pipe") or brand in _IMAGE_BRANDS
 
 
 def import_av() -> Any:
@@ -192,5 +192,5 @@ def import_av() -> Any:
 
 
 def reason_of(error: BaseException) -> str:
-    """What FFmpeg or the system says is wrong, without the path."""
+    """The message of an error of FFmpeg or of the system, without the path."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -21,22 +21,22 @@ _log = logging.getLogger(__name__)
 class VideoFile:
     """A recording: every frame in order, upright, with its timestamp.
 
-    Damaged frames are left out and counted in ``n_damaged``; a file that ends early gives the
-    frames it has. The size may change on the way.
+    Damaged packets are skipped and counted in ``n_damaged``; a truncated file yields the frames it
+    has. The size may change between frames.
 
     Args:
         source: Path or address.
 
     Attributes:
-        name: For messages.
-        fps: Frames per second, None where the file does not say.
-        n_frames: How many there should be, None where nothing tells.
-        pixel_aspect: Width of a pixel by its height, before frames are turned upright.
-        start_s: Time of the file's first moment, which is 0 for whoever reads it.
-        n_damaged: Packets that were left out so far.
+        name: Name for messages.
+        fps: Frames per second, None where the file does not tell.
+        n_frames: Expected number of frames, None where unknown.
+        pixel_aspect: Width of a pixel over its height, before frames are rotated.
+        start_s: Timestamp in s of the start of the file, which has time 0 in the frames.
+        n_damaged: Number of packets skipped so far.
 
     Raises:
-        VideoError: If it is missing, not a video, or has no stream of pictures.
+        VideoError: If it is missing, not a video, or has no video stream.
         ValueError: If PyAV is not installed.
     """
 
@@ -55,7 +55,7 @@ class VideoFile:
         self.n_damaged = 0
 
     def _count(self) -> int | None:
-        """How many frames there should be, for a progress bar; None where nobody says."""
+        """Expected number of frames, for a progress bar; None where unknown."""
         if self.stream.frames:
             return self.stream.frames
         if self.container.duration and self.fps:
@@ -83,8 +83,8 @@ class VideoFile:
             _log.warning("%s: %d damaged packets were left out", self.name, self.n_damaged)
 
     def _clock(self, first: Any, first_dts: int | None) -> Clock:
-        """What makes the timestamps of the container into times."""
-        # AVI has no presentation times: those that FFmpeg gives are in the order of decoding.
+        """The clock that converts timestamps of the container to times."""
+        # AVI has no presentation times: those of FFmpeg are in the order of decoding.
         is_avi = self.container.format.name == "avi"
         start_s = self.start_s
         if is_avi and first.dts is not None and first_dts is not None:

@@ -1,4 +1,4 @@
-"""Cameras and streams: a thread keeps only the newest frame, and reconnects when it is lost."""
+"""Cameras and streams: a thread holds the newest frame, and reconnects when the source is lost."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from openpaf.video.pixels import pixel_aspect, square_pixels, turn_of, upright
 
 _log = logging.getLogger(__name__)
 
-#: Opens a source and gives its pictures as they come, RGB uint8; ends where the source does.
+#: Opens a source and yields its images, RGB uint8 (H, W, 3), as they come, until it ends.
 Capture = Callable[[], Iterator[NDArray[np.uint8]]]
 
 
 class LiveVideo:
-    """The newest frame of a source that does not wait.
+    """The newest frame of a live source.
 
-    A thread reads as fast as frames come and keeps one, so whoever iterates always gets the
-    newest, and never one twice. When the source ends or fails, it is opened again after growing
-    pauses.
+    A thread reads frames as fast as they come and holds one, so that an iteration yields the
+    newest frame, and none twice. When the source ends or fails, it is opened again after pauses of
+    increasing length.
 
     Args:
-        name: For messages.
+        name: Name for messages.
         capture: Opens the source; called again for each reconnection.
-        first_pause_s: Pause before the first reconnection; each next one is twice as long.
-        max_pause_s: The longest pause.
-        give_up_s: Without a frame for so long, the iteration ends with an error; None never.
+        first_pause_s: Pause in s before the first reconnection; each next one is twice as long.
+        max_pause_s: The longest pause in s.
+        give_up_s: Time in s without a frame after which the iteration raises; None: never.
 
     Attributes:
-        n_grabbed: Frames that came, taken or not.
-        n_reconnections: How often the source was opened again.
+        n_grabbed: Number of frames read, yielded or not.
+        n_reconnections: Number of reconnections.
 
     Raises:
         VideoError: If the first frame does not come within ``give_up_s`` or the source cannot be
@@ -115,10 +115,10 @@ class LiveVideo:
                 lost = "ended"
             except VideoError as error:
                 lost = str(error)
-                if not self.n_grabbed:  # it never worked: that is the user's to know at once
+                if not self.n_grabbed:  # it never worked: the user is told at once
                     self._fail(error)
                     return
-            except Exception as error:  # whatever a driver raises, it may work again
+            except Exception as error:  # any error of a driver may be temporary
                 lost = without_passwords(f"{type(error).__name__}: {error}")
                 if not self.n_grabbed:
                     self._fail(VideoError(f"{self.name}: {lost}"))
@@ -140,12 +140,12 @@ class LiveVideo:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop the thread; whoever iterates comes to the end."""
+        """Stop the thread and end the iteration."""
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=3)  # a driver may hang; the thread is a daemon
+            self._thread.join(timeout=3)  # a driver may hang, and the thread is a daemon
 
     def __enter__(self) -> LiveVideo:
         return self
@@ -166,7 +166,7 @@ def open_stream(url: str, **options: Any) -> LiveVideo:
 def _read_stream(url: str) -> Iterator[NDArray[np.uint8]]:
     import av
 
-    # Cameras speak UDP by default, which loses packets: half a picture is worse than a late one.
+    # Cameras use UDP by default, which loses packets: half an image is worse than a late one.
     settings = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
     if not url.lower().startswith("rtsp"):
         del settings["rtsp_transport"]
@@ -186,10 +186,10 @@ def _read_stream(url: str) -> Iterator[NDArray[np.uint8]]:
 
 
 def open_camera(number: int, **options: Any) -> LiveVideo:
-    """The newest frame of a camera of this machine.
+    """The newest frame of a local camera.
 
     Raises:
-        VideoError: If there is no such camera, or another program has it.
+        VideoError: If there is no such camera, or another program uses it.
     """
     return LiveVideo(shown_source(number), lambda: _read_camera(number), **options)
 
@@ -197,7 +197,7 @@ def open_camera(number: int, **options: Any) -> LiveVideo:
 def _read_camera(number: int) -> Iterator[NDArray[np.uint8]]:
     import cv2
 
-    # OpenCV would print its own guesses beside our one message.
+    # OpenCV would print messages of its own.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         camera = cv2.VideoCapture(number)
@@ -212,7 +212,7 @@ def _read_camera(number: int) -> Iterator[NDArray[np.uint8]]:
             good, image = camera.read()
             if not good or image is None:
                 if is_first:
-                    raise VideoError(f"camera {number}: gives no picture")
+                    raise VideoError(f"camera {number}: gives no image")
                 raise VideoError(f"camera {number}: lost")
             is_first = False
             yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

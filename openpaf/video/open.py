@@ -16,11 +16,15 @@ def open_video(source: str | int | os.PathLike[str]) -> Video:
 
     Args:
         source: A file, of which every frame is read, also an animated GIF, PNG, WebP or AVIF; an
-            address (RTSP, HTTP and others), of which the newest frame is taken each time unless it
-            is a recording of known length; or the number of a camera, likewise.
+            address (RTSP, HTTP and others), a live source unless it is a recording of known
+            length; or the number of a camera, a live source. Of live sources the newest frame is
+            read each time.
+
+    Returns:
+        An open video, to be closed by the caller.
 
     Raises:
-        VideoError: If it cannot be opened or has no pictures; the message names it.
+        VideoError: If it cannot be opened or has no video stream; the message names it.
         ValueError: If PyAV, the extra ``video``, is needed and not installed.
     """
     if isinstance(source, int):

@@ -1,4 +1,4 @@
-"""Steps that overlap: each in a thread of its own, frames in order, little in between."""
+"""Overlapping steps: each in its own thread, frames in order, short queues between them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import Any
 
 _END = object()
-_POLL_S = 0.05  # how soon a thread that waits sees that it shall stop
+_POLL_S = 0.05  # interval at which a waiting thread checks for the stop
 
 
 class _Failure:
-    """An error on its way to the caller, behind the results that came before it."""
+    """An error to be raised in the caller after the results before it."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -22,18 +22,17 @@ class _Failure:
 def overlap(
     items: Iterable[Any], *steps: Callable[[Any], Any], depth: int = 1
 ) -> Generator[Any, None, None]:
-    """Results of a chain of steps, each of which works on another item at the same time.
+    """Results of a chain of steps that work on different items at the same time.
 
-    While the caller has one result, the last step makes the next, the step before it the one
-    after, and so on. NumPy, OpenCV, the engines and the parser let go of Python's lock, so this
-    uses all cores.
+    While the caller uses one result, the last step computes the next, the step before it the one
+    after that, and so on. NumPy, OpenCV, the engines and the parser release Python's lock, so all
+    cores are used.
 
     Args:
-        items: Where the chain begins. They are taken in the thread of the first step, when it has
-            time: of a live source this is the newest frame. Without steps, a thread only reads
-            ahead.
-        steps: Functions of one item; each takes what the one before it returned.
-        depth: How many results may wait between two threads.
+        items: The inputs. They are read in the thread of the first step, when it is free: from a
+            live source that is the newest frame. Without steps, a thread only reads ahead.
+        steps: Functions of one item; each takes the result of the one before.
+        depth: Number of results that may wait between two threads.
 
     Yields:
         Results in the order of the items. An error of a step or of ``items`` is raised here,
@@ -56,7 +55,7 @@ def overlap(
     finally:
         stop.set()
         for thread in threads:
-            thread.join(timeout=5)  # a source that hangs does not keep the caller
+            thread.join(timeout=5)  # a source that hangs must not block the caller
 
 
 def _start(target: Callable[..., None], *arguments: Any) -> threading.Thread:
@@ -79,7 +78,7 @@ def _feed(
                 break
         else:
             _put(results, _END, stop)
-    except BaseException as error:  # the caller's to see, whatever it is
+    except BaseException as error:  # raised in the caller
         _put(results, _Failure(error), stop)
     finally:
         close = getattr(iterator, "close", None)
@@ -123,16 +122,16 @@ def _put(target: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
 
 
 def uninterrupted(function: Callable[[], None]) -> None:
-    """Call a function whose work must not be broken off; Ctrl-C is raised when it is done.
+    """Call a function that must not be interrupted; Ctrl-C is raised when it is done.
 
-    It runs in a thread of its own: Python raises ``KeyboardInterrupt`` only in the main one.
+    It runs in its own thread, as Python raises ``KeyboardInterrupt`` only in the main one.
     """
     errors: list[BaseException] = []
 
     def call() -> None:
         try:
             function()
-        except BaseException as error:  # the caller's to see
+        except BaseException as error:  # raised in the caller
             errors.append(error)
 
     thread = threading.Thread(target=call, name="openpaf", daemon=True)

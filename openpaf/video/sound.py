@@ -1,4 +1,4 @@
-"""The sound of a video that is written: the source's, as far as it can be had."""
+"""The sound of a written video: that of its source, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _AAC_RATES = frozenset({
     7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
 })
 # fmt: on
-_GAP_S = 0.1  # a smaller gap between two pieces of sound is the rounding of their times
+_GAP_S = 0.1  # a smaller gap between two frames of sound is an effect of rounding their times
 
 
 class Sound:
-    """The sound of a source, copied where mp4 can hold it and made AAC where not.
+    """The sound of a source, copied where mp4 supports its codec and converted to AAC otherwise.
 
-    What goes wrong with it is a warning, and the rest is left out: the pictures go on.
+    An error while it is written is logged as a warning, and the rest of the sound is left out.
 
     Args:
-        source: File or address of the source, which has sound.
-        output: PyAV's container that it is written to, not yet started.
+        source: File or address of a source with sound.
+        output: PyAV's output container, not yet started.
 
     Raises:
-        FFmpegError, OSError, ValueError: If it cannot be read, or not be written to such a file.
+        FFmpegError, OSError, ValueError: If it cannot be read, or not be written to the container.
     """
 
     def __init__(self, source: str, output: Any) -> None:
@@ -48,13 +48,13 @@ class Sound:
             rate = codec.sample_rate if codec.sample_rate in _AAC_RATES else 48_000
             self._stream = output.add_stream("aac", rate=rate)
         self._output = output
-        self._end_s = 0.0  # of what was encoded so far
+        self._end_s = 0.0  # of the sound encoded so far
         self._pieces = self._read(stream)
         self._next = next(self._pieces, None)
 
     @classmethod
     def of(cls, source: str, output: Any) -> Sound | None:
-        """The sound of a source; None where it has none or none that can be read."""
+        """The sound of a source; None if it has none or it cannot be read."""
         av = import_av()
         try:
             with _open(av, source) as container:
@@ -66,11 +66,11 @@ class Sound:
             return None
 
     def _read(self, stream: Any) -> Iterator[tuple[float, Any]]:
-        """Packets or frames of sound with their times in seconds, to the first that is broken."""
+        """Packets or frames of sound with their times in s, up to the first damaged one."""
         clock = Clock(
             (self._container.start_time or 0) / 1e6,
             max_leap_s=max_leap_s(self._container),
-            earliest_s=-float("inf"),  # an encoder's lead, which players leave out
+            earliest_s=-float("inf"),  # encoder delay, which players skip
         )
         try:
             for packet in self._container.demux(stream):
@@ -85,7 +85,7 @@ class Sound:
             _log.warning("%s: its sound ends early: %s", self._name, reason_of(error))
 
     def copy_until(self, time_s: float) -> None:
-        """Write what is heard before a time."""
+        """Write the sound before a time in s."""
         try:
             while self._next is not None and self._next[0] < time_s:
                 (self._copy if self._copies else self._encode)(*self._next)
@@ -102,7 +102,7 @@ class Sound:
         self._output.mux(packet)
 
     def _encode(self, time_s: float, frame: Any) -> None:
-        # Samples follow each other; the encoder refuses times that do not go on.
+        # Samples are contiguous; the encoder refuses times that do not increase.
         start_s = time_s if time_s > self._end_s + _GAP_S else self._end_s
         frame.time_base = Fraction(1, frame.sample_rate)
         frame.pts = round(start_s * frame.sample_rate)
@@ -110,7 +110,7 @@ class Sound:
         self._output.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Write the rest of the encoder's buffer."""
         try:
             if not self._copies:
                 self._output.mux(self._stream.encode(None))

@@ -1,4 +1,4 @@
-"""People in a video: reading, network, and parser with drawing, side by side."""
+"""People in a video: reading, network, and parser with drawing, in parallel threads."""
 
 from __future__ import annotations
 

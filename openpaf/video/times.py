@@ -1,29 +1,29 @@
-"""Times of frames that go on, whatever the timestamps of a file do."""
+"""Increasing times of frames from the timestamps of a file."""
 
 from __future__ import annotations
 
 import math
 
 MAX_LEAP_S = 10.0
-"""In a format that may be joined of pieces, a longer leap is a piece that begins; as in FFmpeg."""
+"""In formats whose files may be concatenated, a longer gap starts a new part, as in FFmpeg."""
 
-_LEAST_STEP_S = 1e-5  # what is less is the rounding of the numbers
+_LEAST_STEP_S = 1e-5  # smaller steps are effects of rounding
 
 
 class Clock:
-    """Makes timestamps, as a file has them, into times from 0 on of which each is later.
+    """Converts timestamps of a file to strictly increasing times that start at 0.
 
-    What goes back is one of three things. A stream that was joined of pieces begins to count anew:
-    its frames go on a step after the last. A single timestamp is a little early: the frame comes
-    half a step after the last, and nothing else changes. Or presentation times are in the order of
-    decoding, as those that FFmpeg makes up for files without any: when they go back more often
-    than decoding times, these are taken, as FFmpeg's own programs do.
+    A timestamp that decreases has one of three reasons. In a concatenated stream a new part starts
+    to count again: its frames continue one step after the last. A single timestamp is a little
+    early: the frame comes half a step after the last, and nothing else changes. Or presentation
+    times are in the order of decoding, as those that FFmpeg generates for files without any: when
+    they decrease more often than decoding times, those are used, as in FFmpeg's own programs.
 
     Args:
-        start_s: The timestamp that is time 0.
-        max_leap_s: A leap forward that is longer than this is a piece that begins, too.
-        uses_decoding: Whether decoding times are the right ones from the beginning, as in AVI.
-        earliest_s: The first time is not before this.
+        start_s: The timestamp of time 0, in s.
+        max_leap_s: A longer gap, in s, starts a new part, too.
+        uses_decoding: Whether decoding times are used from the beginning, as for AVI.
+        earliest_s: Lower bound of the first time, in s.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Clock:
     def __call__(
         self, presentation_s: float | None, step_s: float, decoding_s: float | None = None
     ) -> float:
-        """The time of the next frame in seconds.
+        """The time of the next frame in s.
 
         Args:
-            presentation_s: Its timestamp in seconds, None where it has none.
-            step_s: How long a frame lasts, about, in seconds; above 0.
-            decoding_s: The same of the packet that it came with.
+            presentation_s: Its presentation timestamp in s, None where it has none.
+            step_s: Approximate duration of a frame in s; above 0.
+            decoding_s: Decoding timestamp of its packet in s.
         """
         stamp_s = self._chosen(presentation_s, decoding_s)
         if self._last_s is None:

@@ -1,4 +1,4 @@
-"""Videos that browsers play: H.264 in mp4, with the sound of the source."""
+"""Writes videos that browsers play: H.264 in mp4, with the sound of the source."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from openpaf.video.sound import Sound
 
 _log = logging.getLogger(__name__)
 
-_TICKS = 90_000  # per second; every usual frame rate is a whole number of them
+_TICKS = 90_000  # per second, a multiple of all common frame rates
 
 
 class VideoWriter:
     """Writes frames into an mp4 file that every browser plays.
 
-    The file gets its name when it is closed, and closing makes it playable after however many
-    frames, also after an interruption. Frames keep their timestamps. All are made as large as the
-    first, which loses a last odd row or column; a frame of another shape gets a black border.
+    The file gets its name when it is closed, and is then playable after any number of frames, also
+    after an interruption. Frames keep their timestamps. All are resized to the size of the first,
+    without its last row or column if odd; a frame of another shape gets a black border.
 
     Args:
-        path: Of the mp4 file; replaced if there.
-        fps: Frames per second, about; the timestamps count.
-        sound: A video whose sound is copied up to the last frame's time; None for silence. Sound
-            that cannot be had is left out with a warning.
+        path: The mp4 file; an existing one is replaced.
+        fps: Approximate frames per second; the timestamps define the times.
+        sound: A video whose sound is copied up to the last frame's time; None for no sound. Sound
+            that cannot be read is left out with a warning.
         crf: Quality, 0 (lossless) to 51 (worst).
-        pixel_aspect: Width of a pixel by its height, as players shall show it.
+        pixel_aspect: Width of a pixel over its height, for display.
 
     Raises:
         ValueError: If PyAV is not installed.
@@ -67,7 +67,7 @@ class VideoWriter:
 
         Args:
             image: RGB uint8 (H, W, 3).
-            time_s: Its time in seconds, later than the last one's.
+            time_s: Its time in s, later than that of the last one.
 
         Raises:
             VideoError: If it cannot be encoded.
@@ -112,7 +112,7 @@ class VideoWriter:
         codec.sample_aspect_ratio = Fraction(self._pixel_aspect).limit_denominator(1000)
         self._stream.options = {"crf": str(self._crf), "preset": "veryfast"}
         self._sound = None if sound is None else Sound.of(sound, self._container)
-        self._container.start_encoding()  # writes the header: a bad path is known at once
+        self._container.start_encoding()  # writes the header, so that a bad path fails here
 
     def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = self._stream.height, self._stream.width
@@ -133,15 +133,15 @@ class VideoWriter:
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
-        except OSError:  # a full disk is that, whichever library says so
+        except OSError:  # e.g. a full disk, in any library
             raise
         except self._av.FFmpegError as error:
             raise VideoError(f"{self.path}: cannot be encoded: {reason_of(error)}") from error
 
     def close(self) -> None:
-        """Finish the file; without any frame there is none. A second call does nothing.
+        """Finish the file, if there was a frame. A second call does nothing.
 
-        An interruption meanwhile is raised when it is done, so that the film is not lost.
+        An interruption meanwhile is raised afterwards, so that the video is not lost.
         """
         if self._container is None:
             return

@@ -1,4 +1,4 @@
-"""Skeletons drawn over a picture."""
+"""Draws skeletons over an image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Color = tuple[int, int, int]
 
-# Orange and blue stay apart for every kind of colour blindness; the middle is lighter than both.
+# Orange and blue differ for every kind of color blindness; the center is lighter than both.
 LEFT: Color = (255, 138, 20)
 RIGHT: Color = (38, 150, 255)
 CENTER: Color = (214, 240, 106)
@@ -27,7 +27,7 @@ _DARK: Color = (24, 26, 30)
 _WHITE: Color = (255, 255, 255)
 _EDGES = np.array([_DARK, _WHITE], np.uint8)  # of outlines and rims
 
-# The limbs that a person would draw. Others between the same joints help a decoder but not an eye.
+# Anatomical limbs. The others only help the parser, and are not drawn.
 _ANATOMY_PAIRS = (
     "left_shoulder-left_elbow left_elbow-left_wrist left_hip-left_knee left_knee-left_ankle "
     "right_shoulder-right_elbow right_elbow-right_wrist right_hip-right_knee "
@@ -40,28 +40,28 @@ _ANATOMY_PAIRS = (
     "right_big_toe-right_small_toe right_ankle-right_heel"
 )
 _ANATOMY = frozenset(frozenset(pair.split("-")) for pair in _ANATOMY_PAIRS.split())
-_SMALL = ("nose", "eye", "ear", "toe", "heel")  # joints so close together that they are drawn finer
+_SMALL = ("nose", "eye", "ear", "toe", "heel")  # joints close together, drawn finer
 _SURE = 0.5  # joints of this score and more are drawn solid
 _FAINTEST = 0.35
 
 
 class _Plan(NamedTuple):
-    """What is drawn of a skeleton: S strokes, limbs before joints.
+    """The S strokes of a skeleton, limbs before joints.
 
     Attributes:
-        ends: (S, 2) numbers of joints, the same twice for a joint; number K is the middle of the
-            shoulders, where the head is tied to it.
+        ends: (S, 2) indices of joints, the same twice for a joint; index K is the midpoint of the
+            shoulders, if the head is connected to it.
         colors: (S, 3) uint8.
-        widths: (S,), 1 for a usual limb.
-        are_joints: (S,).
-        tie: The two shoulders, if the head is tied to their middle.
+        widths: (S,) widths relative to a normal limb.
+        are_joints: (S,) bool.
+        shoulders: The two shoulders, if the head is connected to their midpoint.
     """
 
     ends: NDArray[np.int64]
     colors: NDArray[np.uint8]
     widths: NDArray[np.float64]
     are_joints: NDArray[np.bool_]
-    tie: tuple[int, int] | None
+    shoulders: tuple[int, int] | None
 
 
 def draw_poses(
@@ -74,31 +74,43 @@ def draw_poses(
     min_joint_score: float = 0.1,
     width: float | None = None,
 ) -> NDArray[np.uint8]:
-    """A copy of a picture with the skeletons of its people drawn over it.
+    """A copy of an image with the skeletons of its people drawn over it.
 
     A person's left limbs are orange, the right ones blue, those between them light green. Limbs
-    that only help decoding (a shoulder to a wrist past the elbow) are left out; the head of a
-    skeleton without a neck is tied to the middle of the shoulders. Lines are as wide as the person
-    is tall, so to speak, within limits that keep them visible; joints whose score is below 0.5 and
-    their limbs are fainter. Large people are drawn first, so that small ones stay visible.
+    that only help the parser (from a shoulder to a wrist) are not drawn; the head of a skeleton
+    without a neck is connected to the midpoint of the shoulders. Line widths are proportional to
+    the size of the person, within limits; joints whose score is below 0.5 and their limbs are
+    transparent. Large people are drawn first, so that small ones stay visible.
 
     Args:
-        image: RGB uint8 (H, W, 3), or anything that :func:`read_image` takes.
-        poses: People in px of this picture.
-        boxes: Draw a box around each person's joints.
-        scores: Write each person's score over the head.
-        ids: Write each person's id over the head; where not given, if the poses have ids.
-        min_joint_score: Leave out joints whose score is below this, and their limbs. The parser
-            completes people from weak peaks, whose places help a metric more than an eye.
-        width: Width of a limb in px, the same for all; chosen for each person where not given.
+        image: RGB uint8 (H, W, 3), or any argument of :func:`openpaf.read_image`.
+        poses: People in px of this image.
+        boxes: Whether a box is drawn around each person's joints.
+        scores: Whether each person's score is written over the head.
+        ids: Whether each person's id is written over the head; by default if the poses have ids.
+        min_joint_score: Joints whose score is below this, and their limbs, are not drawn; at
+            least 0. The parser completes people from weak peaks, which are less accurate.
+        width: Width of a limb in px, above 0; by default proportional to each person's size.
 
     Returns:
         RGB, uint8 (H, W, 3).
 
     Raises:
-        ValueError: If an argument is of the wrong kind or range, or ids are asked for where there
-            are none.
+        ValueError: If an argument has a wrong type or is out of range, or ``ids`` is set and the
+            poses have none.
         ImageError: If ``image`` is a file that cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> import openpaf
+        >>> keypoints = np.zeros((1, 17, 3))  # x, y and score; a joint of score 0 is missing
+        >>> keypoints[0, 5:8:2] = (30, 20, 1), (30, 60, 1)  # left shoulder and elbow
+        >>> poses = openpaf.Poses.from_keypoints(keypoints, openpaf.Skeleton.COCO17)
+        >>> drawn = openpaf.draw_poses(np.zeros((80, 60, 3), np.uint8), poses)
+        >>> drawn.shape
+        (80, 60, 3)
+        >>> drawn[40, 30].tolist()  # left limbs are orange
+        [255, 138, 20]
     """
     _check(poses, ids, min_joint_score, width)
     canvas = read_image(image).copy()
@@ -139,9 +151,9 @@ def _extents(poses: Poses) -> NDArray[np.float32]:
 
 
 def _limb_width(extent_px: float, image_hw: tuple[int, ...]) -> float:
-    """Width of a person's limbs in px, from the person's size and the picture's."""
+    """Width of a person's limbs in px, from the person's size and the image's."""
     side = min(image_hw)
-    least = max(1.5, side / 280)  # still seen when the whole picture is looked at
+    least = max(1.5, side / 280)  # visible when the whole image is shown
     return min(max(extent_px / 42, least), max(side / 70, least))
 
 
@@ -160,8 +172,8 @@ def _draw_person(
     """Draw one person's limbs, weakest first, then joints, weakest first."""
     plan = _plan(skeleton)
     alphas = np.minimum(np.maximum(scores / _SURE, _FAINTEST), 1)
-    if plan.tie is not None:
-        left, right = plan.tie
+    if plan.shoulders is not None:
+        left, right = plan.shoulders
         xy = np.concatenate([xy, [(xy[left] + xy[right]) / 2]])
         shown = np.append(shown, shown[left] & shown[right])
         alphas = np.append(alphas, min(alphas[left], alphas[right]))
@@ -183,19 +195,19 @@ def _draw_person(
 
 @lru_cache(maxsize=32)
 def _plan(skeleton: Skeleton) -> _Plan:
-    """What is drawn of a skeleton, worked out once."""
+    """The strokes of a skeleton, cached."""
     n_joints = skeleton.n_joints
     sides = [_side(skeleton, k) for k in range(n_joints)]
     small = [any(word in name.split("_") for word in _SMALL) for name in skeleton.joints]
-    head_tie = _head_tie(skeleton)
+    head_limb = _head_limb(skeleton)
     ends, colors, widths = [], [], []
     for a, b in _drawn_limbs(skeleton):
         own = {sides[a], sides[b]} - {CENTER}
         ends.append((a, b))
         colors.append(own.pop() if len(own) == 1 else CENTER)
         widths.append(0.6 if small[a] and small[b] else 1.0)
-    if head_tie:
-        ends.append((head_tie[0], n_joints))
+    if head_limb:
+        ends.append((head_limb[0], n_joints))
         colors.append(CENTER)
         widths.append(1.0)
     n_limbs = len(ends)
@@ -206,12 +218,12 @@ def _plan(skeleton: Skeleton) -> _Plan:
         colors=np.array(colors + sides, np.uint8),
         widths=np.array(widths, np.float64),
         are_joints=np.arange(len(ends)) >= n_limbs,
-        tie=head_tie[1:] if head_tie else None,
+        shoulders=head_limb[1:] if head_limb else None,
     )
 
 
-def _head_tie(skeleton: Skeleton) -> tuple[int, int, int] | None:
-    """Nose and shoulders of a skeleton without a neck: its head is tied to their middle."""
+def _head_limb(skeleton: Skeleton) -> tuple[int, int, int] | None:
+    """Nose and shoulders of a skeleton without a neck: a limb connects nose and their midpoint."""
     has = set(skeleton.joints)
     if not {"nose", "left_shoulder", "right_shoulder"} <= has or "neck" in has:
         return None
@@ -220,8 +232,8 @@ def _head_tie(skeleton: Skeleton) -> tuple[int, int, int] | None:
 
 
 def _drawn_limbs(skeleton: Skeleton) -> list[tuple[int, int]]:
-    """Anatomical limbs, and the others only where no chain of those joins their ends."""
-    names, head_tie = skeleton.joints, _head_tie(skeleton)
+    """Anatomical limbs, and others only where no chain of those connects their joints."""
+    names, head_limb = skeleton.joints, _head_limb(skeleton)
     drawn = [limb for limb in skeleton.limbs if frozenset(names[k] for k in limb) in _ANATOMY]
     group = list(range(skeleton.n_joints))
 
@@ -232,11 +244,11 @@ def _drawn_limbs(skeleton: Skeleton) -> list[tuple[int, int]]:
 
     for a, b in drawn:
         group[root(a)] = root(b)
-    if head_tie:
-        for shoulder in head_tie[1:]:
-            group[root(shoulder)] = root(head_tie[0])
-    # Compared with the groups of the anatomical limbs alone: a skeleton of other limbs, a hand's
-    # say, is drawn whole even where they make rings.
+    if head_limb:
+        for shoulder in head_limb[1:]:
+            group[root(shoulder)] = root(head_limb[0])
+    # Compared with the groups of the anatomical limbs alone, so that a skeleton without any, such
+    # as a hand, is drawn with all limbs, also where they form cycles.
     rest = [(a, b) for a, b in skeleton.limbs if (a, b) not in drawn and root(a) != root(b)]
     return drawn + rest
 
@@ -263,7 +275,7 @@ def _paint(
     rims: NDArray[np.float64] | None = None,
     alphas: NDArray[Any] | None = None,
 ) -> None:
-    """Paint strokes (S, 2, 2) with dark outlines, in their order; faint parts let through."""
+    """Paint strokes (S, 2, 2) with dark outlines, in order, with transparency."""
     from openpaf.kernels.strokes import paint
 
     paint(
@@ -301,7 +313,7 @@ def _draw_label(
     box: tuple[float, float, float, float],
     limb_width: float,
 ) -> None:
-    """Dark text on a light plate over the person's head, moved inside the picture."""
+    """Dark text on a light plate over the person's head, moved inside the image."""
     height, width = canvas.shape[:2]
     plate = _plate(text, round(min(max(11, 2.9 * limb_width), max(11, min(height, width) / 16))))
     plate_height, plate_width = plate.shape[:2]
@@ -314,7 +326,7 @@ def _draw_label(
 
 @lru_cache(maxsize=64)
 def _plate(text: str, size: int) -> NDArray[np.uint8]:
-    """Text of a size in px on its plate; from frame to frame the same ids come again."""
+    """Text of a size in px on its plate; cached, as ids repeat from frame to frame."""
     from PIL import Image, ImageDraw
 
     font: Any = _font(size)

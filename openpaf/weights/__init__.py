@@ -1,4 +1,11 @@
-"""Models: what they are, where they come from, and how their files are read."""
+"""Models: what they are, where they come from, and how their files are read.
+
+Example:
+    >>> import openpaf
+    >>> rows = openpaf.weights.table()
+    >>> [row["name"] for row in rows if row["shipped"]][:2]
+    ['lightweight-coco17', 'fast-coco17']
+"""
 
 from openpaf.io.cache import cache_folder
 from openpaf.weights.catalog import (

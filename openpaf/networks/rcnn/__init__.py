@@ -1,4 +1,4 @@
-"""Mask R-CNN in plain torch: top-down pose estimation, to compare the library's own way with."""
+"""Mask R-CNN in plain torch: top-down pose estimation, for comparison with bottom-up."""
 
 from openpaf.networks.rcnn.config import MaskRCNNConfig
 from openpaf.networks.rcnn.mask_rcnn import BUILDERS, MaskRCNN

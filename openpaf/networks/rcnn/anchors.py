@@ -1,4 +1,4 @@
-"""Anchors: boxes of fixed sizes and shapes at every cell, which the network moves to objects."""
+"""Anchors: boxes of fixed sizes and aspect ratios at every cell, which the network regresses."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def anchors_of(
         stride_hw: Their distance in px.
         sizes: Square roots of the anchors' areas in px.
         ratios: Height over width.
-        device: Where to put them.
+        device: Device of the result.
 
     Returns:
-        (H * W * A, 4) in px, A = number of ratios times number of sizes; cells in rows, the
-        anchors of a cell together.
+        (H * W * A, 4) in px, A = number of ratios times number of sizes; cells in reading order,
+        the anchors of a cell together.
 
     Reference:
         Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.1.

@@ -1,4 +1,4 @@
-"""Backbones: a trunk, and a feature pyramid on top of it or one single level."""
+"""Backbones: a trunk with a feature pyramid, or a single level of a trunk."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BACKBONES = (
 
 
 class FeaturePyramid(nn.Module):
-    """Features of all scales with equal width: each level with the coarser ones added.
+    """Features of all scales with equal channels: each level plus the coarser ones.
 
     Args:
-        channels: Of the trunk's levels, finest first.
+        channels: Channels of the trunk's levels, finest first.
         width: Channels of every level of the pyramid.
 
-    Input: the trunk's levels. Output: as many levels (B, width, H, W), and one more, half as fine
-    as the last, which only the region proposals use.
+    Input: the trunk's levels. Output: as many levels (B, width, H, W), and one of half the
+    resolution of the last, which only the region proposal network uses.
 
     Reference:
         Lin et al., Feature Pyramid Networks, CVPR 2017, section 3.
@@ -30,7 +30,7 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         super().__init__()
-        # Each convolution is wrapped once, for the names of published checkpoints.
+        # Each convolution is wrapped once, as in the names of published checkpoints.
         self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(n, width, 1)) for n in channels)
         self.layer_blocks = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1)) for _ in channels
@@ -55,7 +55,7 @@ class FPNBackbone(nn.Module):
     Args:
         name: ``"resnet50"``, ``"resnet101"`` or ``"mobilenet_v2"``.
         width: Channels of the pyramid.
-        norm_eps: Of a ResNet's frozen batch norms.
+        norm_eps: Epsilon of a ResNet's frozen batch norms.
     """
 
     strides = (4, 8, 16, 32)

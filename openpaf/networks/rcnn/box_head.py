@@ -1,4 +1,4 @@
-"""The box head: what is in a proposal, and where exactly."""
+"""The box head: class and refined box of each proposal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openpaf.networks.rcnn import boxes as box_ops
 from openpaf.networks.rcnn.nms import nms
 from openpaf.networks.rcnn.resnet import stage
 
-WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the deltas, Faster R-CNN's
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the deltas, from Faster R-CNN
 
 
 class TwoLayerHead(nn.Module):
@@ -59,23 +59,26 @@ class BoxPredictor(nn.Module):
 def box_losses(
     scores: Tensor, deltas: Tensor, proposals: Tensor, labels: Tensor, objects: Tensor
 ) -> dict[str, Tensor]:
-    """How wrong the sampled proposals are.
+    """Losses of the sampled proposals.
 
     Args:
         scores: (N, C) logits.
         deltas: (N, C, 4).
         proposals: (N, 4) in px.
         labels: (N,) class of each, 0 for background.
-        objects: (N, 4) the boxes they stand for; anything for background.
+        objects: (N, 4) the boxes of their objects; ignored for background.
+
+    Returns:
+        ``loss_classifier`` and ``loss_box_reg``, scalars.
 
     Reference:
         Girshick, Fast R-CNN, ICCV 2015, equations 1 to 3.
     """
     positive = labels > 0
-    wanted = box_ops.encode(objects[positive], proposals[positive], WEIGHTS)
-    said = deltas[positive, labels[positive]]
-    box_loss = nn.functional.smooth_l1_loss(said, wanted, beta=1 / 9, reduction="sum")
-    # Sums over the number, and not means: without a single proposal they are 0, and not NaN.
+    targets = box_ops.encode(objects[positive], proposals[positive], WEIGHTS)
+    predictions = deltas[positive, labels[positive]]
+    box_loss = nn.functional.smooth_l1_loss(predictions, targets, beta=1 / 9, reduction="sum")
+    # Sums divided by the number instead of means: without proposals they are 0, not NaN.
     class_loss = nn.functional.cross_entropy(scores, labels, reduction="sum")
     return {
         "loss_classifier": class_loss / max(1, len(labels)),
@@ -93,29 +96,29 @@ def find_boxes(
     nms_iou: float,
     n_detections: int,
 ) -> list[dict[str, Tensor]]:
-    """The objects of each picture, best first: ``boxes``, ``labels`` and ``scores``.
+    """The objects of each image, best first: ``boxes``, ``labels`` and ``scores``.
 
     Args:
-        scores: (N, C) logits of the proposals of all pictures.
+        scores: (N, C) logits of the proposals of all images.
         deltas: (N, C, 4).
-        proposals: For each picture (n, 4) in px.
-        sizes_hw: Sizes of the pictures in px.
-        min_score: Objects score above this.
-        nms_iou: Largest overlap of two objects of a class.
-        n_detections: Most objects of a picture.
+        proposals: (n, 4) of each image in px.
+        sizes_hw: Sizes of the images in px.
+        min_score: Objects have a score above this.
+        nms_iou: Largest overlap (IoU) of two objects of a class.
+        n_detections: Maximum number of objects of an image.
     """
-    counts = [len(rows) for rows in proposals]
+    counts = [len(some) for some in proposals]
     boxes = box_ops.decode(deltas, torch.cat(list(proposals))[:, None], WEIGHTS)  # (N, C, 4)
     detections = []
     for some_boxes, some_scores, size_hw in zip(
         boxes.split(counts), scores.softmax(dim=1).split(counts), sizes_hw, strict=True
     ):
-        row, column = (some_scores[:, 1:] > min_score).nonzero(as_tuple=True)
-        label = column + 1
-        box = box_ops.clip(some_boxes[row, label], size_hw)
-        score = some_scores[row, label]
+        index, label = (some_scores[:, 1:] > min_score).nonzero(as_tuple=True)
+        label = label + 1
+        box = box_ops.clip(some_boxes[index, label], size_hw)
+        score = some_scores[index, label]
         good = box_ops.at_least(box, 1e-2)
         box, score, label = box[good], score[good], label[good]
-        kept = nms(box, score, nms_iou, label)[:n_detections]
-        detections.append({"boxes": box[kept], "labels": label[kept], "scores": score[kept]})
+        best = nms(box, score, nms_iou, label)[:n_detections]
+        detections.append({"boxes": box[best], "labels": label[best], "scores": score[best]})
     return detections

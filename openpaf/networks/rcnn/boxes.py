@@ -1,4 +1,4 @@
-"""Boxes: x0, y0, x1, y1 in px, corners of a region (not centres of its first and last pixel)."""
+"""Boxes: x0, y0, x1, y1 in px, corners of a region (not centers of its first and last pixel)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-# A box grows to at most this many times its anchor, so that exp() of an untrained network's output
+# Largest log of a box's size relative to its anchor, so that exp() of an untrained network's output
 # stays finite.
 _MAX_LOG_GROWTH = math.log(1000 / 16)
 
@@ -31,7 +31,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) cut off at the borders of a picture of ``size_hw`` px."""
+    """Boxes (..., 4) clipped to an image of ``size_hw`` px."""
     height, width = size_hw
     x = boxes[..., 0::2].clamp(0, width)
     y = boxes[..., 1::2].clamp(0, height)
@@ -44,15 +44,15 @@ def at_least(boxes: Tensor, side: float) -> Tensor:
 
 
 def encode(boxes: Tensor, anchors: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """What a network must say of its anchors so that they become these boxes.
+    """Deltas from anchors to boxes, the targets of a network.
 
     Args:
         boxes: (N, 4) in px.
         anchors: (N, 4) in px.
-        weights: Factors on the four numbers, which bring them to like size.
+        weights: Factors on the four numbers, which bring them to similar scales.
 
     Returns:
-        (N, 4): shift of the middle in anchor sides, and logarithm of the growth.
+        (N, 4): shift of the center in units of the anchor's size, and log of the size ratio.
 
     Reference:
         Girshick et al., Rich feature hierarchies, CVPR 2014, appendix C.
@@ -64,7 +64,7 @@ def encode(boxes: Tensor, anchors: Tensor, weights: tuple[float, ...]) -> Tensor
 
 
 def decode(deltas: Tensor, anchors: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """The boxes (..., 4) that deltas (..., 4) make of their anchors; undoes :func:`encode`."""
+    """Boxes (..., 4) from deltas (..., 4) and anchors; the inverse of :func:`encode`."""
     deltas = deltas / deltas.new_tensor(weights)
     anchor_size = anchors[..., 2:] - anchors[..., :2]
     middle = deltas[..., :2] * anchor_size + anchors[..., :2] + 0.5 * anchor_size
@@ -73,7 +73,7 @@ def decode(deltas: Tensor, anchors: Tensor, weights: tuple[float, ...]) -> Tenso
 
 
 def resize(boxes: Tensor, old_hw: tuple[int, int], new_hw: tuple[int, int]) -> Tensor:
-    """Boxes (N, 4) of a picture that is resized from ``old_hw`` to ``new_hw`` px."""
+    """Boxes (N, 4) in an image that is resized from ``old_hw`` to ``new_hw`` px."""
     ratio_y, ratio_x = (
         boxes.new_tensor(float(new)) / float(old) for new, old in zip(new_hw, old_hw, strict=True)
     )

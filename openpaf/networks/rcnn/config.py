@@ -1,4 +1,4 @@
-"""Every choice of a detector, with the values of the published ones as defaults."""
+"""Options of a detector; the defaults are those of the published ones."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class MaskRCNNConfig:
-    """Every choice of a detector.
+    """Options of a detector.
 
     Args:
         backbone: ``"resnet50_fpn"``, ``"resnet101_fpn"``, ``"mobilenet_v2_fpn"``,
             ``"resnet50_c4"`` or ``"resnet101_c4"``.
-        num_classes: Classes with background, which is class 0.
+        num_classes: Number of classes, with background as class 0.
         masks: Whether there is a mask head.
-        num_keypoints: Joints of the keypoint head; 0 for none. Without masks and keypoints the
-            detector is Faster R-CNN.
-        roi: How regions are pooled: ``"align"``, ``"pool"``, or ``"warp"``, which rounds the
-            region as ``"pool"`` does and then interpolates as ``"align"`` does.
-        mask_activation: ``"sigmoid"`` for each class by itself, or ``"softmax"`` across classes.
+        num_keypoints: Number of joints of the keypoint head; 0 for none. Without masks and
+            keypoints the detector is Faster R-CNN.
+        roi: Pooling of regions: ``"align"``, ``"pool"``, or ``"warp"``, which rounds the region as
+            ``"pool"`` and then interpolates as ``"align"``.
+        mask_activation: ``"sigmoid"`` per class, or ``"softmax"`` across classes.
         mask_head: ``"fcn"`` (convolutions) or ``"mlp"`` (fully connected).
         fpn_channels: Channels of the feature pyramid.
-        box_channels: Width of the box head's two layers; C4 backbones have no use for it.
-        mask_channels: Channels of the mask head's convolutions; the last is the width of the MLP.
+        box_channels: Channels of the box head's two layers; not used with C4 backbones.
+        mask_channels: Channels of the mask head's convolutions; the last is that of the MLP.
         keypoint_channels: Channels of the keypoint head's convolutions.
-        norm_eps: Of a ResNet's frozen batch norms: 0 in the published detectors.
-        min_size: Short side in px of the network's input; of several, training takes one at
+        norm_eps: Epsilon of a ResNet's frozen batch norms; 0 in the published detectors.
+        min_size: Short side in px of the network's input; of several, training uses one at
             random, and detection the last.
-        max_size: Long side in px at most.
+        max_size: Largest long side in px.
         image_mean: Subtracted from RGB values of 0 to 1; ImageNet's, or 0.5 for MobileNetV2.
         image_std: The difference is divided by this.
-        anchor_sizes: Square roots of the anchors' areas in px, one a level of a pyramid.
-        rpn_pre_nms_top_n_train: Anchors of a level that are looked at in training.
+        anchor_sizes: Square roots of the anchors' areas in px, one per level of a pyramid.
+        rpn_pre_nms_top_n_train: Best anchors of a level that are used in training.
         rpn_pre_nms_top_n_test: The same in detection.
-        rpn_post_nms_top_n_train: Proposals of a picture in training.
+        rpn_post_nms_top_n_train: Proposals of an image in training.
         rpn_post_nms_top_n_test: The same in detection.
-        rpn_nms_thresh: Largest overlap of two proposals.
-        rpn_fg_iou_thresh: From this overlap on, an anchor stands for an object.
-        rpn_bg_iou_thresh: Below it, an anchor is background.
-        rpn_batch_size_per_image: Anchors that the loss looks at.
-        rpn_positive_fraction: At most this share of them are objects.
-        rpn_score_thresh: Least objectness of a proposal.
-        box_score_thresh: Detections score above this.
-        box_nms_thresh: Largest overlap of two detections of a class.
-        box_detections_per_img: Detections of a picture at most.
-        box_fg_iou_thresh: From this overlap on, a proposal stands for an object.
-        box_bg_iou_thresh: Below it, a proposal is background.
-        box_batch_size_per_image: Proposals that the loss looks at.
-        box_positive_fraction: At most this share of them are objects.
+        rpn_nms_thresh: Largest IoU of two proposals.
+        rpn_fg_iou_thresh: An anchor with at least this IoU with an object is assigned to it.
+        rpn_bg_iou_thresh: An anchor with a lower IoU with all objects is background.
+        rpn_batch_size_per_image: Number of anchors sampled for the loss.
+        rpn_positive_fraction: Largest share of objects among them.
+        rpn_score_thresh: Smallest objectness of a proposal.
+        box_score_thresh: Detections have a score above this.
+        box_nms_thresh: Largest IoU of two detections of a class.
+        box_detections_per_img: Maximum number of detections of an image.
+        box_fg_iou_thresh: A proposal with at least this IoU with an object is assigned to it.
+        box_bg_iou_thresh: A proposal with a lower IoU with all objects is background.
+        box_batch_size_per_image: Number of proposals sampled for the loss.
+        box_positive_fraction: Largest share of objects among them.
 
     Raises:
-        ValueError: If a choice is unknown or out of range.
+        ValueError: If an option is unknown or out of range.
 
     Reference:
-        He et al., Mask R-CNN, ICCV 2017, tables 2 and 5 for what the choices are worth.
+        He et al., Mask R-CNN, ICCV 2017, tables 2 and 5 (ablations of the options).
     """
 
     backbone: str = "resnet50_fpn"
@@ -108,8 +108,8 @@ class MaskRCNNConfig:
         mean, std = ((0.5,) * 3, (0.5,) * 3) if plain else (_IMAGENET_MEAN, _IMAGENET_STD)
         object.__setattr__(self, "image_mean", tuple(self.image_mean or mean))
         object.__setattr__(self, "image_std", tuple(self.image_std or std))
-        normalisation = (self.image_mean, self.image_std)
-        if any(len(v) != 3 for v in normalisation if v) or min(self.image_std or (1,)) <= 0:
+        normalization = (self.image_mean, self.image_std)
+        if any(len(v) != 3 for v in normalization if v) or min(self.image_std or (1,)) <= 0:
             raise ValueError(
                 "image_mean, image_std: expected three numbers each, the latter above 0, got "
                 f"{self.image_mean} and {self.image_std}"
@@ -137,7 +137,7 @@ class MaskRCNNConfig:
                 f"and {self.max_size}"
             )
         if self.backbone.endswith("_fpn") and len(self.anchor_sizes) != 5:
-            raise ValueError(f"anchor_sizes: expected 5, one a level, got {len(self.anchor_sizes)}")
+            raise ValueError(f"anchor_sizes: expected 5, got {len(self.anchor_sizes)}")
         for entry in fields(self):
             name, value = entry.name, getattr(self, entry.name)
             if name.endswith(("thresh", "fraction")) and not 0 <= value <= 1:
@@ -148,7 +148,7 @@ class MaskRCNNConfig:
                     raise ValueError(f"{name}: expected at least 1, got {value}")
 
     def _check_types(self) -> None:
-        """Refuse values of another type than the annotations say: they may come from a file."""
+        """Refuse values of other types than annotated, as they may come from a file."""
         for entry in fields(self):
             value, kind = getattr(self, entry.name), str(entry.type)
             plain = _TYPES.get(kind)

@@ -1,4 +1,4 @@
-"""The keypoint head: where in a box are the joints."""
+"""The keypoint head: the joints of the person in a box."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from openpaf.networks.rcnn.resampling import cubic_matrix
 
-# Maps of this many numbers are enlarged at a time.
+# Number of values of the maps that are upsampled at a time.
 _CHUNK = 32_000_000
 
 
@@ -28,7 +28,7 @@ class KeypointHead(nn.Sequential):
 
 
 class KeypointPredictor(nn.Module):
-    """A map of logits a joint, at four times the resolution: (N, K, 56, 56).
+    """A map of logits for each joint, at four times the resolution: (N, K, 56, 56).
 
     Reference:
         He et al., Mask R-CNN, ICCV 2017, section 5.
@@ -47,13 +47,16 @@ class KeypointPredictor(nn.Module):
 
 
 def keypoint_loss(logits: Tensor, keypoints: Tensor, boxes: Tensor) -> Tensor:
-    """How wrong the joints are: each map should be one cell high, by cross-entropy over its cells.
+    """Loss of the joints: cross-entropy over the cells of each map, one of which is correct.
 
     Args:
         logits: (N, K, M, M).
-        keypoints: (N, K, 3) x, y in px and v; v = 0 where unlabelled. Joints outside the box do
-            not count.
+        keypoints: (N, K, 3) x, y in px and v; v = 0 where unlabeled. Joints outside the box are
+            ignored.
         boxes: (N, 4) in px.
+
+    Returns:
+        A scalar.
 
     Reference:
         He et al., Mask R-CNN, ICCV 2017, section 5.
@@ -67,12 +70,12 @@ def keypoint_loss(logits: Tensor, keypoints: Tensor, boxes: Tensor) -> Tensor:
     counted = inside & (keypoints[..., 2] > 0)  # (N, K)
     if not counted.any():
         return logits.sum() * 0
-    wanted = (cell[..., 1] * size + cell[..., 0])[counted].long()
-    return nn.functional.cross_entropy(logits[counted].flatten(1), wanted)
+    targets = (cell[..., 1] * size + cell[..., 0])[counted].long()
+    return nn.functional.cross_entropy(logits[counted].flatten(1), targets)
 
 
 def find_keypoints(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """The highest place of each map, once it is enlarged to the px of its box.
+    """The maximum of each map, after it is upsampled to the px of its box.
 
     Args:
         logits: (N, K, M, M).
@@ -86,7 +89,7 @@ def find_keypoints(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     n_px = extent.ceil().long()  # (N, 2) as x, y
     keypoints = logits.new_ones(n, n_joints, 3)
     scores = logits.new_zeros(n, n_joints)
-    order = n_px.prod(dim=1).argsort()  # boxes of like size together
+    order = n_px.prod(dim=1).argsort()  # boxes of similar size together
     while len(order):
         largest = n_px[order].amax(dim=0)
         count = max(1, _CHUNK // int(largest.prod() * n_joints))
@@ -103,7 +106,7 @@ def find_keypoints(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _peaks(logits: Tensor, n_px: Tensor) -> tuple[Tensor, Tensor]:
-    """Place (n, K, 2) in px of the enlarged maps, and height (n, K), of their highest points."""
+    """Positions (n, K, 2) in px of the upsampled maps, and heights (n, K), of their maxima."""
     n_cells = logits.shape[-1]
     rows = cubic_matrix(n_px[:, 1], n_cells)[:, None]  # (n, 1, H, M)
     columns = cubic_matrix(n_px[:, 0], n_cells)[:, None]
@@ -117,9 +120,9 @@ def _peaks(logits: Tensor, n_px: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def peak_probabilities(logits: Tensor) -> Tensor:
-    """How sure the maps are: the probability (N, K), 0 to 1, of the 3x3 cells around each peak.
+    """Confidence (N, K), 0 to 1: the probability of the 3x3 cells around each peak.
 
-    The maps are the logits of a softmax over all cells, so their raw heights mean little.
+    The maps are logits of a softmax over all cells, so their heights have no fixed scale.
     """
     probabilities = logits.flatten(2).softmax(dim=2).view_as(logits)
     around = 9 * nn.functional.avg_pool2d(probabilities, 3, stride=1, padding=1)

@@ -1,4 +1,4 @@
-"""The mask head: which pixels of a box belong to the object."""
+"""The mask head: the pixels of a box that belong to the object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openpaf.networks.rcnn.resampling import average_matrix
 
 
 class MaskHead(nn.Sequential):
-    """3x3 convolutions with ReLU, each pair wrapped for the names of published checkpoints."""
+    """3x3 convolutions with ReLU, each pair wrapped as in the names of published checkpoints."""
 
     def __init__(self, n_in: int, channels: Sequence[int]) -> None:
         layers: list[nn.Module] = []
@@ -25,7 +25,7 @@ class MaskHead(nn.Sequential):
 
 
 class MaskPredictor(nn.Sequential):
-    """Doubles the resolution, and gives a map of logits a class: (N, C, 28, 28).
+    """Doubles the resolution; a map of logits for each class: (N, C, 28, 28).
 
     Reference:
         He et al., Mask R-CNN, ICCV 2017, figure 4, right.
@@ -42,7 +42,7 @@ class MaskPredictor(nn.Sequential):
 
 
 class MLPMaskPredictor(nn.Module):
-    """Fully connected layers to all pixels of all classes at once; the paper's lesser choice.
+    """Fully connected layers to all pixels of all classes; less accurate in the paper.
 
     Reference:
         He et al., Mask R-CNN, ICCV 2017, table 2e.
@@ -64,23 +64,25 @@ class MLPMaskPredictor(nn.Module):
 def mask_loss(
     logits: Tensor, targets: Tensor, labels: Tensor, activation: str = "sigmoid"
 ) -> Tensor:
-    """How wrong the masks are.
+    """Loss of the masks.
 
     Args:
         logits: (N, C, M, M).
-        targets: (N, M, M), share of each cell that the object covers, 0 to 1.
+        targets: (N, M, M), share of each cell covered by the object, 0 to 1.
         labels: (N,) classes of the objects.
-        activation: ``"sigmoid"``: only the map of the object's class counts, each pixel by
-            itself. ``"softmax"``: the classes compete for each pixel, background being class 0.
+        activation: ``"sigmoid"``: binary cross-entropy of the map of the object's class.
+            ``"softmax"``: cross-entropy across classes at each pixel, with background as class 0.
+
+    Returns:
+        A scalar.
 
     Reference:
         He et al., Mask R-CNN, ICCV 2017, section 3 (mask representation) and table 2b.
     """
     if not len(logits):
         return logits.sum() * 0
-    rows = torch.arange(len(labels), device=labels.device)
     if activation == "sigmoid":
-        own = logits[rows, labels]
+        own = logits[torch.arange(len(labels), device=labels.device), labels]
         return nn.functional.binary_cross_entropy_with_logits(own, targets.to(own.dtype))
     classes = torch.where(targets >= 0.5, labels[:, None, None], 0)
     return nn.functional.cross_entropy(logits, classes)
@@ -93,7 +95,7 @@ def mask_probabilities(logits: Tensor, labels: Tensor, activation: str = "sigmoi
 
 
 def crop_masks(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Masks of the picture, cut out and resized to what the mask head should say.
+    """Masks of the image, cropped and resized to targets of the mask head.
 
     Args:
         masks: (N, H, W) 0 or 1.

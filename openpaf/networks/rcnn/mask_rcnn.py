@@ -1,4 +1,4 @@
-"""Mask R-CNN: find boxes, then look into each of them for a mask and for joints."""
+"""Mask R-CNN: detects boxes, then a mask and joints in each of them."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from openpaf.skeleton import Skeleton
 
 
 class MaskRCNN(nn.Module):
-    """A detector of objects, with their masks and joints where the configuration asks for them.
+    """A detector of objects, with masks and joints where configured.
 
-    Called in training with pictures and targets, it returns a dictionary of losses; otherwise,
-    for each picture, a dictionary of what was found, best first: ``boxes`` (N, 4), ``labels``
-    (N,), ``scores`` (N,), and ``masks`` (N, 1, H, W) of 0 to 1 or ``keypoints`` (N, K, 3) of x, y
-    and 1 with ``keypoints_scores`` (N, K), all in px of the picture. Names, numbers and the keys
-    of its state are those of torchvision's detectors, so their published weights fit.
+    Called in training mode with images and targets, it returns a dictionary of losses; otherwise,
+    for each image, a dictionary of detections, best first: ``boxes`` (N, 4), ``labels`` (N,),
+    ``scores`` (N,), and ``masks`` (N, 1, H, W) of 0 to 1 or ``keypoints`` (N, K, 3) of x, y and 1
+    with ``keypoints_scores`` (N, K), all in px of the image. Names, values and state keys are those
+    of torchvision's detectors, so their published weights fit.
 
-    Pictures are float (3, H, W), RGB, 0 to 1, of any size. Targets are dictionaries of ``boxes``
+    Images are float (3, H, W), RGB, 0 to 1, of any size. Targets are dictionaries of ``boxes``
     (N, 4), ``labels`` (N,) int64, ``masks`` (N, H, W) of 0 and 1, and ``keypoints`` (N, K, 3);
-    beyond torchvision's, ``ignore_boxes`` (M, 4) are regions that no loss calls background, and
-    ``masks_labelled`` (N,) bool tells whose masks are known.
+    in addition to torchvision's, ``ignore_boxes`` (M, 4) are regions that are not background in
+    any loss, and ``masks_labeled`` (N,) bool tells which masks are known.
 
     Args:
-        config: Every choice.
+        config: The options.
 
     Raises:
-        ValueError: If pictures or targets are not as said above.
+        ValueError: If images or targets are not as described above.
 
     Reference:
         He et al., Mask R-CNN, ICCV 2017; Ren et al., Faster R-CNN, NeurIPS 2015.
     """
 
-    #: Older files of published weights spell some keys differently: pattern and replacement.
+    #: Patterns of keys in older files of published weights, and their replacements.
     RENAMES: tuple[tuple[str, str], ...] = (
         (r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
         (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
@@ -71,13 +71,13 @@ class MaskRCNN(nn.Module):
                 for detection in self.detect(images)
             ]
         if targets is None:
-            raise ValueError("targets: expected one a picture in training, got None")
+            raise ValueError("targets: expected one per image in training, got None")
         return self.losses(images, targets)
 
     def losses(
         self, images: Sequence[Tensor], targets: Sequence[Target], *, resize: bool = True
     ) -> dict[str, Tensor]:
-        """The losses by name, in training mode; ``resize`` is whether pictures are resized."""
+        """The losses by name, in training mode; ``resize`` is whether images are resized."""
         _check_images(images)
         self._check_targets(images, targets)
         batch, moved = self.transform(images, targets, resize=resize)
@@ -86,14 +86,14 @@ class MaskRCNN(nn.Module):
         return {**self.roi_heads.train_step(features, proposals, moved), **rpn_losses}
 
     def detect(self, images: Sequence[Tensor], *, resize: bool = True) -> list[Detection]:
-        """What is found in each picture, in evaluation mode.
+        """The detections of each image, in evaluation mode.
 
-        Beside what calling the network returns, ``keypoints_probabilities`` (N, K), 0 to 1, says
-        how sure each joint is; ``keypoints_scores`` are logits without a fixed scale.
+        In addition to the result of a call, ``keypoints_probabilities`` (N, K), 0 to 1, are the
+        confidence of each joint; ``keypoints_scores`` are logits without a fixed scale.
 
         Args:
             images: Float (3, H, W), RGB, 0 to 1.
-            resize: Whether they are brought to the configured size, or taken as they are.
+            resize: Whether they are resized to the configured size.
         """
         _check_images(images)
         batch, _ = self.transform(images, resize=resize)
@@ -104,7 +104,7 @@ class MaskRCNN(nn.Module):
 
     def _check_targets(self, images: Sequence[Tensor], targets: Sequence[Target]) -> None:
         if len(targets) != len(images):
-            raise ValueError(f"targets: expected {len(images)}, one a picture, got {len(targets)}")
+            raise ValueError(f"targets: expected {len(images)}, one per image, got {len(targets)}")
         needed = ["boxes", "labels"]
         needed += ["masks"] if self.config.masks else []
         needed += ["keypoints"] if self.config.num_keypoints else []
@@ -185,8 +185,8 @@ def _builder(kind: str, backbone: str, **defaults: Any) -> Any:
     return build
 
 
-#: From a name to a function that builds the detector. It takes a skeleton, whose joints the
-#: keypoint detectors find (17 without one), and any argument of :class:`MaskRCNNConfig`.
+#: Functions that build a detector, by name. Arguments: a skeleton, whose joints the keypoint
+#: detectors find (17 without one), and options of :class:`MaskRCNNConfig`.
 BUILDERS = {
     f"{kind}_{backbone}": _builder(kind, backbone, **(_SMALL if "mobilenet" in backbone else {}))
     for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn")

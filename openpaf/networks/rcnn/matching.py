@@ -1,4 +1,4 @@
-"""Which labelled object an anchor or a proposal stands for, and which of them a loss looks at."""
+"""Assignment of anchors and proposals to labeled objects, and sampling for the losses."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def match(
     rescue: bool = False,
     ignore: Tensor | None = None,
 ) -> Tensor:
-    """The labelled object of each box.
+    """The labeled object of each box.
 
     Args:
-        objects: (G, 4) boxes of labelled objects in px; may be none.
+        objects: (G, 4) boxes of labeled objects in px; may be none.
         boxes: (N, 4) anchors or proposals in px.
-        foreground_iou: From this overlap on, a box stands for the object it overlaps most.
-        background_iou: Below this overlap with all objects, a box is background.
-        rescue: Whether the boxes that overlap an object best of all stand for it however little
-            that is, so that no object is without a box.
-        ignore: (M, 4) regions in px whose content is unknown: what lies inside by more than half
+        foreground_iou: A box with at least this IoU is assigned to the object of largest IoU.
+        background_iou: A box with a lower IoU with all objects is background.
+        rescue: Whether the boxes of largest IoU with an object are assigned to it at any IoU, so
+            that every object has a box.
+        ignore: (M, 4) regions in px with unknown content: a box that is inside by more than half
             is not background.
 
     Returns:
@@ -56,15 +56,15 @@ def match(
 
 
 def sample(matched: Tensor, n: int, positive_share: float) -> tuple[Tensor, Tensor]:
-    """Boxes that a loss looks at, drawn at random.
+    """Random boxes for a loss.
 
     Args:
-        matched: (N,) as :func:`match` gives them.
-        n: How many to draw.
-        positive_share: At most this share of them are objects; background fills up.
+        matched: (N,) from :func:`match`.
+        n: Number of boxes.
+        positive_share: Largest share of objects among them; the rest are background.
 
     Returns:
-        Indices of the drawn objects, and of the drawn background.
+        Indices of the sampled objects, and of the sampled background.
     """
     positive = (matched >= 0).nonzero()[:, 0]
     negative = (matched == BACKGROUND).nonzero()[:, 0]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from openpaf.networks.rcnn.resnet import FrozenBatchNorm, convolve
 
-# Expansion, channels out, number of blocks, and stride of the first of them (table 2 of the paper).
+# Expansion, output channels, number of blocks, and stride of the first (table 2 of the paper).
 _TABLE = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
     (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -33,7 +33,7 @@ class ConvNorm(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow; beside a shortcut where shapes allow.
+    """Expansion, depthwise convolution and projection, with a shortcut where shapes allow.
 
     Reference:
         Sandler et al., MobileNetV2, CVPR 2018, section 3.3.

@@ -1,4 +1,4 @@
-"""Small masks back into the picture."""
+"""Pastes the masks of boxes into the image."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from openpaf.networks.rcnn.resampling import paste_matrix
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Masks of boxes as masks of the picture.
+    """Masks of the image from masks of boxes.
 
     Args:
         masks: (N, 1, M, M) probabilities inside the boxes.
-        boxes: (N, 4) in px of the picture.
-        size_hw: Size of the picture in px.
+        boxes: (N, 4) in px of the image.
+        size_hw: Size of the image in px.
 
     Returns:
         (N, 1, H, W) probabilities, 0 outside the boxes.
@@ -22,7 +22,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, size_hw: tuple[int, int]) -> Tenso
     Reference:
         He et al., Mask R-CNN, ICCV 2017, section 3.1 (inference).
     """
-    # A frame of zeros lets a mask fade out at the border of its box instead of being cut.
+    # With a frame of zeros, a mask fades out at the border of its box.
     masks = nn.functional.pad(masks[:, 0], (1, 1, 1, 1))  # (N, M+2, M+2)
     n_cells = masks.shape[1]
     middle = (boxes[:, :2] + boxes[:, 2:]) * 0.5

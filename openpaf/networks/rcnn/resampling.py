@@ -1,7 +1,7 @@
-"""Resampling as matrices: one for each axis, so that many crops are resized by two products.
+"""Resampling by matrices, one per axis, so that many crops are resized by two products.
 
-``rows @ picture @ columns.T`` resizes a picture; row i of ``rows`` says how output row i is mixed
-of the picture's rows. All functions make the matrices of N crops at once, of different sizes.
+``rows @ image @ columns.T`` resizes an image; row i of ``rows`` has the weights of the image's rows
+in output row i. All functions return the matrices of N crops of different sizes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def average_matrix(start: Tensor, length: Tensor, n_bins: int, size: int) -> Tensor:
-    """RoIAlign along one axis, with as many samples a bin as it is cells long.
+    """RoIAlign along one axis, with as many samples per bin as its length in cells.
 
     Args:
-        start: (N,) where the crops begin, in cells.
+        start: (N,) first coordinates of the crops, in cells.
         length: (N,) their lengths in cells; at least 1.
-        n_bins: Bins a crop.
+        n_bins: Bins per crop.
         size: Cells along the axis.
 
     Returns:
@@ -40,13 +40,13 @@ def average_matrix(start: Tensor, length: Tensor, n_bins: int, size: int) -> Ten
 
 
 def paste_matrix(start: Tensor, length: Tensor, n_cells: int, size: int) -> Tensor:
-    """Linear interpolation of crops along one axis of a picture; zero outside the crops.
+    """Linear interpolation of crops along one axis of an image; zero outside the crops.
 
     Args:
-        start: (N,) int64, the px where the crops begin; may lie outside the picture.
+        start: (N,) int64, first px of the crops; may be outside of the image.
         length: (N,) int64, their lengths in px; at least 1.
         n_cells: Cells of a crop along this axis.
-        size: The picture's length in px.
+        size: The image's length in px.
 
     Returns:
         (N, size, n_cells).
@@ -60,7 +60,7 @@ def paste_matrix(start: Tensor, length: Tensor, n_cells: int, size: int) -> Tens
 
 
 def _scatter(position: Tensor, weight: Tensor, size: int) -> Tensor:
-    """Matrix (N, P, size) of samples (N, P, J) at ``position``, each shared by its neighbours."""
+    """Matrix (N, P, size) of weighted samples (N, P, J), each interpolated between two cells."""
     low = position.floor()
     share = position - low
     matrix = position.new_zeros(*position.shape[:2], size)
@@ -70,14 +70,14 @@ def _scatter(position: Tensor, weight: Tensor, size: int) -> Tensor:
 
 
 def cubic_matrix(length: Tensor, n_cells: int) -> Tensor:
-    """Cubic convolution of ``n_cells`` cells to ``length`` px, borders in place.
+    """Cubic convolution of ``n_cells`` cells to ``length`` px, borders aligned.
 
     Args:
         length: (N,) int64 px; at least 1.
         n_cells: Cells along the axis.
 
     Returns:
-        (N, L, n_cells), L being the largest length; rows beyond a crop's own length are rubbish.
+        (N, L, n_cells), L is the largest length; rows beyond a crop's own length are undefined.
 
     Reference:
         Keys, Cubic convolution interpolation for digital image processing, 1981, with a = -0.75.

@@ -11,10 +11,10 @@ N_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch norm whose statistics and scale never change: a scale and a shift a channel.
+    """Batch norm with constant statistics and parameters: a scale and a shift per channel.
 
     Args:
-        n_channels: Channels of its input.
+        n_channels: Channels of the input.
         eps: Added to the variance; 0 in the published detectors.
     """
 
@@ -36,13 +36,13 @@ class FrozenBatchNorm(nn.Module):
         return x * scale[:, None, None] + shift[:, None, None]
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What it multiplies each channel with, and what it adds then."""
+        """Factor (C,) and summand (C,) of each channel."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale
 
 
 def convolve(conv: nn.Conv2d, norm: FrozenBatchNorm, x: Tensor) -> Tensor:
-    """``norm(conv(x))`` in one pass: the scale goes into the kernels, the shift is the bias."""
+    """``norm(conv(x))`` as one convolution, of scaled kernels and with the shift as bias."""
     scale, shift = norm.scale_and_shift()
     return nn.functional.conv2d(
         x,
@@ -55,7 +55,7 @@ def convolve(conv: nn.Conv2d, norm: FrozenBatchNorm, x: Tensor) -> Tensor:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut; the 3x3 one takes the stride.
+    """1x1, 3x3 and 1x1 convolutions with a shortcut; the 3x3 one has the stride.
 
     Reference:
         He et al., Deep Residual Learning, CVPR 2016, figure 5.
@@ -84,7 +84,7 @@ class Bottleneck(nn.Module):
 
 
 def stage(n_in: int, width: int, n_blocks: int, stride: int, eps: float) -> nn.Sequential:
-    """Blocks of one resolution, the first of which takes the stride."""
+    """Blocks of one resolution, the first of which has the stride."""
     blocks = [Bottleneck(n_in, width, stride, eps)]
     blocks += [Bottleneck(4 * width, width, 1, eps) for _ in range(n_blocks - 1)]
     return nn.Sequential(*blocks)
@@ -95,11 +95,11 @@ class ResNet(nn.Module):
 
     Args:
         name: ``"resnet50"`` or ``"resnet101"``.
-        n_stages: The last stages may be left out; 4 are all.
-        eps: Of the frozen batch norms.
+        n_stages: Number of stages, 1 to 4.
+        eps: Epsilon of the frozen batch norms.
 
-    Input: (B, 3, H, W) float. Output: one tensor a stage, of strides 4, 8, 16, 32 and of 256, 512,
-    1024, 2048 channels.
+    Input: (B, 3, H, W) float. Output: one tensor per stage, of strides 4, 8, 16, 32 and of 256,
+    512, 1024, 2048 channels.
     """
 
     def __init__(self, name: str, n_stages: int = 4, eps: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The heads over proposals: classes and boxes, and then masks and joints of what was found."""
+"""The heads on proposals: classes and boxes, then masks and joints of the detections."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _BOX_SIZE, _FINE_SIZE = 7, 14  # bins of a region for the box head, and for mask
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """Proposals of one picture that the losses look at.
+    """Proposals of one image, sampled for the losses.
 
     Args:
         boxes: (N, 4) in px.
-        matched: (N,) index of the object that each stands for; -1 for background.
+        matched: (N,) index of the assigned object; -1 for background.
         labels: (N,) its class; 0 for background.
-        objects: (N, 4) its box; of no meaning for background.
+        objects: (N, 4) its box in px; undefined for background.
     """
 
     boxes: Tensor
@@ -59,9 +59,9 @@ class RoIHeads(nn.Module):
     """Box head, and mask and keypoint heads where the configuration has them.
 
     Args:
-        config: Every choice.
-        n_channels: Of the features.
-        strides: Of the levels that regions are pooled from, in px.
+        config: The options.
+        n_channels: Channels of the features.
+        strides: Strides in px of the levels from which regions are pooled.
     """
 
     def __init__(self, config: MaskRCNNConfig, n_channels: int, strides: Sequence[int]) -> None:
@@ -106,17 +106,17 @@ class RoIHeads(nn.Module):
             torch.cat([sampled.labels for sampled in samples]),
             torch.cat([sampled.objects for sampled in samples]),
         )
-        found = [_only(sampled, sampled.labels > 0) for sampled in samples]
+        positive = [_only(sampled, sampled.labels > 0) for sampled in samples]
         if self.config.masks:
-            losses["loss_mask"] = self._mask_loss(features, found, targets)
+            losses["loss_mask"] = self._mask_loss(features, positive, targets)
         if self.config.num_keypoints:
-            losses["loss_keypoint"] = self._keypoint_loss(features, found, targets)
+            losses["loss_keypoint"] = self._keypoint_loss(features, positive, targets)
         return losses
 
     def detect(
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], images: Images
     ) -> list[Detection]:
-        """The objects of each picture; boxes first, then masks and joints inside them."""
+        """The objects of each image: boxes, then masks and joints inside them."""
         scores, deltas = self._boxes(features, proposals)
         detections = find_boxes(
             scores,
@@ -128,7 +128,7 @@ class RoIHeads(nn.Module):
             n_detections=self.config.box_detections_per_img,
         )
         boxes = [detection["boxes"] for detection in detections]
-        counts = [len(rows) for rows in boxes]
+        counts = [len(some) for some in boxes]
         if self.config.masks:
             labels = torch.cat([detection["labels"] for detection in detections])
             logits = self._mask_logits(features, boxes)
@@ -150,7 +150,7 @@ class RoIHeads(nn.Module):
 
     @torch.no_grad()
     def _sample(self, proposals: Tensor, target: Target) -> Sampled:
-        """Some proposals and the true boxes, each with the object it stands for."""
+        """Sampled proposals and true boxes, each with its assigned object."""
         objects = target["boxes"]
         boxes = torch.cat([proposals, objects])
         matched = match(
@@ -176,7 +176,7 @@ class RoIHeads(nn.Module):
         return pool_regions(levels, self.strides, boxes, size=size, method=self.config.roi)
 
     def _boxes(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        # The last stage of a C4 network halves its input, which is why that is twice as fine.
+        # The last stage of a C4 network halves the resolution of its input.
         size = _FINE_SIZE if self.c4 else _BOX_SIZE
         scores, deltas = self.box_predictor(self.box_head(self._pool(features, boxes, size)))
         return scores, deltas
@@ -192,37 +192,37 @@ class RoIHeads(nn.Module):
         return logits
 
     def _mask_loss(
-        self, features: Sequence[Tensor], found: Sequence[Sampled], targets: Sequence[Target]
+        self, features: Sequence[Tensor], samples: Sequence[Sampled], targets: Sequence[Target]
     ) -> Tensor:
-        """Over the objects that have a mask; ``masks_labelled`` says which, all without it."""
-        labelled = [
-            _only(sampled, target["masks_labelled"][sampled.matched])
-            if "masks_labelled" in target
+        """Loss over the objects with a mask, by ``masks_labeled``; all objects without that key."""
+        labeled = [
+            _only(sampled, target["masks_labeled"][sampled.matched])
+            if "masks_labeled" in target
             else sampled
-            for sampled, target in zip(found, targets, strict=True)
+            for sampled, target in zip(samples, targets, strict=True)
         ]
-        logits = self._mask_logits(features, [sampled.boxes for sampled in labelled])
+        logits = self._mask_logits(features, [sampled.boxes for sampled in labeled])
         size = logits.shape[-1]
-        wanted = torch.cat(
+        masks = torch.cat(
             [
                 crop_masks(target["masks"][sampled.matched], sampled.boxes, size)
                 if len(sampled.boxes)
                 else logits.new_zeros(0, size, size)
-                for sampled, target in zip(labelled, targets, strict=True)
+                for sampled, target in zip(labeled, targets, strict=True)
             ]
         )
-        labels = torch.cat([sampled.labels for sampled in labelled])
-        return mask_loss(logits, wanted, labels, self.config.mask_activation)
+        labels = torch.cat([sampled.labels for sampled in labeled])
+        return mask_loss(logits, masks, labels, self.config.mask_activation)
 
     def _keypoint_loss(
-        self, features: Sequence[Tensor], found: Sequence[Sampled], targets: Sequence[Target]
+        self, features: Sequence[Tensor], samples: Sequence[Sampled], targets: Sequence[Target]
     ) -> Tensor:
-        logits = self._keypoint_logits(features, [sampled.boxes for sampled in found])
+        logits = self._keypoint_logits(features, [sampled.boxes for sampled in samples])
         keypoints = [
             target["keypoints"][sampled.matched]
-            for sampled, target in zip(found, targets, strict=True)
+            for sampled, target in zip(samples, targets, strict=True)
         ]
-        boxes = torch.cat([sampled.boxes for sampled in found])
+        boxes = torch.cat([sampled.boxes for sampled in samples])
         return keypoint_loss(logits, torch.cat(keypoints), boxes)
 
 

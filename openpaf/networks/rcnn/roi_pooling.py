@@ -1,8 +1,8 @@
-"""From a region of the picture to a small grid of features: RoIAlign, RoIPool, and one between.
+"""Pooling of regions of the image to small grids of features: RoIAlign, RoIPool and RoIWarp.
 
-All read the levels of a feature pyramid as one table of cells, a row a cell. A bin of RoIAlign is
-a weighted sum of rows and one of RoIPool the maximum of some, which is what ``embedding_bag``
-computes without copying the rows.
+All read the levels of a feature pyramid as one table with a row per cell. A bin of RoIAlign is a
+weighted sum of rows and a bin of RoIPool a maximum of rows, which ``embedding_bag`` computes
+without copying the rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# RoIPool lists all cells of the bins of this many regions at a time.
+# Number of regions whose cells RoIPool lists at a time.
 _CHUNK = 64
 
 METHODS = ("align", "pool", "warp")
@@ -24,8 +24,8 @@ class Regions:
     """Regions of interest on a feature pyramid.
 
     Args:
-        cells: (M, C) the cells of all levels, pictures and rows, one after another.
-        starts: (N,) the row of ``cells`` at which the map of a region's picture and level begins.
+        cells: (M, C) the cells of all levels, images and rows, one after another.
+        starts: (N,) the row of ``cells`` at which the map of a region's image and level begins.
         heights: (N,) rows of that map.
         widths: (N,) columns of that map.
         boxes: (N, 4) the regions in cells of that map.
@@ -47,12 +47,12 @@ def pool_regions(
     method: str = "align",
     n_samples: int = 2,
 ) -> Tensor:
-    """Features of regions, each from the level that fits its size.
+    """Features of regions, each from the level for its size.
 
     Args:
-        features: Levels (B, C, H, W), finest first; each half as fine as the one before it.
+        features: Levels (B, C, H, W), finest first, each of half the resolution of the last.
         strides: Their strides in px.
-        boxes: For each picture (N, 4), the regions in px.
+        boxes: (N, 4) of each image, the regions in px.
         size: Bins along each side of a region.
         method: ``"align"``, ``"pool"`` or ``"warp"``.
         n_samples: Samples along each side of a bin, of ``"align"`` and ``"warp"``.
@@ -74,14 +74,14 @@ def pool_regions(
 def find_regions(
     features: Sequence[Tensor], strides: Sequence[int], boxes: Sequence[Tensor]
 ) -> Regions:
-    """Lay the levels out as one table, and find each region's place in it.
+    """The levels as one table, and the position of each region in it.
 
     Reference:
-        Lin et al., Feature Pyramid Networks, CVPR 2017, equation 1: a region of 224 px belongs to
-        the level of stride 16, one of half the size to the level below.
+        Lin et al., Feature Pyramid Networks, CVPR 2017, equation 1: a region of 224 px is pooled
+        from the level of stride 16, one of half the size from the next finer level.
     """
     all_boxes = torch.cat(list(boxes))
-    counts = torch.tensor([len(rows) for rows in boxes], device=all_boxes.device)
+    counts = torch.tensor([len(some) for some in boxes], device=all_boxes.device)
     image = torch.repeat_interleave(torch.arange(len(boxes), device=all_boxes.device), counts)
     finest = strides[0].bit_length() - 1
     side = ((all_boxes[:, 2] - all_boxes[:, 0]) * (all_boxes[:, 3] - all_boxes[:, 1])).sqrt()
@@ -101,7 +101,7 @@ def find_regions(
 
 
 def round_regions(regions: Regions) -> Regions:
-    """Regions whose corners are moved to whole cells, as RoIPool and RoIWarp move them."""
+    """Regions with corners rounded to whole cells, as in RoIPool and RoIWarp."""
     return Regions(
         cells=regions.cells,
         starts=regions.starts,
@@ -112,10 +112,10 @@ def round_regions(regions: Regions) -> Regions:
 
 
 def roi_align(regions: Regions, size: int, n_samples: int = 2) -> Tensor:
-    """The average of linear interpolations at regular points of each bin; nothing is rounded.
+    """The average of linear interpolations at regular points of each bin, without rounding.
 
-    With :func:`round_regions` before it, this is RoIAlign's accuracy in the bins and RoIPool's
-    rounding of the region: what RoIWarp does.
+    After :func:`round_regions` this is RoIWarp: interpolation in the bins as in RoIAlign, and
+    rounding of the region as in RoIPool.
 
     Args:
         regions: N regions.
@@ -150,7 +150,7 @@ def _samples(
     """Along one axis, the cells beside each sample of each bin, and their weights.
 
     Returns:
-        Cells (N, size, 2 * n_samples) int64 and weights of the same shape, which add up to 1 for
+        Cells (N, size, 2 * n_samples) int64 and weights of the same shape, which sum to 1 for
         a bin inside the map. A sample further than a cell outside the map counts as zero.
     """
     step = (high - low).clamp(min=1) / (size * n_samples)
@@ -187,7 +187,7 @@ def roi_pool(regions: Regions, size: int) -> Tensor:
     if not len(boxes):
         return regions.cells.new_zeros(0, n_channels, size, size)
     largest = torch.maximum((x1 - x0).amax(dim=1), (y1 - y0).amax(dim=1)).clamp(min=1)  # (N,)
-    order = largest.argsort()  # regions of like size together, so that little is listed in vain
+    order = largest.argsort()  # regions of similar size together, to list few unused cells
     pooled = []
     for chunk in order.split(_CHUNK):
         reach = torch.arange(int(largest[chunk].max()), device=boxes.device)

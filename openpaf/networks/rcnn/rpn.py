@@ -1,4 +1,4 @@
-"""The region proposal network: where in the picture is an object, of whatever class."""
+"""The region proposal network: boxes of objects of any class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RPNHead(nn.Module):
     def __init__(self, n_channels: int, n_anchors: int) -> None:
         super().__init__()
         conv = nn.Conv2d(n_channels, n_channels, 3, padding=1)
-        # Wrapped twice, for the names of published checkpoints.
+        # Wrapped twice, as in the names of published checkpoints.
         self.conv = nn.Sequential(nn.Sequential(conv, nn.ReLU(inplace=True)))
         self.cls_logits = nn.Conv2d(n_channels, n_anchors, 1)
         self.bbox_pred = nn.Conv2d(n_channels, 4 * n_anchors, 1)
@@ -41,19 +41,19 @@ class RPNHead(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class RPNConfig:
-    """How proposals are made and learnt.
+    """Options of the region proposal network.
 
     Args:
         sizes: For each level, the square roots of its anchors' areas in px.
         ratios: Height over width of the anchors.
-        pre_nms_top_n: Best anchors of a level that are looked at: in training, and otherwise.
-        post_nms_top_n: Proposals of a picture: in training, and otherwise.
-        nms_iou: Largest overlap of two proposals.
-        min_score: Least objectness, 0 to 1.
-        foreground_iou: From this overlap with an object on, an anchor stands for it.
-        background_iou: Below it, an anchor is background.
-        n_sampled: Anchors of a picture that the loss looks at.
-        positive_share: At most this share of them are objects.
+        pre_nms_top_n: Best anchors of a level that are used: in training, and otherwise.
+        post_nms_top_n: Proposals of an image: in training, and otherwise.
+        nms_iou: Largest IoU of two proposals.
+        min_score: Smallest objectness, 0 to 1.
+        foreground_iou: An anchor with at least this IoU with an object is assigned to it.
+        background_iou: An anchor with a lower IoU with all objects is background.
+        n_sampled: Number of anchors of an image that are sampled for the loss.
+        positive_share: Largest share of objects among them.
     """
 
     sizes: tuple[tuple[int, ...], ...]
@@ -69,11 +69,11 @@ class RPNConfig:
 
 
 class RegionProposalNetwork(nn.Module):
-    """Objectness of anchors, and the best of them as proposals.
+    """Objectness of anchors, and the best anchors as proposals.
 
     Args:
-        n_channels: Of every level of the features.
-        config: How proposals are made and learnt.
+        n_channels: Channels of every level of the features.
+        config: The options.
 
     Reference:
         Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.
@@ -87,7 +87,7 @@ class RegionProposalNetwork(nn.Module):
     def forward(
         self, images: Images, features: Sequence[Tensor], targets: Sequence[Target] | None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals (N, 4) of each picture in px of the batch, and the losses in training."""
+        """Proposals (N, 4) of each image in px of the batch, and the losses in training."""
         outputs = [self.head(level) for level in features]
         anchors = self._anchors(images, features)
         proposals = self._propose(images, anchors, outputs)
@@ -113,7 +113,7 @@ class RegionProposalNetwork(nn.Module):
         anchors: Sequence[Tensor],
         outputs: Sequence[tuple[Tensor, Tensor]],
     ) -> list[Tensor]:
-        """The best anchors of each level, moved, without near-duplicates."""
+        """The best anchors of each level, with deltas applied, after non-maximum suppression."""
         n_before = self.config.pre_nms_top_n[0 if self.training else 1]
         n_after = self.config.post_nms_top_n[0 if self.training else 1]
         boxes, scores, levels = [], [], []
@@ -129,15 +129,15 @@ class RegionProposalNetwork(nn.Module):
         for b, size_hw in enumerate(images.sizes_hw):
             clipped = box_ops.clip(all_boxes[b], size_hw)
             good = box_ops.at_least(clipped, 1e-3) & (all_scores[b] >= self.config.min_score)
-            kept, score, level = clipped[good], all_scores[b][good], all_levels[b][good]
-            proposals.append(kept[nms(kept, score, self.config.nms_iou, level)[:n_after]])
+            box, score, level = clipped[good], all_scores[b][good], all_levels[b][good]
+            proposals.append(box[nms(box, score, self.config.nms_iou, level)[:n_after]])
         return proposals
 
     def _losses(
         self, anchors: Tensor, objectness: Tensor, deltas: Tensor, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        """How wrong the sampled anchors are: is there an object, and where."""
-        logits, labels, moves, wanted = [], [], [], []
+        """Losses of the sampled anchors: objectness and boxes."""
+        logits, labels, moves, true_moves = [], [], [], []
         for b, target in enumerate(targets):
             matched = match(
                 target["boxes"],
@@ -152,12 +152,12 @@ class RegionProposalNetwork(nn.Module):
             labels += [torch.ones_like(logits[-2]), torch.zeros_like(logits[-1])]
             moves.append(deltas[b, positive])
             objects = target["boxes"][matched[positive]]
-            wanted.append(box_ops.encode(objects, anchors[positive], _NO_WEIGHTS))
+            true_moves.append(box_ops.encode(objects, anchors[positive], _NO_WEIGHTS))
         all_labels = torch.cat(labels)
         box_loss = nn.functional.smooth_l1_loss(
-            torch.cat(moves), torch.cat(wanted), beta=1 / 9, reduction="sum"
+            torch.cat(moves), torch.cat(true_moves), beta=1 / 9, reduction="sum"
         )
-        # Sums over the number, and not means: without a single anchor they are 0, and not NaN.
+        # Sums divided by the number instead of means: without anchors they are 0, not NaN.
         loss = nn.functional.binary_cross_entropy_with_logits(
             torch.cat(logits), all_labels, reduction="sum"
         )

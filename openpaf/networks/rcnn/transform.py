@@ -1,4 +1,4 @@
-"""Pictures of any size to one batch, and detections back to the pictures."""
+"""Resizes images of any size to one batch, and detections back to the images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Detection = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """A batch of pictures, padded on the right and the bottom.
+    """A batch of images, padded on the right and the bottom.
 
     Args:
-        tensor: (B, 3, H, W), normalised; H and W multiples of 32.
-        sizes_hw: Size of each picture inside it in px.
-        original_hw: Size of each picture as it came in px.
+        tensor: (B, 3, H, W), normalized; H and W multiples of 32.
+        sizes_hw: Size of each image inside it in px.
+        original_hw: Original size of each image in px.
     """
 
     tensor: Tensor
@@ -31,13 +31,12 @@ class Images:
 
 
 class Transform(nn.Module):
-    """Normalises, resizes and batches pictures and their targets.
+    """Normalizes, resizes and batches images and their targets.
 
     Args:
-        min_size: The short side becomes this many px; in training, one of these at random, and
-            the last of them otherwise.
-        max_size: The long side becomes at most this many px.
-        mean: Of RGB values 0 to 1, subtracted.
+        min_size: Short side in px; in training, one of these at random, otherwise the last.
+        max_size: Largest long side in px.
+        mean: Subtracted from RGB values of 0 to 1.
         std: The difference is divided by this.
         multiple: The batch is padded to a multiple of this many px.
     """
@@ -62,13 +61,13 @@ class Transform(nn.Module):
         *,
         resize: bool = True,
     ) -> tuple[Images, list[Target] | None]:
-        """Pictures (3, H, W) of 0 to 1 and their targets, as a batch."""
+        """Images (3, H, W) of 0 to 1 and their targets, as a batch."""
         original_hw = [(image.shape[1], image.shape[2]) for image in images]
         moved: list[Target] = []
         resized = []
         for i, image in enumerate(images):
-            normalised = self._normalise(image)
-            resized.append(self._resize(normalised) if resize else normalised)
+            normalized = self._normalize(image)
+            resized.append(self._resize(normalized) if resize else normalized)
             if targets is not None:
                 new_hw = (resized[i].shape[1], resized[i].shape[2])
                 moved.append(_resize_target(targets[i], original_hw[i], new_hw))
@@ -83,7 +82,7 @@ class Transform(nn.Module):
         return batch, None if targets is None else moved
 
     def undo(self, detections: list[Detection], images: Images) -> list[Detection]:
-        """Detections in px of the batch, in px of the pictures as they came; masks pasted."""
+        """Detections from px of the batch to px of the original images; masks are pasted."""
         for detection, size_hw, original_hw in zip(
             detections, images.sizes_hw, images.original_hw, strict=True
         ):
@@ -96,7 +95,7 @@ class Transform(nn.Module):
                 detection["keypoints"] = _resize_keypoints(keypoints, size_hw, original_hw)
         return detections
 
-    def _normalise(self, image: Tensor) -> Tensor:
+    def _normalize(self, image: Tensor) -> Tensor:
         mean, std = image.new_tensor(self.mean), image.new_tensor(self.std)
         return (image - mean[:, None, None]) / std[:, None, None]
 
@@ -127,7 +126,7 @@ def _resize_target(target: Target, old_hw: tuple[int, int], new_hw: tuple[int, i
 def _resize_keypoints(
     keypoints: Tensor, old_hw: tuple[int, int], new_hw: tuple[int, int]
 ) -> Tensor:
-    """Keypoints (N, K, 3); the third number, the visibility, stays."""
+    """Keypoints (N, K, 3) after resizing; the third number, the visibility, is not changed."""
     xy = keypoints[..., :2].flatten(0, 1)
     moved = box_ops.resize(torch.cat([xy, xy], dim=1), old_hw, new_hw)[:, :2]
     return torch.cat([moved.view_as(keypoints[..., :2]), keypoints[..., 2:]], dim=2)

@@ -111,7 +111,7 @@ def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
     Args:
         crop: The crop.
         photo: The photo that it was cut from.
-        masks: Whether to give masks; people without one are told by ``masks_labelled``.
+        masks: Whether to give masks; people without one are told by ``masks_labeled``.
     """
     size = crop.image.shape[0]
     keypoints = crop.keypoints.copy()
@@ -139,7 +139,7 @@ def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
         drawn = [_draw_mask(polygons, crop.affine, size) for polygons in outlines]
         target["masks"] = torch.from_numpy(np.array(drawn, np.uint8).reshape(-1, size, size))
         labelled = [len(polygons) > 0 for polygons in outlines]
-        target["masks_labelled"] = torch.tensor(labelled, dtype=torch.bool)
+        target["masks_labeled"] = torch.tensor(labelled, dtype=torch.bool)
     return target
 
 
