@@ -63,7 +63,7 @@ __all__ = [*_HOME, *_MODULES, "__version__"]
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(f"openpaf.{_HOME[name]}"), name)
-        globals()[name] = value  # found at once the next time: openpaf.decode in a loop
+        globals()[name] = value  # cached, as openpaf.decode may be called in a loop
         return value
     if name in _MODULES:
         return importlib.import_module(f"openpaf.{name}")

@@ -101,8 +101,8 @@ def test_other_sites_are_refused(demo: Any) -> None:
     ("message", "said"),
     [
         ("text", "expected an image, got text"),
-        (b"", "expected a byte that says the kind"),
-        (b"\x07" + jpeg()[1:], "expected a byte that says the kind"),
+        (b"", "expected a byte for the kind"),
+        (b"\x07" + jpeg()[1:], "expected a byte for the kind"),
         (b"\0no picture at all", "not a JPEG, PNG or WebP image"),
         (jpeg((400, 300))[:600], "not a JPEG, PNG or WebP image"),
         (jpeg(format="GIF"), "not a JPEG, PNG or WebP image"),

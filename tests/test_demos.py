@@ -112,7 +112,7 @@ def test_overlay_and_points_agree_in_a_scaled_and_cropped_view(
     middle = [(axis * values).sum() / values.sum() for axis in (x, y)]
     np.testing.assert_allclose(middle, view.points(grid.to_px(np.array((7, 5)))), atol=0.3)
     image = np.zeros((150, 200, 3), np.uint8)
-    assert view.photo(image).shape[:2] == values.shape
+    assert view.image(image).shape[:2] == values.shape
 
 
 def test_an_arrow_is_at_its_cell(demo: ModuleType) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command line takes."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="demos/browser",
         description=__doc__,
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0, or 2 after one line that says what is wrong."""
+    """Run the server; the exit status is 0, or 2 after an error in one line."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         hosts = frozenset({"localhost", "127.0.0.1", "::1", arguments.host, *arguments.name})
         server = Server(estimator, hosts=hosts)
-        # A second for clients to go: who stops a server does not want to wait a minute.
+        # One second for clients to disconnect, instead of a minute.
         web.run_app(
             server.app(),
             host=arguments.host,

@@ -1,16 +1,16 @@
 "use strict";
-// Sends an image, waits for its people, draws both, and only then sends the next one: what is on
-// the screen always belongs together, and no queue can build up anywhere.
+// Sends an image, waits for its people, draws both, and only then sends the next one: image and
+// people on the screen always belong together, and no queue can build up.
 
-const CAMERA = 0, PICTURE = 1;
-const SENT_PX = { [CAMERA]: 640, [PICTURE]: 1600 };  // longer side; more would only take time
-const DRAWN_PX = 1920;         // longest side of the canvas, which is as fine as the screen if it can
+const CAMERA = 0, IMAGE = 1;
+const SENT_PX = { [CAMERA]: 640, [IMAGE]: 1600 };  // longer side in px
+const DRAWN_PX = 1920;         // longest side of the canvas, in pixels of the screen up to this
 
 const $ = (id) => document.getElementById(id);
 const view = $("view"), pen = view.getContext("2d"), video = $("video");
 const still = document.createElement("canvas");   // the image that was sent
 const INVITATION = "Press Camera, or drop an image here.";
-const IDLE = 4000;             // the server closes so whom it has not heard for long
+const IDLE = 4000;             // code with which the server closes idle connections
 let socket = null, stream = null, facing = "user";
 let inFlight = false, paused = false, waiting = null, sent = null, times = [], pauseMs = 500;
 let shown = null;              // the answer that is on the canvas
@@ -73,10 +73,10 @@ function stopCamera() {
 
 function setPaused(yes) {
   paused = yes; times = [];
-  $("pause").textContent = paused ? "Go on" : "Pause";
+  $("pause").textContent = paused ? "Resume" : "Pause";
 }
 
-function showPicture(file) {
+function showImage(file) {
   if (!file || !/^image\/(jpeg|png|webp)$/.test(file.type)) {
     say("Expected a JPEG, PNG or WebP image.");
     return;
@@ -88,13 +88,13 @@ function showPicture(file) {
 }
 
 function next() {
-  const films = stream && !paused && !document.hidden;
-  if (inFlight || !(waiting || films)) return;
+  const records = stream && !paused && !document.hidden;
+  if (inFlight || !(waiting || records)) return;
   if (!socket) { connect(); return; }
   if (socket.readyState !== WebSocket.OPEN) return;
   if (waiting) {
     const image = waiting; waiting = null;
-    send(image, image.width, image.height, PICTURE);
+    send(image, image.width, image.height, IMAGE);
     image.close();
   } else if (video.videoWidth) {
     send(video, video.videoWidth, video.videoHeight, CAMERA);
@@ -105,7 +105,7 @@ function next() {
 
 function send(source, width, height, kind) {
   inFlight = true;
-  const to = socket;           // by the time the image is packed there may be another
+  const to = socket;           // there may be another one when the image is encoded
   const scale = Math.min(1, SENT_PX[kind] / Math.max(width, height));
   still.width = Math.round(width * scale); still.height = Math.round(height * scale);
   still.getContext("2d").drawImage(source, 0, 0, still.width, still.height);
@@ -115,23 +115,23 @@ function send(source, width, height, kind) {
   }, "image/jpeg", 0.85);
 }
 
-function answer(found) {
-  if (found.error) { say(`The server says: ${found.error}`); stopCamera(); return; }
+function answer(result) {
+  if (result.error) { say(`The server says: ${result.error}`); stopCamera(); return; }
   const now = performance.now();
   times = sent.kind === CAMERA ? [...times.slice(-29), now] : [];
   const rate = times.length > 1 ? 1000 * (times.length - 1) / (now - times[0]) : 0;
-  $("people").textContent = found.people.length;
-  $("noun").textContent = found.people.length === 1 ? "person" : "people";
+  $("people").textContent = result.people.length;
+  $("noun").textContent = result.people.length === 1 ? "person" : "people";
   $("rate").textContent = rate.toFixed(rate < 10 ? 1 : 0);
   $("rate").parentElement.hidden = !rate;    // a single image has none
   $("latency").textContent = Math.round(now - sent.at);
-  shown = found;
+  shown = result;
   draw();
   $("save").hidden = false;
   document.body.dataset.answered = Number(document.body.dataset.answered || 0) + 1;
 }
 
-// The canvas has a pixel for each of the screen's that it covers, so that lines are sharp.
+// The canvas has the resolution of the screen, so that lines are sharp.
 function draw() {
   const room = Math.min(view.clientWidth / still.width, view.clientHeight / still.height);
   const most = DRAWN_PX / Math.max(still.width, still.height);
@@ -150,7 +150,7 @@ function draw() {
 // While an image is in flight, its answer will be drawn soon; the last one is of another image.
 function drawAgain() { if (shown && !inFlight) draw(); }
 
-function savePicture() {
+function saveImage() {
   view.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
@@ -163,11 +163,11 @@ function savePicture() {
 $("camera").onclick = () => { if (stream) { stopCamera(); say(""); } else startCamera(); };
 $("flip").onclick = () => { facing = facing === "user" ? "environment" : "user"; startCamera(); };
 $("pause").onclick = () => { setPaused(!paused); next(); };
-$("save").onclick = savePicture;
+$("save").onclick = saveImage;
 $("mirror").onchange = drawAgain;
 addEventListener("resize", drawAgain);
 document.addEventListener("visibilitychange", () => { times = []; next(); });
-$("file").onchange = (event) => { showPicture(event.target.files[0]); event.target.value = ""; };
+$("file").onchange = (event) => { showImage(event.target.files[0]); event.target.value = ""; };
 addEventListener("dragover", (event) => {
   event.preventDefault(); document.body.classList.add("dropping");
 });
@@ -176,6 +176,6 @@ addEventListener("dragleave", (event) => {    // of the window, not from one par
 });
 addEventListener("drop", (event) => {
   event.preventDefault(); document.body.classList.remove("dropping");
-  showPicture(event.dataTransfer.files[0]);
+  showImage(event.dataTransfer.files[0]);
 });
 connect();

@@ -1,4 +1,4 @@
-"""The server behind the page: an image comes over a WebSocket, its people go back.
+"""The server of the page: receives images over a WebSocket, and answers with their people.
 
 Nothing is stored: an image lives in memory until its answer is sent.
 """
@@ -25,8 +25,8 @@ from openpaf.io.image_files import open_image
 HERE = Path(__file__).resolve().parent
 FILES = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "skeletons.js")}
 FORMATS = ("JPEG", "PNG", "WEBP")
-CAMERA, PICTURE = 0, 1  # the first byte of a message: whether the frames before it matter
-IDLE = 4000  # code by which a connection is closed that said nothing for long; the page knows it
+CAMERA, IMAGE = 0, 1  # the first byte of a message: a frame to be tracked, or a single image
+IDLE = 4000  # code with which an idle connection is closed; the page handles it
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
@@ -35,14 +35,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a client may do.
+    """Limits for clients.
 
     Args:
-        max_bytes: Size of a message.
-        max_pixels: Size of an image.
-        max_clients: Connections at a time; one more is refused.
-        max_errors: Bad messages in a row before the connection is closed.
-        idle_s: A connection without a message for so long is closed.
+        max_bytes: Largest size of a message.
+        max_pixels: Largest size of an image in px.
+        max_clients: Largest number of connections; further ones are refused.
+        max_errors: Number of bad messages in a row after which a connection is closed.
+        idle_s: Time in s without a message after which a connection is closed.
     """
 
     max_bytes: int = 8_000_000
@@ -53,16 +53,16 @@ class Limits:
 
 
 class Server:
-    """Pages and poses for several clients, who share one engine.
+    """Serves the page, and poses to several clients that share one engine.
 
-    Each client is answered before its next image is read, and the engine takes clients in the
-    order in which they asked: nobody waits for more than one image of each of the others.
+    Each client is answered before its next image is read, and the engine serves clients in the
+    order of their requests: a client waits for at most one image of each of the others.
 
     Args:
         estimator: Finds the people.
-        hosts: Names under which the server may be called; requests for others, as a page elsewhere
-            could send them by a name that it points here, are refused. None allows any.
-        limits: What a client may do.
+        hosts: Accepted host names; requests for other names, to which another site could resolve
+            this address, are refused. None accepts any.
+        limits: Limits for clients.
         min_score: Leave out people whose score is below this.
     """
 
@@ -96,7 +96,7 @@ class Server:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Refuse other sites' pages: the camera's image is for this page only."""
+        """Refuse requests of other sites' pages."""
         host = request.headers.get("Host", "")
         called = _HOST.fullmatch(host)
         if called is None:
@@ -136,7 +136,7 @@ class Server:
         except asyncio.TimeoutError:  # not the built-in one on Python 3.10
             await socket.close(code=IDLE)
         except ConnectionError:
-            pass  # gone, which is anybody's right
+            pass  # the client has disconnected
         finally:
             self.clients.discard(socket)
             if not socket.closed and socket.prepared:
@@ -144,7 +144,7 @@ class Server:
         return socket
 
     async def _serve(self, socket: web.WebSocketResponse) -> None:
-        """Answer one client, an image at a time."""
+        """Answer one client, one image at a time."""
         tracker, n_errors = openpaf.Tracker(), 0
         while n_errors < self.limits.max_errors:
             message = await socket.receive(timeout=self.limits.idle_s)
@@ -172,8 +172,8 @@ class Server:
 
     def _find(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
         """The people of a message, in the engine's thread."""
-        if len(data) < 2 or data[0] not in (CAMERA, PICTURE):
-            raise ValueError("expected a byte that says the kind, and an image")
+        if len(data) < 2 or data[0] not in (CAMERA, IMAGE):
+            raise ValueError("expected a byte for the kind, and an image")
         image = self._decode(data[1:])
         poses = self.estimator(image)
         poses = poses[poses.person_scores >= self.min_score]
@@ -187,7 +187,7 @@ class Server:
         }
 
     def _decode(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """An image as an array; its size is looked at before its pixels are."""
+        """Decode an image, after its size is checked."""
         try:
             with open_image(io.BytesIO(data), "the image", formats=FORMATS) as image:
                 width, height = image.size
@@ -201,7 +201,7 @@ class Server:
             raise ValueError(f"not a JPEG, PNG or WebP image that can be read: {error}") from error
 
     async def _stop(self, app: web.Application) -> None:
-        """Say goodbye to everybody."""
+        """Close all connections."""
         for socket in set(self.clients):
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
         self._engine.shutdown(wait=True, cancel_futures=True)

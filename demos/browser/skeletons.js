@@ -1,5 +1,5 @@
 "use strict";
-// Draws people as openpaf.draw_poses does: left orange, right blue, what is between them light green.
+// Draws people as openpaf.draw_poses does: left orange, right blue, between them light green.
 
 const LEFT = "#ff8a14", RIGHT = "#2696ff", MIDDLE = "#d6f06a", DARK = "#181a1e";
 const LIMBS = [
@@ -13,12 +13,12 @@ const LIMBS = [
 const FACE = ["nose", "left_eye", "right_eye", "left_ear", "right_ear"];  // drawn finer
 const LEAST_SCORE = 0.1, SURE_SCORE = 0.5, FAINTEST = 0.35;
 
-// place(x, y) gives a joint's place on the canvas of pen, in px of it.
-function drawPeople(pen, found, place) {
+// place(x, y) is the position of a joint in px of the canvas of pen.
+function drawPeople(pen, result, place) {
   pen.lineCap = "round";
-  for (const person of found.people) {
+  for (const person of result.people) {
     const joints = {};
-    found.joints.forEach((name, k) => {
+    result.joints.forEach((name, k) => {
       const joint = person.joints[k];
       if (joint && joint[2] >= LEAST_SCORE) {
         joints[name] = { at: place(joint[0], joint[1]), score: joint[2] };
@@ -47,7 +47,7 @@ function colorOf(a, b) {
     : a.startsWith("right") && b.startsWith("right") ? RIGHT : MIDDLE;
 }
 
-// A weak joint and its limbs let the image through.
+// Weak joints and their limbs are transparent.
 function alphaOf(score) { return Math.min(Math.max(score / SURE_SCORE, FAINTEST), 1); }
 
 function limbsOf(joints, width) {
@@ -57,7 +57,7 @@ function limbsOf(joints, width) {
     width: FACE.includes(a) && FACE.includes(b) ? 0.6 * width : width,
   }));
   const { nose, left_shoulder: left, right_shoulder: right, neck } = joints;
-  if (nose && left && right && !neck) {   // the head is tied to the middle of the shoulders
+  if (nose && left && right && !neck) {   // the head is connected to the midpoint of the shoulders
     limbs.push({
       from: nose.at, to: [0, 1].map((k) => (left.at[k] + right.at[k]) / 2), color: MIDDLE, width,
       alpha: alphaOf(Math.min(nose.score, left.score, right.score)),
@@ -85,7 +85,7 @@ function paint(pen, stroke, color, extra) {
   pen.moveTo(...stroke.from); pen.lineTo(...stroke.to); pen.stroke();
 }
 
-// Where the head ends: as far above the face as the face is wide.
+// The top of the head: as far above the face as the face is wide.
 function topOf(joints, ys) {
   const face = FACE.filter((name) => joints[name]).map((name) => joints[name].at[0]);
   const width = face.length > 1 ? Math.max(...face) - Math.min(...face) : 0;

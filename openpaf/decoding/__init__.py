@@ -41,10 +41,10 @@ def decode(fields: Fields, config: DecodeConfig | None = None) -> Poses:
         >>> keypoints[0, 5:8] = (60, 40, 1), (100, 40, 1), (60, 80, 1)  # shoulders and an elbow
         >>> poses = openpaf.Poses.from_keypoints(keypoints, openpaf.Skeleton.COCO17)
         >>> fields = openpaf.encode_fields(poses, size_hw=(128, 160))
-        >>> found = openpaf.decode(fields)
-        >>> len(found)
+        >>> people = openpaf.decode(fields)
+        >>> len(people)
         1
-        >>> np.allclose(found.xy, poses.xy, atol=0.1, equal_nan=True)
+        >>> np.allclose(people.xy, poses.xy, atol=0.1, equal_nan=True)
         True
     """
     config = config or DEFAULTS
