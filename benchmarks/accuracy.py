@@ -32,7 +32,7 @@ def main() -> None:
     complete = [i for i in everything if annotations.imgs[i].get("ann_complete")]
     subsets = {"all": everything}
     if 0 < len(complete) < len(everything):
-        subsets = {"completely labelled": complete, **subsets}
+        subsets = {"completely labeled": complete, **subsets}
     print(
         f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, {arguments.data.name}"
     )

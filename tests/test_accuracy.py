@@ -37,7 +37,7 @@ def test_a_shipped_model_is_as_good_as_the_readme_says(
     model: str, size: int, repo_root: Path, shared_dir: Path
 ) -> None:
     figures = _measured(model, size, "torch", shared_dir / "data" / "coco_val_dev")
-    told = _told(repo_root / "README.md", model, str(size), "82, completely labelled")
+    told = _told(repo_root / "README.md", model, str(size), "82, completely labeled")
     assert {name: figures[name] for name in told} == pytest.approx(told, abs=_CLOSE)
 
 

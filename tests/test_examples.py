@@ -17,7 +17,8 @@ def _example(name: str) -> doctest.DocTest:
     """The examples of the docstring itself; those of a class's methods do not count."""
     docstring = getattr(openpaf, name).__doc__ or ""
     parser = doctest.DocTestParser()
-    return parser.get_doctest(docstring, {}, f"openpaf.{name}", None, None)
+    names = {"openpaf": openpaf, name: getattr(openpaf, name)}
+    return parser.get_doctest(docstring, names, f"openpaf.{name}", None, None)
 
 
 @pytest.mark.parametrize("name", [name for name in _NAMES if name not in _MISSING])
