@@ -31,7 +31,7 @@ def demo(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def someone(image: np.ndarray) -> Poses:
-    """One person in the middle of every picture."""
+    """One person in the middle of every image."""
     xy = np.array(image.shape[1::-1]) / 2 + np.linspace(-20, 20, 17)[:, None] * [0.5, 1.0]
     keypoints = np.concatenate([xy, np.ones((17, 1))], axis=1)[None]
     return Poses.from_keypoints(keypoints, Skeleton.COCO17)
@@ -58,7 +58,7 @@ def serve(server: Any, talk: Callable[[Any, Callable[[], Any]], Awaitable[None]]
     asyncio.run(run())
 
 
-def test_poses_of_a_picture_and_ids_of_a_camera(demo: Any) -> None:
+def test_poses_of_an_image_and_ids_of_a_camera(demo: Any) -> None:
     async def talk(client: Any, connect: Any) -> None:
         async with connect() as socket:
             for _ in range(2):
@@ -109,7 +109,7 @@ def test_other_sites_are_refused(demo: Any) -> None:
         (jpeg((2000, 2000)), "more than 1 megapixels"),
     ],
 )
-def test_what_is_no_picture_is_said_and_the_next_one_is_answered(
+def test_what_is_no_image_is_said_and_the_next_one_is_answered(
     demo: Any, message: str | bytes, said: str
 ) -> None:
     async def talk(client: Any, connect: Any) -> None:
@@ -225,7 +225,7 @@ def test_who_closes_in_the_middle_hurts_nobody(demo: Any) -> None:
 
 
 def test_one_who_floods_does_not_starve_another(demo: Any) -> None:
-    """A hundred pictures at once from one: the other waits for one of them, not for all."""
+    """A hundred images at once from one: the other waits for one of them, not for all."""
     order: list[int] = []
 
     def slow(image: np.ndarray) -> Poses:
@@ -262,7 +262,7 @@ def test_one_who_floods_does_not_starve_another(demo: Any) -> None:
         (b"Host: user@localhost", 400),
         (b"Host: local host", 400),
         (b"Host: caf\xe9", 400),
-        (b"Host: \xe2\x84\x80", 400),  # which normalises to more than one letter
+        (b"Host: \xe2\x84\x80", 400),  # which normalizes to more than one letter
         (b"Host:", 400),
         (b"Accept: */*", 400),
         (b"Host: localhost\r\nOrigin: http://[", 403),
@@ -282,7 +282,7 @@ def test_malformed_hosts_and_origins_are_bad_requests(
 
 
 def bomb() -> bytes:
-    """A PNG of a few kilobytes whose picture has 400 megapixels."""
+    """A PNG of a few kilobytes whose image has 400 megapixels."""
     file = io.BytesIO()
     Image.new("1", (8, 8)).save(file, "PNG")
     content = bytearray(file.getvalue())

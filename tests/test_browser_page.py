@@ -156,11 +156,11 @@ class Page:
             await self.call("Input.dispatchDragEvent", type=kind, x=190, y=300, data=data)
 
     async def look(self, name: str) -> dict[str, Any]:
-        """What is on the page; its picture is kept where OPENPAF_SCREENSHOTS says."""
+        """What is on the page; its image is kept where OPENPAF_SCREENSHOTS says."""
         folder = os.environ.get("OPENPAF_SCREENSHOTS")
         if folder:
-            picture = await self.call("Page.captureScreenshot", format="png")
-            (Path(folder) / f"{name}.png").write_bytes(base64.b64decode(picture["data"]))
+            image = await self.call("Page.captureScreenshot", format="png")
+            (Path(folder) / f"{name}.png").write_bytes(base64.b64decode(image["data"]))
         return dict(json.loads(await self.value(LOOK)))
 
 
@@ -189,7 +189,7 @@ def visit(port: int, site: str, talk: Callable[[Page], Awaitable[None]]) -> None
 
 def assert_skeletons(seen: dict[str, Any], at_least: int = 1) -> None:
     assert seen["people"] >= at_least
-    # Without skeletons the photos have hardly a pixel of exactly these two colours.
+    # Without skeletons the photos have hardly a pixel of exactly these two colors.
     assert seen["orange"] > 100
     assert seen["blue"] > 100
     assert seen["message"] == ""
@@ -250,7 +250,7 @@ def test_on_a_phone(site: str, port: int, repo_root: Path) -> None:
         assert_skeletons(seen)
         assert seen["stage"][0] == PHONE[0]
         assert seen["stage"][1] > PHONE[1] / 2
-        assert max(seen["canvas"]) > 640  # as fine as the screen, not as the picture
+        assert max(seen["canvas"]) > 640  # as fine as the screen, not as the image
         await page.drop(repo_root / "data" / "photos" / "basketball.png")
         await page.wait_until("document.getElementById('people').textContent > 1")
         assert_skeletons(await page.look("phone-dropped"), at_least=2)

@@ -51,7 +51,7 @@ def test_fields_come_back_in_the_skeletons_order(name: str, dtype: str, kind: st
     np.testing.assert_allclose(fields.pafs, truth.pafs, atol=1e-3)
 
 
-def test_a_batch_is_parsed_as_its_pictures_are() -> None:
+def test_a_batch_is_parsed_as_its_images_are() -> None:
     truth = fields_of_somebody(Skeleton.COCO17)
     heatmaps = np.stack([truth.heatmaps, truth.heatmaps[:, ::-1]])
     pafs = np.stack([truth.pafs, truth.pafs[..., ::-1, :] * [[[1]], [[-1]]]])

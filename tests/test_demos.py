@@ -44,14 +44,14 @@ def blank(grid: openpaf.Grid, h: int, w: int) -> openpaf.Fields:
     )
 
 
-def test_picture_and_json(demo: ModuleType, photo: Path, tmp_path: Path) -> None:
+def test_image_and_json(demo: ModuleType, photo: Path, tmp_path: Path) -> None:
     png, file = tmp_path / "fields.png", tmp_path / "fields.json"
     options = ["--limb", "left_shoulder-left_elbow", "--output", str(png), "--json", str(file)]
     assert demo.main([str(photo), *options]) == 0
-    with Image.open(png) as picture:
-        assert picture.format == "PNG"
+    with Image.open(png) as image:
+        assert image.format == "PNG"
         # Four panels of 800 x 800 px, each with a header of 60 px and a margin of 4 px around.
-        assert picture.size == (2 * 808, 2 * 868)
+        assert image.size == (2 * 808, 2 * 868)
 
     estimator = openpaf.PoseEstimator()
     fields = estimator.fields(photo)
@@ -143,7 +143,7 @@ def test_nobody_there(demo: ModuleType, tmp_path: Path) -> None:
         (["--limb", "nose-left_ankle"], "limb 'nose-left_ankle' is not in skeleton"),
         (["--size", "7"], "size"),
         (["--crop", "600", "0", "700", "9"], "--crop"),
-        (["--colour"], "--colour"),
+        (["--color"], "--color"),
         (["--model", "missing.safetensors"], "missing.safetensors"),
         (["--output", "no/such/folder/fields.png"], "no/such/folder"),
     ],
@@ -169,10 +169,10 @@ def test_bad_use_is_one_line_and_2(
 def test_a_photo_is_missing_or_would_be_replaced(
     demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = tmp_path / "photo.png"
-    assert demo.main([str(picture)]) == 2
-    Image.new("RGB", (80, 60)).save(picture)
-    before = picture.read_bytes()
-    assert demo.main([str(picture), "--output", str(picture)]) == 2
-    assert picture.read_bytes() == before
+    image = tmp_path / "photo.png"
+    assert demo.main([str(image)]) == 2
+    Image.new("RGB", (80, 60)).save(image)
+    before = image.read_bytes()
+    assert demo.main([str(image), "--output", str(image)]) == 2
+    assert image.read_bytes() == before
     assert capsys.readouterr().err.count("\n") == 2

@@ -34,7 +34,7 @@ def person(height: float = 200, x: float = 0, y: float = 0, score: float = 1.0) 
     return Poses.from_keypoints(np.column_stack([xy, np.full(17, score)])[None], Skeleton.COCO17)
 
 
-def grey(height: int = 240, width: int = 320) -> NDArray[np.uint8]:
+def gray(height: int = 240, width: int = 320) -> NDArray[np.uint8]:
     return np.full((height, width, 3), 128, np.uint8)
 
 
@@ -42,15 +42,15 @@ def drawn_names(skeleton: Skeleton) -> set[str]:
     return {"-".join(skeleton.joints[k] for k in limb) for limb in _drawn_limbs(skeleton)}
 
 
-def test_nobody_gives_the_same_picture() -> None:
-    image = grey()
+def test_nobody_gives_the_same_image() -> None:
+    image = gray()
     out = draw_poses(image, Poses.empty(Skeleton.COCO17), boxes=True, scores=True)
     np.testing.assert_array_equal(out, image)
     assert out is not image
 
 
-def test_the_picture_given_is_left_alone() -> None:
-    image = grey()
+def test_the_image_given_is_left_alone() -> None:
+    image = gray()
     out = draw_poses(image, person(), boxes=True, scores=True)
     assert (image == 128).all()
     assert out.dtype == np.uint8
@@ -58,8 +58,8 @@ def test_the_picture_given_is_left_alone() -> None:
     assert (out != image).any()
 
 
-def test_limbs_have_the_colour_of_their_side() -> None:
-    out = draw_poses(grey(), person()).astype(int)
+def test_limbs_have_the_color_of_their_side() -> None:
+    out = draw_poses(gray(), person()).astype(int)
     poses = person()
     for a, b, color in [
         ("left_hip", "left_knee", LEFT),
@@ -75,7 +75,7 @@ def test_limbs_have_the_colour_of_their_side() -> None:
 
 def test_only_limbs_an_eye_would_draw() -> None:
     assert drawn_names(Skeleton.COCO17) == set(COCO_LIMBS.split())
-    out = draw_poses(grey(), person())
+    out = draw_poses(gray(), person())
     wrist_to_hip = (person().joint("left_wrist") + person().joint("left_hip"))[0, :2] / 2
     knees = (person().joint("left_knee") + person().joint("right_knee"))[0, :2] / 2
     for x, y in np.rint([wrist_to_hip, knees]).astype(int):
@@ -110,7 +110,7 @@ def test_lines_grow_with_the_person_and_stay_visible() -> None:
     def thigh_px(image_hw: tuple[int, int], height: float) -> int:
         poses = person(height, x=10, y=5)
         row = round(float((poses.joint("left_hip") + poses.joint("left_knee"))[0, 1] / 2))
-        out = draw_poses(grey(*image_hw), poses)
+        out = draw_poses(gray(*image_hw), poses)
         return int((out[row, :, 0].astype(int) > 200).sum())  # orange pixels of one row
 
     assert thigh_px((240, 320), 60) >= 1
@@ -160,7 +160,7 @@ def test_strokes_are_what_is_near_their_lines() -> None:
 
 
 def test_nothing_is_painted_away_from_the_person() -> None:
-    out = draw_poses(grey(), person(100, x=100, y=60))
+    out = draw_poses(gray(), person(100, x=100, y=60))
     rows, columns = np.nonzero((out != 128).any(axis=2))
     xy = person(100, x=100, y=60).xy[0]
     for places, joints in ((columns, xy[:, 0]), (rows, xy[:, 1])):
@@ -171,10 +171,10 @@ def test_nothing_is_painted_away_from_the_person() -> None:
 def test_labels_are_kept_apart() -> None:
     """Plates are kept for the next frame, and nothing that is drawn over them stays on them."""
     poses = person(y=20).replace(ids=np.array([12]))
-    first = draw_poses(grey(), poses)
-    draw_poses(grey(), person(y=8).replace(ids=np.array([12])), boxes=True)
-    draw_poses(grey(), poses.replace(ids=np.array([21])))
-    np.testing.assert_array_equal(draw_poses(grey(), poses), first)
+    first = draw_poses(gray(), poses)
+    draw_poses(gray(), person(y=8).replace(ids=np.array([12])), boxes=True)
+    draw_poses(gray(), poses.replace(ids=np.array([21])))
+    np.testing.assert_array_equal(draw_poses(gray(), poses), first)
 
 
 def test_a_dark_edge_stands_out_on_white() -> None:
@@ -184,7 +184,7 @@ def test_a_dark_edge_stands_out_on_white() -> None:
 
 def test_weak_people_are_fainter() -> None:
     change = [
-        np.abs(draw_poses(grey(), person(score=s), min_joint_score=0).astype(int) - 128).sum()
+        np.abs(draw_poses(gray(), person(score=s), min_joint_score=0).astype(int) - 128).sum()
         for s in (1, 0.3, 0.05)
     ]
     assert change[0] > 1.3 * change[1] > 1.3 * change[2] > 0
@@ -194,25 +194,25 @@ def test_missing_joints_and_their_limbs_are_left_out() -> None:
     keypoints = np.column_stack([STANDING * 2, np.ones(17)])
     keypoints[[13, 15]] = 0  # left knee and ankle
     poses = Poses.from_keypoints(keypoints[None], Skeleton.COCO17)
-    out = draw_poses(grey(), poses)
+    out = draw_poses(gray(), poses)
     assert (out[150:, 108:] == 128).all()
     assert (out[150:, :100] != 128).any()
     weak = person().scores.copy()
     weak[:, [13, 15]] = 0.2
-    cut = draw_poses(grey(), person().replace(scores=weak), min_joint_score=0.3)
+    cut = draw_poses(gray(), person().replace(scores=weak), min_joint_score=0.3)
     np.testing.assert_array_equal(cut, out)
 
 
 def test_a_person_without_joints() -> None:
     nobody = Poses.from_keypoints(np.zeros((1, 17, 3)), Skeleton.COCO17)
-    out = draw_poses(grey(), nobody, boxes=True, scores=True)
-    np.testing.assert_array_equal(out, grey())
+    out = draw_poses(gray(), nobody, boxes=True, scores=True)
+    np.testing.assert_array_equal(out, gray())
 
 
 def test_one_joint() -> None:
     keypoints = np.zeros((1, 17, 3))
     keypoints[0, 0] = 100, 50, 1
-    out = draw_poses(grey(), Poses.from_keypoints(keypoints, Skeleton.COCO17))
+    out = draw_poses(gray(), Poses.from_keypoints(keypoints, Skeleton.COCO17))
     rows, columns = np.nonzero((out != 128).any(axis=2))
     assert rows.mean() == pytest.approx(50, abs=0.2)
     assert columns.mean() == pytest.approx(100, abs=0.2)
@@ -220,8 +220,8 @@ def test_one_joint() -> None:
 
 @pytest.mark.parametrize("shift", [-150, 170, 1000, 1e6, -1e9, 1e30])
 def test_people_across_the_border_and_far_outside(shift: float) -> None:
-    out = draw_poses(grey(), person(x=shift, y=shift / 2), boxes=True, scores=True)
-    assert out.shape == grey().shape
+    out = draw_poses(gray(), person(x=shift, y=shift / 2), boxes=True, scores=True)
+    assert out.shape == gray().shape
     if abs(shift) < 200:
         assert (out != 128).any()
 
@@ -229,11 +229,11 @@ def test_people_across_the_border_and_far_outside(shift: float) -> None:
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 5000), (5000, 1), (4, 20_000), (200, 150)])
 def test_odd_sizes(size_hw: tuple[int, int]) -> None:
     poses = person(150).replace(ids=np.array([7]))
-    assert draw_poses(grey(*size_hw), poses, boxes=True, scores=True).shape == (*size_hw, 3)
+    assert draw_poses(gray(*size_hw), poses, boxes=True, scores=True).shape == (*size_hw, 3)
 
 
-def test_the_right_end_of_a_wide_picture() -> None:
-    out = draw_poses(grey(100, 20_000), person(90, x=19_850))
+def test_the_right_end_of_a_wide_image() -> None:
+    out = draw_poses(gray(100, 20_000), person(90, x=19_850))
     rows, columns = np.nonzero((out != 128).any(axis=2))
     assert columns.min() > 19_850
     poses = person(90, x=19_850)
@@ -241,32 +241,32 @@ def test_the_right_end_of_a_wide_picture() -> None:
     assert rows.max() < 95
 
 
-def test_boxes_scores_and_ids_add_to_the_picture() -> None:
+def test_boxes_scores_and_ids_add_to_the_image() -> None:
     poses = person(y=20)
-    plain = draw_poses(grey(), poses)
+    plain = draw_poses(gray(), poses)
     with_ids = poses.replace(ids=np.array([12]))
-    pictures = [
+    images = [
         plain,
-        draw_poses(grey(), poses, boxes=True),
-        draw_poses(grey(), poses, scores=True),
-        draw_poses(grey(), with_ids),
-        draw_poses(grey(), with_ids, scores=True),
+        draw_poses(gray(), poses, boxes=True),
+        draw_poses(gray(), poses, scores=True),
+        draw_poses(gray(), with_ids),
+        draw_poses(gray(), with_ids, scores=True),
     ]
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
-    np.testing.assert_array_equal(draw_poses(grey(), with_ids, ids=False), plain)
+    assert len({image.tobytes() for image in images}) == len(images)
+    np.testing.assert_array_equal(draw_poses(gray(), with_ids, ids=False), plain)
 
 
 def test_a_width_of_choice() -> None:
-    thin, thick = (draw_poses(grey(), person(), width=w) != 128 for w in (1, 10))
+    thin, thick = (draw_poses(gray(), person(), width=w) != 128 for w in (1, 10))
     assert thick.sum() > 2 * thin.sum()
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(grey()).save(tmp_path / "a.png")
+    Image.fromarray(gray()).save(tmp_path / "a.png")
     out = draw_poses(tmp_path / "a.png", person())
-    np.testing.assert_array_equal(out, draw_poses(grey(), person()))
+    np.testing.assert_array_equal(out, draw_poses(gray(), person()))
 
 
 @pytest.mark.parametrize(
@@ -283,13 +283,13 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 )
 def test_bad_arguments(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw_poses(**{"image": grey(), "poses": person(), **options})  # type: ignore[arg-type]
+        draw_poses(**{"image": gray(), "poses": person(), **options})  # type: ignore[arg-type]
 
 
 def test_ten_people_are_drawn_in_the_time_of_a_frame() -> None:
     poses = person(160)
     ten = poses[[0] * 10].replace(xy=poses.xy + np.linspace(0, 300, 10)[:, None, None])
-    image = grey(480, 640)
+    image = gray(480, 640)
     draw_poses(image, ten)
     best = min(_timed(image, ten) for _ in range(10))
     assert best < 0.05  # 2 ms of wall time where it was measured

@@ -1,4 +1,4 @@
-"""Fields of labelled people: known answers, and a plain NumPy twin of the compiled loops."""
+"""Fields of labeled people: known answers, and a plain NumPy twin of the compiled loops."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_nothing_below_a_hundredth() -> None:
     assert (heatmap > 0).sum() == pytest.approx(math.pi * 2 * 49 * math.log(100), rel=0.02)
 
 
-def test_a_picture_of_one_pixel() -> None:
+def test_an_image_of_one_pixel() -> None:
     fields = encode_fields(sticks(((0, 0), (0, 0))), (1, 1))
     assert fields.heatmaps.shape == (3, 1, 1)
 
@@ -228,7 +228,7 @@ def test_people_outside_leave_nothing(far: float) -> None:
     assert (fields.pafs == 0).all()
 
 
-def test_a_limb_that_crosses_the_picture_is_seen() -> None:
+def test_a_limb_that_crosses_the_image_is_seen() -> None:
     fields = encode_fields(sticks(((-500, 35.5), (500, 35.5))), (64, 64))
     np.testing.assert_allclose(fields.pafs[0, 0, 4], 1)
     assert (fields.heatmaps[:2] == 0).all()

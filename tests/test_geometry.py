@@ -1,4 +1,4 @@
-"""Points move exactly as pixels do: shown on pictures of a blob whose centre is known."""
+"""Points move exactly as pixels do: shown on images of a blob whose center is known."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_offset_of_choice() -> None:
 @pytest.mark.parametrize(
     ("size_hw", "cells"), [((8, 16), (1, 2)), ((9, 17), (2, 3)), ((1, 1), (1, 1)), ((7, 8), (1, 1))]
 )
-def test_cells_cover_the_picture(size_hw: tuple[int, int], cells: tuple[int, int]) -> None:
+def test_cells_cover_the_image(size_hw: tuple[int, int], cells: tuple[int, int]) -> None:
     assert Grid(8).size_cells(size_hw) == cells
 
 
@@ -103,7 +103,7 @@ def test_fit(
     assert out.flags.c_contiguous
 
 
-def test_the_padding_is_grey_on_the_right_and_the_bottom() -> None:
+def test_the_padding_is_gray_on_the_right_and_the_bottom() -> None:
     box = Letterbox(image_hw=(10, 20), resized_hw=(10, 20), size_hw=(16, 24))
     image = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
     out = box.apply(image)
@@ -123,7 +123,7 @@ def test_the_padding_is_grey_on_the_right_and_the_bottom() -> None:
         ((1, 300), (1, 299)),
     ],
 )
-def test_a_smaller_picture_is_the_mean_of_the_areas(
+def test_a_smaller_image_is_the_mean_of_the_areas(
     image_hw: tuple[int, int], resized_hw: tuple[int, int]
 ) -> None:
     """Against the same in matrices, and against OpenCV's ``INTER_AREA``."""
@@ -186,7 +186,7 @@ def test_a_blob_goes_where_its_point_goes(
     assert center(inside) == pytest.approx(tuple(expected), abs=0.1)
 
 
-def test_the_corners_of_the_picture_stay_its_corners() -> None:
+def test_the_corners_of_the_image_stay_its_corners() -> None:
     box = Letterbox.fit((480, 640), 368)
     corners = np.array([[-0.5, -0.5], [639.5, 479.5]])
     moved = box.points_to_network(corners)
@@ -211,7 +211,7 @@ def test_poses_come_back() -> None:
         (np.zeros((10, 20), np.uint8), r"got uint8 \(10, 20\)"),
     ],
 )
-def test_apply_takes_its_own_picture_only(image: NDArray[np.uint8], message: str) -> None:
+def test_apply_takes_its_own_image_only(image: NDArray[np.uint8], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Letterbox.fit((10, 20), 32).apply(image)
 

@@ -1,4 +1,4 @@
-"""Pictures of every kind come in the same way; bad ones are refused by name."""
+"""Images of every kind come in the same way; bad ones are refused by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INPUTS = Path(__file__).parent / "inputs"
 
 
 def scene(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
-    """A smooth picture without symmetry, so that every turn and swap shows."""
+    """A smooth image without symmetry, so that every turn and swap shows."""
     y, x = np.mgrid[:height, :width]
     channels = [255 * x / max(width - 1, 1), 255 * y / max(height - 1, 1), 40 + x + y]
     return np.stack(channels, axis=2).clip(0, 255).astype(np.uint8)
@@ -67,7 +67,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
     Image.fromarray(scene()).save(path, exif=exif, **options)
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        np.testing.assert_array_equal(read_image(image), expected)  # a PIL image likewise
+        np.testing.assert_array_equal(read_image(image), expected)  # a PIL image too
     assert expected.shape == ((40, 24, 3) if orientation >= 5 else (24, 40, 3))
     np.testing.assert_array_equal(read_image(path), expected)
 
@@ -85,12 +85,12 @@ def test_a_damaged_exif_block_turns_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), scene())
 
 
-def test_grey(tmp_path: Path) -> None:
-    grey = scene()[..., 0]
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    expected = np.repeat(grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), expected)
-    np.testing.assert_array_equal(read_image(grey), expected)
+def test_gray(tmp_path: Path) -> None:
+    gray = scene()[..., 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    expected = np.repeat(gray[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png"), expected)
+    np.testing.assert_array_equal(read_image(gray), expected)
 
 
 def test_black_and_white(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     assert_near(image[10:14], (scene()[10:14] / 2 + 127.5).astype(np.uint8), 1.5)
 
 
-def test_grey_with_transparency(tmp_path: Path) -> None:
+def test_gray_with_transparency(tmp_path: Path) -> None:
     Image.merge("LA", [Image.new("L", (4, 3), 10), Image.new("L", (4, 3), 0)]).save(
         tmp_path / "la.png"
     )
@@ -133,7 +133,7 @@ def test_palette_with_transparency(tmp_path: Path, transparency: int | bytes) ->
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bit_gray_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     values = np.linspace(0, 65535, 24 * 40).reshape(24, 40).astype(np.uint16)
     cv2.imwrite(str(tmp_path / f"deep.{suffix}"), values)
     image = read_image(tmp_path / f"deep.{suffix}")
@@ -224,7 +224,7 @@ def test_large_images_are_made_of_strips(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(read_image(path), image)
 
 
-def test_sixteen_bit_colour_is_scaled_not_clipped(tmp_path: Path) -> None:
+def test_sixteen_bit_color_is_scaled_not_clipped(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "deep.png"), scene()[..., ::-1].astype(np.uint16) * 257)
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), scene())
 
@@ -368,7 +368,7 @@ def test_a_pil_image_whose_file_is_truncated(tmp_path: Path) -> None:
         read_image(image)
 
 
-# --- files that are no pictures -----------------------------------------------------------------
+# --- files that are no images -----------------------------------------------------------------
 
 
 def test_missing() -> None:
@@ -388,7 +388,7 @@ def test_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"This is not a photo.\n", b"\xff\xd8\xff", b"\0" * 1000])
-def test_no_picture_named_jpg(tmp_path: Path, content: bytes) -> None:
+def test_no_image_named_jpg(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ImageError, match=r"a\.jpg: (not an image|cannot be)"):
         read_image(tmp_path / "a.jpg")
@@ -544,12 +544,12 @@ def names(paths: list[Path]) -> list[str]:
     return [path.name for path in paths]
 
 
-def test_a_folder_lists_its_pictures_in_natural_order(folder: Path) -> None:
+def test_a_folder_lists_its_images_in_natural_order(folder: Path) -> None:
     assert names(list_images(folder)) == ["9.PNG", "10.jpg", "b.webp"]
     assert names(list_images([str(folder)])) == ["9.PNG", "10.jpg", "b.webp"]
 
 
-def test_a_glob_lists_its_pictures(folder: Path) -> None:
+def test_a_glob_lists_its_images(folder: Path) -> None:
     assert names(list_images(f"{folder}/*.jpg")) == ["10.jpg"]
     assert names(list_images(folder / "*")) == ["9.PNG", "10.jpg", "b.webp"]
     assert names(list_images(f"{folder}/**/*.jpg")) == ["10.jpg", "deep.jpg"]

@@ -31,7 +31,7 @@ from openpaf.video.open import open_video
 pytest.importorskip("av", reason="PyAV is not installed (the extra 'video')")
 
 
-def picture(value: int) -> np.ndarray:
+def image(value: int) -> np.ndarray:
     return np.full((8, 8, 3), value, np.uint8)
 
 
@@ -39,10 +39,10 @@ def test_the_newest_frame_and_never_one_twice() -> None:
     go_on, finish = threading.Event(), threading.Event()
 
     def capture() -> Iterator[np.ndarray]:
-        yield picture(0)
+        yield image(0)
         go_on.wait(20)
         for value in range(1, 6):
-            yield picture(value)
+            yield image(value)
         finish.wait(20)
 
     with LiveVideo("camera", capture) as video:
@@ -64,7 +64,7 @@ def test_reconnects_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> Non
         opened.append(time.monotonic())
         if len(opened) in (2, 3):
             raise VideoError("camera: lost")
-        yield picture(len(opened))
+        yield image(len(opened))
 
     with LiveVideo("camera", capture, first_pause_s=0.05) as video:
         values = [int(frame.image[0, 0, 0]) for frame, _ in zip(video, range(2), strict=False)]
@@ -76,7 +76,7 @@ def test_reconnects_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_source_that_never_works_is_an_error_at_once() -> None:
     def capture() -> Iterator[np.ndarray]:
         raise VideoError("camera 9: not there, or taken by another program")
-        yield picture(0)
+        yield image(0)
 
     with pytest.raises(VideoError, match="camera 9: not there"):
         LiveVideo("camera 9", capture)
@@ -86,7 +86,7 @@ def test_a_stalled_stream_is_given_up() -> None:
     stop = threading.Event()
 
     def capture() -> Iterator[np.ndarray]:
-        yield picture(0)
+        yield image(0)
         stop.wait(20)
 
     with LiveVideo("stream", capture, give_up_s=0.3) as video:
@@ -181,8 +181,8 @@ def test_frames_that_are_none_are_a_loss_and_no_crash(monkeypatch: pytest.Monkey
 
 
 @contextmanager
-def stream(pictures: Callable[[], Iterator[int]], port: int = 0) -> Iterator[int]:
-    """A camera on the network: each client gets its pictures as motion JPEG; gives the port."""
+def stream(images: Callable[[], Iterator[int]], port: int = 0) -> Iterator[int]:
+    """A camera on the network: each client gets its images as motion JPEG; gives the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -190,7 +190,7 @@ def stream(pictures: Callable[[], Iterator[int]], port: int = 0) -> Iterator[int
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             try:
-                for value in pictures():
+                for value in images():
                     data = io.BytesIO()
                     Image.new("RGB", (64, 48), (value, 0, 0)).save(data, "JPEG", quality=95)
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {data.tell()}"
@@ -219,12 +219,12 @@ def stream(pictures: Callable[[], Iterator[int]], port: int = 0) -> Iterator[int
 
 
 def every_10_ms(value: Callable[[int], int]) -> Callable[[], Iterator[int]]:
-    def pictures() -> Iterator[int]:
+    def images() -> Iterator[int]:
         for n in range(10_000):
             yield value(n)
             time.sleep(0.01)
 
-    return pictures
+    return images
 
 
 def test_a_network_camera_gives_its_newest_frame() -> None:
@@ -261,13 +261,13 @@ def test_a_network_camera_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     stop = threading.Event()
 
-    def pictures() -> Iterator[int]:
+    def images() -> Iterator[int]:
         calls.append(1)
         yield from [50 * len(calls)] * 8
         stop.wait(20)
 
     with (
-        stream(pictures) as port,
+        stream(images) as port,
         open_stream(f"http://127.0.0.1:{port}/", first_pause_s=0.05) as video,
     ):
         for frame in video:
@@ -302,7 +302,7 @@ def web_server(content: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_the_address_of_a_picture_is_refused_at_once(kind: str) -> None:
+def test_the_address_of_an_image_is_refused_at_once(kind: str) -> None:
     data = io.BytesIO()
     Image.new("RGB", (64, 48), "red").save(data, kind)
     with (
@@ -372,7 +372,7 @@ def test_sigterm_ends_the_webcam_as_ctrl_c_does(
 ) -> None:
     def capture() -> Iterator[np.ndarray]:
         while True:
-            yield picture(0)
+            yield image(0)
             time.sleep(0.005)
 
     def show(results: Iterator[Any], view: Any) -> None:
@@ -391,7 +391,7 @@ def test_sigterm_ends_the_webcam_as_ctrl_c_does(
 
 
 class Nobody:
-    """An estimator for which every picture is empty."""
+    """An estimator for which every image is empty."""
 
     size, has_fields = 64, False
 

@@ -44,7 +44,7 @@ def test_unknown_network_and_options() -> None:
 
 
 def test_cell_zero_lies_at_the_default_offset_of_the_heatmap_grid() -> None:
-    """Shifting the picture by one stride shifts the fields by one cell, away from the borders."""
+    """Shifting the image by one stride shifts the fields by one cell, away from the borders."""
     torch.manual_seed(0)
     network = LightweightNetwork(Skeleton.COCO17, n_refinement_stages=0).eval()
     image = torch.zeros(1, 3, 256, 256)

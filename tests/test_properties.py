@@ -1,4 +1,4 @@
-"""What holds for any people and any picture: symmetries, bounds, and round trips."""
+"""What holds for any people and any image: symmetries, bounds, and round trips."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def any_poses(
 
 @st.composite
 def standing_people(draw: st.DrawFn) -> tuple[Poses, tuple[int, int]]:
-    """One to four whole people side by side, none in front of another, and the picture's size."""
+    """One to four whole people side by side, none in front of another, and the image's size."""
     n = draw(st.integers(1, 4))
     left, rows = 10.0, []
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -223,7 +223,7 @@ def test_the_order_of_people_does_not_matter(poses: Poses) -> None:
 
 @given(any_poses())
 @settings(max_examples=50)
-def test_a_mirrored_picture_has_mirrored_fields(poses: Poses) -> None:
+def test_a_mirrored_image_has_mirrored_fields(poses: Poses) -> None:
     skeleton, (height, width) = poses.skeleton, (120, 160)
     swap = list(skeleton.flip_permutation)
     xy = poses.xy.copy()
@@ -288,14 +288,14 @@ def test_people_side_by_side_come_back(
     assert np.abs(found.xy - poses.xy).max() < TOLERANCE_PX
 
 
-# --- pictures -----------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------
 
 
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)))
-def test_grey_pictures_are_read_as_they_are(grey: np.ndarray) -> None:
-    image = read_image(grey)
-    assert image.shape == (*grey.shape, 3)
-    assert (image == grey[..., None]).all()
+def test_gray_images_are_read_as_they_are(gray: np.ndarray) -> None:
+    image = read_image(gray)
+    assert image.shape == (*gray.shape, 3)
+    assert (image == gray[..., None]).all()
 
 
 @given(any_poses(max_people=2), st.integers(1, 120), st.integers(1, 120))

@@ -264,7 +264,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], Shapes, Callable[[State, Tensor]
 }  # fmt: skip
 
 
-def pictures(height: int = 48, width: int = 64) -> Tensor:
+def images(height: int = 48, width: int = 64) -> Tensor:
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
@@ -277,7 +277,7 @@ def test_forward_equals_a_plain_computation_from_the_layout(case: str, tmp_path:
     weights.load(network, tmp_path / "published.safetensors")  # key for key
     # In float64, where another order of the same sums makes no difference.
     state = {key: value.double() for key, value in state.items()}
-    image = pictures().double()
+    image = images().double()
     with torch.inference_mode():
         expected, found = compute(state, image), network.double()(image)
     assert len(found) == len(expected)
@@ -322,7 +322,7 @@ def test_fewer_stages_ignore_the_later_ones_of_a_file(case: str, fewer: dict[str
     whole.load_state_dict(state)
     used = {k: v for k, v in state.items() if not any(re.search(p, k) for p in part.IGNORED)}
     part.load_state_dict(used)  # strict
-    image = pictures(32, 32)
+    image = images(32, 32)
     with torch.inference_mode():
         expected, found = whole(image), part(image)
     if case == "body25":
@@ -336,8 +336,8 @@ def test_fewer_stages_ignore_the_later_ones_of_a_file(case: str, fewer: dict[str
 def test_body25_gives_every_stage_once() -> None:
     network = build("body25", widths=(4, 5), hidden=(6, 7), n_features=8, trunk_width=2).eval()
     with torch.inference_mode():
-        heatmaps, pafs = network.branches(pictures(32, 32))
-        stages = network(pictures(32, 32))
+        heatmaps, pafs = network.branches(images(32, 32))
+        stages = network(images(32, 32))
     assert (len(heatmaps), len(pafs), len(stages)) == (2, 4, 4)
     assert [h.shape[1] for h in heatmaps] == [26] * 2
     assert [p.shape[1] for p in pafs] == [52] * 4
@@ -345,7 +345,7 @@ def test_body25_gives_every_stage_once() -> None:
         torch.testing.assert_close(h, heatmaps[max(0, i - 2)])
         torch.testing.assert_close(p, pafs[i])
     more = build("body25", n_paf_stages=1, n_heatmap_stages=3, widths=(4, 4), trunk_width=2)
-    assert len(more(pictures(32, 32))) == 3
+    assert len(more(images(32, 32))) == 3
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_an_impulse_shows_where_a_cell_lies(case: str) -> None:
     name, options = SMALL[case]
     network = all_positive(build(name, **options))
     described = describe(network)
-    period = 16 // described.stride  # a pyramid repeats its cells, so that neighbours differ
+    period = 16 // described.stride  # a pyramid repeats its cells, so that neighbors differ
     middle = -(-described.receptive_field_px // 32) * period + period
     cells = list(range(middle, middle + period))
     length = -(-16 * (2 * middle // period + 1) // 64) * 64
@@ -466,19 +466,19 @@ def test_an_impulse_shows_where_a_cell_lies(case: str) -> None:
         firsts.append(seen[0])
         lasts.append(seen[-1])
         if not case.endswith("stride4"):  # no pyramid in between
-            centre = (answer * np.arange(length)).sum() / answer.sum()
-            assert centre == pytest.approx(described.stride * cell + described.offset_px)
+            center = (answer * np.arange(length)).sum() / answer.sum()
+            assert center == pytest.approx(described.stride * cell + described.offset_px)
             assert seen[0] + seen[-1] == 2 * described.offset_px
     assert max(lasts) - min(firsts) + 1 == described.receptive_field_px
     assert (max(lasts) + min(firsts)) / 2 == described.offset_px
 
 
 def test_rows_and_columns_lie_alike() -> None:
-    """The same along y: a picture turned over its diagonal turns the fields."""
+    """The same along y: an image turned over its diagonal turns the fields."""
     for case in SMALL:
         name, options = SMALL[case]
         network = all_positive(build(name, **options))
-        image = pictures(48, 64).double()
+        image = images(48, 64).double()
         with torch.inference_mode():
             turned = network(image.transpose(2, 3))[-1][0].transpose(2, 3)
             torch.testing.assert_close(turned, network(image)[-1][0])
@@ -552,15 +552,15 @@ def test_networks_can_be_scripted(case: str) -> None:
     scripted = torch.jit.script(network)
     with torch.no_grad():
         for size in ((32, 40), (48, 24)):
-            torch.testing.assert_close(scripted(pictures(*size)), network(pictures(*size)))
+            torch.testing.assert_close(scripted(images(*size)), network(images(*size)))
 
 
 @pytest.mark.parametrize("case", SMALL)
 def test_networks_can_be_exported(case: str) -> None:
     network = small(case)
     with torch.no_grad():
-        exported = torch.export.export(network, (pictures(32, 40),))
-        torch.testing.assert_close(exported.module()(pictures(32, 40)), network(pictures(32, 40)))
+        exported = torch.export.export(network, (images(32, 40),))
+        torch.testing.assert_close(exported.module()(images(32, 40)), network(images(32, 40)))
 
 
 class LastStage(nn.Module):
@@ -578,9 +578,9 @@ class LastStage(nn.Module):
 def test_networks_run_in_openvino(case: str) -> None:
     openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
     network = LastStage(small(case)).eval()
-    image = pictures(48, 64)
+    image = images(48, 64)
     with torch.no_grad():
-        model = openvino.convert_model(network, example_input=pictures(64, 64))
+        model = openvino.convert_model(network, example_input=images(64, 64))
         expected = network(image)
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(image.numpy())

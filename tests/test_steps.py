@@ -44,7 +44,7 @@ def crowd() -> tuple[Fields, Peaks, Limbs, Limbs]:
     return fields, peaks, candidates, match_limbs(candidates)
 
 
-def test_limbs_of_another_picture(crowd: tuple[Fields, Peaks, Limbs, Limbs]) -> None:
+def test_limbs_of_another_image(crowd: tuple[Fields, Peaks, Limbs, Limbs]) -> None:
     _, _, candidates, limbs = crowd
     one = find_peaks(fields_of(1))
     with pytest.raises(ValueError, match=r"^limbs\.peaks: expected indices of 17 peaks, got \d+"):
@@ -57,7 +57,7 @@ def test_limbs_of_another_picture(crowd: tuple[Fields, Peaks, Limbs, Limbs]) -> 
         assemble_people(few, small, COCO)
 
 
-def test_peaks_of_another_picture(crowd: tuple[Fields, Peaks, Limbs, Limbs]) -> None:
+def test_peaks_of_another_image(crowd: tuple[Fields, Peaks, Limbs, Limbs]) -> None:
     fields = crowd[0]
     large = find_peaks(fields_of(3, size=640))
     with pytest.raises(ValueError, match=r"^peaks\.xy: expected px inside the fields, up to \[37"):
@@ -152,7 +152,7 @@ def test_no_hostile_arrays_end_the_process() -> None:
 
 
 def hostile() -> None:
-    """Call the steps with arrays of different pictures, cut, shuffled, and of random bits."""
+    """Call the steps with arrays of different images, cut, shuffled, and of random bits."""
     rng = np.random.default_rng(0)
     scenes = [fields_of(n, size) for n, size in ((1, 64), (2, 368), (20, 368), (9, 640))]
     empty = Fields(

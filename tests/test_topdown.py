@@ -158,7 +158,7 @@ def test_softmax_masks_compete_and_sigmoid_masks_do_not() -> None:
 
 
 def scene(size: int, x: int, y: int, side: int = 64) -> Tensor:
-    """Random texture on a ground that the network's normalisation makes zero."""
+    """Random texture on a ground that the network's normalization makes zero."""
     torch.manual_seed(1)
     image = torch.full((3, size, size), 0.5)
     image[:, y : y + side, x : x + side] = torch.rand(3, side, side)
@@ -176,7 +176,7 @@ def shifted_detections(shift: int) -> tuple[dict[str, Tensor], dict[str, Tensor]
 
 
 @pytest.mark.parametrize("shift", [64, 128])
-def test_a_shift_of_the_picture_shifts_boxes_masks_and_joints(shift: int) -> None:
+def test_a_shift_of_the_image_shifts_boxes_masks_and_joints(shift: int) -> None:
     still, moved = shifted_detections(shift)
     assert len(still["boxes"]) == len(moved["boxes"]) == 6
     along = torch.tensor([shift, 0.0, shift, 0.0])
@@ -191,7 +191,7 @@ def test_a_shift_of_the_picture_shifts_boxes_masks_and_joints(shift: int) -> Non
     assert distance.median() < 0.1
 
 
-def test_a_larger_picture_gives_larger_boxes_masks_and_joints() -> None:
+def test_a_larger_image_gives_larger_boxes_masks_and_joints() -> None:
     network = tiny(min_size=128, max_size=128).eval()
     small = scene(128, 32, 32)
     large = small.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
@@ -206,7 +206,7 @@ def test_a_larger_picture_gives_larger_boxes_masks_and_joints() -> None:
     assert (shrunk - one["masks"]).abs().mean() < 0.02
 
 
-def test_a_picture_of_a_batch_is_found_as_alone() -> None:
+def test_an_image_of_a_batch_is_found_as_alone() -> None:
     network = tiny().eval()
     torch.manual_seed(2)
     images = [torch.rand(3, 64, 90), torch.rand(3, 64, 90)]
@@ -219,7 +219,7 @@ def test_a_picture_of_a_batch_is_found_as_alone() -> None:
 # --- targets with less than everything
 
 
-def test_pictures_without_people_are_background() -> None:
+def test_images_without_people_are_background() -> None:
     network = tiny().train()
     nobody = {
         "boxes": torch.empty(0, 4), "labels": torch.empty(0, dtype=torch.int64),
@@ -277,9 +277,9 @@ def test_people_without_a_mask_do_not_teach_masks() -> None:
     network = tiny().train()
     image = torch.rand(3, 64, 90)
 
-    def loss(labelled: list[bool], masks: Tensor) -> Tensor:
+    def loss(labeled: list[bool], masks: Tensor) -> Tensor:
         torch.manual_seed(4)
-        row = {**target(), "masks": masks, "masks_labeled": torch.tensor(labelled)}
+        row = {**target(), "masks": masks, "masks_labeled": torch.tensor(labeled)}
         return network([image], [row])["loss_mask"]
 
     masks, other = target()["masks"], target()["masks"].clone()
@@ -369,7 +369,7 @@ def test_unknown_names_and_arguments() -> None:
     assert len(BUILDERS) == 15
 
 
-def test_bad_pictures_and_targets() -> None:
+def test_bad_images_and_targets() -> None:
     network = tiny()
     image = torch.rand(3, 64, 90)
     with pytest.raises(ValueError, match=r"images\[1\]: expected float \(3, H, W\).*uint8"):

@@ -30,7 +30,7 @@ from openpaf.networks import build
 from openpaf.networks.rcnn.roi_pooling import find_regions, roi_align
 
 KINDS = ("fasterrcnn", "maskrcnn", "keypointrcnn")
-# Few proposals and small pictures; the samplers take all there is, so that chance has no part.
+# Few proposals and small images; the samplers take all there is, so that chance has no part.
 SMALL: dict[str, Any] = {
     "min_size": (48, 64), "max_size": 96, "rpn_pre_nms_top_n_test": 60,
     "rpn_post_nms_top_n_test": 16, "rpn_pre_nms_top_n_train": 60, "rpn_post_nms_top_n_train": 16,
@@ -66,7 +66,7 @@ def both(kind: str, **options: Any) -> tuple[Any, Any]:
     return theirs, ours
 
 
-def pictures() -> list[Tensor]:
+def images() -> list[Tensor]:
     torch.manual_seed(5)
     return [torch.rand(3, 70, 90), torch.rand(3, 100, 80)]
 
@@ -74,7 +74,7 @@ def pictures() -> list[Tensor]:
 def targets(kind: str) -> list[dict[str, Tensor]]:
     rows = []
     for image, corners in zip(
-        pictures(), ([[5, 5, 60, 50], [30, 20, 85, 66]], [[10, 30, 70, 95]]), strict=True
+        images(), ([[5, 5, 60, 50], [30, 20, 85, 66]], [[10, 30, 70, 95]]), strict=True
     ):
         boxes = torch.tensor(corners, dtype=torch.float32)
         row = {"boxes": boxes, "labels": torch.arange(len(boxes)) + 1}
@@ -97,7 +97,7 @@ def targets(kind: str) -> list[dict[str, Tensor]]:
 def test_detections_are_equal(kind: str) -> None:
     theirs, ours = both(kind)
     with torch.no_grad():
-        expected, found = theirs.eval()(pictures()), ours.eval()(pictures())
+        expected, found = theirs.eval()(images()), ours.eval()(images())
     for wanted, got in zip(expected, found, strict=True):
         assert wanted.keys() == got.keys()
         assert len(wanted["boxes"]) == 8
@@ -111,8 +111,8 @@ def test_losses_and_gradients_are_equal(kind: str) -> None:
     people = [{**row, "boxes": row["boxes"].double()} for row in targets(kind)]
     results = []
     for network in both(kind):
-        torch.manual_seed(7)  # of the sizes of the pictures
-        losses = network.double().train()([picture.double() for picture in pictures()], people)
+        torch.manual_seed(7)  # of the sizes of the images
+        losses = network.double().train()([image.double() for image in images()], people)
         sum(losses.values()).backward()
         gradients = {k: p.grad for k, p in network.named_parameters() if p.grad is not None}
         results.append((losses, gradients))
@@ -135,7 +135,7 @@ def test_samplers_draw_the_same_with_the_same_seed() -> None:
     for network in both("fasterrcnn", **limits):
         torch.manual_seed(11)
         with torch.no_grad():
-            losses.append(network.train()(pictures(), targets("fasterrcnn")))
+            losses.append(network.train()(images(), targets("fasterrcnn")))
     for name, value in losses[0].items():
         torch.testing.assert_close(losses[1][name], value, atol=1e-4, rtol=1e-5)
 

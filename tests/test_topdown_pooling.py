@@ -207,7 +207,7 @@ def test_a_sample_has_at_most_its_share_of_objects() -> None:
 # --- masks and joints
 
 
-def test_masks_are_pasted_like_resized_pictures() -> None:
+def test_masks_are_pasted_like_resized_images() -> None:
     boxes = torch.tensor([[3.2, 5.1, 20.7, 30.2], [-6, -4, 9, 12], [30, 20, 60, 60], [5, 5, 5, 5]])
     masks = torch.rand(4, 1, 6, 6)
     pasted = paste_masks(masks, boxes, (32, 40))

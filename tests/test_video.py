@@ -279,11 +279,11 @@ def test_8k(finder: None, tmp_path: Path) -> None:
 def test_black_frames_have_nobody() -> None:
     """As a covered camera gives; the network runs, and both views draw nothing over them."""
     black = [np.zeros((90, 120, 3), np.uint8) for _ in range(3)]
-    pictures = LiveVideo("camera", lambda: iter(black), first_pause_s=0.01)
+    images = LiveVideo("camera", lambda: iter(black), first_pause_s=0.01)
     estimator = openpaf.PoseEstimator(size=64)
     for draw in (skeletons, heatmaps):
         with contextlib.closing(
-            process_video(pictures, estimator, tracker=Tracker(), draw=draw)
+            process_video(images, estimator, tracker=Tracker(), draw=draw)
         ) as seen:
             for one in islice(seen, 3):
                 assert len(one.poses) == 0
@@ -291,7 +291,7 @@ def test_black_frames_have_nobody() -> None:
                 assert one.drawn.shape == (90, 120, 3)
                 if draw is skeletons:
                     assert not one.drawn.any()
-    pictures.close()
+    images.close()
 
 
 def test_a_camera_that_changes_its_size(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_sound_that_mp4_cannot_hold_becomes_aac(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert container.streams.audio[0].codec_context.name == "aac"
         samples = sum(frame.samples for frame in container.decode(audio=0))
-    assert samples / 44100 == pytest.approx(0.5, abs=0.1)  # no longer than the pictures
+    assert samples / 44100 == pytest.approx(0.5, abs=0.1)  # no longer than the images
 
 
 def test_sound_of_an_avi_is_kept(tmp_path: Path) -> None:
@@ -594,7 +594,7 @@ def test_a_video_of_any_suffix(
         with open_video(tmp_path / "out" / "raw.mp4") as video:
             assert len(list(video)) == 10
         assert f"{name}: 10 frames" in capsys.readouterr().out
-    (tmp_path / "notes.txt").write_text("FFmpeg takes this for a picture\n" * 50)
+    (tmp_path / "notes.txt").write_text("FFmpeg takes this for an image\n" * 50)
     Image.new("RGB", (8, 8)).save(tmp_path / "photo", "PNG")
     assert list_videos([str(tmp_path / name) for name in ("notes.txt", "photo", "none.x")])[0] == []
 
@@ -603,7 +603,7 @@ ANIMATION = [Image.new("RGB", (64, 48), color) for color in ("red", "lime", "blu
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
-def test_animated_pictures_are_videos(
+def test_animated_images_are_videos(
     suffix: str, finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if suffix == ".avif" and not features.check("avif"):
@@ -646,14 +646,14 @@ def test_a_damaged_animation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         list(video)
 
 
-def test_pictures_and_text_are_no_videos(tmp_path: Path) -> None:
+def test_images_and_text_are_no_videos(tmp_path: Path) -> None:
     for suffix in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
         ANIMATION[0].save(tmp_path / f"a.{suffix}")
         with pytest.raises(VideoError, match="an image or text, not a video"):
             open_video((tmp_path / f"a.{suffix}").rename(tmp_path / f"{suffix}.mp4"))
 
 
-def test_motion_jpeg_is_no_picture(tmp_path: Path) -> None:
+def test_motion_jpeg_is_no_image(tmp_path: Path) -> None:
     """A file of nothing but JPEGs, of which a phone's photo may have a few."""
     jpeg = io.BytesIO()
     ANIMATION[0].save(jpeg, "JPEG")
