@@ -63,7 +63,7 @@ def make(calls: list[str]) -> bytes:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_made_anew(damage: str) -> None:
+def test_a_damaged_file_is_made_again(damage: str) -> None:
     calls: list[str] = []
     assert make(calls) == make(calls) == b"value"
     assert len(calls) == 1
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_made_anew(damage: str) -> None:
     assert [path.name for path in own_folder().iterdir()] == ["a.txt"]
 
 
-def test_what_cannot_be_read_back_is_made_anew(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_read_back_is_made_again(caplog: pytest.LogCaptureFixture) -> None:
     write_sealed(own_folder() / "a.txt", b"of another version")
 
     def read(data: bytes) -> bytes:
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_back_is_made_anew(caplog: pytest.LogCaptureFixture)
         return data
 
     assert kept("a.txt", lambda: b"value", bytes, read) == b"value"
-    assert "a.txt: cannot be used, so it is made anew: not mine" in caplog.text
+    assert "a.txt: cannot be used, so it is made again: not mine" in caplog.text
     assert read_sealed(own_folder() / "a.txt") == b"value"
 
 
@@ -210,7 +210,7 @@ def test_kernels_are_compiled_where_nothing_can_be_written(
     _warn_of_loss.cache_clear()  # once a process
     for _ in range(2):
         assert is_compiled(source)
-    assert "cannot be kept (No space left on device)" in caplog.text
+    assert "cannot be cached (No space left on device)" in caplog.text
 
 
 def test_a_terminal_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,7 +256,7 @@ def test_a_network_camera_that_is_switched_off_and_on(caplog: pytest.LogCaptureF
 
 
 def test_a_network_camera_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection stays and says nothing more: it is opened anew."""
+    """The connection stays and says nothing more: it is opened again."""
     monkeypatch.setattr(openpaf.video.base, "OPEN_READ_TIMEOUT_S", (5.0, 0.3))
     calls: list[int] = []
     stop = threading.Event()

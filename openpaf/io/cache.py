@@ -86,7 +86,7 @@ def kept(
         try:
             return from_bytes(data)
         except Exception as error:
-            _log.warning("%s: cannot be used, so it is made anew: %s", name, error)
+            _log.warning("%s: cannot be used, so it is made again: %s", name, error)
     made = make()
     try:
         data = to_bytes(made)
@@ -105,7 +105,7 @@ def read_sealed(path: Path) -> bytes | None:
         return None
     seal, rest = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if hashlib.sha256(rest).digest() != seal:
-        _log.info("%s: damaged, so it is made anew", path)
+        _log.info("%s: damaged, so it is made again", path)
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # prune() deletes the least recently used first

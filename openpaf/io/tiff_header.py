@@ -31,14 +31,14 @@ def most_values(file: IO[bytes]) -> int:
     try:
         if is_big:
             (start,) = struct.unpack(f"{order}Q", head[8:])
-            count, row = struct.Struct(f"{order}Q"), struct.Struct(f"{order}HHQ8x")
+            count, entry = struct.Struct(f"{order}Q"), struct.Struct(f"{order}HHQ8x")
         else:
             (start,) = struct.unpack(f"{order}I", head[4:8])
-            count, row = struct.Struct(f"{order}H"), struct.Struct(f"{order}HHI4x")
+            count, entry = struct.Struct(f"{order}H"), struct.Struct(f"{order}HHI4x")
         file.seek(start)
         (n_tags,) = count.unpack(file.read(count.size))
-        rows = file.read(row.size * min(n_tags, 65_535))
-        counts = [n for _, kind, n in row.iter_unpack(rows) if kind not in _BYTES]
+        entries = file.read(entry.size * min(n_tags, 65_535))
+        counts = [n for _, kind, n in entry.iter_unpack(entries) if kind not in _BYTES]
     except (struct.error, OSError, OverflowError, ValueError):
         return 0
     return max(counts, default=0)

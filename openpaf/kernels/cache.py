@@ -66,7 +66,7 @@ class KernelCache(_Cache):
                 if known == key:
                     return CompileResult._rebuild(target_context, *payload)
             except Exception as error:  # any error: the function is compiled instead
-                _log.warning("%s: cannot be loaded, so it is compiled anew: %r", folder, error)
+                _log.warning("%s: cannot be loaded, so it is compiled again: %r", folder, error)
         if self._source.parent.name == "decoding":
             _announce()
         return None
@@ -139,7 +139,7 @@ def _announce() -> None:
 @functools.cache
 def _warn_of_loss(reason: str | None) -> None:
     _log.warning(
-        "the parser is compiled for this process only, as it cannot be kept (%s): "
-        "let OPENPAF_CACHE name a folder that can be written to",
+        "the parser is compiled for this process only, as it cannot be cached (%s): "
+        "set OPENPAF_CACHE to a writable folder",
         reason,
     )
