@@ -630,6 +630,8 @@ def test_fetch_list_verify(put: Put, run: Run, tmp_path: Path) -> None:
     assert "--accept-licence" in err
     assert run("list", "--cache", tmp_path)[1].splitlines()[-1].split()[:2] == ["stand-in", "-"]
 
+    american = tmp_path / "american"
+    assert run("fetch", "stand-in", "--cache", american, "--accept-license")[0] == 0
     status, out, err = run("fetch", "stand-in", "--cache", tmp_path, "--accept-licence")
     assert (status, out) == (0, f"stand-in: {tmp_path / 'stand-in.pth'}\n")
     assert "licence: theirs" in err

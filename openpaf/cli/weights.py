@@ -50,7 +50,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         )
         if name == "fetch":
             action.add_argument(
-                "--accept-licence", action="store_true", help="you have read it and agree"
+                "--accept-licence",
+                "--accept-license",
+                action="store_true",
+                help="you have read it and agree",
             )
             action.add_argument("--quiet", action="store_true", help="no progress bar")
         action.set_defaults(run=run)
