@@ -75,7 +75,7 @@ def test_reconnects_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_a_source_that_never_works_is_an_error_at_once() -> None:
     def capture() -> Iterator[np.ndarray]:
-        raise VideoError("camera 9: not there, or taken by another program")
+        raise VideoError("camera 9: not found, or in use by another program")
         yield image(0)
 
     with pytest.raises(VideoError, match="camera 9: not there"):
@@ -146,9 +146,9 @@ def bgr(value: int, size_hw: tuple[int, int] = (8, 8)) -> np.ndarray:
 def test_a_camera_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, mute = Camera(None), Camera([])
     plug_in(monkeypatch, taken, mute)
-    with pytest.raises(VideoError, match="camera 0: not there, or taken by another program"):
+    with pytest.raises(VideoError, match="camera 0: not found, or in use by another program"):
         open_video(0)
-    with pytest.raises(VideoError, match="camera 0: gives no image"):
+    with pytest.raises(VideoError, match="camera 0: returns no image"):
         open_video(0)
     assert taken.is_released
     assert mute.is_released
@@ -165,8 +165,8 @@ def test_a_camera_unplugged_in_the_middle_comes_back(
     assert [frame.image.shape[:2] for frame in frames] == [(8, 8), (6, 4), (6, 4)]  # another size
     assert first.is_released
     said = [record.getMessage() for record in caplog.records]
-    assert any("camera 0: lost; trying again" in line for line in said)
-    assert any("not there, or taken" in line for line in said)
+    assert any("camera 0: connection lost; trying again" in line for line in said)
+    assert any("not found, or in use" in line for line in said)
 
 
 def test_frames_that_are_none_are_a_loss_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:

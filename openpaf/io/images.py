@@ -106,7 +106,7 @@ def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU" and images.ndim != 4:
         raise ValueError(
             f"images: expected a list of images or an array (B, H, W, 3), got an array of shape "
-            f"{images.shape}; of one image, give [image]"
+            f"{images.shape}; for one image, pass [image]"
         )
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ValueError(f"images: expected a list of images, got {kind}")
@@ -137,9 +137,9 @@ def decode_image(source: str | os.PathLike[str] | IO[bytes], name: str) -> NDArr
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     hint = ""
     if array.dtype.kind == "f":
-        hint = "; of values 0 to 1, give (255 * image).round().astype(np.uint8)"
+        hint = "; for values of 0 to 1, pass (255 * image).round().astype(np.uint8)"
     elif array.ndim == 3 and array.shape[2] == 4:
-        hint = "; of RGBA, give image[..., :3]"
+        hint = "; for RGBA, pass image[..., :3]"
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ValueError(
             f"image: expected RGB uint8 (H, W, 3) or gray uint8 (H, W), "
@@ -161,7 +161,7 @@ def _check_frames(image: Image.Image, name: str) -> None:
     except Exception:  # the first frame may still be intact
         return
     if has_more and image.format == "GIF":
-        raise ImageError(f"{name}: an animated GIF, not a photo; give it as a video")
+        raise ImageError(f"{name}: an animated GIF is a video; use it as one")
     if has_more:
         _log.warning("%s: has several frames or pages; only the first is read", name)
 

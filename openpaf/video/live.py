@@ -205,15 +205,15 @@ def _read_camera(number: int) -> Iterator[NDArray[np.uint8]]:
         cv2.utils.logging.setLogLevel(level)
     try:
         if not camera.isOpened():
-            raise VideoError(f"camera {number}: not there, or taken by another program")
+            raise VideoError(f"camera {number}: not found, or in use by another program")
         camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         is_first = True
         while True:
             good, image = camera.read()
             if not good or image is None:
                 if is_first:
-                    raise VideoError(f"camera {number}: gives no image")
-                raise VideoError(f"camera {number}: lost")
+                    raise VideoError(f"camera {number}: returns no image")
+                raise VideoError(f"camera {number}: connection lost")
             is_first = False
             yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     finally:
