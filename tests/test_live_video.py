@@ -78,7 +78,7 @@ def test_a_source_that_never_works_is_an_error_at_once() -> None:
         raise VideoError("camera 9: not found, or in use by another program")
         yield image(0)
 
-    with pytest.raises(VideoError, match="camera 9: not there"):
+    with pytest.raises(VideoError, match="camera 9: not found"):
         LiveVideo("camera 9", capture)
 
 
