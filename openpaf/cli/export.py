@@ -75,8 +75,8 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.engines.conversion import FORMATS
     from openpaf.engines.export import export_model
+    from openpaf.engines.openvino_engine import FORMATS
     from openpaf.io.images import list_images
 
     suffix = FORMATS[arguments.to]

@@ -46,7 +46,7 @@ def chosen_runtime(
         ValueError: If ``OPENPAF_RUNTIME`` is none.
         WeightsError: If the model is missing or damaged.
     """
-    from openpaf.engines.conversion import FORMATS, is_export
+    from openpaf.engines.openvino_engine import FORMATS, is_export
     from openpaf.estimator import is_detector
 
     if runtime != "auto":

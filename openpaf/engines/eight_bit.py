@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from openpaf.engines.conversion import read_openvino, read_source
+from openpaf.engines.openvino_engine import read_openvino, read_source
 from openpaf.errors import WeightsError
 from openpaf.weights.catalog import check_card, find
 from openpaf.weights.hashing import sha256_of

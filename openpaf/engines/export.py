@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from openpaf.decoding import decode
 from openpaf.engines.auto import difference
-from openpaf.engines.conversion import (
+from openpaf.engines.load import Engine, load_engine
+from openpaf.engines.openvino_engine import (
     FORMATS,
     PRECISIONS,
     openvino_model,
@@ -23,7 +24,6 @@ from openpaf.engines.conversion import (
     write_onnx,
     write_openvino,
 )
-from openpaf.engines.load import Engine, load_engine
 from openpaf.errors import OpenpafError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.engines.conversion import (
+from openpaf.engines.eight_bit import read_eight_bit
+from openpaf.engines.openvino_engine import (
     is_export,
     needed,
     onnx_bytes,
@@ -24,7 +25,6 @@ from openpaf.engines.conversion import (
     read_openvino_note,
     source_of,
 )
-from openpaf.engines.eight_bit import read_eight_bit
 from openpaf.engines.wrapper import with_ends
 from openpaf.errors import WeightsError
 from openpaf.io.cache import file_key, kept

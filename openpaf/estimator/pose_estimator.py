@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding import DecodeConfig, decode
-from openpaf.engines.conversion import is_export
 from openpaf.engines.load import load_engine
+from openpaf.engines.openvino_engine import is_export
 from openpaf.estimator.multiscale import check_scales, multiscale_fields
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
@@ -50,9 +50,9 @@ class PoseEstimator:
     """
 
     def __new__(cls, model: str | Path | None = None, **options: Any) -> PoseEstimator:
-        """A :class:`openpaf.estimator.top_down.TopDownEstimator` where the model is a detector."""
+        """A :class:`openpaf.estimator.mask_rcnn.TopDownEstimator` where the model is a detector."""
         if cls is PoseEstimator and is_detector(model or options.get("weights")):
-            from openpaf.estimator.top_down import TopDownEstimator
+            from openpaf.estimator.mask_rcnn import TopDownEstimator
 
             return object.__new__(TopDownEstimator)
         return object.__new__(cls)
