@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import openpaf
-from openpaf.estimator.mask_rcnn import TopDownEstimator
+from openpaf.estimator.top_down import TopDownEstimator
 from openpaf.io.images import read_image
 
 GOLDEN = Path(__file__).parent / "golden" / "photos.json"

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from openpaf import PoseEstimator, Poses
+from openpaf.engines.conversion import openvino_model, write_onnx, write_openvino
 from openpaf.engines.load import RUNTIMES
-from openpaf.engines.openvino_engine import openvino_model, write_onnx, write_openvino
 
 _SIZE = 96
 _N_THREADS, _N_CALLS = 8, 36

@@ -17,7 +17,7 @@ import openpaf
 from openpaf import weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
-from openpaf.estimator.mask_rcnn import TopDownEstimator
+from openpaf.estimator.top_down import TopDownEstimator
 from openpaf.geometry import Grid
 from openpaf.networks.rcnn.mask_rcnn import BUILDERS
 from openpaf.skeleton import Skeleton

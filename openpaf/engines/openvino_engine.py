@@ -1,141 +1,200 @@
-"""A model as an ONNX or OpenVINO file, which say themselves how they are to be run."""
+"""OpenVINO, of the extra ``openvino``: on the CPU, in float32, bfloat16 or 8-bit integers."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
-import itertools
 import logging
 import struct
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.engines.wrapper import with_ends
+from openpaf.engines.base import Arrays, Run, check_cpu, check_size, conversion_name, quiet
+from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
-from openpaf.weights.catalog import find, load_model
-from openpaf.weights.spec import ModelSpec
+from openpaf.io.cache import kept
+from openpaf.io.extras import import_extra, installed
+from openpaf.weights.catalog import check_card
+from openpaf.weights.exported import NOTE, read_openvino, read_openvino_note
+from openpaf.weights.hashing import sha256_of
+from openpaf.weights.model_files import load_network
+from openpaf.weights.spec import ModelSource
 
-FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
-PRECISIONS = ("float32", "bfloat16", "int8")
-_NOTE = "openpaf"
+#: Layers that are kept compiled for a size of image; OpenVINO would keep 5000. A size has about a
+#: hundred, so a folder of photos of a few shapes compiles each once.
+MAX_COMPILED_LAYERS = 1024
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _EXAMPLE_HW = (128, 192)
-# Operators of OpenVINO that hold a graph of their own.
-_NESTED = {"If", "Loop", "TensorIterator"}
 # Names of layers that stay in floating point, see quantize().
 _FIRST = r".*trunk\.[01][/.].*"
 _HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
 
 
-def write_onnx(
-    model: str | Path | None,
+def available(source: ModelSource, precision: str) -> bool:
+    """Whether OpenVINO is installed, and can run this model in this precision here."""
+    if not installed("openvino"):
+        return False
+    if precision == "int8":
+        return source.eight_bit_file is not None
+    if precision == "bfloat16":
+        import openvino
+
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return True
+
+
+def load(source: ModelSource, device: str | None, *, threads: int | None, precision: str) -> Run:
+    """A model, ready to run; see :class:`openpaf.engines.table.EngineModule`."""
+    check_cpu("openvino", device)
+    import_extra("openvino", "openvino")
+    outputs = source.spec.outputs
+    if source.kind == "openvino":
+        model = read_openvino(source.file)
+        precision = read_openvino_note(model, source.file)[1]
+        return run_openvino(model, precision, outputs, str(source.file), threads=threads)
+    if precision == "int8":
+        return run_openvino(read_eight_bit(source), "int8", outputs, threads=threads)
+    model = kept(
+        conversion_name(source, ".openvino", "torch", "openvino"),
+        lambda: convert(source),
+        to_bytes=openvino_bytes,
+        from_bytes=openvino_from_bytes,
+    )
+    return run_openvino(model, precision, outputs, source.spec.name, threads=threads)
+
+
+def export(
+    source: ModelSource,
     path: Path,
     *,
-    size_hw: tuple[int, int] | None = None,
-    weights: str | Path | None = None,
+    precision: str,
+    size_hw: tuple[int, int] | None,
+    calibration: Sequence[NDArray[np.float32]],
 ) -> None:
-    """Write a model as ONNX to a file; see :func:`onnx_bytes`."""
-    path.write_bytes(onnx_bytes(model, size_hw=size_hw, weights=weights))
+    """Write a model as OpenVINO's files; see :class:`openpaf.engines.table.ExportModule`."""
+    model = convert(source, size_hw=size_hw)
+    if precision == "int8":
+        model = quantize(model, calibration)
+    model.set_rt_info(precision, [NOTE, "precision"])
+    model.set_rt_info(sha256_of(source.file), [NOTE, "source"])
+    write_openvino(model, path)
 
 
-def onnx_bytes(
-    model: str | Path | None,
-    *,
-    size_hw: tuple[int, int] | None = None,
-    weights: str | Path | None = None,
-) -> bytes:
-    """A model as an ONNX file, with its normalisation, one input and two outputs.
-
-    Args:
-        model: A name of :func:`openpaf.weights.table`, or path of a safetensors file of ours.
-        size_hw: A fixed height and width of the input in px; any size if None.
-        weights: A checkpoint file to take in place of the model's own.
+def read_eight_bit(source: ModelSource) -> Any:
+    """The 8-bit form of a model, as OpenVINO holds it.
 
     Raises:
-        ValueError: If the extra ``onnx`` is not installed.
-        WeightsError: If the model is missing or damaged.
+        ValueError: If there is none, or the extra ``openvino`` is not installed.
+        WeightsError: If it is damaged, or was made from other weights.
     """
-    import torch
-
-    onnx = needed("onnx", "onnx")
-    needed("onnxscript", "onnx")
-    network, row = load_model(model, weights)
-    example = torch.zeros(2 if size_hw is None else 1, 3, *(size_hw or _EXAMPLE_HW))
-    shapes = None
-    if size_hw is None:
-        # Sizes are multiples of 8, which the exporter wants to hear.
-        rows, columns = (8 * torch.export.Dim(f"{side}_cells", min=2) for side in ("h", "w"))
-        shapes = ({0: torch.export.Dim("batch"), 2: rows, 3: columns},)
-    with _quiet():
-        program = torch.onnx.export(
-            with_ends(network, row),
-            (example,),
-            dynamo=True,
-            input_names=["images"],
-            output_names=["heatmaps", "pafs"],
-            dynamic_shapes=shapes,
-            external_data=False,
-            optimize=True,
-            verbose=False,
+    if source.replaced:
+        raise ValueError("weights: engine 'openvino-int8' has its own, expected none")
+    path = source.eight_bit_file
+    if path is None:
+        name = source.file.stem + "-int8.xml"
+        raise ValueError(
+            f"engine: 'openvino-int8' needs {name} and .bin beside {source.file}, found none; "
+            "`openpaf export --to openvino --precision int8` makes them"
         )
-    proto = program.model_proto  # type: ignore[union-attr]
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = _NOTE, converted_row(row).to_metadata()["openpaf"]
-    onnx.checker.check_model(proto)
-    return bytes(proto.SerializeToString())
+    for file in (path, path.with_suffix(".bin")):
+        check_card(file)
+    model = read_openvino(path)
+    if _made_from(model) != sha256_of(source.file):
+        raise WeightsError(f"{path}: made from other weights than {source.file}; export it again")
+    return model
 
 
-def openvino_model(
-    model: str | Path | None,
+def run_openvino(
+    model: Any,
+    precision: str,
+    outputs: Sequence[str],
+    name: str = "model",
     *,
-    size_hw: tuple[int, int] | None = None,
-    weights: str | Path | None = None,
-) -> Any:
-    """A model in OpenVINO's form, float32; see :func:`onnx_bytes`.
+    threads: int | None = None,
+) -> Run:
+    """A model in OpenVINO's form, ready to run; any number of threads may call it.
+
+    Calls wait for each other: a call of OpenVINO uses all the cores that it may, and what it
+    calculates in belongs to the one call.
+
+    Args:
+        model: As OpenVINO holds it.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+        outputs: Names of its arrays, in their order.
+        name: What errors call it.
+        threads: Threads of a call, OpenVINO's own number if None.
+
+    Raises:
+        WeightsError: If the model cannot be run.
+    """
+    import openvino
+
+    options: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": MAX_COMPILED_LAYERS,
+    }
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = openvino.Core().compile_model(model, "CPU", options)
+        request = compiled.create_infer_request()
+        shape = [
+            side.get_length() if side.is_static else None for side in compiled.input().partial_shape
+        ]
+        if len(compiled.outputs) != len(outputs):
+            raise RuntimeError(f"expected {len(outputs)} outputs, found {len(compiled.outputs)}")
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{name}: cannot be run by OpenVINO ({reason})") from error
+    lock = threading.Lock()
+
+    def run(images: NDArray[np.float32]) -> Arrays:
+        check_size(images, shape)
+        with lock:
+            try:
+                result = request.infer([images])
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise WeightsError(f"{name}: OpenVINO fails ({reason})") from error
+            # Copies already, not the request's own memory.
+            return {output: result[i] for i, output in enumerate(outputs)}
+
+    return run
+
+
+def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> Any:
+    """A model in OpenVINO's form, float32, with its normalization and its description.
+
+    Args:
+        source: Its weights.
+        size_hw: A fixed height and width of the input in px; any size if None.
 
     Raises:
         ValueError: If the extra ``openvino`` is not installed.
-        WeightsError: If the model is missing or damaged.
+        WeightsError: If the model is damaged.
     """
     import torch
 
-    openvino = needed("openvino", "openvino")
-    network, row = load_model(model, weights)
+    openvino = import_extra("openvino", "openvino")
     with warnings.catch_warnings():
         # OpenVINO reads torch modules by torch.jit.trace, which torch calls deprecated.
         warnings.simplefilter("ignore")
         converted = openvino.convert_model(
-            with_ends(network, row), example_input=torch.zeros(1, 3, *_EXAMPLE_HW)
+            wrap_network(load_network(source), source.spec),
+            example_input=torch.zeros(1, 3, *_EXAMPLE_HW),
         )
     height, width = size_hw or (-1, -1)
     converted.reshape([-1 if size_hw is None else 1, 3, height, width])
-    converted.set_rt_info(converted_row(row).to_metadata()["openpaf"], [_NOTE, "weights"])
-    set_precision(converted, "float32")
+    note = source.spec.converted().to_metadata()["openpaf"]
+    converted.set_rt_info(note, [NOTE, "weights"])
+    converted.set_rt_info("float32", [NOTE, "precision"])
     return converted
-
-
-def set_precision(model: Any, precision: str) -> None:
-    """Note in an OpenVINO model the precision in which it is to run."""
-    model.set_rt_info(precision, [_NOTE, "precision"])
-
-
-def set_source(model: Any, sha256: str) -> None:
-    """Note in an OpenVINO model the weights that it is made from."""
-    model.set_rt_info(sha256, [_NOTE, "source"])
-
-
-def read_source(model: Any) -> str | None:
-    """SHA-256 of the weights that an OpenVINO model is made from; None if it does not say."""
-    try:
-        return str(model.get_rt_info([_NOTE, "source"]).astype(str))
-    except RuntimeError:
-        return None
 
 
 def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
@@ -145,14 +204,14 @@ def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
     of networks with refinement stages only those of these stages.
 
     Args:
-        model: As :func:`openvino_model` gives it.
+        model: As :func:`convert` gives it.
         inputs: (1, 3, h, w) float32 each, of typical photos; dozens of them.
 
     Raises:
         ValueError: If nncf, of the extra ``export``, is not installed.
     """
-    with _quiet():
-        nncf = needed("nncf", "export")
+    with quiet():
+        nncf = import_extra("nncf", "export")
         nncf.set_log_level(logging.ERROR)
         refined = any("refinement" in layer.get_friendly_name() for layer in model.get_ops())
         in_float = [_FIRST, _LAST_HEADS if refined else _HEADS]
@@ -163,9 +222,16 @@ def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
             subset_size=len(inputs),
             ignored_scope=nncf.IgnoredScope(patterns=in_float, validate=False),
         )
-    result.set_rt_info(model.get_rt_info([_NOTE, "weights"]).astype(str), [_NOTE, "weights"])
-    set_precision(result, "int8")
+    result.set_rt_info(model.get_rt_info([NOTE, "weights"]).astype(str), [NOTE, "weights"])
     return result
+
+
+def _made_from(model: Any) -> str | None:
+    """SHA-256 of the weights that an OpenVINO model is made from; None if it does not say."""
+    try:
+        return str(model.get_rt_info([NOTE, "source"]).astype(str))
+    except RuntimeError:
+        return None
 
 
 def write_openvino(model: Any, path: Path) -> None:
@@ -195,123 +261,3 @@ def openvino_from_bytes(data: bytes) -> Any:
     (n,) = struct.unpack_from("<Q", data)
     numbers = np.frombuffer(data, np.uint8, offset=8 + n)
     return openvino.Core().read_model(data[8 : 8 + n], openvino.Tensor(numbers))
-
-
-def read_openvino(path: Path) -> Any:
-    """An OpenVINO model from its file.
-
-    Raises:
-        ValueError: If the extra ``openvino`` is not installed.
-        WeightsError: If the file is damaged, or has a loop or a branch.
-    """
-    openvino = needed("openvino", "openvino")
-    try:
-        model = openvino.Core().read_model(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error
-    _refuse_nested(path, {op.get_type_name() for op in model.get_ops()} & _NESTED)
-    return model
-
-
-def read_onnx(path: Path) -> tuple[bytes, ModelSpec]:
-    """An ONNX file of ours, and how the model in it is to be run.
-
-    Raises:
-        ValueError: If the extra ``onnx`` is not installed.
-        WeightsError: If the file is damaged, not one of ours, or has a loop or a branch.
-    """
-    onnx = needed("onnx", "onnx")
-    try:
-        data = path.read_bytes()
-        proto = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf has errors of its own
-        raise WeightsError(f"{path}: cannot be read as ONNX ({error})") from error
-    nodes = itertools.chain(proto.graph.node, *(function.node for function in proto.functions))
-    nested = (
-        node.op_type for node in nodes if any(a.HasField("g") or a.graphs for a in node.attribute)
-    )
-    _refuse_nested(path, set(nested))
-    if any(tensor.external_data for tensor in proto.graph.initializer):
-        raise WeightsError(f"{path}: expected its numbers inside of it, found the name of a file")
-    notes = {entry.key: entry.value for entry in proto.metadata_props}
-    return data, ModelSpec.from_metadata(notes, path)
-
-
-def _refuse_nested(path: Path, operators: set[str]) -> None:
-    """Refuse operators that hold a graph of their own: no network here has them.
-
-    A loop may never end, and what is inside of one cannot be stopped.
-    """
-    if operators:
-        raise WeightsError(
-            f"{path}: a model with {', '.join(sorted(operators))}, loops or branches, is not run"
-        )
-
-
-def read_openvino_note(model: Any, path: Path) -> tuple[ModelSpec, str]:
-    """How an OpenVINO model of ours is to be run, and its precision.
-
-    Raises:
-        WeightsError: If it is not one of ours.
-    """
-    try:
-        notes = {"openpaf": model.get_rt_info([_NOTE, "weights"]).astype(str)}
-        precision = model.get_rt_info([_NOTE, "precision"]).astype(str)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: no description of an openpaf model in it") from error
-    return ModelSpec.from_metadata(notes, path), precision
-
-
-def needed(module: str, extra: str) -> Any:
-    """A module of an extra.
-
-    Raises:
-        ValueError: If it is not installed; the message names the extra.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f"runtime: {module!r} is not installed; pip install 'openpaf[{extra}]'"
-        ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' progress on the output stream, and their warnings."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
-def converted_row(row: ModelSpec) -> ModelSpec:
-    """How a converted model is run: what its checkpoint asked for stands inside of it."""
-    return dataclasses.replace(row, mean=0.0, scale=1.0, bgr=False, channel_order=None)
-
-
-def is_export(model: str | Path | None) -> bool:
-    """Whether a model is an ONNX or OpenVINO file rather than weights."""
-    return model is not None and Path(model).suffix.lower() in FORMATS.values()
-
-
-def source_of(model: str | Path | None) -> Path:
-    """The file of a model, an export or weights.
-
-    Raises:
-        WeightsError: If there is none.
-    """
-    if is_export(model):
-        path = Path(str(model))
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file")
-        return path
-    return find(model)

@@ -1,141 +1,111 @@
-"""The people of a picture by Mask R-CNN: a :class:`openpaf.PoseEstimator` without fields."""
+"""Top-down, with Mask R-CNN: a box for each person, then the joints inside of it.
+
+Reference:
+    He et al., ICCV 2017: Mask R-CNN.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from openpaf.decoding import DecodeConfig
-from openpaf.engines.load import RUNTIMES
+from openpaf.engines.load import choose_engine
+from openpaf.engines.torch_engine import choose_device, torch_threads
 from openpaf.errors import WeightsError
-from openpaf.estimator.pose_estimator import PoseEstimator
-from openpaf.fields import Fields
+from openpaf.estimator.methods import Options
 from openpaf.geometry import Letterbox
-from openpaf.io.images import read_images
 from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
 from openpaf.networks.rcnn.transform import Detection
 from openpaf.poses import Poses
-from openpaf.weights.catalog import load_model
+from openpaf.weights.model_files import load_network
+from openpaf.weights.spec import ModelSource, ModelSpec
 
 # A joint whose map gives its peak less than this probability is missing.
 _MIN_JOINT = 0.02
 _PERSON = 1  # the class of people, in COCO and in detectors of people only
 
 
-class TopDownEstimator(PoseEstimator):
-    """Finds people by a detector, and the joints of each inside its box.
-
-    ``PoseEstimator(model=...)`` makes one where the model is a detector.
+class MaskRCNNDetector:
+    """People by a detector with a keypoint head; it runs in torch.
 
     Args:
-        model: A name of :func:`openpaf.weights.table`, or path of a safetensors file of ours.
-        weights: A checkpoint file to take in place of the model's own.
-        runtime: ``"auto"`` or ``"torch"``.
-        device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
-        config: Taken for the sake of the same signature; a detector has no fields to parse.
-        size: Short side of the network's input in px; the long side follows.
-        scales: Only ``(1.0,)``: there are no fields to average.
-        flip: Only False, likewise.
+        network: In evaluation mode.
+        spec: How it is run.
+        options: Those of the estimator; ``config`` has no effect, as there is no parser.
 
     Raises:
-        ValueError: If an argument is not as it should be.
-        WeightsError: If the model is missing or damaged, or finds no joints.
+        ValueError: If ``scales`` or ``flip`` are given: there are no fields to average.
+        WeightsError: If the network finds no joints.
     """
 
-    def __init__(
-        self,
-        model: str | Path | None = None,
-        *,
-        weights: str | Path | None = None,
-        runtime: str = "auto",
-        device: str | None = None,
-        config: DecodeConfig | None = None,
-        size: int = 368,
-        scales: Sequence[float] = (1.0,),
-        flip: bool = False,
-    ) -> None:
-        if tuple(scales) != (1.0,) or flip:
+    engine = "torch"
+
+    def __init__(self, network: nn.Module, spec: ModelSpec, options: Options) -> None:
+        if options.scales != (1.0,) or options.flip:
             raise ValueError("scales, flip: a detector has no fields to average")
-        self.scales, self.flip = (1.0,), False
-        if runtime not in RUNTIMES:
-            raise ValueError(f"runtime: expected one of {', '.join(RUNTIMES)}, got {runtime!r}")
-        if runtime not in ("auto", "torch"):
-            raise ValueError(f"runtime: a detector runs in 'torch' only, got {runtime!r}")
-        if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
-            raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
-        self.config = config or DecodeConfig()
-        self.size = int(size)
-        self.device = _device(device)
-        network, self.weights = load_model(model, weights)
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
-            raise WeightsError(f"{model or weights}: expected a detector of keypoints")
+            raise WeightsError(f"{spec.name}: expected a detector of keypoints")
+        self.spec, self.options = spec, options
+        self.device = choose_device(options.device)
         self.network = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def has_fields(self) -> bool:
-        return False
+    @classmethod
+    def load(cls, source: ModelSource, options: Options) -> MaskRCNNDetector:
+        """Load a model; see :class:`openpaf.estimator.methods.MethodClass`."""
+        choose_engine(source, options.engine, options.device, threads=options.threads)
+        return cls(load_network(source), source.spec, options)
 
-    def __call__(self, image: Any) -> Poses:
-        """The people of one picture; see :meth:`openpaf.PoseEstimator.__call__`."""
-        return self.batch([image])[0]
+    @classmethod
+    def from_network(
+        cls, network: nn.Module, spec: ModelSpec, options: Options
+    ) -> MaskRCNNDetector:
+        """Take a copy of a network that is in memory."""
+        return cls(copy.deepcopy(network).eval(), spec, options)
 
-    def batch(self, images: Sequence[Any]) -> list[Poses]:
-        """The people of several pictures, with one call of the network per shape."""
-        pictures = read_images(images)
-        letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
-        results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
+    @torch.inference_mode()
+    def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[Detection]:
+        """Boxes and joints in images, with one run of the network per shape."""
+        letterboxes = [Letterbox.fit(image.shape[:2], self.options.size) for image in images]
+        results: dict[int, Detection] = {}
         for shape in sorted({letterbox.resized_hw for letterbox in letterboxes}):
             chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.resized_hw == shape]
             # The network pads by itself, so that no box reaches into a border.
-            inputs = [letterboxes[i].apply(pictures[i])[:, : shape[0], : shape[1]] for i in chosen]
-            for i, poses in zip(chosen, self._estimate(inputs), strict=True):
-                results[i] = letterboxes[i].undo(poses)
-        return results
+            inputs = [letterboxes[i].apply(images[i])[:, : shape[0], : shape[1]] for i in chosen]
+            tensors = [
+                (torch.from_numpy(np.ascontiguousarray(image)) - self.spec.mean) / self.spec.scale
+                for image in inputs
+            ]
+            with torch_threads(self.options.threads):
+                detections = self.network.detect(
+                    [tensor.to(self.device) for tensor in tensors], resize=False
+                )
+            results.update(zip(chosen, detections, strict=True))
+        return [results[i] for i in range(len(images))]
 
-    def fields(self, image: Any) -> Fields:
-        """Not to be had.
-
-        Raises:
-            ValueError: Always; a detector makes no fields.
-        """
-        raise ValueError(f"fields: the model {self.weights.name!r} is a detector and makes none")
-
-    @torch.inference_mode()
-    def _estimate(self, inputs: Sequence[NDArray[np.float32]]) -> list[Poses]:
-        """The people of network inputs (3, h, w) of 0 to 255, in px of those."""
-        tensors = [
-            (torch.from_numpy(np.ascontiguousarray(image)) - self.weights.mean) / self.weights.scale
-            for image in inputs
-        ]
-        detections = self.network.detect([t.to(self.device) for t in tensors], resize=False)
-        return [self._poses(detection) for detection in detections]
-
-    def _poses(self, detection: Detection) -> Poses:
-        people = detection["labels"] == _PERSON
-        xy = detection["keypoints"][people, :, :2].float().cpu().numpy()
-        scores = detection["keypoints_probabilities"][people].float().cpu().numpy()
+    def postprocess(
+        self,
+        inferred: Detection,
+        image_hw: tuple[int, int],
+        passed: Callable[[str], None] | None = None,
+    ) -> Poses:
+        """The people among the detections of an image, in px of the image."""
+        people = inferred["labels"] == _PERSON
+        xy = inferred["keypoints"][people, :, :2].float().cpu().numpy()
+        scores = inferred["keypoints_probabilities"][people].float().cpu().numpy()
         missing = scores < _MIN_JOINT
-        return Poses(
-            xy=np.where(missing[..., None], np.nan, self.weights.heatmap_grid.to_px(xy)),
+        poses = Poses(
+            xy=np.where(missing[..., None], np.nan, self.spec.heatmap_grid.to_px(xy)),
             scores=np.where(missing, 0, np.minimum(scores, 1)),
-            person_scores=np.clip(detection["scores"][people].float().cpu().numpy(), 0, 1),
-            skeleton=self.weights.skeleton,
+            person_scores=np.clip(inferred["scores"][people].float().cpu().numpy(), 0, 1),
+            skeleton=self.spec.skeleton,
         )
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.device(name)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {name!r} cannot be used here ({reason})") from error
-    return place
+        poses = Letterbox.fit(image_hw, self.options.size).undo(poses)
+        if passed is not None:
+            passed("people")
+        return poses

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
 from openpaf.tracking.tracker import Tracker
@@ -18,7 +19,6 @@ from openpaf.video.pixels import square_pixels
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
-    from openpaf.fields import Fields
 
 #: Makes a picture of a frame, its people, the fields they were found in (a detector has none), and
 #: where those lie.
@@ -66,16 +66,15 @@ def watch(
         Frames in their order.
     """
 
-    def look(frame: VideoFrame) -> tuple[VideoFrame, _HW, Fields | Poses]:
+    def look(frame: VideoFrame) -> tuple[VideoFrame, _HW, Any]:
         # People must not look squeezed to the network.
         image = square_pixels(frame.image, frame.pixel_aspect)
-        found = estimator.fields(image) if estimator.has_fields else estimator(image)
-        return frame, (image.shape[0], image.shape[1]), found
+        return frame, (image.shape[0], image.shape[1]), estimator.infer(image)
 
-    def understand(looked: tuple[VideoFrame, _HW, Fields | Poses]) -> Seen:
-        frame, image_hw, found = looked
-        fields = None if isinstance(found, Poses) else found
-        poses = found if isinstance(found, Poses) else estimator.parse(found, image_hw)
+    def understand(looked: tuple[VideoFrame, _HW, Any]) -> Seen:
+        frame, image_hw, inferred = looked
+        fields = inferred if isinstance(inferred, Fields) else None
+        poses = estimator.postprocess(inferred, image_hw)
         poses = _in_px_of_frame(poses[poses.person_scores >= min_score], image_hw, frame)
         if tracker is not None:
             poses = tracker(poses, frame.time_s)
