@@ -26,21 +26,19 @@ def main() -> None:
     coco_photos.add_arguments(parser)
     parser.add_argument("--model", action="append", help="default: every shipped model")
     parser.add_argument("--size", type=int, action="append", help="default: 368 and 256")
-    parser.add_argument("--runtime", default="torch")
+    parser.add_argument("--engine", default="torch")
     arguments = parser.parse_args()
     annotations, everything = coco_photos.read(arguments)
     complete = [i for i in everything if annotations.imgs[i].get("ann_complete")]
     subsets = {"all": everything}
     if 0 < len(complete) < len(everything):
         subsets = {"completely labeled": complete, **subsets}
-    print(
-        f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, {arguments.data.name}"
-    )
+    print(f"{date.today()}, {platform.machine()}, engine {arguments.engine}, {arguments.data.name}")
     print(f"{'model':24} {'size':>4} {'photos':>22} " + " ".join(f"{m:>5}" for m in METRICS)
           + "  precision / recall at OKS 0.5, score 0.3")  # fmt: skip
     for model in arguments.model or [row["name"] for row in weights.table() if row["shipped"]]:
         for size in arguments.size or [368, 256]:
-            estimator = PoseEstimator(model, size=size, runtime=arguments.runtime)
+            estimator = PoseEstimator(model, size=size, engine=arguments.engine)
             images = arguments.data / "images"
             detections = detect_photos(annotations, images, estimator, everything)
             for name, ids in subsets.items():

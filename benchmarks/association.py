@@ -83,7 +83,7 @@ def print_choices(truth: Any, scenes: list[Scene], data: Path) -> None:
         [(s.image_id, s.letterbox, fields_of(s, noise=noise)) for s in scenes]
         for noise in (0.0, 1.0)
     )
-    estimator = PoseEstimator(runtime="torch")
+    estimator = PoseEstimator(engine="torch")
     real_truth, photos = fields_of_photos(data, estimator)
     real = [(p.image_id, p.letterbox, p.fields) for p in photos]
     print(

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import platform
-import tempfile
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import coco_photos
 import numpy as np
@@ -26,6 +24,7 @@ from openpaf.evaluation.coco import evaluate
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
 from openpaf.io.pose_files import poses_to_coco
+from openpaf.networks import build
 
 
 def main() -> None:
@@ -37,11 +36,11 @@ def main() -> None:
     arguments = parser.parse_args()
     annotations, ids = coco_photos.read(arguments)
     model, reference = (
-        PoseEstimator(name, size=arguments.size, runtime="torch")
+        PoseEstimator(name, size=arguments.size, engine="torch")
         for name in (arguments.model, arguments.reference)
     )
     initial = initial_stage(arguments.model, arguments.size)
-    if model.weights.skeleton != reference.weights.skeleton or grids(model) != grids(reference):
+    if model.spec.skeleton != reference.spec.skeleton or grids(model) != grids(reference):
         raise SystemExit("model, reference: expected the same joints, limbs and grids")
     rows: dict[str, list[dict[str, object]]] = {}
     errors = []
@@ -81,15 +80,14 @@ def initial_stage(model: str, size: int) -> PoseEstimator:
         for name, tensor in network.state_dict().items()
         if not name.startswith("refinement_stages.")
     }
-    options = {**row.options, "n_refinement_stages": 0}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "initial.safetensors"
-        weights.save(state, path, replace(row, options=options))
-        return PoseEstimator(path, size=size, runtime="torch")
+    spec = replace(row, options={**row.options, "n_refinement_stages": 0})
+    initial = build(spec.builder, spec.skeleton, **spec.options)
+    initial.load_state_dict(state)
+    return PoseEstimator.from_network(initial, spec, size=size)
 
 
 def grids(estimator: PoseEstimator) -> tuple[object, object]:
-    return estimator.weights.heatmap_grid, estimator.weights.paf_grid
+    return estimator.spec.heatmap_grid, estimator.spec.paf_grid
 
 
 def squared_errors(own: Fields, other: Fields) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from openpaf.networks import build, describe
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (368, 256)
 TIMED_HW = (368, 656)
-RUNTIMES = ("torch", "onnx", "openvino", "openvino-int8")
+ENGINES = ("torch", "onnx", "openvino", "openvino-int8")
 PAUSE_SECONDS = 0.05
 
 
@@ -62,7 +62,7 @@ def main() -> None:
 def bottom_up_models() -> list[str]:
     """Names of the shipped models that have fields, the default first."""
     shipped = [row["name"] for row in weights.table() if row["shipped"]]
-    return [name for name in shipped if weights.locate(name)[0].builder == "lightweight"]
+    return [name for name in shipped if weights.resolve(name).spec.builder == "lightweight"]
 
 
 def accuracy_table(models: list[str], data: Path) -> str:
@@ -71,26 +71,26 @@ def accuracy_table(models: list[str], data: Path) -> str:
     figures = ("AP", "AP50", "AP75", "APM", "APL")
     lines = [f"| model | engine | size | {' | '.join(figures)} |", "|---" * 8 + "|"]
     for model in models:
-        for runtime in engines_of(model, ("torch", "openvino-int8")):
+        for engine in engines_of(model, ("torch", "openvino-int8")):
             for size in SIZES:
-                estimator = PoseEstimator(model, size=size, runtime=runtime)
+                estimator = PoseEstimator(model, size=size, engine=engine)
                 found = detect(annotations, data / "images", estimator, ids)
                 values = evaluate(annotations, found, ids)
-                row = [model, runtime, str(size), *(f"{values[name]:.3f}" for name in figures)]
+                row = [model, engine, str(size), *(f"{values[name]:.3f}" for name in figures)]
                 lines.append("| " + " | ".join(row) + " |")
     return "\n".join([*lines, "", f"{len(ids)} photos"])
 
 
-def engines_of(model: str, runtimes: tuple[str, ...]) -> list[str]:
-    """Those of the runtimes that the model has here."""
+def engines_of(model: str, engines: tuple[str, ...]) -> list[str]:
+    """Those of the engines that the model has here."""
     found = []
-    for runtime in runtimes:
+    for engine in engines:
         try:
-            load_engine(model, runtime, "cpu")
+            load_engine(model, engine, "cpu")
         except ValueError as error:
             print(f"{model}: {error}\n")
         else:
-            found.append(runtime)
+            found.append(engine)
     return found
 
 
@@ -98,17 +98,17 @@ def cost_table(models: list[str], seconds: float) -> str:
     picture = np.random.default_rng(0).uniform(0, 255, (1, 3, *TIMED_HW)).astype(np.float32)
     runs: dict[tuple[str, str], Callable[..., object]] = {}
     for model in models:
-        for runtime in engines_of(model, RUNTIMES):
-            runs[model, runtime] = load_engine(model, runtime, "cpu")[0]
+        for engine in engines_of(model, ENGINES):
+            runs[model, engine] = load_engine(model, engine, "cpu")[0]
     times = shortest_times(runs, picture, seconds)
-    heads = ["model", "parameters", "GMACs", *(f"{runtime}, ms" for runtime in RUNTIMES)]
+    heads = ["model", "parameters", "GMACs", *(f"{engine}, ms" for engine in ENGINES)]
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for model in models:
-        row = weights.locate(model)[0]
+        row = weights.resolve(model).spec
         described = describe(build(row.builder, row.skeleton, **row.options), TIMED_HW)
         cells = [model, f"{described.parameters:,}", f"{described.gmacs:.1f}"]
-        for runtime in RUNTIMES:
-            mine, first = times.get((model, runtime)), times.get((models[0], runtime))
+        for engine in ENGINES:
+            mine, first = times.get((model, engine)), times.get((models[0], engine))
             ratio = f" ({first / mine:.2f}x)" if mine and first else ""
             cells.append(f"{1000 * mine:.0f}{ratio}" if mine else "")
         lines.append("| " + " | ".join(cells) + " |")

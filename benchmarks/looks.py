@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=list(PRECISIONS), default="float32")
     arguments = parser.parse_args()
     annotations, ids = coco_photos.read(arguments)
-    estimator = PoseEstimator(arguments.model, size=arguments.size, runtime="torch")
+    estimator = PoseEstimator(arguments.model, size=arguments.size, engine="torch")
     network, row = weights.load_model(arguments.model)
     looks = SeveralLooks(
         network.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]

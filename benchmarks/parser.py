@@ -117,7 +117,7 @@ def print_real_accuracy(data: Path) -> None:
         ids = [photo.image_id for photo in photos]
         stats = evaluate(truth, rows, ids)
         precision, recall = precision_at(truth, rows, ids, min_score=0.3)
-        skeleton = estimator.weights.skeleton
+        skeleton = estimator.spec.skeleton
         limbs = f"{skeleton.n_joints} + {skeleton.n_limbs}"
         print(f"{name:20} {limbs:13} {estimator.size:<5} "
               + " ".join(f"{stats[key]:6.4f}" for key in ("AP", "AP50", "AP75", "AR"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,21 +25,17 @@ class PhotoFields(NamedTuple):
 
 def models(teacher: Path) -> Iterator[tuple[str, PoseEstimator]]:
     """The shipped model, and the one it started from where its weights are at hand."""
-    yield "the shipped model", PoseEstimator(runtime="torch")
+    yield "the shipped model", PoseEstimator(engine="torch")
     if not teacher.is_file():
         return
     network = LightweightNetwork(Skeleton.COCO18)
     load_open_model_zoo(network, teacher, Skeleton.COCO18)
-    row = weights.ModelSpec(
+    spec = weights.ModelSpec(
         name="open-model-zoo", builder="lightweight", options={"n_refinement_stages": 1},
         skeleton=Skeleton.COCO18, heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=128.0,
         scale=255.0, licence="Apache-2.0", metrics={},
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "open-model-zoo.safetensors"
-        weights.save(network.state_dict(), file, row)
-        estimator = PoseEstimator(file, runtime="torch")
-    yield "Open Model Zoo 0001", estimator
+    yield "Open Model Zoo 0001", PoseEstimator.from_network(network, spec)
 
 
 def fields_of_photos(data: Path, estimator: PoseEstimator) -> tuple[Any, list[PhotoFields]]:

@@ -1,6 +1,6 @@
 """Frames per second from decoded to drawn frame: the pipeline, step by step, and the network alone.
 
-    python benchmarks/realtime.py vtest.avi [--runtime auto] [--size 256] [--frames 600]
+    python benchmarks/realtime.py vtest.avi [--engine auto] [--size 256] [--frames 600]
 
 ``vtest.avi`` comes with OpenCV's documentation (Debian: opencv-doc). Frames are decoded before the
 clock starts. Machines that are shared give noisy figures, so the ways take turns: in each round,
@@ -29,8 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openpaf import Letterbox, PoseEstimator, Tracker, decode
-from openpaf.engines.auto import chosen_runtime
+from openpaf import Letterbox, PoseEstimator, Tracker
 from openpaf.video.base import VideoFrame
 from openpaf.video.open import open_video
 from openpaf.video.stream import process_video
@@ -75,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("video", type=Path)
     parser.add_argument("--model")
-    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--frames", type=int, default=600)
     parser.add_argument(
@@ -85,13 +84,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with open_video(arguments.video) as video:
         images = [frame.image for frame in islice(video, arguments.frames)]
-    arguments.runtime = chosen_runtime(arguments.model, arguments.runtime)
-    estimator = PoseEstimator(arguments.model, runtime=arguments.runtime, size=arguments.size)
+    estimator = PoseEstimator(arguments.model, engine=arguments.engine, size=arguments.size)
     for _ in process_video(Memory(images, 20), estimator, tracker=Tracker(), draw=skeletons):
         pass  # compiles the parser and fills caches
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, load "
-          f"{os.getloadavg()[0]:.1f}, {arguments.video.name}, {len(images)} frames, runtime "
-          f"{arguments.runtime}, short side {arguments.size} px")  # fmt: skip
+          f"{os.getloadavg()[0]:.1f}, {arguments.video.name}, {len(images)} frames, engine "
+          f"{arguments.engine}, short side {arguments.size} px")  # fmt: skip
     pipeline_s = compare(estimator, images)
     latency(estimator, images, pipeline_s)
     if arguments.minutes:
@@ -132,7 +130,7 @@ def compare(estimator: PoseEstimator, images: list[np.ndarray], n_frames: int = 
 
 def network(estimator: PoseEstimator, inputs: list[np.ndarray]) -> None:
     for network_input in inputs:
-        estimator.run(network_input)
+        estimator.method.fields_of(network_input)
 
 
 def pipeline(estimator: PoseEstimator, images: list[np.ndarray]) -> None:
@@ -155,10 +153,9 @@ def sequential(
         box = Letterbox.fit(image.shape[:2], estimator.size)
         network_input = box.apply(image)[None]
         mark()
-        heatmaps, pafs = estimator.run(network_input)
+        (fields,) = estimator.method.fields_of(network_input)
         mark()
-        fields = estimator._as_fields(heatmaps[0], pafs[0])
-        poses = estimator.result(box.undo(decode(fields, estimator.config)))
+        poses = estimator.parse(fields, image.shape[:2])
         mark()
         poses = tracker(poses[poses.person_scores >= 0.1], n / 25)
         mark()

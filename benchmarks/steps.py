@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import openpaf
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
-from openpaf.engines.auto import chosen_runtime
 from openpaf.io.images import list_images, read_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,14 +29,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="*", default=[ROOT / "data" / "photos"])
     parser.add_argument("--model")
-    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--size", type=int, default=368)
     parser.add_argument("--repeat", type=int, default=7)
     arguments = parser.parse_args()
-    arguments.runtime = chosen_runtime(arguments.model, arguments.runtime)
-    estimator = openpaf.PoseEstimator(
-        arguments.model, runtime=arguments.runtime, size=arguments.size
-    )
+    estimator = openpaf.PoseEstimator(arguments.model, engine=arguments.engine, size=arguments.size)
     config = estimator.config
     paths = list_images([str(photo) for photo in arguments.photos])
     times: dict[str, list[float]] = {}
@@ -52,14 +48,7 @@ def main() -> None:
         image = timed("1 read_image", lambda: read_image(path))
         letterbox = openpaf.Letterbox.fit(image.shape[:2], arguments.size)
         network_input = timed("2 Letterbox.apply", lambda: letterbox.apply(image))
-        heatmaps, pafs = timed("3 network", lambda: estimator.run(network_input[None]))
-        fields = openpaf.Fields(
-            heatmaps=heatmaps[0],
-            pafs=pafs[0],
-            heatmap_grid=estimator.weights.heatmap_grid,
-            paf_grid=estimator.weights.paf_grid,
-            skeleton=estimator.weights.skeleton,
-        )
+        (fields,) = timed("3 network", lambda: estimator.method.fields_of(network_input[None]))
         peaks = timed("4 find_peaks", lambda: find_peaks(fields, config))
         candidates = timed("5 score_limbs", lambda: score_limbs(fields, peaks, config))
         limbs = timed("6 match_limbs", lambda: match_limbs(candidates, config))
@@ -74,7 +63,7 @@ def main() -> None:
             times.clear()  # the first round compiles and fills caches
         n_people = sum(one_photo(path) for path in paths)
     print(
-        f"{date.today()}, {platform.machine()}, runtime {arguments.runtime}, short side "
+        f"{date.today()}, {platform.machine()}, engine {arguments.engine}, short side "
         f"{arguments.size} px, {len(paths)} photos, {n_people} people, median of "
         f"{arguments.repeat * len(paths)}"
     )

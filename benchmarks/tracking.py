@@ -105,7 +105,7 @@ def asked(frame: Frame, found: Poses) -> Poses:
 
 def measure_jitter(n_frames: int = 60) -> None:
     """Of the joints that are sure in every frame: those that come and go do not shake."""
-    estimator = PoseEstimator(size=256, runtime="torch")
+    estimator = PoseEstimator(size=256, engine="torch")
     photo = read_image(ROOT / "data" / "photos" / "grace_hopper.jpg")
     rng = np.random.default_rng(0)
     raw, smooth = [], []

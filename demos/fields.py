@@ -359,7 +359,7 @@ def run(arguments: argparse.Namespace) -> None:
         if file and file.exists() and file.samefile(arguments.photo):
             raise ValueError(f"{file}: that is the image")
     estimator = openpaf.PoseEstimator(arguments.model, size=arguments.size)
-    shown = Shown.of(estimator.weights.skeleton, arguments.joint, arguments.limb)
+    shown = Shown.of(estimator.spec.skeleton, arguments.joint, arguments.limb)
     letterbox = openpaf.Letterbox.fit(image.shape[:2], estimator.size)
     view = View.of(letterbox, arguments.crop)
     parse = Parse.of(estimator.fields(image), estimator.config)

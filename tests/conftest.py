@@ -11,7 +11,7 @@ import pytest
 REPO_ROOT = Path(__file__).resolve().parents[1]
 
 # What is fastest depends on the machine and the hour; the golden results are torch's.
-os.environ.setdefault("OPENPAF_RUNTIME", "torch")
+os.environ.setdefault("OPENPAF_ENGINE", "torch")
 
 # One thread a process: the suite runs in several, and threads that wait for each other on busy
 # cores take many times as long.

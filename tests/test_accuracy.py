@@ -22,12 +22,12 @@ def _told(page: Path, *row: str) -> dict[str, float]:
     raise AssertionError(f"{page.name} has no row of {row}")
 
 
-def _measured(model: str, size: int, runtime: str, folder: Path) -> dict[str, float]:
+def _measured(model: str, size: int, engine: str, folder: Path) -> dict[str, float]:
     """COCO's figures on the completely labelled photos."""
     annotations = load_annotations(folder / "person_keypoints.json")
     ids = [i for i in sorted(annotations.imgs) if annotations.imgs[i].get("ann_complete")]
     assert len(ids) == 82
-    estimator = PoseEstimator(model, size=size, runtime=runtime)
+    estimator = PoseEstimator(model, size=size, engine=engine)
     return evaluate(annotations, detect(annotations, folder / "images", estimator, ids), ids)
 
 

@@ -92,7 +92,7 @@ def test_the_page_of_networks_has_a_row_for_each(repo_root: Path) -> None:
 
 def test_a_soak_of_the_pipeline_says_what_grows(repo_root: Path) -> None:
     result = run(
-        repo_root, "realtime.py", "tests/inputs/raw.h264", "--runtime", "torch", "--size", "32",
+        repo_root, "realtime.py", "tests/inputs/raw.h264", "--engine", "torch", "--size", "32",
         "--frames", "4", "--minutes", "0.02",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

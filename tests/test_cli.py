@@ -158,12 +158,15 @@ def test_options_reach_the_estimator(run: Run, fake: type[FakeEstimator], tmp_pa
     source, out = photo(tmp_path / "a.png"), tmp_path / "out"
     run("predict", source, "--output", out)
     assert fake.options == {
-        "model": None, "weights": None, "runtime": "auto", "device": None, "size": 368,
+        "model": None, "weights": None, "engine": "auto", "device": None, "threads": None,
+        "size": 368,
     }  # fmt: skip
-    options = ["--model", "m", "--runtime", "torch", "--device", "cpu", "--size", "256"]
+    options = ["--model", "m", "--engine", "torch", "--device", "cpu", "--size", "256",
+               "--threads", "2"]  # fmt: skip
     run("predict", source, "--output", out, "--weights", "w.pth", *options)
     assert fake.options == {
-        "model": "m", "weights": Path("w.pth"), "runtime": "torch", "device": "cpu", "size": 256,
+        "model": "m", "weights": Path("w.pth"), "engine": "torch", "device": "cpu", "threads": 2,
+        "size": 256,
     }  # fmt: skip
 
 
@@ -532,7 +535,7 @@ def test_a_full_disk_stops_the_run(
     ("error", "line"),
     [
         (openpaf.WeightsError("m.safetensors: damaged\nbadly"), "m.safetensors: damaged badly"),
-        (ValueError("runtime: expected one of a, b, got 'c'"), "runtime: expected one of"),
+        (ValueError("engine: expected one of a, b, got 'c'"), "engine: expected one of"),
         (ImportError("no openvino"), "no openvino"),
         (KeyError("oops"), "KeyError: 'oops'"),
         (MemoryError(), "not enough memory"),
@@ -761,9 +764,9 @@ def test_benchmark_times_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture
     arguments = ["benchmark", str(tmp_path), "--size", "64", "--repeats", "1"]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "runtime torch" in lines[0]  # what conftest.py makes of auto
+    assert "engine torch" in lines[0]  # what conftest.py makes of auto
     assert "1 photo, 0 people" in lines[0]
     steps = ["network", "peaks", "limbs", "matching", "people", "total"]
     assert [line.split()[0] for line in lines[1:]] == steps
-    assert main([*arguments, "--runtime", "tpu"]) == 2
-    assert capsys.readouterr().err.startswith("openpaf: runtime: expected one of")
+    assert main([*arguments, "--engine", "tpu"]) == 2
+    assert capsys.readouterr().err.startswith("openpaf: engine: expected one of")

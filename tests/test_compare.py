@@ -112,9 +112,10 @@ def test_steps_give_what_the_estimator_gives(repo_root: Path) -> None:
         assert poses == estimator(picture)
         assert list(times) == [*STEPS, "total"]
         assert sum(times[step] for step in STEPS) == pytest.approx(times["total"])
-        whole, one = run_in_steps(estimator, picture, bottom_up=False)
-        assert whole == poses
-        assert list(one) == ["network", "total"]
+    detector = openpaf.PoseEstimator("mask-rcnn-mobilenet", size=128)
+    poses, times = run_in_steps(detector, picture)
+    assert poses == detector(picture)
+    assert list(times) == ["network", "people", "total"]
     assert median_times([{"a": 1.0}, {"a": 5.0}, {"a": 2.0}]) == {"a": 2.0}
     assert median_times([]) == {}
 
@@ -165,7 +166,8 @@ def test_names_of_methods() -> None:
 
 def job(photos: Photos, folder: Path) -> dict[str, Any]:
     return {
-        "name": "ours", "model": "lightweight-coco17", "runtime": "torch", "device": "cpu",
+        "name": "ours", "model": "lightweight-coco17", "engine": "torch", "device": "cpu",
+        "threads": None,
         "size": 64, "annotations": str(photos.path), "images": str(photos.images),
         "image_ids": photos.ids, "scenes": [], "repeats": 1, "key": "k", "quiet": True,
         "partial": str(folder / "p.jsonl"), "output": str(folder / "o.json"),
@@ -197,10 +199,10 @@ def test_an_interrupted_method_goes_on_where_it_stopped(
 
 
 def test_what_a_method_cannot_do_is_told_by_its_name(photos: Photos, tmp_path: Path) -> None:
-    broken = {**job(photos, tmp_path), "runtime": "steam"}
+    broken = {**job(photos, tmp_path), "engine": "steam"}
     assert method_module.main(str(written(broken, tmp_path / "job.json"))) == 2
     error = json.loads((tmp_path / "o.json").read_text())["error"]
-    assert error.startswith("ours: runtime: expected one of auto, torch")
+    assert error.startswith("ours: engine: expected one of auto, torch")
 
 
 def test_a_method_that_is_done_is_not_run_again(

@@ -31,8 +31,8 @@ def test_an_engine_gives_the_same_fields_on_both(tmp_path: Path, atrous: bool) -
     )  # fmt: skip
     save(LightweightNetwork(S, **options).state_dict(), tmp_path / "any.safetensors", row)
     images = np.random.default_rng(0).uniform(0, 255, (2, 3, 96, 136)).astype(np.float32)
-    on_cpu = load_engine(tmp_path / "any.safetensors", "torch", "cpu")[0](images)
-    on_gpu = load_engine(tmp_path / "any.safetensors", "torch", "cuda")[0](images)
+    on_cpu = load_engine(tmp_path / "any.safetensors", "torch", "cpu")[0](images).values()
+    on_gpu = load_engine(tmp_path / "any.safetensors", "torch", "cuda")[0](images).values()
     for theirs, ours in zip(on_cpu, on_gpu, strict=True):
         assert ours.shape == theirs.shape
         # A GPU multiplies float32 with 10 bits of mantissa (TF32) in convolutions.

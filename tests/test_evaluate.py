@@ -31,6 +31,7 @@ from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
 from openpaf.io.pose_files import poses_to_coco, poses_to_openpose, read_poses_by_image
 from openpaf.training.data.dataset import read_json as read_json_for_training
+from openpaf.weights import resolve
 
 Run = Callable[..., tuple[int, str, str]]
 INPUTS = Path(__file__).parent / "inputs"
@@ -46,6 +47,8 @@ class FakeEstimator:
     stop_after: int | None = None
 
     def __init__(self, model: Any = None, *, size: int = 368, **options: Any) -> None:
+        self.source = resolve(model)
+        self.spec, self.engine = self.source.spec, "torch"
         self.size, self.scales = size, tuple(options.get("scales", (1.0,)))
         self.flip = options.get("flip", False)
 
@@ -259,7 +262,7 @@ def test_a_killed_process_goes_on_where_it_stopped(repo_root: Path, tmp_path: Pa
         image["width"], image["height"] = 512, 512
     partial = tmp_path / "p.jsonl"
     command = [
-        sys.executable, "-m", "openpaf", "evaluate", "--runtime", "torch", "--size", "64",
+        sys.executable, "-m", "openpaf", "evaluate", "--engine", "torch", "--size", "64",
         "--partial", str(partial),
         "--annotations", str(written(data, tmp_path / "a.json")),
         "--images", str(tmp_path / "photos"), "--save-results",

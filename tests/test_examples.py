@@ -10,7 +10,6 @@ import pytest
 import openpaf
 
 _NAMES = [name for name in openpaf.__all__ if name != "__version__"]
-_MISSING = {"PoseEstimator"}
 
 
 def _example(name: str) -> doctest.DocTest:
@@ -21,7 +20,7 @@ def _example(name: str) -> doctest.DocTest:
     return parser.get_doctest(docstring, names, f"openpaf.{name}", None, None)
 
 
-@pytest.mark.parametrize("name", [name for name in _NAMES if name not in _MISSING])
+@pytest.mark.parametrize("name", _NAMES)
 def test_the_example_of(name: str, repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repo_root)  # the examples read data/photos
     test = _example(name)
@@ -29,7 +28,3 @@ def test_the_example_of(name: str, repo_root: Path, monkeypatch: pytest.MonkeyPa
     report: list[str] = []
     doctest.DocTestRunner(verbose=False).run(test, out=report.append)
     assert not report, "".join(report)
-
-
-def test_no_name_is_excused_that_has_an_example() -> None:
-    assert not [name for name in sorted(_MISSING) if _example(name).examples]

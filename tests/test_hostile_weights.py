@@ -438,7 +438,7 @@ def test_caffe_lengths_that_lie(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_detector_is_named(tmp_path: Path, tiny: Path) -> None:
-    detector = weights.find("mask-rcnn-mobilenet")
+    detector = weights.resolve("mask-rcnn-mobilenet").file
     said = "expected weights of a pose network without a detector, found those of a detector"
     assert said in refusal(detector, model=tiny)
     assert said in refusal(detector, model="cmu-coco")
@@ -455,7 +455,7 @@ def test_a_detector_is_named(tmp_path: Path, tiny: Path) -> None:
 def test_a_changed_byte_of_a_shipped_file_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    shipped = weights.find("fast")
+    shipped = weights.resolve("fast").file
     copies = [tmp_path / shipped.name, tmp_path / f"{shipped.stem}.md"]
     for copy in copies:
         shutil.copy(shipped.with_name(copy.name), copy)

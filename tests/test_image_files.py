@@ -249,7 +249,7 @@ def test_a_folder_is_predicted_past_its_bombs(tmp_path: Path) -> None:
         "from openpaf.cli import main\n"
         f"status = main(sys.argv[1:]); print({PEAK_BYTES}); sys.exit(status)"
     )
-    command = ["predict", str(photos), "--output", str(tmp_path / "out"), "--runtime", "torch"]
+    command = ["predict", str(photos), "--output", str(tmp_path / "out"), "--engine", "torch"]
     result = subprocess.run(
         [sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=300
     )

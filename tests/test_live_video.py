@@ -341,7 +341,7 @@ def test_ctrl_c_and_sigterm_leave_a_playable_film_of_a_stream(
     with stream(every_10_ms(lambda n: 100)) as port:
         process = subprocess.Popen(
             [sys.executable, "-c", command, "predict", f"http://127.0.0.1:{port}/live",
-             "--output", str(tmp_path), "--size", "64", "--runtime", "torch"],
+             "--output", str(tmp_path), "--size", "64", "--engine", "torch"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": str(Path(openpaf.__file__).parent.parent)},
         )  # fmt: skip
@@ -393,9 +393,12 @@ def test_sigterm_ends_the_webcam_as_ctrl_c_does(
 class Nobody:
     """An estimator for which every image is empty."""
 
-    size, has_fields = 64, False
+    size = 64
 
     def __init__(self, *model: Any, **options: Any) -> None: ...
 
-    def __call__(self, image: np.ndarray) -> Poses:
+    def infer(self, image: np.ndarray) -> None:
+        return None
+
+    def postprocess(self, inferred: None, image_hw: tuple[int, int]) -> Poses:
         return Poses.empty(Skeleton.COCO17)

@@ -19,13 +19,15 @@ import numpy as np
 import pytest
 
 from openpaf import PoseEstimator, Poses
-from openpaf.engines.conversion import openvino_model, write_onnx, write_openvino
-from openpaf.engines.load import RUNTIMES
+from openpaf.engines.onnx_engine import onnx_bytes
+from openpaf.engines.openvino_engine import convert, write_openvino
+from openpaf.engines.table import ENGINES
+from openpaf.weights import resolve
 
 _SIZE = 96
 _N_THREADS, _N_CALLS = 8, 36
 _MODELS = {
-    **{name: ("fast", name) for name in RUNTIMES if name != "auto"},
+    **{name: ("fast", name) for name in ENGINES},
     "onnx file": ("fast.onnx", "auto"),
     "openvino file": ("fast.xml", "auto"),
     "detector": ("mask-rcnn-mobilenet", "auto"),
@@ -38,8 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for module in ("onnxruntime", "openvino"):
         pytest.importorskip(module)
     folder = tmp_path_factory.mktemp("exported")
-    write_onnx("fast", folder / "fast.onnx")
-    write_openvino(openvino_model("fast"), folder / "fast.xml")
+    source = resolve("fast")
+    (folder / "fast.onnx").write_bytes(onnx_bytes(source))
+    write_openvino(convert(source), folder / "fast.xml")
     return folder
 
 
@@ -72,22 +75,22 @@ def main(cores: str, folder: str) -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     sys.setswitchinterval(1e-4)
     differing = {}
-    for name, (model, runtime) in _MODELS.items():
+    for name, (model, engine) in _MODELS.items():
         path = Path(folder) / model
-        differing[name] = n_differing(path if path.is_file() else model, runtime)
+        differing[name] = n_differing(path if path.is_file() else model, engine)
     sys.stdout.write(json.dumps(differing))
 
 
-def n_differing(model: str | Path, runtime: str) -> int:
+def n_differing(model: str | Path, engine: str) -> int:
     """How many of the calls from threads give other people than calls one after the other."""
     photos = _photos()
-    estimator = PoseEstimator(model, runtime=runtime, size=_SIZE)
+    estimator = PoseEstimator(model, engine=engine, size=_SIZE)
     calls: list[Callable[[Any], list[Poses]]] = [
         lambda photo: [estimator(photo)],
         lambda photo: estimator.batch([photo, photo]),
     ]
-    if estimator.has_fields:
-        several = PoseEstimator(model, runtime=runtime, size=_SIZE, scales=(1.0, 1.5), flip=True)
+    if "pafs" in estimator.spec.outputs:
+        several = PoseEstimator(model, engine=engine, size=_SIZE, scales=(1.0, 1.5), flip=True)
         calls.append(lambda photo: [several(photo)])
     works = [(call, photo) for call in calls for photo in photos]
     serial = [call(photo) for call, photo in works]

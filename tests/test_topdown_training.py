@@ -17,7 +17,6 @@ import openpaf
 from openpaf import weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
-from openpaf.estimator.top_down import TopDownEstimator
 from openpaf.geometry import Grid
 from openpaf.networks.rcnn.mask_rcnn import BUILDERS
 from openpaf.skeleton import Skeleton
@@ -251,7 +250,7 @@ def test_the_command_trains_validates_and_predicts(
     arguments = ["predict", photo, "--output", str(folder / "out"), "--model", model]
     assert main([*arguments, "--size", "64", "--format", "coco,image"]) == 0
     assert (folder / "out" / "0.json").is_file()
-    assert main([*arguments, "--runtime", "openvino"]) == 2
+    assert main([*arguments, "--engine", "openvino"]) == 2
     assert "a detector runs in 'torch' only" in capsys.readouterr().err
     assert main(["train", str(path), "--show-targets", str(folder / "t")]) == 2
 
@@ -317,7 +316,7 @@ def save_model(path: Path, builder: str = "keypointrcnn_mobilenet_v2_fpn", **opt
 def test_the_estimator_gives_poses(tmp_path: Path) -> None:
     model = save_model(tmp_path / "mask-rcnn-test.safetensors")
     estimator = openpaf.PoseEstimator(model, size=64, device="cpu")
-    assert isinstance(estimator, TopDownEstimator)
+    assert estimator.spec.method == "mask_rcnn"
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (90, 50))]
     one, other = estimator(pictures[0]), estimator(pictures[1])

@@ -211,11 +211,11 @@ def test_the_shape_of_pixels_is_kept(
     """The network sees square pixels; people lie in px of the frames that the file has."""
     seen = set()
 
-    def fields(self: Any, image: np.ndarray) -> np.ndarray:
+    def infer(self: Any, image: np.ndarray) -> np.ndarray:
         seen.add(image.shape)
         return image
 
-    monkeypatch.setattr(Finder, "fields", fields)
+    monkeypatch.setattr(Finder, "infer", infer)
     source = repo_root / "tests/inputs/sar-2-1.mp4"
     assert main(["predict", str(source), "--output", str(tmp_path)]) == 0
     assert seen == {(240, 320, 3)}
@@ -527,11 +527,10 @@ class Finder:
     """Finds one person in the middle of every frame."""
 
     size = 64
-    has_fields = True
 
     def __init__(self, model: Any = None, **options: Any) -> None: ...
 
-    def fields(self, image: np.ndarray) -> np.ndarray:
+    def infer(self, image: np.ndarray) -> np.ndarray:
         return image
 
     @staticmethod
@@ -541,11 +540,11 @@ class Finder:
         xy = np.array(image_hw[::-1]) / 2 + offsets
         return np.concatenate([xy, np.ones((17, 1))], axis=1)
 
-    def parse(self, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+    def postprocess(self, inferred: np.ndarray, image_hw: tuple[int, int]) -> Poses:
         return Poses.from_keypoints(self.found(image_hw)[None], Skeleton.COCO17)
 
     def batch(self, images: list[np.ndarray]) -> list[Poses]:
-        return [self.parse(image, (image.shape[0], image.shape[1])) for image in images]
+        return [self.postprocess(image, (image.shape[0], image.shape[1])) for image in images]
 
 
 @pytest.fixture
@@ -690,7 +689,7 @@ def test_threshold_0_keeps_all(
     """Also who is weak, who is found twice, who has no sure joint, and joints that leap."""
     frames = iter(range(10))
 
-    def parse(self: Any, fields: np.ndarray, image_hw: tuple[int, int]) -> Poses:
+    def postprocess(self: Any, inferred: np.ndarray, image_hw: tuple[int, int]) -> Poses:
         n = next(frames)
         people = [Finder.found(image_hw) for _ in range(4)]
         people[1][:, 2] = 0.01
@@ -700,14 +699,14 @@ def test_threshold_0_keeps_all(
         people[3][0, :2] = (n * 7 % 64, n * 31 % 48)
         return Poses.from_keypoints(np.stack(people), Skeleton.COCO17)
 
-    monkeypatch.setattr(Finder, "parse", parse)
+    monkeypatch.setattr(Finder, "postprocess", postprocess)
     monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Finder)
     arguments = ["predict", str(make_video(tmp_path / "a.avi")), "--output", str(tmp_path)]
     assert main([*arguments, "--threshold", "0"] + ["--no-smoothing"] * (not smoothing)) == 0
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     frames = iter(range(10))
     for row in rows:
-        expected = poses_to_coco(Finder.parse(Finder(), HALVES, (48, 64)), row["frame"])
+        expected = poses_to_coco(Finder.postprocess(Finder(), HALVES, (48, 64)), row["frame"])
         ids = [person.pop("track_id") for person in row["people"]]
         assert len(set(ids)) == 4
         assert len(row["people"]) == len(expected) == 4
@@ -735,7 +734,8 @@ def test_keys_of_the_window(tmp_path: Path) -> None:
 
     image = np.zeros((60, 80, 3), np.uint8)
     frame = VideoFrame(image=image, index=0, time_s=0.0, captured_s=time.perf_counter())
-    seen = FrameResult(frame=frame, poses=Finder().parse(image, (60, 80)), drawn=image.copy())
+    result = Finder().postprocess(image, (60, 80))
+    seen = FrameResult(frame=frame, poses=result, drawn=image.copy())
     view = View(Tracker(), tmp_path)
     assert not view.press(ord("q"), seen)
     assert view.press(ord("p"), seen)
@@ -753,13 +753,8 @@ def test_keys_of_the_window(tmp_path: Path) -> None:
 class Detector(Finder):
     """Finds the same person without fields, as Mask R-CNN does."""
 
-    has_fields = False
-
-    def fields(self, image: np.ndarray) -> np.ndarray:
-        raise AssertionError("a detector has none")
-
     def __call__(self, image: np.ndarray) -> Poses:
-        return self.parse(image, (image.shape[0], image.shape[1]))
+        return self.postprocess(image, (image.shape[0], image.shape[1]))
 
 
 def test_a_detector_watches_videos_too(tmp_path: Path) -> None:

@@ -81,12 +81,12 @@ def test_a_file_that_does_not_say_how_to_run_it(tmp_path: Path) -> None:
 
 def test_unknown_models_name_the_known() -> None:
     with pytest.raises(WeightsError, match=weights.DEFAULT_MODEL):
-        weights.find("no-such-model")
+        weights.resolve("no-such-model")
 
 
 @pytest.mark.parametrize("short", ["default", "fast"])
 def test_a_shipped_model_is_what_the_table_and_its_card_say(short: str) -> None:
-    path = weights.find(short)
+    path = weights.resolve(short).file
     row = next(row for row in weights.table() if row["name"] == path.stem)
     assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert row["size"] == path.stat().st_size < 20_000_000
@@ -110,5 +110,6 @@ def test_the_fast_model_multiplies_less_than_half_as_much() -> None:
 
 
 def test_models_have_short_names() -> None:
-    assert weights.find("default") == weights.find(None) == weights.find(weights.DEFAULT_MODEL)
-    assert weights.find("fast") == weights.find("fast-coco17") != weights.find(None)
+    default = weights.resolve()
+    assert weights.resolve("default") == weights.resolve(weights.DEFAULT_MODEL) == default
+    assert weights.resolve("fast") == weights.resolve("fast-coco17") != default

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8016, help="0 takes a free one (8016)")
     add("--name", action="append", default=[], help="a further host name under which it is called")
     add("--model", metavar="NAME_OR_PATH", help="the shipped model if not given")
-    add("--runtime", default="auto", help="the engine (auto)")
+    add("--engine", default="auto", help="the engine (auto)")
     add("--size", type=int, default=256, metavar="N", help="short side of the input in px (256)")
     add("--certificate", type=Path, metavar="FILE", help="PEM, for HTTPS")
     add("--key", type=Path, metavar="FILE", help="PEM, for HTTPS")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             secure.load_cert_chain(arguments.certificate, arguments.key)
         estimator = openpaf.PoseEstimator(
-            arguments.model, runtime=arguments.runtime, size=arguments.size
+            arguments.model, engine=arguments.engine, size=arguments.size
         )
         hosts = frozenset({"localhost", "127.0.0.1", "::1", arguments.host, *arguments.name})
         server = Server(estimator, hosts=hosts)

@@ -79,6 +79,8 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # --help, --version, or a usage error that is already reported
         return int(stop.code or 0)
+    if getattr(arguments, "verbose", False):
+        logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
     status: int = arguments.run(arguments)
     return status
 

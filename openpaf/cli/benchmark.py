@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 from openpaf.cli.common import (
+    add_engine_arguments,
     counted,
     path_argument,
     positive_integer,
@@ -17,7 +18,8 @@ from openpaf.cli.common import (
 _EPILOG = """\
 examples:
   openpaf benchmark photos/
-  openpaf benchmark photos/ --runtime openvino --size 256 --repeats 20
+  openpaf benchmark photos/ --engine openvino --size 256 --repeats 20
+  openpaf benchmark --engines             which engine is the fastest here, measured again
 
 Machines that are shared give noisy times: the last column, relative to the network in the same run,
 is the one to compare. openpaf compare sets several models side by side.
@@ -29,19 +31,20 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser(
         "benchmark",
         help="the time of each step on this machine",
-        description="Times each step from a picture to its people, on photos of yours.",
+        description="Times each step from an image to its people, on photos of yours.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("sources", nargs="+", type=source_argument, metavar="SOURCE",
+    add("sources", nargs="*", type=source_argument, metavar="SOURCE",
         help="photos, folders, or globs in quotes")  # fmt: skip
     add("--model", metavar="NAME_OR_PATH", help="as for predict (default: the shipped one)")
     add("--weights", metavar="FILE", type=path_argument, help="as for predict")
-    add("--runtime", default="auto", metavar="R", help="as for predict (default: auto)")
-    add("--device", metavar="D", help="cpu, cuda ... (default: a GPU if there is one)")
+    add_engine_arguments(parser)
+    add("--engines", action="store_true",
+        help="measure again which engine is the fastest here")  # fmt: skip
     add("--size", type=positive_integer, default=368, metavar="N",
         help="short side of the network's input in px (default: 368)")  # fmt: skip
     add("--repeats", type=positive_integer, default=7, metavar="N",
@@ -50,36 +53,56 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.engines.auto import chosen_runtime
+    if not arguments.engines and not arguments.sources:
+        raise ValueError("SOURCE: expected photos to measure on, or --engines; got neither")
+    if arguments.engines:
+        _measure_engines(arguments)
+    if arguments.sources:
+        _measure_steps(arguments)
+    return 0
+
+
+def _measure_engines(arguments: argparse.Namespace) -> None:
+    """Measure the engines again, which also renews what ``auto`` takes from now on."""
+    from openpaf.engines.auto import fastest_engine
+    from openpaf.weights.catalog import resolve
+
+    source = resolve(arguments.model, arguments.weights)
+    choice = fastest_engine(source, arguments.device, threads=arguments.threads, measure_again=True)
+    for name, seconds in choice.seconds.items():
+        ratio = seconds / choice.seconds["torch"]
+        say(f"{name:14} {1000 * seconds:9.2f} ms {ratio:9.3f} of torch")
+    say(f"{source.spec.name}: auto is {choice.engine} ({choice.reason})")
+
+
+def _measure_steps(arguments: argparse.Namespace) -> None:
+    """The time of each step from an image to its people."""
     from openpaf.estimator import PoseEstimator
     from openpaf.evaluation.steps import median_times, run_in_steps
     from openpaf.io.images import list_images, read_image
 
-    pictures = [read_image(path) for path in list_images(arguments.sources)]
-    runtime = chosen_runtime(
-        arguments.model, arguments.runtime, arguments.device, weights=arguments.weights
-    )
+    images = [read_image(path) for path in list_images(arguments.sources)]
     estimator = PoseEstimator(
         arguments.model,
         weights=arguments.weights,
-        runtime=runtime,
+        engine=arguments.engine,
         device=arguments.device,
+        threads=arguments.threads,
         size=arguments.size,
     )
     times, n_people = [], 0
     for repeat in range(arguments.repeats + 1):
-        for picture in pictures:
-            poses, steps = run_in_steps(estimator, picture, bottom_up=estimator.has_fields)
+        for image in images:
+            poses, steps = run_in_steps(estimator, image)
             if repeat == 0:  # compiles and fills caches
                 n_people += len(poses)
             else:
                 times.append(steps)
     say(
-        f"{estimator.weights.name}, runtime {runtime}, short side {arguments.size} px, "
-        f"{platform.machine()}: {counted(len(pictures), 'photo', 'photos')}, "
+        f"{estimator.spec.name}, engine {estimator.engine}, short side {arguments.size} px, "
+        f"{platform.machine()}: {counted(len(images), 'photo', 'photos')}, "
         f"{counted(n_people, 'person', 'people')}, median of {len(times)}"
     )
     medians = median_times(times)
     for step, ms in medians.items():
         say(f"{step:10} {ms:10.3f} ms {ms / medians['network']:9.4f} of the network")
-    return 0

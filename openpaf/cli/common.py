@@ -7,7 +7,9 @@ import contextlib
 import math
 import os
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 from openpaf.errors import OpenpafError
 from openpaf.errors import shown as shown
@@ -92,3 +94,34 @@ def score_argument(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number, 0 or more, got {text!r}")
     return value
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Describe what runs the network: ``--engine``, ``--device`` and ``--threads``."""
+    from openpaf.engines.table import engine_names
+
+    add = parser.add_argument
+    names = ", ".join(engine_names()[1:])
+    add("--engine", default=default, metavar="E",
+        help=f"{names}, or auto, the fastest (default: {default})")  # fmt: skip
+    add("--runtime", dest="engine", action=_OldName, help=argparse.SUPPRESS)
+    add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add("--threads", type=positive_integer, metavar="N",
+        help="threads of the CPU for the network (default: the engine's choice)")  # fmt: skip
+    add("-v", "--verbose", action="store_true", help="say which engine was chosen, and why")
+
+
+class _OldName(argparse.Action):
+    """A flag by its old name: it works, with a warning."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        warnings.warn(
+            f"{option_string}: renamed, use --{self.dest}", DeprecationWarning, stacklevel=2
+        )
+        setattr(namespace, self.dest, values)

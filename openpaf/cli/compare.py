@@ -87,7 +87,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=_named_file,
         help="another system's COCO results; may be given several times",
     )
-    add_run_arguments(parser, runtime="auto")  # what one would run
+    add_run_arguments(parser, engine="auto")  # what one would run
     add(
         "--people",
         type=positive_integer,
@@ -158,8 +158,9 @@ def run(arguments: argparse.Namespace) -> int:
                 photos,
                 scenes,
                 work,
-                runtime=arguments.runtime,
+                engine=arguments.engine,
                 device=arguments.device,
+                threads=arguments.threads,
                 repeats=arguments.repeats,
                 min_score=arguments.score_threshold,
                 quiet=arguments.quiet,
@@ -185,7 +186,7 @@ def _models(arguments: argparse.Namespace) -> list[str]:
             except WeightsError as error:
                 report(f"without {method}: {error}")
     for model in models:
-        weights.find(model)
+        weights.resolve(model)
     return list(dict.fromkeys(models))
 
 
@@ -222,8 +223,8 @@ def _write(
     title = f"{counted(len(rows), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
     note = (
         f"{settings['date'][:10]}, {settings['machine']}, Python "
-        f"{settings['versions']['python']}, torch {settings['versions']['torch']}, runtime "
-        f"{arguments.runtime}; {Path(arguments.annotations).name}, photos: {settings['subset']}"
+        f"{settings['versions']['python']}, torch {settings['versions']['torch']}, engine "
+        f"{arguments.engine}; {Path(arguments.annotations).name}, photos: {settings['subset']}"
         f"{f', {skipped} that cannot be read skipped' if skipped else ''}. "
         "Times of a machine that is shared say little; ratios are of the same run."
     )

@@ -83,7 +83,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="measure these results instead of a model: COCO's, or a file or folder of OpenPose, "
         "AlphaPose, openpifpaf or mmpose",
     )
-    add_run_arguments(parser, runtime="torch")  # whose figures are the same everywhere
+    add_run_arguments(parser, engine="torch")  # whose figures are the same everywhere
     add = parser.add_argument
     add(
         "--scales",
@@ -209,11 +209,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _check_models(arguments: argparse.Namespace) -> None:
     """Find what is wrong with any size before the first is run for an hour."""
-    from openpaf.engines.auto import chosen_runtime
     from openpaf.evaluation.settings import check_joints, default_model
 
     arguments.model = arguments.model or default_model(arguments.method)
-    arguments.runtime = chosen_runtime(arguments.model, arguments.runtime, arguments.device)
     for size in arguments.size:
         check_joints(_estimator(arguments, size), arguments.model)
 
@@ -223,8 +221,9 @@ def _estimator(arguments: argparse.Namespace, size: int) -> Any:
 
     return PoseEstimator(
         arguments.model,
-        runtime=arguments.runtime,
+        engine=arguments.engine,
         device=arguments.device,
+        threads=arguments.threads,
         size=size,
         scales=arguments.scales,
         flip=arguments.flip,
@@ -244,7 +243,7 @@ def _detect(
     from openpaf.evaluation.settings import describe, file_sha256, key_part
 
     estimator = _estimator(arguments, size)
-    settings = describe(estimator, arguments.model, arguments.runtime, arguments.device)
+    settings = describe(estimator, arguments.device)
     settings["annotations_sha256"] = file_sha256(arguments.annotations)
     settings["images"] = str(Path(arguments.images).resolve())
     key = key_part(settings)

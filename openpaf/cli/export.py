@@ -33,7 +33,7 @@ examples:
 
 The difference is the root mean square of the difference of the fields, as a share of the root mean
 square of the fields. Tolerance: 0.001 for float32, 0.05 for bfloat16, 0.15 for int8.
-`--runtime openvino-int8` runs MODEL-int8.xml, if it lies beside the weights of MODEL.
+`--engine openvino-int8` runs MODEL-int8.xml, if it lies beside the weights of MODEL.
 """
 
 
@@ -75,11 +75,11 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.engines.conversion import FORMATS
     from openpaf.engines.export import export_model
+    from openpaf.engines.table import export_formats
     from openpaf.io.images import list_images
 
-    suffix = FORMATS[arguments.to]
+    suffix = export_formats()[arguments.to]
     name = f"{Path(arguments.model).stem}-{arguments.precision}{suffix}"
     output = arguments.output or Path(name)
     measured = export_model(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.common import (
+    add_engine_arguments,
     counted,
     path_argument,
     positive_integer,
@@ -52,17 +53,10 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: boo
     add("--allow-missing", action="store_true", help="go on without photos that are not there")
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, *, runtime: str) -> None:
-    """Describe how models are run, by default in this runtime."""
+def add_run_arguments(parser: argparse.ArgumentParser, *, engine: str) -> None:
+    """Describe how models are run, by default in this engine."""
+    add_engine_arguments(parser, engine)
     add = parser.add_argument
-    add(
-        "--runtime",
-        default=runtime,
-        metavar="R",
-        help="torch, onnx, openvino, openvino-bf16, openvino-int8, or auto, the fastest "
-        f"(default: {runtime})",
-    )
-    add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add(
         "--size",
         type=positive_integer,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
+    add_engine_arguments,
     counted,
     described,
     one_line,
@@ -121,14 +122,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=path_argument,
         help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
     )
-    add(
-        "--runtime",
-        default="auto",
-        metavar="R",
-        help="auto, torch, onnx, openvino, openvino-bf16 or openvino-int8; auto takes the fastest "
-        "(default: auto)",
-    )
-    add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add_engine_arguments(parser)
     add(
         "--size",
         type=positive_integer,
@@ -254,8 +248,9 @@ def _load(arguments: argparse.Namespace) -> PoseEstimator:
     estimator = PoseEstimator(
         arguments.model,
         weights=arguments.weights,
-        runtime=arguments.runtime,
+        engine=arguments.engine,
         device=arguments.device,
+        threads=arguments.threads,
         size=arguments.size,
     )
     if arguments.model in PUBLISHED and not arguments.quiet:

@@ -12,7 +12,14 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import counted, path_argument, positive_integer, say, score_argument
+from openpaf.cli.common import (
+    add_engine_arguments,
+    counted,
+    path_argument,
+    positive_integer,
+    say,
+    score_argument,
+)
 from openpaf.cli.interrupts import raise_if_terminated
 
 if TYPE_CHECKING:
@@ -52,8 +59,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add = parser.add_argument
     add("--camera", default="0", metavar="N", help="number or address of the camera (default: 0)")
     add("--model", metavar="NAME_OR_PATH", help="as for predict")
-    add("--runtime", default="auto", metavar="R", help="as for predict (default: auto)")
-    add("--device", metavar="D", help="cpu, cuda ... (default: a GPU if there is one)")
+    add_engine_arguments(parser)
     add("--size", type=positive_integer, default=256, metavar="N",
         help="short side of the network's input in px (default: 256)")  # fmt: skip
     add("--threshold", type=score_argument, default=0.2, metavar="S",
@@ -75,8 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         video = stack.enter_context(_open(arguments.camera))
         estimator = PoseEstimator(
             arguments.model,
-            runtime=arguments.runtime,
+            engine=arguments.engine,
             device=arguments.device,
+            threads=arguments.threads,
             size=arguments.size,
         )
         tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))

@@ -99,7 +99,7 @@ def _list_one(row: dict[str, Any], cache: Path | None) -> None:
         if name == "source":
             for url in value:
                 say(f"{'source':<14} {url}")
-        elif value is not None and name not in ("shipped", "hash"):
+        elif value is not None and name not in ("shipped", "file", "hash"):
             say(f"{name:<14} {value}")
 
 
@@ -111,16 +111,15 @@ def _state(row: dict[str, Any], cache: Path | None) -> str:
 
 def _file(row: dict[str, Any], cache: Path | None) -> Path:
     from openpaf.io.cache import cache_folder
-    from openpaf.weights.catalog import find
     from openpaf.weights.published import find_published
 
     if row["shipped"]:
-        return find(row["name"])
+        return Path(row["file"])
     return cache_folder(cache) / find_published(row["name"]).file
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from openpaf.weights.catalog import fetch
+    from openpaf.weights.download import fetch
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     (row,) = _rows(arguments.name)

@@ -1,145 +1,141 @@
-"""Which engine and precision run a model fastest on this processor: measured once, then known."""
+"""``"auto"``: which engine runs a model fastest on this processor, measured once, then known."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import platform
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.engines.eight_bit import eight_bit_file
+from openpaf.engines.base import Arrays, versions
+from openpaf.engines.table import ENGINES, load_named
 from openpaf.io.cache import file_key, read_note, write_note
-from openpaf.weights.catalog import locate
+from openpaf.io.extras import installed
+from openpaf.weights.spec import ModelSource
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SIZE_HW = (256, 456)
 _SECONDS = 1.0
-_LARGEST_DIFFERENCE = 0.1
-_LARGEST_DIFFERENCE_8_BIT = 0.3
-_ROUNDS = 2
+_ROUNDS = 3
 _PAUSE_SECONDS = 0.05
+# The shortest times of an engine in two rounds are this near on a quiet machine.
+_MAX_SPREAD = 1.25
 
 
-def chosen_runtime(
-    model: str | Path | None,
-    runtime: str,
-    device: str | None = None,
-    *,
-    weights: str | Path | None = None,
-) -> str:
-    """The runtime that a model runs in: what ``"auto"`` means here, any other as it is.
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """What ``"auto"`` means for a model here.
 
     Args:
-        model: As :class:`openpaf.PoseEstimator` takes it.
-        runtime: Likewise.
-        device: Likewise.
-        weights: Likewise.
-
-    Raises:
-        ValueError: If ``OPENPAF_RUNTIME`` is none.
-        WeightsError: If the model is missing or damaged.
+        engine: Its name.
+        seconds: The shortest time of each engine for an image of 256 x 456 px; empty where there
+            was nothing to measure.
+        reason: In words.
     """
-    from openpaf.engines.conversion import FORMATS, is_export
-    from openpaf.estimator import is_detector
 
-    if runtime != "auto":
-        return runtime
-    if is_export(model):
-        return next(name for name, end in FORMATS.items() if str(model).lower().endswith(end))
-    if is_detector(model or weights):
-        return "torch"
-    return fastest_runtime(model, device, weights=weights)
+    engine: str
+    seconds: dict[str, float]
+    reason: str
 
 
-def fastest_runtime(
-    model: str | Path | None = None,
+def fastest_engine(
+    source: ModelSource,
     device: str | None = None,
     *,
-    weights: str | Path | None = None,
-) -> str:
-    """The runtime for ``runtime="auto"``: torch on a GPU, otherwise what is fastest here.
+    threads: int | None = None,
+    measure_again: bool = False,
+) -> EngineChoice:
+    """The engine for ``engine="auto"``: torch on a GPU, otherwise what is fastest here.
 
-    All engines that are installed are measured on one picture of 256 x 456 px for about a second
-    together; the shortest time of each counts, as other programs can only make it longer. The
-    result is kept in the cache for this file, processor, number of threads and versions. bfloat16
-    is tried where the processor calculates with it, and refused where its fields differ by more
-    than a tenth of their root mean square; 8-bit integers where the model has a file for them (see
-    :mod:`openpaf.engines.eight_bit`), and refused above three tenths. The environment variable
-    ``OPENPAF_RUNTIME`` names one to take instead.
+    All engines that are available are measured on one image of 256 x 456 px for about a second
+    together; the shortest time of each counts, as other programs can only make it longer. An
+    engine whose arrays differ from torch's by more than its row of the table allows is left out.
+    The result is kept in the cache for this model, processor, number of threads and versions,
+    unless the measurement was disturbed: then the next call measures again. The environment
+    variable ``OPENPAF_ENGINE`` names one to take instead.
 
     Args:
-        model: As :func:`openpaf.engines.load.load_engine` takes it.
-        device: Likewise; any but None and ``"cpu"`` means torch.
-        weights: Likewise.
-
-    Returns:
-        A runtime that can be had here; which, and the times, are logged.
+        source: The model.
+        device: Any but None and ``"cpu"`` means torch.
+        threads: As :func:`openpaf.engines.load.load_source` takes them.
+        measure_again: Whether to measure even if the result is known.
 
     Raises:
-        ValueError: If ``OPENPAF_RUNTIME`` is none.
-        WeightsError: If the model is missing or damaged.
+        ValueError: If ``OPENPAF_ENGINE`` is none.
+        WeightsError: If the model is damaged.
     """
-    from openpaf.engines.load import RUNTIMES
-
-    named = os.environ.get("OPENPAF_RUNTIME")
-    if named and named not in RUNTIMES[1:]:
-        raise ValueError(
-            f"OPENPAF_RUNTIME: expected one of {', '.join(RUNTIMES[1:])}, got {named!r}"
-        )
+    named = _named_by_environment()
     if device not in (None, "cpu"):
-        return "torch"
+        return EngineChoice(engine="torch", seconds={}, reason=f"device {device}")
     if named:
-        return named
-    candidates = _candidates(device)
-    if "openvino" in candidates and weights is None and eight_bit_file(model) is not None:
-        candidates.append("openvino-int8")
+        return EngineChoice(engine=named, seconds={}, reason="OPENPAF_ENGINE")
+    if device is None and _gpu_is_there():
+        return EngineChoice(engine="torch", seconds={}, reason="a GPU")
+    candidates = [
+        name
+        for name, entry in ENGINES.items()
+        if entry.load_module().available(source, entry.precision)
+    ]
     if len(candidates) == 1:
-        return candidates[0]
-    row, path = locate(model, weights)
-    key = file_key(path, *row.to_metadata().values(), *_machine(), *candidates)
-    note = f"fastest-{key}.json"
-    known = read_note(note)
-    if isinstance(known, dict) and known.get("runtime") in candidates:
-        _log.info("runtime auto: %s (%s; measured before)", known["runtime"], known.get("times"))
-        return str(known["runtime"])
-    times = measure(model, candidates, weights=weights)
-    best = min(times, key=lambda name: times[name])
-    said = ", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in times.items())
-    _log.info("runtime auto: %s (%s; measured now)", best, said)
-    write_note(note, {"runtime": best, "times": said})
-    return best
+        return EngineChoice(engine=candidates[0], seconds={}, reason="no other is installed")
+    key = file_key(
+        source.file, *source.spec.to_metadata().values(), *_machine(), *candidates, str(threads)
+    )
+    note = f"engine-{key}.json"
+    known = None if measure_again else _known(read_note(note), candidates)
+    if known is not None:
+        choice = _choice(known, "measured before")
+    else:
+        seconds, disturbed = measure(source, candidates, threads=threads)
+        choice = _choice(
+            seconds, "measured now, disturbed and so not kept" if disturbed else "measured now"
+        )
+        if not disturbed:
+            write_note(note, {"seconds": seconds})
+    logger.info("engine auto: %s (%s)", choice.engine, choice.reason)
+    return choice
 
 
-def _candidates(device: str | None) -> list[str]:
-    """The runtimes that can be had here."""
-    if device is None:
-        import torch
+def _choice(seconds: dict[str, float], how: str) -> EngineChoice:
+    best = min(seconds, key=lambda name: seconds[name])
+    times = ", ".join(f"{name} {1000 * time_s:.1f} ms" for name, time_s in seconds.items())
+    return EngineChoice(engine=best, seconds=seconds, reason=f"{times}; {how}")
 
-        if torch.cuda.is_available():
-            return ["torch"]
-    found = ["torch"]
-    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript")):
-        found.append("onnx")
-    if importlib.util.find_spec("openvino"):
-        found.append("openvino")
-        import openvino
 
-        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            found.append("openvino-bf16")
-    return found
+def _known(note: object, candidates: list[str]) -> dict[str, float] | None:
+    """The times of an earlier measurement, if they are ones of these candidates."""
+    seconds = note.get("seconds") if isinstance(note, dict) else None
+    if not isinstance(seconds, dict) or not seconds or not set(seconds) <= set(candidates):
+        return None
+    if not all(isinstance(value, float) and value > 0 for value in seconds.values()):
+        return None
+    return seconds
+
+
+def _named_by_environment() -> str | None:
+    for variable in ("OPENPAF_ENGINE", "OPENPAF_RUNTIME"):  # the second is the old name
+        named = os.environ.get(variable)
+        if named and named not in ENGINES:
+            raise ValueError(f"{variable}: expected one of {', '.join(ENGINES)}, got {named!r}")
+        if named:
+            return named
+    return None
+
+
+def _gpu_is_there() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _machine() -> list[str]:
     """What the times depend on, beside the model."""
-    from openpaf.engines.load import versions
-
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -147,75 +143,77 @@ def _machine() -> list[str]:
         processor = "".join(facts[:2])
     except OSError:  # not Linux
         pass
-    installed = [
-        name for name in ("torch", "onnxruntime", "openvino") if importlib.util.find_spec(name)
-    ]
-    return [processor, str(os.cpu_count()), *versions(*installed)]
+    modules = [name for name in ("torch", "onnxruntime", "openvino") if installed(name)]
+    return [processor, str(os.cpu_count()), *versions(*modules)]
 
 
 def measure(
-    model: str | Path | None,
-    runtimes: list[str],
+    source: ModelSource,
+    names: list[str],
     seconds: float = _SECONDS,
     *,
-    weights: str | Path | None = None,
-) -> dict[str, float]:
-    """The shortest time of each runtime for one picture, in seconds.
+    threads: int | None = None,
+) -> tuple[dict[str, float], bool]:
+    """The shortest time of each engine for one image, in seconds, and whether it was disturbed.
 
     Args:
-        model: As :func:`openpaf.engines.load.load_engine` takes it.
-        runtimes: What to compare; one that fails, or differs too much from the first, is left out.
+        source: The model.
+        names: What to compare; one that fails, or differs too much from the first, is left out.
         seconds: How long to measure, the loading and conversion apart.
-        weights: As :func:`openpaf.engines.load.load_engine` takes them.
+        threads: As :func:`openpaf.engines.load.load_source` takes them.
     """
-    from openpaf.engines.load import load_engine
-
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (1, 3, _SIZE_HW[0] // 8, _SIZE_HW[1] // 8)).astype(np.float32)
-    picture = np.ascontiguousarray(coarse.repeat(8, axis=2).repeat(8, axis=3))
-    engines: dict[str, Any] = {}
+    image = np.ascontiguousarray(coarse.repeat(8, axis=2).repeat(8, axis=3))
+    engines: dict[str, Callable[[NDArray[np.float32]], Arrays]] = {}
     expected = None
-    for name in runtimes:
+    for name in names:
         try:
-            engine = load_engine(model, name, "cpu", weights=weights)[0]
-            fields = engine(picture)  # the first call prepares much
+            engine = load_named(source, name, "cpu", threads=threads)
+            arrays = engine(image)  # the first call prepares much
         except (ValueError, RuntimeError) as error:
-            if name == "torch":
+            if name == names[0]:
                 raise
-            _log.warning("runtime %s cannot be used: %s", name, error)
+            logger.warning("engine %s cannot be used: %s", name, error)
             continue
-        expected = fields if expected is None else expected
-        limit = _LARGEST_DIFFERENCE_8_BIT if name.endswith("int8") else _LARGEST_DIFFERENCE
-        if difference(expected, fields) > limit:
-            _log.warning("runtime %s is not used: its fields differ from torch's", name)
+        expected = arrays if expected is None else expected
+        if difference(expected, arrays) > ENGINES[name].max_difference:
+            logger.warning("engine %s is not used: its fields differ from torch's", name)
             continue
         engines[name] = engine
-    return _shortest_times(engines, picture, seconds)
+    rounds = _times_in_rounds(engines, image, seconds)
+    return {name: min(times) for name, times in rounds.items()}, any(
+        max(times) > _MAX_SPREAD * min(times) for times in rounds.values()
+    )
 
 
-def _shortest_times(
-    engines: dict[str, Any], picture: NDArray[np.float32], seconds: float
-) -> dict[str, float]:
-    """The shortest time of each engine, in rounds, so that what else runs slows all alike."""
-    times = dict.fromkeys(engines, float("inf"))
+def _times_in_rounds(
+    engines: dict[str, Callable[[NDArray[np.float32]], Arrays]],
+    image: NDArray[np.float32],
+    seconds: float,
+) -> dict[str, list[float]]:
+    """The shortest time of each engine in each round: what else runs slows all of them."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
     share = seconds / (_ROUNDS * max(1, len(engines)))
     for _ in range(_ROUNDS):
         for name, engine in engines.items():
             # The threads of the engine before go on waiting for work for a while, and hold the
             # cores: hence a pause, and a call that does not count.
             time.sleep(_PAUSE_SECONDS)
-            engine(picture)
-            end, done = time.perf_counter() + share, False
+            engine(image)
+            end, shortest, done = time.perf_counter() + share, float("inf"), False
             while not done:
                 start = time.perf_counter()
-                engine(picture)
+                engine(image)
                 stop = time.perf_counter()
-                times[name] = min(times[name], stop - start)
+                shortest = min(shortest, stop - start)
                 done = stop > end
+            times[name].append(shortest)
     return times
 
 
-def difference(expected: Any, fields: Any) -> float:
-    """Root mean square difference of fields, as a share of the root mean square of the first."""
-    squares = sum(float(((a - b) ** 2).sum()) for a, b in zip(expected, fields, strict=True))
-    return float(np.sqrt(squares / max(sum(float((a**2).sum()) for a in expected), 1e-12)))
+def difference(expected: Arrays, arrays: Arrays) -> float:
+    """Root mean square difference of arrays, as a share of the root mean square of the first."""
+    squares = sum(float(((expected[name] - arrays[name]) ** 2).sum()) for name in expected)
+    total = sum(float((array**2).sum()) for array in expected.values())
+    return float(np.sqrt(squares / max(total, 1e-12)))

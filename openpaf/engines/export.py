@@ -7,30 +7,22 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding import decode
 from openpaf.engines.auto import difference
-from openpaf.engines.conversion import (
-    FORMATS,
-    PRECISIONS,
-    openvino_model,
-    quantize,
-    set_precision,
-    set_source,
-    write_onnx,
-    write_openvino,
-)
-from openpaf.engines.load import Engine, load_engine
+from openpaf.engines.base import Engine
+from openpaf.engines.load import load_source
+from openpaf.engines.table import ENGINES, ExportModule, export_formats, export_precisions
 from openpaf.errors import OpenpafError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
-from openpaf.weights.catalog import find
-from openpaf.weights.hashing import sha256_of
-from openpaf.weights.spec import ModelSpec
+from openpaf.weights.catalog import resolve
+from openpaf.weights.spec import ModelSource, ModelSpec
 
 #: Largest difference of fields that an export may have, as a share of their root mean square.
 TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.15}
@@ -81,7 +73,7 @@ def export_model(
         precision: ``"float32"``; with OpenVINO also ``"bfloat16"`` or ``"int8"``.
         size_hw: Fixed height and width of the input in px, multiples of 8; any size if None.
         photos: What to compare on.
-        calibration: For int8: photos whose ranges of values are learnt; others than ``photos``.
+        calibration: For int8: photos whose ranges of values are learned; others than ``photos``.
         size: Short side of the input in px, for the comparison and calibration.
         tolerance: Largest allowed difference of the fields, as a share of their root mean square;
             that of :data:`TOLERANCES` if None.
@@ -92,24 +84,18 @@ def export_model(
     Raises:
         ExportError: If the difference is above the tolerance; nothing is written then.
         ImageError: If a photo cannot be read.
-        ValueError: If an argument is not as it should be, or an extra is not installed.
+        ValueError: If an argument is out of range, or an extra is not installed.
         WeightsError: If the model is missing or damaged.
     """
     _check(path, to, precision, size_hw, photos, calibration)
     limit = TOLERANCES[precision] if tolerance is None else tolerance
+    source = resolve(model)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".openpaf-") as folder:
         partial = Path(folder) / path.name
-        if to == "onnx":
-            write_onnx(model, partial, size_hw=size_hw)
-        else:
-            converted = openvino_model(model, size_hw=size_hw)
-            if precision == "int8":
-                inputs = [network_input(photo, size, size_hw)[None] for photo in calibration]
-                converted = quantize(converted, inputs)
-            set_precision(converted, precision)
-            set_source(converted, sha256_of(find(model)))
-            write_openvino(converted, partial)
-        measured = compare(model, str(partial), photos, size=size, size_hw=size_hw)
+        inputs = [network_input(photo, size, size_hw)[None] for photo in calibration]
+        module = cast(ExportModule, ENGINES[to].load_module())
+        module.export(source, partial, precision=precision, size_hw=size_hw, calibration=inputs)
+        measured = compare(source, resolve(partial), photos, size=size, size_hw=size_hw)
         if not measured.fields <= limit:
             raise ExportError(
                 f"{path}: not written; its fields differ from torch's by {measured.fields:.4f} of "
@@ -128,14 +114,17 @@ def _check(
     photos: Sequence[Path],
     calibration: Sequence[Path],
 ) -> None:
-    if to not in FORMATS:
-        raise ValueError(f"to: expected one of {', '.join(FORMATS)}, got {to!r}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if to == "onnx" and precision != "float32":
-        raise ValueError(f"precision: ONNX is written in float32 only, got {precision!r}")
-    if path.suffix != FORMATS[to]:
-        raise ValueError(f"path: expected a name that ends in {FORMATS[to]}, got {path.name!r}")
+    """Refuse arguments that do not go together."""
+    formats = export_formats()
+    if to not in formats:
+        raise ValueError(f"to: expected one of {', '.join(formats)}, got {to!r}")
+    if precision not in export_precisions(to):
+        raise ValueError(
+            f"precision: expected one of {', '.join(export_precisions(to))} for {to}, "
+            f"got {precision!r}"
+        )
+    if path.suffix != formats[to]:
+        raise ValueError(f"path: expected a name that ends in {formats[to]}, got {path.name!r}")
     if size_hw is not None and any(side < 32 or side % 8 for side in size_hw):
         raise ValueError(f"size_hw: expected multiples of 8 px from 32 on, got {size_hw}")
     if not photos:
@@ -156,8 +145,8 @@ def network_input(photo: Path, size: int, size_hw: tuple[int, int] | None) -> ND
 
 
 def compare(
-    model: str | None,
-    exported: str,
+    source: ModelSource,
+    exported: ModelSource,
     photos: Sequence[Path],
     *,
     size: int = 256,
@@ -166,21 +155,21 @@ def compare(
     """How far the answers of an exported model are from torch's on real photos.
 
     Args:
-        model: The original.
-        exported: Its ONNX or OpenVINO file.
+        source: The original.
+        exported: Its exported file.
         photos: What to compare on.
         size: Short side of the network's input in px, where it is not fixed.
         size_hw: The fixed size in px, if it is.
     """
-    original, weights = load_engine(model, "torch", "cpu")
-    engine = load_engine(exported)[0]
+    original = load_source(source, "torch", "cpu")
+    engine = load_source(exported)
     shares, largest, n_people, n_same = [], 0.0, 0, 0
     for photo in photos:
-        picture = network_input(photo, size, size_hw)[None]
-        ours, theirs = original(picture), engine(picture)
+        image = network_input(photo, size, size_hw)[None]
+        ours, theirs = original(image), engine(image)
         shares.append(difference(ours, theirs))
-        largest = max(largest, float(np.abs(ours[0] - theirs[0]).max()))
-        people, same = _people(weights, original, engine, picture)
+        largest = max(largest, float(np.abs(ours["heatmaps"] - theirs["heatmaps"]).max()))
+        people, same = _people(source.spec, original, engine, image)
         n_people, n_same = n_people + people, n_same + same
     return Difference(
         n_photos=len(photos),
@@ -192,20 +181,20 @@ def compare(
 
 
 def _people(
-    weights: ModelSpec, original: Engine, engine: Engine, picture: NDArray[np.float32]
+    spec: ModelSpec, original: Engine, engine: Engine, image: NDArray[np.float32]
 ) -> tuple[int, int]:
     """How many people torch finds, and how many of them the export finds in the same place."""
     from openpaf.evaluation.tracking import oks
 
     found = []
     for run in (original, engine):
-        heatmaps, pafs = run(picture)
+        arrays = run(image)
         fields = Fields(
-            heatmaps=heatmaps[0],
-            pafs=pafs[0],
-            heatmap_grid=weights.heatmap_grid,
-            paf_grid=weights.paf_grid,
-            skeleton=weights.skeleton,
+            heatmaps=arrays["heatmaps"][0],
+            pafs=arrays["pafs"][0],
+            heatmap_grid=spec.heatmap_grid,
+            paf_grid=spec.paf_grid,
+            skeleton=spec.skeleton,
         )
         poses = decode(fields)
         weak = poses.scores < 0.1

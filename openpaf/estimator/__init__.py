@@ -1,5 +1,5 @@
-"""From an image to its people."""
+"""From an image to its people: the estimator, and the methods that it may have."""
 
-from openpaf.estimator.pose_estimator import PoseEstimator, is_detector
+from openpaf.estimator.pose_estimator import PoseEstimator
 
-__all__ = ["PoseEstimator", "is_detector"]
+__all__ = ["PoseEstimator"]

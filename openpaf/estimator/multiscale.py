@@ -1,4 +1,4 @@
-"""Fields of a picture at several sizes and mirrored, averaged: slower, but surer."""
+"""Fields of an image at several sizes and mirrored, averaged: slower, but surer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Network = Callable[[NDArray[np.float32]], Fields]
 
 
 def multiscale_fields(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     network: Network,
     size: int,
     *,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> Fields:
-    """The mean of a network's fields over several sizes of a picture and its mirror image.
+    """The mean of a network's fields over several sizes of an image and its mirror image.
 
     All are brought to px of the base size, so that the parser's thresholds in px keep their
     meaning, and to the cells of the largest scale, so that nothing it saw is lost: with scales
     0.5, 1 and 1.5 and a network of stride 8, to a grid of stride 8 / 1.5, rounded down to 5 px.
 
     Args:
-        picture: RGB uint8 (H, W, 3).
+        image: RGB uint8 (H, W, 3).
         network: From its input to its fields.
         size: Short side of the network's input at scale 1, in px.
         scales: Multiples of ``size``, positive.
         flip: Whether each is run mirrored as well.
 
     Returns:
-        Fields in px of ``Letterbox.fit(picture.shape[:2], size)``.
+        Fields in px of ``Letterbox.fit(image.shape[:2], size)``.
 
     Raises:
         ValueError: If there are no scales, or one is not positive.
@@ -46,12 +46,12 @@ def multiscale_fields(
         Cao et al., CVPR 2017, section 3.1: three scales, 0.7, 1 and 1.3, on MPII.
     """
     scales = check_scales(scales)
-    image_hw = (picture.shape[0], picture.shape[1])
+    image_hw = (image.shape[0], image.shape[1])
     base = Letterbox.fit(image_hw, size)
     many = []
     for scale in scales:
         letterbox = Letterbox.fit(image_hw, round(size * scale))
-        network_input = letterbox.apply(picture)  # (3, h, w)
+        network_input = letterbox.apply(image)  # (3, h, w)
         fields = network(network_input)
         if flip:
             mirrored = network(np.ascontiguousarray(network_input[:, :, ::-1]))
@@ -79,13 +79,13 @@ def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
 
 
 def mirror_fields(fields: Fields, width_px: int) -> Fields:
-    """The fields of a mirrored picture: left and right joints and limbs change places.
+    """The fields of a mirrored image: left and right joints and limbs change places.
 
     A limb's vectors point the other way along x; where its mirror image runs backwards in the
     skeleton, as it may for a limb between a left and a right joint, they are turned round.
 
     Args:
-        fields: Of the picture, or of its mirror image: the function is its own inverse.
+        fields: Of the image, or of its mirror image: the function is its own inverse.
         width_px: Width of the network's input in px.
 
     Returns:
@@ -116,13 +116,13 @@ def mirror_fields(fields: Fields, width_px: int) -> Fields:
 
 
 def resample_fields(fields: Fields, source: Letterbox, target: Letterbox, grid: Grid) -> Fields:
-    """Fields of one size of a picture at the cells that another size has.
+    """Fields of one size of an image at the cells that another size has.
 
     Cubic convolution (Keys 1981) between cells; beyond the border, the cells of the border.
 
     Args:
         fields: In px of ``source``.
-        source: How the picture lay in the network's input.
+        source: How the image lay in the network's input.
         target: How it is to lie.
         grid: The cells in px of ``target``, of heatmaps and PAFs alike.
 

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openpaf.decoding import DecodeConfig, decode
-from openpaf.engines.conversion import is_export
-from openpaf.engines.load import load_engine
-from openpaf.estimator.multiscale import check_scales, multiscale_fields
+from openpaf.checks import is_whole
+from openpaf.decoding import DecodeConfig
+from openpaf.engines.load import check_engine
+from openpaf.estimator.methods import Method, Options, method_of
+from openpaf.estimator.multiscale import check_scales
 from openpaf.fields import Fields
-from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image, read_images
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.weights.catalog import find, read_header
-from openpaf.weights.outline import is_top_down
-from openpaf.weights.published import PUBLISHED
+from openpaf.weights.catalog import resolve
+from openpaf.weights.spec import ModelSource, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class PoseEstimator:
-    """Finds every person in a picture and their joints.
+    """Finds every person in an image and their joints.
+
+    The model chooses the method: part affinity fields, or Mask R-CNN. An estimator may be called
+    from many threads at once and after a fork; it pickles and copies as its arguments.
 
     Args:
         model: ``"default"``, ``"fast"``, a name of :func:`openpaf.weights.table`, path of a
@@ -32,188 +37,259 @@ class PoseEstimator:
             the default model if None.
         weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
             together with ``model="cmu-coco"``.
-        runtime: The engine: ``"auto"``, ``"torch"``, ``"onnx"``, ``"openvino"``,
+        engine: ``"auto"``, the fastest here, ``"torch"``, ``"onnx"``, ``"openvino"``,
             ``"openvino-bf16"`` or ``"openvino-int8"``; see
-            :func:`openpaf.engines.load.load_engine`.
+            :func:`openpaf.engines.load.load_source`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
+        threads: Threads of the CPU that the network uses; the engine's own number if None.
         config: Thresholds of the parser.
-        size: Short side of the network's input in px; the long side follows. More finds smaller
-            people and takes longer.
+        size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
+            smaller people and takes longer.
         scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
             own run of the network.
-        flip: Whether the fields of the mirrored picture are averaged in, which takes twice as
-            long.
+        flip: Whether the fields of the mirrored image are averaged in, which takes twice as long.
+        runtime: The old name of ``engine``.
 
     Raises:
-        ValueError: If an argument is not as it should be.
+        ValueError: If an argument is unknown or out of range, or the engine or the device cannot
+            be had here.
         WeightsError: If the model is missing or damaged.
+
+    Reference:
+        Cao et al., CVPR 2017, section 2: the way from an image to people.
+
+    Example:
+        >>> estimator = PoseEstimator("fast", engine="torch", size=256)
+        >>> poses = estimator("data/photos/astronaut.jpg")
+        >>> poses.xy.shape, poses.skeleton.joints[0]
+        ((1, 17, 2), 'nose')
     """
 
-    def __new__(cls, model: str | Path | None = None, **options: Any) -> PoseEstimator:
-        """A :class:`openpaf.estimator.top_down.TopDownEstimator` where the model is a detector."""
-        if cls is PoseEstimator and is_detector(model or options.get("weights")):
-            from openpaf.estimator.top_down import TopDownEstimator
-
-            return object.__new__(TopDownEstimator)
-        return object.__new__(cls)
+    spec: ModelSpec
+    method: Method
+    _options: Options
+    _rebuild: tuple[Callable[..., PoseEstimator], dict[str, Any]]
 
     def __init__(
         self,
         model: str | Path | None = None,
         *,
         weights: str | Path | None = None,
-        runtime: str = "auto",
+        engine: str = "auto",
         device: str | None = None,
+        threads: int | None = None,
         config: DecodeConfig | None = None,
         size: int = 368,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        runtime: str | None = None,
     ) -> None:
-        if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
-            raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
-        self.scales = check_scales(scales)
-        for scale in self.scales:
-            if not 32 <= round(size * scale) <= 4096:
-                raise ValueError(
-                    f"scales: expected {size} px times each to be from 32 to 4096 px, got {scale}"
-                )
-        self.flip = bool(flip)
-        self.config = config or DecodeConfig()
-        self.size = int(size)
-        self.run, self.weights = load_engine(model, runtime, device, weights=weights)
-        if self.flip:
-            _ = self.weights.skeleton.flip_limbs  # an error now rather than at the first picture
+        if runtime is not None:
+            warnings.warn("runtime: renamed, use engine=", DeprecationWarning, stacklevel=2)
+            engine = runtime
+        check_engine(engine)
+        named: dict[str, Any] = {
+            "engine": engine, "device": device, "threads": threads, "config": config,
+            "size": size, "scales": scales, "flip": flip,
+        }  # fmt: skip
+        self._options = _options(**named)
+        self.source: ModelSource | None = resolve(model, weights)
+        self.spec = self.source.spec
+        self.method = method_of(self.spec).load(self.source, self._options)
+        self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
 
-    @property
-    def has_fields(self) -> bool:
-        """Whether people are found by fields; a detector has none."""
-        return True
+    @classmethod
+    def from_network(
+        cls,
+        network: nn.Module,
+        spec: ModelSpec,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+        config: DecodeConfig | None = None,
+        size: int = 368,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ) -> PoseEstimator:
+        """An estimator with a copy of a network that is in memory; it runs in torch.
+
+        Args:
+            network: Of :mod:`openpaf.networks`; it stays as it is.
+            spec: How it is run.
+            device: As for the class.
+            threads: As for the class.
+            config: As for the class.
+            size: As for the class.
+            scales: As for the class.
+            flip: As for the class.
+
+        Raises:
+            ValueError: If an argument is out of range, or the device cannot be had here.
+            WeightsError: If the network and its spec do not fit.
+        """
+        named: dict[str, Any] = {
+            "device": device, "threads": threads, "config": config,
+            "size": size, "scales": scales, "flip": flip,
+        }  # fmt: skip
+        self = cls.__new__(cls)
+        self._options = _options(engine="torch", **named)
+        self.source, self.spec = None, spec
+        self.method = method_of(spec).from_network(network, spec, self._options)
+        self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
+        return self
 
     @property
     def skeleton(self) -> Skeleton:
         """The joints of the people that this model finds; its fields may have more."""
-        return self.weights.result or self.weights.skeleton
+        return self.spec.result or self.spec.skeleton
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs the network: with ``"auto"``, the one that was chosen."""
+        return self.method.engine
+
+    @property
+    def config(self) -> DecodeConfig:
+        """Thresholds of the parser."""
+        return self._options.config
+
+    @property
+    def size(self) -> int:
+        """Short side of the network's input in px."""
+        return self._options.size
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Multiples of the size of which the fields are averaged."""
+        return self._options.scales
+
+    @property
+    def flip(self) -> bool:
+        """Whether the fields of the mirrored image are averaged in."""
+        return self._options.flip
 
     def __call__(self, image: Any) -> Poses:
-        """The people of one picture.
+        """The people of one image.
 
         Args:
             image: Path of a file, RGB uint8 array (H, W, 3), or PIL image.
 
         Returns:
-            Poses in px of the picture, best first; of length 0 where there is nobody.
+            Poses in px of the image, best first; of length 0 where there are no people.
 
         Raises:
-            ImageError: If the file cannot be read as a picture.
-            ValueError: If the array is not a picture.
+            ImageError: If the file cannot be read as an image.
+            ValueError: If the array is not an image.
         """
         return self.batch([image])[0]
 
     def batch(self, images: Sequence[Any]) -> list[Poses]:
-        """The people of several pictures, with one call of the network per shape.
+        """The people of several images, with one run of the network per shape.
 
         Args:
             images: As ``__call__`` takes them, in a list; or an array (B, H, W, 3).
 
         Returns:
-            One result a picture, in their order.
+            One result an image, in their order.
 
         Raises:
-            ImageError: If a file cannot be read as a picture.
-            ValueError: If an array is not a picture, or a single picture or path is given in place
+            ImageError: If a file cannot be read as an image.
+            ValueError: If an array is not an image, or a single image or path is given in place
                 of a list of them.
         """
-        pictures = read_images(images)
-        if self._averages:
-            return [self.parse(self.fields(picture), picture.shape[:2]) for picture in pictures]
-        letterboxes = [Letterbox.fit(picture.shape[:2], self.size) for picture in pictures]
-        results: list[Poses] = [Poses.empty(self.skeleton)] * len(pictures)
-        for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
-            chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.size_hw == shape]
-            inputs = np.stack([letterboxes[i].apply(pictures[i]) for i in chosen])
-            heatmaps, pafs = self.run(inputs)  # (B, K+1, h, w), (B, 2L, h, w)
-            for i, one_heatmaps, one_pafs in zip(chosen, heatmaps, pafs, strict=True):
-                fields = self._as_fields(one_heatmaps, one_pafs)
-                results[i] = self.result(letterboxes[i].undo(decode(fields, self.config)))
-        return results
-
-    def fields(self, image: Any) -> Fields:
-        """Heatmaps and PAFs of a picture, before parsing; in px of the network's input."""
-        picture = read_image(image)
-        return self._fields(picture, Letterbox.fit(picture.shape[:2], self.size))
-
-    def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
-        """The people in fields that :meth:`fields` gave for a picture of this height and width.
-
-        Returns:
-            Poses in px of the picture, as ``__call__`` gives them.
-
-        Raises:
-            ValueError: If the fields are of a picture of another shape.
-        """
-        letterbox = Letterbox.fit(image_hw, self.size)
-        stride, cells_hw = fields.heatmap_grid.stride, fields.heatmaps.shape[1:]
-        differences = [
-            abs(n * stride - px) for n, px in zip(cells_hw, letterbox.size_hw, strict=True)
+        arrays = read_images(images)
+        return [
+            self.method.postprocess(inferred, image.shape[:2])
+            for inferred, image in zip(self.method.infer(arrays), arrays, strict=True)
         ]
-        if max(differences) >= stride:
-            raise ValueError(
-                f"image_hw: fields of {cells_hw[0]} x {cells_hw[1]} cells of {stride} px are not "
-                f"of a picture of {image_hw[0]} x {image_hw[1]} px (height x width) at size "
-                f"{self.size}"
-            )
-        return self.result(letterbox.undo(decode(fields, self.config)))
 
-    @property
-    def _averages(self) -> bool:
-        return self.flip or self.scales != (1.0,)
+    def infer(self, image: Any) -> Any:
+        """What the network gives for an image; :meth:`postprocess` makes people of it.
 
-    def _fields(self, picture: NDArray[np.uint8], letterbox: Letterbox) -> Fields:
-        if not self._averages:
-            return self._run_once(letterbox.apply(picture))
-        return multiscale_fields(
-            picture, self._run_once, self.size, scales=self.scales, flip=self.flip
-        )
-
-    def _run_once(self, network_input: NDArray[np.float32]) -> Fields:
-        heatmaps, pafs = self.run(network_input[None])
-        return self._as_fields(heatmaps[0], pafs[0])
-
-    def _as_fields(self, heatmaps: NDArray[np.float32], pafs: NDArray[np.float32]) -> Fields:
-        return Fields(
-            heatmaps=heatmaps,
-            pafs=pafs,
-            heatmap_grid=self.weights.heatmap_grid,
-            paf_grid=self.weights.paf_grid,
-            skeleton=self.weights.skeleton,
-        )
-
-    def result(self, poses: Poses) -> Poses:
-        """People with the joints that the model promises; its network may know more.
+        The two steps are for programs that run them side by side, as the video pipeline does.
 
         Args:
-            poses: With the joints of the network, as the parser gives them.
+            image: As ``__call__`` takes it.
 
         Returns:
-            Those with at least one of the joints of ``skeleton``, with these alone.
+            :class:`openpaf.Fields` with part affinity fields, detections with Mask R-CNN.
+
+        Raises:
+            ImageError: If the file cannot be read as an image.
+            ValueError: If the array is not an image.
         """
-        if self.weights.result is None:
-            return poses
-        poses = poses.to(self.weights.result)
-        found = (poses.scores > 0).any(axis=1)
-        return poses if found.all() else poses[np.flatnonzero(found)]
+        return self.method.infer([read_image(image)])[0]
+
+    def postprocess(self, inferred: Any, image_hw: tuple[int, int]) -> Poses:
+        """The people in what :meth:`infer` gave for an image of this height and width.
+
+        Returns:
+            Poses in px of the image, as ``__call__`` gives them.
+
+        Raises:
+            ValueError: If it is of an image of another shape.
+        """
+        return self.method.postprocess(inferred, image_hw)
+
+    def fields(self, image: Any) -> Fields:
+        """Heatmaps and PAFs of an image, before parsing; in px of the network's input.
+
+        Raises:
+            ImageError: If the file cannot be read as an image.
+            ValueError: If the array is not an image, or the model gives no fields.
+        """
+        if "pafs" not in self.spec.outputs:
+            raise ValueError(f"fields: the model {self.spec.name!r} is a detector and makes none")
+        fields: Fields = self.infer(image)
+        return fields
+
+    def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
+        """The people in fields that :meth:`fields` gave for an image of this height and width.
+
+        Returns:
+            Poses in px of the image, as ``__call__`` gives them.
+
+        Raises:
+            ValueError: If the fields are of an image of another shape.
+        """
+        return self.postprocess(fields, image_hw)
+
+    def __repr__(self) -> str:
+        return (
+            f"PoseEstimator({self.spec.name!r}, size={self.size}, engine={self.engine!r}, "
+            f"skeleton={self.skeleton.name!r})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        build, named = self._rebuild
+        return _build, (build, named)
 
 
-def is_detector(model: str | Path | None) -> bool:
-    """Whether a model is of the top-down kind, Mask R-CNN; the default model is not.
+def _build(build: Callable[..., PoseEstimator], named: dict[str, Any]) -> PoseEstimator:
+    return build(**named)
 
-    Raises:
-        WeightsError: If the model is missing or damaged.
-    """
-    if model is None:
-        return False
-    published = PUBLISHED.get(str(model))
-    if published is None and is_export(model):
-        return False
-    builder = published.builder if published else read_header(find(model)).builder
-    return is_top_down(builder)
+
+def _options(
+    *,
+    engine: str,
+    device: str | None,
+    threads: int | None,
+    config: DecodeConfig | None,
+    size: int,
+    scales: Sequence[float],
+    flip: bool,
+) -> Options:
+    """The options of an estimator, checked as far as they are the same for all methods."""
+    if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
+        raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
+    if threads is not None and not (is_whole(threads) and threads >= 1):
+        raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
+    return Options(
+        engine=engine,
+        device=device,
+        threads=threads,
+        config=config or DecodeConfig(),
+        size=int(size),
+        scales=check_scales(scales),
+        flip=bool(flip),
+    )

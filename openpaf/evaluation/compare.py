@@ -84,8 +84,9 @@ def measure_method(
     scenes: Sequence[tuple[int, str]],
     work: Path,
     *,
-    runtime: str = "auto",
+    engine: str = "auto",
     device: str | None = None,
+    threads: int | None = None,
     repeats: int = 5,
     min_score: float = 0.3,
     quiet: bool = False,
@@ -99,8 +100,9 @@ def measure_method(
         photos: What it is measured on.
         scenes: From :func:`make_scenes`.
         work: Folder of unfinished work.
-        runtime: As for :class:`openpaf.PoseEstimator`.
-        device: Likewise.
+        engine: As for :class:`openpaf.PoseEstimator`.
+        device: As for :class:`openpaf.PoseEstimator`.
+        threads: As for :class:`openpaf.PoseEstimator`.
         repeats: Runs of each scene, of which the median is taken.
         min_score: For precision and recall of people.
         quiet: No progress bar.
@@ -129,7 +131,7 @@ def measure_method(
         }
     else:
         assert method.model is not None
-        found = _run_alone(method, photos, scenes, work, runtime, device, repeats, quiet)
+        found = _run_alone(method, photos, scenes, work, engine, device, threads, repeats, quiet)
     figures = measure(photos.annotations, found["rows"], photos.ids, min_score=min_score)
     return {"name": method.name, **figures, **found}
 
@@ -139,20 +141,22 @@ def _run_alone(
     photos: Photos,
     scenes: Sequence[tuple[int, str]],
     work: Path,
-    runtime: str,
+    engine: str,
     device: str | None,
+    threads: int | None,
     repeats: int,
     quiet: bool,
 ) -> dict[str, Any]:
     from openpaf import weights
 
     assert method.model is not None
-    model_path = weights.find(method.model)
+    source = weights.resolve(method.model)
     asked = {
         "model": str(method.model),
-        "model_sha256": file_sha256(model_path),
-        "runtime": runtime,
+        "model_sha256": file_sha256(source.file),
+        "engine": engine,
         "device": device,
+        "threads": threads,
         "size": method.size,
         "annotations": file_sha256(photos.path),
         "images": str(photos.images.resolve()),
@@ -165,8 +169,9 @@ def _run_alone(
         job = {
             "name": method.name,
             "model": str(method.model),
-            "runtime": runtime,
+            "engine": engine,
             "device": device,
+            "threads": threads,
             "size": method.size,
             "annotations": str(photos.path),
             "images": str(photos.images),

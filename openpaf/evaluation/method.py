@@ -16,12 +16,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openpaf.engines.auto import chosen_runtime
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import as_results, category_of_people
 from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.run import PartialResults
-from openpaf.evaluation.settings import check_joints, describe, method_of
+from openpaf.evaluation.settings import check_joints, describe
 from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.io.images import read_image
 from openpaf.io.json_files import read_json, write_json
@@ -34,9 +33,10 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     """Run a model over photos and scenes.
 
     Args:
-        job: ``model``, ``runtime``, ``device``, ``size``; ``annotations`` and ``images``, paths;
-            ``image_ids``; ``scenes``, pairs of a number of people and a picture's path;
-            ``repeats`` of each scene; ``partial``, the file of an unfinished run; ``quiet``.
+        job: ``model``, ``engine``, ``device``, ``threads``, ``size``; ``annotations`` and
+            ``images``, paths; ``image_ids``; ``scenes``, pairs of a number of people and an
+            image's path; ``repeats`` of each scene; ``partial``, the file of an unfinished run;
+            ``quiet``.
 
     Returns:
         ``settings``, ``rows`` (detections in COCO's submission format), ``ms`` (medians over the
@@ -46,10 +46,14 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     from openpaf.estimator import PoseEstimator
 
     annotations = read_annotations(job["annotations"])
-    runtime = chosen_runtime(job["model"], job["runtime"], job["device"])
-    estimator = PoseEstimator(job["model"], runtime=runtime, device=job["device"], size=job["size"])
+    estimator = PoseEstimator(
+        job["model"],
+        engine=job["engine"],
+        device=job["device"],
+        threads=job["threads"],
+        size=job["size"],
+    )
     check_joints(estimator, job["model"])
-    bottom_up = method_of(job["model"]) == "paf"
     category = category_of_people(annotations)
     with PartialResults(job["partial"], {"key": job["key"]}) as partial:
         todo = [i for i in job["image_ids"] if i not in partial.done]
@@ -64,29 +68,27 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
             picture = read_image(path)
             check_image_size(path, picture.shape, entry)
             if n == 0:  # the first run compiles and fills caches
-                run_in_steps(estimator, picture, bottom_up=bottom_up)
-            poses, times = run_in_steps(estimator, picture, bottom_up=bottom_up)
+                run_in_steps(estimator, picture)
+            poses, times = run_in_steps(estimator, picture)
             rows = as_results(poses, image_id, category)
             partial.add(image_id, {"rows": rows, "ms": times})
         found = [partial.done[i] for i in job["image_ids"]]
     return {
-        "settings": describe(estimator, job["model"], runtime, job["device"]),
+        "settings": describe(estimator, job["device"]),
         "rows": [row for photo in found for row in photo["rows"]],
         "ms": median_times([photo["ms"] for photo in found]),
         "time_by_people": [
-            _time_scene(estimator, int(n_people), path, job["repeats"], bottom_up)
+            _time_scene(estimator, int(n_people), path, job["repeats"])
             for n_people, path in job["scenes"]
         ],
         **_memory(),
     }
 
 
-def _time_scene(
-    estimator: Any, n_people: int, path: str, repeats: int, bottom_up: bool
-) -> dict[str, Any]:
+def _time_scene(estimator: Any, n_people: int, path: str, repeats: int) -> dict[str, Any]:
     picture = read_image(path)
-    poses, _ = run_in_steps(estimator, picture, bottom_up=bottom_up)
-    times = [run_in_steps(estimator, picture, bottom_up=bottom_up)[1] for _ in range(repeats)]
+    poses, _ = run_in_steps(estimator, picture)
+    times = [run_in_steps(estimator, picture)[1] for _ in range(repeats)]
     found = int((poses.person_scores >= 0.1).sum())
     return {"people": n_people, "found": found, "ms": median_times(times)}
 

@@ -13,12 +13,13 @@ from typing import Any
 import openpaf
 from openpaf import weights
 from openpaf.errors import WeightsError
-from openpaf.estimator import PoseEstimator, is_detector
+from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.result_files import files_of
 from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn")
+_METHOD_NAMES = {"part_affinity": "paf", "mask_rcnn": "mask-rcnn"}
 
 # What does not change a result, so that a run may go on where one with another of these stopped.
 _NO_PART_OF_KEY = ("date", "machine")
@@ -30,7 +31,7 @@ def method_of(model: str) -> str:
     Raises:
         WeightsError: If the model is missing or damaged.
     """
-    return "mask-rcnn" if is_detector(model) else "paf"
+    return _METHOD_NAMES[weights.resolve(model).spec.method]
 
 
 def default_model(method: str) -> str:
@@ -42,8 +43,9 @@ def default_model(method: str) -> str:
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    shipped = [str(row["name"]) for row in weights.table() if row["shipped"]]
-    chosen = [name for name in shipped if method_of(name) == method]
+    rows = [row for row in weights.table() if row["shipped"]]
+    shipped = [str(row["name"]) for row in rows]
+    chosen = [str(row["name"]) for row in rows if _METHOD_NAMES.get(row["method"]) == method]
     if weights.DEFAULT_MODEL in chosen:
         return weights.DEFAULT_MODEL
     if not chosen:
@@ -53,26 +55,23 @@ def default_model(method: str) -> str:
     return chosen[0]
 
 
-def describe(
-    estimator: PoseEstimator, model: str, runtime: str, device: str | None
-) -> dict[str, Any]:
+def describe(estimator: PoseEstimator, device: str | None = None) -> dict[str, Any]:
     """The settings of an estimator, fit for JSON.
 
     Args:
-        estimator: The estimator.
-        model: As it was given to it.
-        runtime: Likewise.
-        device: Likewise.
+        estimator: The estimator, of a named model or a file.
+        device: As it was given to it.
 
     Returns:
-        Method, model and its hash, runtime, device, size, scales, flip, all thresholds of the
+        Method, model and its hash, engine, device, size, scales, flip, all thresholds of the
         parser, versions, machine and date.
     """
+    assert estimator.source is not None  # a network in memory has no hash
     return {
-        "method": method_of(model),
-        "model": Path(model).stem,
-        "model_sha256": file_sha256(weights.find(model)),
-        "runtime": runtime,
+        "method": _METHOD_NAMES[estimator.spec.method],
+        "model": estimator.source.file.stem,
+        "model_sha256": file_sha256(estimator.source.file),
+        "engine": estimator.engine,
         "device": device or "auto",
         "size": estimator.size,
         "scales": list(estimator.scales),

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from openpaf import weights
-from openpaf.engines.load import Engine, load_engine
+from openpaf.engines.base import Engine
+from openpaf.engines.load import load_engine
 from openpaf.errors import WeightsError
 from openpaf.networks import LightweightNetwork
 from openpaf.skeleton import Skeleton
@@ -154,7 +155,7 @@ class _EngineNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         fields = self.engine(images.contiguous().numpy())
-        return [(torch.from_numpy(fields[0]), torch.from_numpy(fields[1]))]
+        return [(torch.from_numpy(fields["heatmaps"]), torch.from_numpy(fields["pafs"]))]
 
 
 def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: BatchMaker) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from openpaf import weights
 from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate
 from openpaf.io.paths import inside_folder
+from openpaf.networks import build
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
@@ -30,6 +29,7 @@ from openpaf.training.data.dataset import (
 )
 from openpaf.training.data.packing import read_photo
 from openpaf.training.data.photos import refuse_other_size
+from openpaf.weights.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
 
@@ -79,36 +79,32 @@ class Validation:
             raise DatasetError(f"{self.source}: an entry is not as COCO's are ({what})") from error
         self.annotations = _indexed(self.images, rows)
 
-    def __call__(self, state: dict[str, Tensor], row: weights.ModelSpec) -> dict[str, float]:
+    def __call__(self, state: dict[str, Tensor], spec: ModelSpec) -> dict[str, float]:
         """The COCO figures of a state of the network.
 
         Photos that cannot be read are told and left out.
 
         Args:
             state: Weights of the network.
-            row: How it is run.
+            spec: How it is run.
 
         Raises:
             DatasetError: If a photo is of another size than its labels, or none can be read.
         """
         unreadable: set[Path] = set()
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "validation.safetensors"
-            weights.save(state, file, row)
-            # Not the engine that is fastest by a measurement: a resumed run must find the same AP.
-            estimator = PoseEstimator(file, size=self.size, runtime="torch")
+        estimator = _estimator(state, spec, self.size)
 
-            def estimate(path: Path) -> Poses:
-                try:
-                    pixels = read_photo(path, self.folder)  # which may be in a shard
-                except ImageError as error:  # no reason to lose a run of hours
-                    _log.warning("skipped: %s", error)
-                    unreadable.add(path)
-                    return Poses.empty(estimator.skeleton)
-                refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), self.sizes.get(path))
-                return estimator(pixels)
+        def estimate(path: Path) -> Poses:
+            try:
+                pixels = read_photo(path, self.folder)  # which may be in a shard
+            except ImageError as error:  # no reason to lose a run of hours
+                _log.warning("skipped: %s", error)
+                unreadable.add(path)
+                return Poses.empty(estimator.skeleton)
+            refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), self.sizes.get(path))
+            return estimator(pixels)
 
-            detections = detect(self.annotations, self.folder, estimate, self.ids, progress=False)
+        detections = detect(self.annotations, self.folder, estimate, self.ids, progress=False)
         ids = [number for number in self.ids if self.paths[number - 1] not in unreadable]
         figures = evaluate(self.annotations, detections, ids)
         if not figures["AP"] >= 0:  # -1 is no figure
@@ -137,6 +133,14 @@ class Validation:
                 f"{self.source}: validation would measure nothing: of {len(here)} people in "
                 f"{len(chosen)} photos nobody has {what}"
             )
+
+
+def _estimator(state: dict[str, Tensor], spec: ModelSpec, size: int) -> PoseEstimator:
+    """The estimator that the file of these weights will give."""
+    network = build(spec.builder, spec.skeleton, **spec.options)
+    # In half precision, as in the file.
+    network.load_state_dict({key: value.half() for key, value in state.items()})
+    return PoseEstimator.from_network(network, spec, size=size)
 
 
 def _renumbered(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
 from openpaf.tracking.tracker import Tracker
@@ -18,7 +19,6 @@ from openpaf.video.pixels import square_pixels
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
-    from openpaf.fields import Fields
 
 #: Draws over a frame: takes its image (H, W, 3), its people, the fields that they were found in
 #: (None of a detector), and the letterbox between frame and fields; returns RGB uint8 (H, W, 3).
@@ -69,16 +69,15 @@ def process_video(
         VideoError: If no frame of the video can be read, or a live source is lost.
     """
 
-    def infer(frame: VideoFrame) -> tuple[VideoFrame, _HW, Fields | Poses]:
+    def infer(frame: VideoFrame) -> tuple[VideoFrame, _HW, Any]:
         # The network must see people in their true proportions.
         image = square_pixels(frame.image, frame.pixel_aspect)
-        output = estimator.fields(image) if estimator.has_fields else estimator(image)
-        return frame, (image.shape[0], image.shape[1]), output
+        return frame, (image.shape[0], image.shape[1]), estimator.infer(image)
 
-    def postprocess(inferred: tuple[VideoFrame, _HW, Fields | Poses]) -> FrameResult:
+    def postprocess(inferred: tuple[VideoFrame, _HW, Any]) -> FrameResult:
         frame, image_hw, output = inferred
-        fields = None if isinstance(output, Poses) else output
-        poses = output if isinstance(output, Poses) else estimator.parse(output, image_hw)
+        fields = output if isinstance(output, Fields) else None
+        poses = estimator.postprocess(output, image_hw)
         poses = _in_px_of_frame(poses[poses.person_scores >= min_score], image_hw, frame)
         if tracker is not None:
             poses = tracker(poses, frame.time_s)

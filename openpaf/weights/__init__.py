@@ -11,31 +11,27 @@ from openpaf.io.cache import cache_folder
 from openpaf.weights.catalog import (
     DEFAULT_MODEL,
     SHORT_NAMES,
-    check_card,
-    fetch,
-    find,
-    load,
     load_model,
-    locate,
-    read_header,
-    save,
+    resolve,
     table,
     verify,
 )
-from openpaf.weights.spec import ModelSpec
+from openpaf.weights.download import fetch
+from openpaf.weights.model_files import load, load_network, read_header, save
+from openpaf.weights.spec import ModelSource, ModelSpec
 
 __all__ = [
     "DEFAULT_MODEL",
     "SHORT_NAMES",
+    "ModelSource",
     "ModelSpec",
     "cache_folder",
-    "check_card",
     "fetch",
-    "find",
     "load",
     "load_model",
-    "locate",
+    "load_network",
     "read_header",
+    "resolve",
     "save",
     "table",
     "verify",

@@ -1,4 +1,4 @@
-"""The table of weights, shipped and published, and reading and writing them."""
+"""From the name of a model to what it is and where its numbers are; the table of known models."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.errors import WeightsError, printable
+from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.weights import download
-from openpaf.weights.checkpoints import compare, fill, open_checkpoint
-from openpaf.weights.download import fetch as fetch
+from openpaf.weights.exported import export_kind, read_export_spec
 from openpaf.weights.hashing import how_verified, known_hash, sha256_of
-from openpaf.weights.outline import check_grids, outline
+from openpaf.weights.model_files import load_network, read_header
 from openpaf.weights.published import PUBLISHED, Published
-from openpaf.weights.safetensors_files import open_safetensors
-from openpaf.weights.spec import ModelSpec
+from openpaf.weights.spec import ModelSource, ModelSpec, method_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 #: The model that ``PoseEstimator()`` takes.
 DEFAULT_MODEL = "lightweight-coco17"
@@ -26,16 +24,73 @@ DEFAULT_MODEL = "lightweight-coco17"
 SHORT_NAMES = {"default": DEFAULT_MODEL, "fast": "fast-coco17"}
 
 
+def resolve(model: str | Path | None = None, weights: str | Path | None = None) -> ModelSource:
+    """What a model is and where its numbers are: once, at the door.
+
+    Args:
+        model: A name of :func:`table`, ``"default"``, ``"fast"``, path of a safetensors file of
+            ours, or of an ONNX or OpenVINO file that ``openpaf export`` wrote; the default model
+            if None.
+        weights: A checkpoint file to take in place of the model's own. Without ``model`` it must
+            say itself how it is run.
+
+    Returns:
+        The model as a value, which everything after takes. The hash of a shipped or fetched file
+        has been checked.
+
+    Raises:
+        ValueError: If ``weights`` is given for an exported file, or the extra is not installed
+            that reads it.
+        WeightsError: If there is no such model, or its file is damaged or says not how it is run.
+    """
+    kind = export_kind(model)
+    if kind is not None:
+        if weights is not None:
+            raise ValueError(f"weights: {model} has its own, expected none")
+        path = Path(str(model))
+        return ModelSource(spec=read_export_spec(path, kind), file=path, kind=kind)
+    published = PUBLISHED.get(str(model))
+    if published is not None:
+        spec = _published_spec(published)
+        if weights is not None:
+            return ModelSource(spec=spec, file=Path(weights), replaced=True)
+        return ModelSource(spec=spec, file=download.cached(published.name))
+    if weights is not None and model is None:
+        return ModelSource(spec=read_header(weights), file=Path(weights))
+    path = _file_of(model)
+    if weights is not None:
+        return ModelSource(spec=read_header(path), file=Path(weights), replaced=True)
+    check_card(path)
+    return ModelSource(spec=read_header(path), file=path)
+
+
+def load_model(
+    model: str | Path | None = None, weights: str | Path | None = None
+) -> tuple[nn.Module, ModelSpec]:
+    """Build the network of a model and fill it; in evaluation mode.
+
+    Args:
+        model: As :func:`resolve` takes it; no exported file.
+        weights: As :func:`resolve` takes them.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, or does not fit its network.
+    """
+    source = resolve(model, weights)
+    return load_network(source), source.spec
+
+
 def table() -> list[dict[str, Any]]:
     """The table of weights, those that ship with the library first.
 
     Returns:
-        Rows of ``name``, ``shipped``, ``licence``, ``sha256`` (as far as it is known), ``md5``,
-        ``hash`` (which of them is known: ``"sha256"``, ``"sha256:8"`` for the first eight digits,
-        ``"md5"`` or ``"none"``), ``verified_by`` (the same in words), ``size`` in bytes,
-        ``source`` (links), ``builder``, ``skeleton``, ``channel_order``, ``heatmap_grid``,
-        ``paf_grid``, ``bgr``, ``mean``, ``scale``, ``AP`` (of COCO keypoints) and its
-        ``protocol``; None for what is not known or does not apply.
+        Rows of ``name``, ``shipped``, ``file`` (of a shipped one), ``method``, ``licence``,
+        ``sha256`` (as far as it is known), ``md5``, ``hash`` (which of them is known:
+        ``"sha256"``, ``"sha256:8"`` for the first eight digits, ``"md5"`` or ``"none"``),
+        ``verified_by`` (the same in words), ``size`` in bytes, ``source`` (links), ``builder``,
+        ``skeleton``, ``channel_order``, ``heatmap_grid``, ``paf_grid``, ``bgr``, ``mean``,
+        ``scale``, ``AP`` (of COCO keypoints) and its ``protocol``; None for what is not known or
+        does not apply.
     """
     return [_shipped_row(path) for path in _shipped()] + [
         _published_row(row) for row in PUBLISHED.values()
@@ -43,21 +98,23 @@ def table() -> list[dict[str, Any]]:
 
 
 def _shipped_row(path: Path) -> dict[str, Any]:
-    weights = read_header(path)
+    spec = read_header(path)
     return {
-        "name": weights.name,
+        "name": spec.name,
         "shipped": True,
-        "licence": weights.licence,
+        "file": path,
+        "method": spec.method,
+        "licence": spec.licence,
         "sha256": sha256_of(path),
         "md5": None,
         "hash": "sha256",
         "verified_by": "sha256, that of its card",
         "size": path.stat().st_size,
         "source": (),
-        "skeleton": (weights.result or weights.skeleton).name,
-        "AP": weights.metrics.get("AP"),
-        "protocol": weights.metrics.get("protocol"),
-        **_how_to_run(weights),
+        "skeleton": (spec.result or spec.skeleton).name,
+        "AP": spec.metrics.get("AP"),
+        "protocol": spec.metrics.get("protocol"),
+        **_how_to_run(spec),
     }
 
 
@@ -65,6 +122,8 @@ def _published_row(row: Published) -> dict[str, Any]:
     return {
         "name": row.name,
         "shipped": False,
+        "file": None,
+        "method": method_of(row.builder),
         "licence": row.licence,
         "sha256": row.sha256,
         "md5": row.md5,
@@ -79,9 +138,9 @@ def _published_row(row: Published) -> dict[str, Any]:
     }
 
 
-def _how_to_run(row: ModelSpec | Published) -> dict[str, Any]:
+def _how_to_run(model: ModelSpec | Published) -> dict[str, Any]:
     names = ("builder", "channel_order", "heatmap_grid", "paf_grid", "bgr", "mean", "scale")
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(model, name) for name in names}
 
 
 def _shipped() -> list[Path]:
@@ -94,21 +153,12 @@ def _shipped() -> list[Path]:
     return sorted(files, key=lambda path: (path.stem != DEFAULT_MODEL, path.name))
 
 
-def find(model: str | Path | None) -> Path:
-    """The file of a model: shipped or fetched under this name, or a path.
-
-    Args:
-        model: A name of :func:`table`, ``"default"``, ``"fast"``, or a path; the default if None.
-
-    Raises:
-        WeightsError: If there is none; the message lists the names, or says how to fetch it.
-    """
+def _file_of(model: str | Path | None) -> Path:
+    """The file of a shipped model, or the file at a path; the default model if None."""
     model = SHORT_NAMES.get(str(model), model) if model else DEFAULT_MODEL
     shipped = {path.stem: path for path in _shipped()}
     if str(model) in shipped:
         return shipped[str(model)]
-    if str(model) in PUBLISHED:
-        return download.cached(str(model))
     if Path(model).is_file():
         return Path(model)
     raise WeightsError(
@@ -168,122 +218,22 @@ def check_card(path: Path) -> None:
         )
 
 
-def read_header(path: str | Path) -> ModelSpec:
-    """How the model in a safetensors file is to be run.
-
-    Raises:
-        WeightsError: If the file is missing, damaged, or does not say.
-    """
-    path = Path(path)
-    others = "; a file of another format needs its name: --model NAME --weights PATH"
-    hint = "" if path.suffix == ".safetensors" else others
-    try:
-        with open_safetensors(path, "numpy", hint) as file:
-            metadata = file.metadata()
-    except OSError as error:
-        reason = error.strerror or printable(error)
-        raise WeightsError(f"{path}: cannot be read as safetensors ({reason}){hint}") from error
-    return ModelSpec.from_metadata(metadata, path)
-
-
-def load(network: nn.Module, path: str | Path) -> None:
-    """Fill a network from a checkpoint file, key for key; float16 becomes the network's dtype.
-
-    Args:
-        network: Changed in place. Its own ``RENAMES`` and ``IGNORED``, if it has them, say how
-            published files call its parameters; see :func:`openpaf.weights.checkpoints.fill`.
-        path: A PyTorch checkpoint, safetensors, ``.npz`` or ``.caffemodel``.
-
-    Raises:
-        WeightsError: If the file cannot be read, would run code, or keys are missing, left over,
-            misshapen or not finite; the message lists them.
-    """
-    with open_checkpoint(path) as state:
-        fill(network, state, path)
-
-
-def save(state: dict[str, Tensor], path: str | Path, weights: ModelSpec) -> None:
-    """Write weights as float16 safetensors, whole or not at all.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    import torch
-    from safetensors.torch import save as to_bytes
-
-    halves = {key: value.to("cpu", torch.float16).contiguous() for key, value in state.items()}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(to_bytes(halves, metadata=weights.to_metadata()))
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def load_model(
-    model: str | Path | None = None, weights: str | Path | None = None
-) -> tuple[nn.Module, ModelSpec]:
-    """Build the network of a model and fill it; in evaluation mode.
-
-    Args:
-        model: A name of the table, or path of a file that says how it is to be run; the default
-            model if None.
-        weights: A file to take in place of the model's own. Without ``model`` it must say how it
-            is to be run.
-
-    Raises:
-        WeightsError: If the file is missing, damaged, or does not fit its network.
-    """
-    from openpaf.networks import build
-
-    row, path = locate(model, weights)
-    network = outline(row, path)
-    with open_checkpoint(path) as state:
-        compare(network, state, path)
-        network = build(row.builder, row.skeleton, **row.options)
-        fill(network, state, path)
-    check_grids(network.eval(), row, path)
-    return network, row
-
-
-def locate(
-    model: str | Path | None = None, weights: str | Path | None = None
-) -> tuple[ModelSpec, Path]:
-    """How a model is to be run, and its file; the arguments are those of :func:`load_model`.
-
-    Raises:
-        WeightsError: If the file is missing, or does not say how it is to be run.
-    """
-    published = PUBLISHED.get(str(model))
-    if published is not None:
-        row = _as_weights(published)
-        return row, Path(weights) if weights else download.cached(published.name)
-    if weights is not None and model is None:
-        return read_header(weights), Path(weights)
-    path = find(model)
-    if weights is None:
-        check_card(path)
-    return read_header(path), Path(weights) if weights else path
-
-
-def _as_weights(row: Published) -> ModelSpec:
-    if row.skeleton is None:
-        raise WeightsError(f"{row.name}: a network that finds no joints")
-    # A top-down network gives px of its input, and normalises by itself what is 0 to 1.
+def _published_spec(published: Published) -> ModelSpec:
+    if published.skeleton is None:
+        raise WeightsError(f"{published.name}: a network that finds no joints")
+    # Mask R-CNN gives px of its input, and normalizes by itself what is 0 to 1.
     px = Grid(1, 0.0)
     return ModelSpec(
-        name=row.name,
-        builder=row.builder,
-        options=row.options,
-        skeleton=row.skeleton,
-        heatmap_grid=row.heatmap_grid or px,
-        paf_grid=row.paf_grid or px,
-        mean=row.mean if isinstance(row.mean, float) else 0.0,
-        scale=row.scale if isinstance(row.scale, float) else 255.0,
-        licence=row.licence,
-        metrics=row.metrics,
-        bgr=row.bgr,
-        channel_order=row.channel_order,
+        name=published.name,
+        builder=published.builder,
+        options=published.options,
+        skeleton=published.skeleton,
+        heatmap_grid=published.heatmap_grid or px,
+        paf_grid=published.paf_grid or px,
+        mean=published.mean if isinstance(published.mean, float) else 0.0,
+        scale=published.scale if isinstance(published.scale, float) else 255.0,
+        licence=published.licence,
+        metrics=published.metrics,
+        bgr=published.bgr,
+        channel_order=published.channel_order,
     )

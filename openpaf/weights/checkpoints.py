@@ -58,7 +58,7 @@ def open_checkpoint(path: str | Path) -> Iterator[State]:
 
     Args:
         path: As :func:`read_state` takes it. Errors that come up while the file is open, of
-            whoever reads tensors, are taken for errors of the file.
+            the code that reads tensors, count as errors of the file.
 
     Raises:
         WeightsError: As :func:`read_state` raises it.
@@ -187,7 +187,7 @@ def compare(
     Args:
         network: It may be on the device "meta".
         state: As for :func:`fill`.
-        path: Likewise.
+        path: As for :func:`fill`.
 
     Returns:
         The tensors by the network's keys.

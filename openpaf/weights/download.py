@@ -72,7 +72,7 @@ def fetch(
 ) -> Path:
     """Bring a published checkpoint into the cache, unless it is there.
 
-    The mirrors are tried in turn. A download that broke off goes on where it stopped, if the
+    The mirrors are tried in turn. A download that broke off resumes where it stopped, if the
     server can do that and its file is still the same. The file gets its name only after its hash
     was checked; two processes that fetch it at once do it once.
 
@@ -123,9 +123,9 @@ def _is_good(row: Published, path: Path) -> bool:
 
 
 def _replace(row: Published, path: Path, progress: bool) -> None:
-    from openpaf.weights.mirrors import first_good
+    from openpaf.weights.mirrors import download_from_mirrors
 
-    download = first_good(row, path, progress)
+    download = download_from_mirrors(row, path, progress)
     write_down(row, path, sha256_of(download))
     os.replace(download, path)
 

@@ -26,7 +26,7 @@ def mismatch(row: Published, path: Path) -> str | None:
         path: The file.
 
     Returns:
-        ``expected sha256 ..., found ...``, or None if it is the same or nobody knows its hash.
+        ``expected sha256 ..., found ...``, or None if it is the same or its hash is not known.
 
     Raises:
         OSError: If it cannot be read.

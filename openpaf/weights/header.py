@@ -192,5 +192,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "channel_order": _or_none(_word),
     "licence": _text,
     "metrics": _dictionary,
+    "method": _word,
+    "outputs": lambda value: tuple(_word(name) for name in _list(value, MAX_OPTIONS)),
 }
-_REQUIRED = set(_READERS) - {"result", "bgr", "channel_order"}
+_REQUIRED = set(_READERS) - {"result", "bgr", "channel_order", "method", "outputs"}

@@ -32,14 +32,14 @@ _PAUSE_S = 1.0
 # Answers of a server that may be better in a moment.
 _BUSY = (429, 500, 502, 503, 504)
 # A mirror is given up after so many attempts that brought nothing new, or so many in all.
-_FRUITLESS, _ATTEMPTS = 2, 50
+MAX_STALLED_ATTEMPTS, _MAX_ATTEMPTS = 2, 50
 
 
-class _Broken(Exception):
+class PermanentError(Exception):
     """Why a mirror does not give the file; nothing that another attempt would change."""
 
 
-class _Interrupted(Exception):
+class InterruptedDownload(Exception):
     """Why an attempt ended early; the next one may go on from there."""
 
 
@@ -74,7 +74,7 @@ class _Partial:
         return version if isinstance(version, str) and _is_header(version) else None
 
 
-def first_good(row: Published, path: Path, progress: bool = True) -> Path:
+def download_from_mirrors(row: Published, path: Path, progress: bool = True) -> Path:
     """Download a checkpoint from the first mirror that gives it.
 
     Args:
@@ -101,7 +101,7 @@ def first_good(row: Published, path: Path, progress: bool = True) -> Path:
                 _from_mirror(row, url, partial, bar)
                 partial.note.unlink(missing_ok=True)
                 return partial.path
-            except _Broken as error:
+            except PermanentError as error:
                 reasons.append(f"{urlsplit(url).hostname}: {error}")
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -122,18 +122,18 @@ def _from_mirror(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) ->
 
     Raises:
         OSError: If it cannot be written.
-        _Broken: If the mirror does not give the file.
+        PermanentError: If the mirror does not give the file.
     """
     resumed = partial.version(url) is not None
-    fruitless, furthest = 0, partial.size()
-    for _ in range(_ATTEMPTS):
+    n_stalled, furthest = 0, partial.size()
+    for _ in range(_MAX_ATTEMPTS):
         try:
             _attempt(row, url, partial, bar)
-        except _Interrupted as error:
-            fruitless = 0 if partial.size() > furthest else fruitless + 1
+        except InterruptedDownload as error:
+            n_stalled = 0 if partial.size() > furthest else n_stalled + 1
             furthest = max(furthest, partial.size())
-            if fruitless >= _FRUITLESS:
-                raise _Broken(str(error)) from error
+            if n_stalled >= MAX_STALLED_ATTEMPTS:
+                raise PermanentError(str(error)) from error
             resumed = partial.size() > 0
             time.sleep(_PAUSE_S)
             continue
@@ -142,9 +142,9 @@ def _from_mirror(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) ->
             return
         partial.remove()
         if not resumed:
-            raise _Broken(problem)
+            raise PermanentError(problem)
         resumed = False  # the two halves may be of two files: once more, from the beginning
-    raise _Broken("the connection breaks off again and again")
+    raise PermanentError("the connection breaks off again and again")
 
 
 def _problem(row: Published, path: Path) -> str | None:
@@ -164,8 +164,8 @@ def _attempt(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) -> Non
 
     Raises:
         OSError: If it cannot be written.
-        _Broken: If the server does not have it.
-        _Interrupted: If less comes than was promised.
+        PermanentError: If the server does not have it.
+        InterruptedDownload: If less comes than was promised.
     """
     version = partial.version(url)
     headers = {"User-Agent": f"openpaf/{openpaf.__version__}", "Accept-Encoding": "identity"}
@@ -179,13 +179,13 @@ def _attempt(row: Published, url: str, partial: _Partial, bar: tqdm[Any]) -> Non
             _refuse(row, stream.links, response)
             _write(row, stream, response, start, partial, bar, url)
     except http_stream.TooSlowError as error:
-        raise _Broken(str(error)) from error
+        raise PermanentError(str(error)) from error
     except requests.exceptions.TooManyRedirects as error:
-        raise _Broken("redirects in circles") from error
+        raise PermanentError("redirects in circles") from error
     except ValueError as error:  # of requests and urllib3, some of them without a common class
-        raise _Broken("leads to a link that cannot be followed") from error
+        raise PermanentError("leads to a link that cannot be followed") from error
     except requests.RequestException as error:
-        raise _Interrupted(_reason(error)) from error
+        raise InterruptedDownload(_reason(error)) from error
 
 
 def _is_header(text: str) -> bool:
@@ -196,8 +196,8 @@ def _start(response: Response, partial: _Partial, version: str | None) -> int:
     """The place in the file from which on the response has it.
 
     Raises:
-        _Broken: If the response is an error that will stay.
-        _Interrupted: If another attempt may do better.
+        PermanentError: If the response is an error that will stay.
+        InterruptedDownload: If another attempt may do better.
     """
     if response.status_code == requests.codes.partial_content:
         found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -206,12 +206,12 @@ def _start(response: Response, partial: _Partial, version: str | None) -> int:
         if same and found and int(found[1]) == partial.size():
             return partial.size()
         partial.remove()
-        raise _Interrupted("sends another part than was asked for")
+        raise InterruptedDownload("sends another part than was asked for")
     if response.status_code == requests.codes.requested_range_not_satisfiable:
         partial.remove()
-        raise _Interrupted("has no more of the file")
+        raise InterruptedDownload("has no more of the file")
     if response.status_code != requests.codes.ok:
-        kind = _Interrupted if response.status_code in _BUSY else _Broken
+        kind = InterruptedDownload if response.status_code in _BUSY else PermanentError
         raise kind(f"answers {response.status_code} {response.reason}".rstrip())
     return 0
 
@@ -220,16 +220,16 @@ def _refuse(row: Published, links: list[str], response: Response) -> None:
     """Refuse what cannot be the file.
 
     Raises:
-        _Broken: If it is a web page, or came by a way on which anyone can change it while there
-            is no hash that would tell.
+        PermanentError: If it is a web page, or came by a way on which anyone can change it
+            while there is no hash that would tell.
     """
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise _Broken("answers with a web page instead of the file")
+        raise PermanentError("answers with a web page instead of the file")
     if row.sha256 or row.md5:
         return
     secure = [link.lower().startswith("https:") for link in links]
     if secure[0] and not all(secure):
-        raise _Broken("redirects to a link without encryption, and no hash is known")
+        raise PermanentError("redirects to a link without encryption, and no hash is known")
 
 
 def _write(
@@ -246,7 +246,7 @@ def _write(
     if total is not None:
         if total > most or row.size not in (None, total):
             partial.remove()
-            raise _Broken(f"offers {total} bytes, expected {_expected(row)}")
+            raise PermanentError(f"offers {total} bytes, expected {_expected(row)}")
         free = shutil.disk_usage(partial.path.parent).free
         if total - start > free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -258,10 +258,10 @@ def _write(
         bar.refresh()
         for chunk in stream.chunks():
             if file.tell() == 0 and is_web_page(chunk[:512]):
-                raise _Broken("answers with a web page instead of the file")
+                raise PermanentError("answers with a web page instead of the file")
             if file.tell() + len(chunk) > most:
                 partial.remove()
-                raise _Broken(f"sends more bytes than expected, {_expected(row)}")
+                raise PermanentError(f"sends more bytes than expected, {_expected(row)}")
             file.write(chunk)
             bar.update(len(chunk))
         file.truncate()
@@ -269,7 +269,7 @@ def _write(
         os.fsync(file.fileno())
         written = file.tell()
     if total is not None and written < total:
-        raise _Interrupted(f"sent {written} of {total} bytes")
+        raise InterruptedDownload(f"sent {written} of {total} bytes")
 
 
 def _expected(row: Published) -> str:

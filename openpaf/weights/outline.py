@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.errors import WeightsError, printable
 from openpaf.weights.limits import MAX_PARAMETERS
+from openpaf.weights.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from openpaf.weights.spec import ModelSpec
 
-
-def outline(row: ModelSpec, path: Path) -> nn.Module:
+def outline(spec: ModelSpec, path: Path) -> nn.Module:
     """The network that a file describes, on the device "meta": it has shapes, but no numbers.
 
     Args:
-        row: What the file says of how it is run.
+        spec: What the file says of how it is run.
         path: Of it, for messages.
 
     Raises:
@@ -42,7 +41,7 @@ def outline(row: ModelSpec, path: Path) -> nn.Module:
 
     try:
         with torch.device("meta"), NoValues():
-            network = build(row.builder, row.skeleton, **row.options)
+            network = build(spec.builder, spec.skeleton, **spec.options)
     except Exception as error:  # a network may be asked for anything
         raise WeightsError(
             f"{path}: its description makes no network ({printable(error, 200)})"
@@ -56,12 +55,12 @@ def outline(row: ModelSpec, path: Path) -> nn.Module:
     return network
 
 
-def check_grids(network: nn.Module, row: ModelSpec, path: Path) -> None:
+def check_grids(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     """See that the cells of a network's fields are as far apart as its file says.
 
     Args:
         network: In evaluation mode. A detector has no fields, and is let be.
-        row: What the file says of how it is run.
+        spec: What the file says of how it is run.
         path: Of it, for messages.
 
     Raises:
@@ -69,22 +68,17 @@ def check_grids(network: nn.Module, row: ModelSpec, path: Path) -> None:
     """
     import torch
 
-    if is_top_down(row.builder):
+    if spec.method != "part_affinity":
         return
     size_hw = (48, 48)  # multiples of every stride
     # Not on "meta": torch would load all of its compiler for that, which takes seconds.
     with torch.no_grad():
         fields = network(torch.zeros(1, 3, *size_hw))[-1]
     names = ("heatmap_grid", "paf_grid")
-    for name, field, grid in zip(names, fields, (row.heatmap_grid, row.paf_grid), strict=True):
+    for name, field, grid in zip(names, fields, (spec.heatmap_grid, spec.paf_grid), strict=True):
         found = (size_hw[0] / field.shape[2], size_hw[1] / field.shape[3])
         if found != (grid.stride, grid.stride):
             raise WeightsError(
                 f"{path}: {name}: expected the network's stride of {found[0]:g} px, "
                 f"found {grid.stride} px"
             )
-
-
-def is_top_down(builder: str) -> bool:
-    """Whether a network is a detector, which looks for people first and has no fields."""
-    return "rcnn_" in builder

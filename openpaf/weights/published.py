@@ -37,7 +37,7 @@ class Published:
         paf_grid: Where the cells of the PAFs lie; None if top-down.
         bgr: Whether the network takes BGR instead of RGB.
         mean: Subtracted from values of 0 to 255, for all channels or for each.
-        scale: The difference is divided by this, likewise.
+        scale: The difference is divided by this, for all channels or for each.
         metrics: Published figures (``AP`` is that of COCO keypoints, 0 to 1), and the
             ``protocol`` that they were measured by.
     """

@@ -1,7 +1,8 @@
-"""What a model is: all that must be known to run it."""
+"""What a model is: all that must be known to run it, and where its numbers are."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,16 @@ from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.weights.header import read_note
 
+#: The arrays that a network of each method gives, by name, in their order.
+OUTPUTS = {
+    "part_affinity": ("heatmaps", "pafs"),
+    "mask_rcnn": ("boxes", "labels", "scores", "keypoints"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What must be known of a checkpoint to run it.
+    """All that must be known of a model to run it.
 
     Args:
         name: As ``PoseEstimator(model=...)`` takes it.
@@ -25,7 +32,7 @@ class ModelSpec:
         skeleton: Its joints and limbs; also the order of its channels, unless ``channel_order``
             says otherwise.
         result: The joints of the people that are found with it, taken from the skeleton's by
-            name; all of them where not given.
+            name; all of them if None.
         bgr: Whether the network takes BGR; its engine takes RGB all the same.
         channel_order: Name of the one of :data:`openpaf.channels.CHANNEL_ORDERS` in which the
             network gives its channels, for this very skeleton; its engine gives them in the
@@ -36,6 +43,9 @@ class ModelSpec:
         scale: The difference is divided by this.
         licence: In plain words.
         metrics: Figures of its card, e.g. AP.
+        method: Name of the way from the network's arrays to people, one of
+            :data:`openpaf.estimator.methods.METHODS`; by the builder if empty.
+        outputs: Names of the network's arrays, in their order; those of the method if empty.
     """
 
     name: str
@@ -51,8 +61,14 @@ class ModelSpec:
     result: Skeleton | None = None
     bgr: bool = False
     channel_order: str | None = None
+    method: str = ""
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.method:
+            object.__setattr__(self, "method", method_of(self.builder))
+        if not self.outputs:
+            object.__setattr__(self, "outputs", OUTPUTS.get(self.method, ()))
         if self.channel_order is None:
             return
         order = CHANNEL_ORDERS.get(self.channel_order)
@@ -64,32 +80,38 @@ class ModelSpec:
 
     def to_metadata(self) -> dict[str, str]:
         """As strings, for the header of a safetensors file."""
-        return {
-            "openpaf": json.dumps(
-                {
-                    "name": self.name,
-                    "builder": self.builder,
-                    "options": self.options,
-                    "skeleton": self.skeleton.to_dict(),
-                    "result": self.result.to_dict() if self.result else None,
-                    "heatmap_grid": [self.heatmap_grid.stride, self.heatmap_grid.offset],
-                    "paf_grid": [self.paf_grid.stride, self.paf_grid.offset],
-                    "mean": self.mean,
-                    "scale": self.scale,
-                    "bgr": self.bgr,
-                    "channel_order": self.channel_order,
-                    "licence": self.licence,
-                    "metrics": self.metrics,
-                }
-            )
+        note: dict[str, Any] = {
+            "name": self.name,
+            "builder": self.builder,
+            "options": self.options,
+            "skeleton": self.skeleton.to_dict(),
+            "result": self.result.to_dict() if self.result else None,
+            "heatmap_grid": [self.heatmap_grid.stride, self.heatmap_grid.offset],
+            "paf_grid": [self.paf_grid.stride, self.paf_grid.offset],
+            "mean": self.mean,
+            "scale": self.scale,
+            "bgr": self.bgr,
+            "channel_order": self.channel_order,
+            "licence": self.licence,
+            "metrics": self.metrics,
         }
+        # Only where they do not follow from the rest, so that headers stay as they are.
+        if self.method != method_of(self.builder):
+            note["method"] = self.method
+        if self.outputs != OUTPUTS.get(self.method, ()):
+            note["outputs"] = list(self.outputs)
+        return {"openpaf": json.dumps(note)}
+
+    def converted(self) -> ModelSpec:
+        """How a converted model is run: what its checkpoint asks for is inside of it."""
+        return dataclasses.replace(self, mean=0.0, scale=1.0, bgr=False, channel_order=None)
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str] | None, path: Path) -> ModelSpec:
         """Read back what :meth:`to_metadata` wrote.
 
         Raises:
-            WeightsError: If the file does not say how it is to be run.
+            WeightsError: If the file does not say how it is run.
         """
         text = (metadata or {}).get("openpaf")
         if text is None:
@@ -100,3 +122,37 @@ class ModelSpec:
             raise WeightsError(
                 f"{path}: its description of the model cannot be used: {printable(error, 400)}"
             ) from error
+
+
+def method_of(builder: str) -> str:
+    """The method of a network whose description names none."""
+    return "mask_rcnn" if "rcnn_" in builder else "part_affinity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A model and where its numbers are: what a name or a path stands for.
+
+    Args:
+        spec: How it is run.
+        file: Of its weights, or the exported model.
+        kind: ``"weights"``, or the engine of an exported file: ``"onnx"`` or ``"openvino"``.
+        replaced: Whether the file stands in the place of the model's own weights.
+    """
+
+    spec: ModelSpec
+    file: Path
+    kind: str = "weights"
+    replaced: bool = False
+
+    @property
+    def eight_bit_file(self) -> Path | None:
+        """The model in 8-bit integers, an OpenVINO file beside its weights, if there is one.
+
+        It cannot be made on first use, as the ranges of its integers are learned from photos;
+        ``openpaf export`` makes it.
+        """
+        path = self.file.with_name(self.file.stem + "-int8.xml")
+        if self.kind != "weights" or self.replaced:
+            return None
+        return path if path.is_file() and path.with_suffix(".bin").is_file() else None

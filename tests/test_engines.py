@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from openpaf import WeightsError, weights
+from openpaf import PoseEstimator, WeightsError, weights
 from openpaf.cli import main
-from openpaf.engines import auto as fastest
-from openpaf.engines import load as runtime
-from openpaf.engines.eight_bit import eight_bit_file
+from openpaf.engines import auto, openvino_engine
+from openpaf.engines.base import Engine
 from openpaf.engines.export import ExportError, export_model
-from openpaf.engines.load import _overwrite, load_engine
+from openpaf.engines.load import choose_engine, load_engine
+from openpaf.engines.table import ENGINES
+from openpaf.engines.torch_engine import overwrite_inputs
 from openpaf.io.images import list_images
 from openpaf.networks import build
-from openpaf.weights import find, load_model, read_header, save
+from openpaf.weights import ModelSource, load_model, resolve, save
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,12 @@ def pictures() -> np.ndarray:
 
 def test_shapes_and_a_batch_is_its_pictures(pictures: np.ndarray) -> None:
     run, row = load_engine()
-    heatmaps, pafs = run(pictures)
+    heatmaps, pafs = run(pictures).values()
     assert heatmaps.shape == (2, row.skeleton.n_joints + 1, 16, 24)
     assert pafs.shape == (2, 2 * row.skeleton.n_limbs, 16, 24)
     assert heatmaps.dtype == pafs.dtype == np.float32
     for i in range(2):
-        one_heatmaps, one_pafs = run(pictures[i : i + 1])
+        one_heatmaps, one_pafs = run(pictures[i : i + 1]).values()
         np.testing.assert_allclose(one_heatmaps[0], heatmaps[i], atol=1e-4)
         np.testing.assert_allclose(one_pafs[0], pafs[i], atol=1e-4)
 
@@ -47,7 +48,7 @@ def test_openvino_says_what_torch_says(small: Path, cache: Path, pictures: np.nd
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     torch_fields = load_engine(str(small), "torch")[0](pictures)
     openvino_fields = load_engine(str(small), "openvino")[0](pictures)
-    for ours, theirs in zip(torch_fields, openvino_fields, strict=True):
+    for ours, theirs in zip(torch_fields.values(), openvino_fields.values(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
@@ -66,7 +67,7 @@ def test_activations_that_overwrite_change_no_bit(name: str, options: dict[str, 
     images = torch.rand(1, 3, 72, 64)
     with torch.inference_mode():
         wanted = network(images)
-        _overwrite(network)
+        overwrite_inputs(network)
         n_overwriting = sum(getattr(layer, "inplace", False) for layer in network.modules())
         assert n_overwriting > 5 or name in ("cmu_mpi", "body25")
         for _ in range(2):
@@ -75,8 +76,8 @@ def test_activations_that_overwrite_change_no_bit(name: str, options: dict[str, 
 
 
 def test_unknown_runtime_and_device() -> None:
-    with pytest.raises(ValueError, match=r"runtime: expected one of .*openvino.*, got 'tpu'"):
-        load_engine(runtime="tpu")
+    with pytest.raises(ValueError, match=r"engine: expected one of .*openvino.*, got 'tpu'"):
+        load_engine(engine="tpu")
     with pytest.raises(ValueError, match=r"device: 'nonsense'"):
         load_engine(device="nonsense")
 
@@ -87,16 +88,16 @@ def test_openvino_leaves_the_fields_of_the_picture_before(
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     run, _ = load_engine(small, "openvino")
     first = run(pictures)
-    kept = [field.copy() for field in first]
+    kept = [field.copy() for field in first.values()]
     run(np.ascontiguousarray(255 - pictures))
-    for field, copy in zip(first, kept, strict=True):
+    for field, copy in zip(first.values(), kept, strict=True):
         np.testing.assert_array_equal(field, copy)
 
 
 def test_a_missing_openvino_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ValueError, match=r"openpaf\[openvino\]"):
-        load_engine(runtime="openvino")
+        load_engine(engine="openvino")
 
 
 # Exports: one small model for all, as converting the shipped one takes long
@@ -135,7 +136,7 @@ def test_onnx_says_what_torch_says_at_any_size(
     run, weights = load_engine(str(small), "onnx")
     assert weights.name == "small"
     for batch in (pictures, pictures[:1, :, :64, :96]):
-        for ours, theirs in zip(expected(batch), run(batch), strict=True):
+        for ours, theirs in zip(expected(batch).values(), run(batch).values(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
     (converted,) = (cache / "converted").glob("small-*.onnx")
     before = converted.stat().st_ino
@@ -184,7 +185,7 @@ def test_an_export_beyond_the_tolerance_is_refused(
     [
         ({"to": "tflite"}, "to: expected one of onnx, openvino, got 'tflite'"),
         ({"precision": "int4"}, "precision: expected one of float32"),
-        ({"precision": "int8"}, "precision: ONNX is written in float32 only"),
+        ({"precision": "int8"}, "precision: expected one of float32 for onnx, got 'int8'"),
         ({"to": "openvino", "path": "a.xml", "precision": "int8"}, "calibration: int8 needs"),
         ({"path": "a.xml"}, r"path: expected a name that ends in .onnx, got 'a.xml'"),
         ({"size_hw": (100, 100)}, "size_hw: expected multiples of 8 px"),
@@ -211,41 +212,76 @@ def test_files_that_are_no_exports(name: str, tmp_path: Path) -> None:
 def test_auto_takes_the_fastest_and_remembers(
     small: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv("OPENPAF_RUNTIME", raising=False)
-    monkeypatch.setattr(fastest, "_candidates", lambda device: ["torch", "onnx"])
+    monkeypatch.delenv("OPENPAF_ENGINE", raising=False)
+    only(monkeypatch, "torch", "onnx")
     asked = []
+    disturbed = True
 
-    def measured(model: str | None, names: list[str], **_: Any) -> dict[str, float]:
+    def measured(source: ModelSource, names: list[str], **_: Any) -> tuple[dict[str, float], bool]:
         asked.append(names)
-        return {"torch": 0.04, "onnx": 0.03}
+        return {"torch": 0.04, "onnx": 0.03}, disturbed
 
-    monkeypatch.setattr(fastest, "measure", measured)
+    monkeypatch.setattr(auto, "measure", measured)
     caplog.set_level("INFO")
-    assert fastest.fastest_runtime(str(small)) == "onnx"
-    assert "runtime auto: onnx (torch 40.0 ms, onnx 30.0 ms; measured now)" in caplog.text
-    assert fastest.fastest_runtime(str(small)) == "onnx"
-    assert len(asked) == 1
-    assert fastest.fastest_runtime(str(small), "cuda") == "torch"
-    monkeypatch.setenv("OPENPAF_RUNTIME", "openvino")
-    assert fastest.fastest_runtime(str(small)) == "openvino"
-    monkeypatch.setenv("OPENPAF_RUNTIME", "fast")
-    with pytest.raises(ValueError, match="OPENPAF_RUNTIME: expected one of torch"):
-        fastest.fastest_runtime(str(small))
+    source = resolve(small)
+    assert auto.fastest_engine(source).engine == "onnx"
+    assert "engine auto: onnx (torch 40.0 ms, onnx 30.0 ms; measured now, disturbed" in caplog.text
+    disturbed = False
+    assert auto.fastest_engine(source).engine == "onnx"
+    assert len(asked) == 2  # as the first measurement was not kept
+    choice = auto.fastest_engine(source)
+    assert (choice.engine, choice.seconds) == ("onnx", {"torch": 0.04, "onnx": 0.03})
+    assert choice.reason.endswith("measured before")
+    assert len(asked) == 2
+    auto.fastest_engine(source, measure_again=True)
+    auto.fastest_engine(source, threads=1)  # which may have another winner
+    assert len(asked) == 4
+    monkeypatch.setattr(auto, "_machine", lambda: ["another processor"])
+    auto.fastest_engine(source)
+    assert len(asked) == 5
+    assert auto.fastest_engine(source, "cuda").engine == "torch"
+    monkeypatch.setenv("OPENPAF_ENGINE", "torch")
+    assert auto.fastest_engine(source).engine == "torch"
+    monkeypatch.setenv("OPENPAF_ENGINE", "fast")
+    with pytest.raises(ValueError, match="OPENPAF_ENGINE: expected one of torch"):
+        auto.fastest_engine(source)
+    monkeypatch.delenv("OPENPAF_ENGINE")
+    monkeypatch.setenv("OPENPAF_RUNTIME", "onnx")  # the old name
+    assert auto.fastest_engine(source).engine == "onnx"
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Leave only these engines in the table."""
+    for name in set(ENGINES) - set(names):
+        monkeypatch.delitem(ENGINES, name)
 
 
 def test_measuring_leaves_out_what_is_wrong(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def load(model: str | None, name: str, device: str, **_: Any) -> tuple[Any, None]:
+    def load(source: ModelSource, name: str, device: str, **_: Any) -> Engine:
         if name == "onnx":
             raise ValueError("not today")
         value = {"torch": 1.0, "openvino": 1.001, "openvino-bf16": 2.0}[name]
-        return lambda images: (np.full(3, value), np.full(3, value)), None
+        return Engine(name, lambda images: {"fields": np.full(3, value, np.float32)})
 
-    monkeypatch.setattr(runtime, "load_engine", load)
+    monkeypatch.setattr(auto, "load_named", load)
     names = ["torch", "onnx", "openvino", "openvino-bf16"]
-    assert list(fastest.measure(None, names, seconds=0.01)) == ["torch", "openvino"]
+    assert list(auto.measure(resolve(small), names, seconds=0.01)[0]) == ["torch", "openvino"]
     assert "onnx cannot be used: not today" in caplog.text
+
+
+def test_a_measurement_is_disturbed_where_its_rounds_differ(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = {"torch": [0.02, 0.021, 0.02], "onnx": [0.01, 0.01, 0.011]}
+    monkeypatch.setattr(auto, "_times_in_rounds", lambda *_: rounds)
+    monkeypatch.setattr(
+        auto, "load_named", lambda *_, **__: Engine("any", lambda images: {"a": images})
+    )
+    assert auto.measure(resolve(small), ["torch"]) == ({"torch": 0.02, "onnx": 0.01}, False)
+    rounds["onnx"][1] = 0.02  # another program had the cores
+    assert auto.measure(resolve(small), ["torch"])[1]
 
 
 def test_8_bit_integers_of_the_shipped_model(pictures: np.ndarray) -> None:
@@ -253,7 +289,7 @@ def test_8_bit_integers_of_the_shipped_model(pictures: np.ndarray) -> None:
     expected, row = load_engine(None, "torch")
     run, eight_bit_row = load_engine(None, "openvino-int8")
     assert eight_bit_row == row
-    assert 1e-4 < fastest.difference(expected(pictures), run(pictures)) < 0.3
+    assert 1e-4 < auto.difference(expected(pictures), run(pictures)) < 0.3
 
 
 def test_8_bit_integers_need_a_file_of_the_same_weights(
@@ -262,15 +298,16 @@ def test_8_bit_integers_need_a_file_of_the_same_weights(
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     with pytest.raises(ValueError, match=r"needs small-int8\.xml and \.bin beside .*, found none"):
         load_engine(str(small), "openvino-int8")
-    with pytest.raises(ValueError, match="weights: runtime 'openvino-int8' has its own"):
-        load_engine(None, "openvino-int8", weights=small)
-    assert eight_bit_file(small) is None
+    with pytest.raises(ValueError, match="weights: engine 'openvino-int8' has its own"):
+        load_engine("default", "openvino-int8", weights=small)
+    assert resolve(small).eight_bit_file is None
     weights = tmp_path / "small.safetensors"
     shutil.copy(small, weights)
     path = tmp_path / "small-int8.xml"
     # What precision the numbers are in does not matter here, and float32 is quickly made.
     export_model(str(weights), path, to="openvino", photos=photos[:1], size=64)
-    assert eight_bit_file(weights) == path
+    assert resolve(weights).eight_bit_file == path
+    assert resolve(small, weights).eight_bit_file is None  # those of other weights do not count
     assert load_engine(str(weights), "openvino-int8")[1].name == "small"
     state = load_model(str(weights))[0].state_dict()
     state["context.out.bias"] += 1
@@ -283,20 +320,22 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    monkeypatch.delenv("OPENPAF_RUNTIME", raising=False)
+    monkeypatch.delenv("OPENPAF_ENGINE", raising=False)
     monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path))
     tried: list[list[str]] = []
 
-    def measure(model: object, runtimes: list[str], **_: object) -> dict[str, float]:
-        tried.append(runtimes)
-        return {name: 1.0 / len(name) for name in runtimes}
+    def measure(
+        source: ModelSource, names: list[str], **_: object
+    ) -> tuple[dict[str, float], bool]:
+        tried.append(names)
+        return {name: 1.0 / len(name) for name in names}, False
 
-    monkeypatch.setattr(fastest, "measure", measure)
-    monkeypatch.setattr(fastest, "_candidates", lambda device: ["torch", "openvino"])
-    assert fastest.fastest_runtime() == "openvino-int8"
-    assert fastest.fastest_runtime() == "openvino-int8"  # from the cache
-    assert fastest.fastest_runtime(str(small)) == "openvino"
-    assert fastest.fastest_runtime(weights=small) == "openvino"
+    monkeypatch.setattr(auto, "measure", measure)
+    only(monkeypatch, "torch", "openvino", "openvino-int8")
+    assert auto.fastest_engine(resolve()).engine == "openvino-int8"
+    assert auto.fastest_engine(resolve()).engine == "openvino-int8"  # from the cache
+    assert auto.fastest_engine(resolve(small)).engine == "openvino"
+    assert auto.fastest_engine(resolve(weights=small)).engine == "openvino"
     assert tried == [["torch", "openvino", "openvino-int8"], ["torch", "openvino"]]
 
 
@@ -311,7 +350,9 @@ def test_a_damaged_converted_model_is_converted_again(
     good = converted.read_bytes()
     for bad in (good[:100], good[:1000] + bytes(3000) + good[4000:]):
         converted.write_bytes(bad)
-        for ours, theirs in zip(load_engine(str(small), name)[0](pictures), expected, strict=True):
+        for ours, theirs in zip(
+            load_engine(str(small), name)[0](pictures).values(), expected.values(), strict=True
+        ):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
         assert len(converted.read_bytes()) > 5000
 
@@ -320,7 +361,7 @@ def test_damaged_files_of_a_shipped_model_are_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    for path in find("fast").parent.glob("fast-coco17*.*"):
+    for path in resolve("fast").file.parent.glob("fast-coco17*.*"):
         shutil.copy(path, tmp_path)
     monkeypatch.setattr(
         "openpaf.weights.catalog._shipped", lambda: [tmp_path / "fast-coco17.safetensors"]
@@ -364,7 +405,7 @@ def endless(path: Path) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     entry = model.metadata_props.add()
-    entry.key, entry.value = "openpaf", read_header(find(None)).to_metadata()["openpaf"]
+    entry.key, entry.value = "openpaf", resolve().spec.to_metadata()["openpaf"]
     path.write_bytes(model.SerializeToString())
 
 
@@ -406,14 +447,80 @@ def test_engines_keep_little_for_each_size_of_picture(
     load_engine(small, "onnx")
     load_engine(small, "openvino")
     assert not sessions[0].get_session_options().enable_mem_pattern
-    assert options[0]["CPU_RUNTIME_CACHE_CAPACITY"] == runtime.KEPT_LAYERS <= 1024
+    assert options[0]["CPU_RUNTIME_CACHE_CAPACITY"] == openvino_engine.MAX_COMPILED_LAYERS <= 1024
 
 
-def test_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENPAF_RUNTIME", "openvino")
-    assert fastest.chosen_runtime(None, "onnx") == "onnx"
-    assert fastest.chosen_runtime(None, "auto") == "openvino"
-    assert fastest.chosen_runtime("a.onnx", "auto") == "onnx"
-    assert fastest.chosen_runtime("a.xml", "auto") == "openvino"
-    monkeypatch.setenv("OPENPAF_RUNTIME", "onnx")
-    assert fastest.chosen_runtime("keypointrcnn-coco17", "auto") == "torch"  # a detector
+def test_what_auto_means(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENPAF_ENGINE", "openvino")
+    source = resolve(small)
+    assert choose_engine(source, "onnx") == "onnx"
+    assert choose_engine(source, "auto") == "openvino"
+    for kind, other in (("onnx", "torch"), ("openvino", "onnx")):
+        exported = dataclasses.replace(source, kind=kind)
+        assert choose_engine(exported, "auto") == kind
+        with pytest.raises(ValueError, match=f"runs with '{kind}', got '{other}'"):
+            choose_engine(exported, other)
+    detector = dataclasses.replace(
+        source, spec=dataclasses.replace(source.spec, method="mask_rcnn")
+    )
+    assert choose_engine(detector, "auto") == "torch"
+
+
+@pytest.mark.parametrize("name", ["torch", "onnx", "openvino"])
+def test_a_number_of_threads(name: str, small: Path, cache: Path, pictures: np.ndarray) -> None:
+    pytest.importorskip({"onnx": "onnxruntime"}.get(name, name))
+    before = torch.get_num_threads()
+    expected = load_engine(small, name)[0](pictures)
+    arrays = load_engine(small, name, threads=2)[0](pictures)
+    for output, array in arrays.items():
+        np.testing.assert_allclose(array, expected[output], atol=1e-4)
+    assert torch.get_num_threads() == before
+    with pytest.raises(ValueError, match="threads: expected a whole number from 1 on, got 0"):
+        load_engine(small, name, threads=0)
+
+
+def test_threads_reach_the_engines(
+    small: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, pictures: np.ndarray
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    seen: list[int] = []
+    real_session, real_compile = onnxruntime.InferenceSession, openvino.Core.compile_model
+
+    def session(data: bytes, options: Any, **named: Any) -> Any:
+        seen.append(options.intra_op_num_threads)
+        return real_session(data, options, **named)
+
+    def compile_model(core: Any, model: Any, device: str, config: dict[str, Any]) -> Any:
+        seen.append(config["INFERENCE_NUM_THREADS"])
+        return real_compile(core, model, device, config)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(openvino.Core, "compile_model", compile_model)
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    load_engine(small, "onnx", threads=3)
+    load_engine(small, "openvino", threads=2)
+    before = torch.get_num_threads()
+    load_engine(small, "torch", threads=5)[0](pictures)
+    assert seen == [3, 2, 5, before]
+
+
+def test_devices_of_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    from openpaf.engines.onnx_engine import choose_providers
+
+    assert choose_providers(None) == choose_providers("cpu") == ["CPUExecutionProvider"]
+    has = ["CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: has)
+    assert choose_providers("cuda:1") == [
+        ("CUDAExecutionProvider", {"device_id": 1}), "CPUExecutionProvider",
+    ]  # fmt: skip
+    assert choose_providers("coreml") == [("CoreMLExecutionProvider", {}), "CPUExecutionProvider"]
+    for device in ("tensorrt", "directml", "cuda:x", "tpu"):
+        with pytest.raises(ValueError, match=r"runs on 'cpu', 'cuda', 'coreml' here, got"):
+            choose_providers(device)
+
+
+def test_the_old_name_of_the_argument(small: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="runtime: renamed, use engine="):
+        assert PoseEstimator(small, runtime="torch").engine == "torch"

@@ -1,0 +1,263 @@
+"""OpenVINO, of the extra ``openvino``: on the CPU, in float32, bfloat16 or 8-bit integers."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import tempfile
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.engines.base import Arrays, Run, check_cpu, check_size, conversion_name, quiet
+from openpaf.engines.wrapper import wrap_network
+from openpaf.errors import WeightsError
+from openpaf.io.cache import kept
+from openpaf.io.extras import import_extra, installed
+from openpaf.weights.catalog import check_card
+from openpaf.weights.exported import NOTE, read_openvino, read_openvino_note
+from openpaf.weights.hashing import sha256_of
+from openpaf.weights.model_files import load_network
+from openpaf.weights.spec import ModelSource
+
+#: Layers that are kept compiled for a size of image; OpenVINO would keep 5000. A size has about a
+#: hundred, so a folder of photos of a few shapes compiles each once.
+MAX_COMPILED_LAYERS = 1024
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+_EXAMPLE_HW = (128, 192)
+# Names of layers that stay in floating point, see quantize().
+_FIRST = r".*trunk\.[01][/.].*"
+_HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
+
+
+def available(source: ModelSource, precision: str) -> bool:
+    """Whether OpenVINO is installed, and can run this model in this precision here."""
+    if not installed("openvino"):
+        return False
+    if precision == "int8":
+        return source.eight_bit_file is not None
+    if precision == "bfloat16":
+        import openvino
+
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return True
+
+
+def load(source: ModelSource, device: str | None, *, threads: int | None, precision: str) -> Run:
+    """A model, ready to run; see :class:`openpaf.engines.table.EngineModule`."""
+    check_cpu("openvino", device)
+    import_extra("openvino", "openvino")
+    outputs = source.spec.outputs
+    if source.kind == "openvino":
+        model = read_openvino(source.file)
+        precision = read_openvino_note(model, source.file)[1]
+        return run_openvino(model, precision, outputs, str(source.file), threads=threads)
+    if precision == "int8":
+        return run_openvino(read_eight_bit(source), "int8", outputs, threads=threads)
+    model = kept(
+        conversion_name(source, ".openvino", "torch", "openvino"),
+        lambda: convert(source),
+        to_bytes=openvino_bytes,
+        from_bytes=openvino_from_bytes,
+    )
+    return run_openvino(model, precision, outputs, source.spec.name, threads=threads)
+
+
+def export(
+    source: ModelSource,
+    path: Path,
+    *,
+    precision: str,
+    size_hw: tuple[int, int] | None,
+    calibration: Sequence[NDArray[np.float32]],
+) -> None:
+    """Write a model as OpenVINO's files; see :class:`openpaf.engines.table.ExportModule`."""
+    model = convert(source, size_hw=size_hw)
+    if precision == "int8":
+        model = quantize(model, calibration)
+    model.set_rt_info(precision, [NOTE, "precision"])
+    model.set_rt_info(sha256_of(source.file), [NOTE, "source"])
+    write_openvino(model, path)
+
+
+def read_eight_bit(source: ModelSource) -> Any:
+    """The 8-bit form of a model, as OpenVINO holds it.
+
+    Raises:
+        ValueError: If there is none, or the extra ``openvino`` is not installed.
+        WeightsError: If it is damaged, or was made from other weights.
+    """
+    if source.replaced:
+        raise ValueError("weights: engine 'openvino-int8' has its own, expected none")
+    path = source.eight_bit_file
+    if path is None:
+        name = source.file.stem + "-int8.xml"
+        raise ValueError(
+            f"engine: 'openvino-int8' needs {name} and .bin beside {source.file}, found none; "
+            "`openpaf export --to openvino --precision int8` makes them"
+        )
+    for file in (path, path.with_suffix(".bin")):
+        check_card(file)
+    model = read_openvino(path)
+    if _made_from(model) != sha256_of(source.file):
+        raise WeightsError(f"{path}: made from other weights than {source.file}; export it again")
+    return model
+
+
+def run_openvino(
+    model: Any,
+    precision: str,
+    outputs: Sequence[str],
+    name: str = "model",
+    *,
+    threads: int | None = None,
+) -> Run:
+    """A model in OpenVINO's form, ready to run; any number of threads may call it.
+
+    Calls wait for each other: a call of OpenVINO uses all the cores that it may, and what it
+    calculates in belongs to the one call.
+
+    Args:
+        model: As OpenVINO holds it.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"int8"``.
+        outputs: Names of its arrays, in their order.
+        name: What errors call it.
+        threads: Threads of a call, OpenVINO's own number if None.
+
+    Raises:
+        WeightsError: If the model cannot be run.
+    """
+    import openvino
+
+    options: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": MAX_COMPILED_LAYERS,
+    }
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = openvino.Core().compile_model(model, "CPU", options)
+        request = compiled.create_infer_request()
+        shape = [
+            side.get_length() if side.is_static else None for side in compiled.input().partial_shape
+        ]
+        if len(compiled.outputs) != len(outputs):
+            raise RuntimeError(f"expected {len(outputs)} outputs, found {len(compiled.outputs)}")
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{name}: cannot be run by OpenVINO ({reason})") from error
+    lock = threading.Lock()
+
+    def run(images: NDArray[np.float32]) -> Arrays:
+        check_size(images, shape)
+        with lock:
+            try:
+                result = request.infer([images])
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise WeightsError(f"{name}: OpenVINO fails ({reason})") from error
+            # Copies already, not the request's own memory.
+            return {output: result[i] for i, output in enumerate(outputs)}
+
+    return run
+
+
+def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> Any:
+    """A model in OpenVINO's form, float32, with its normalization and its description.
+
+    Args:
+        source: Its weights.
+        size_hw: A fixed height and width of the input in px; any size if None.
+
+    Raises:
+        ValueError: If the extra ``openvino`` is not installed.
+        WeightsError: If the model is damaged.
+    """
+    import torch
+
+    openvino = import_extra("openvino", "openvino")
+    with warnings.catch_warnings():
+        # OpenVINO reads torch modules by torch.jit.trace, which torch calls deprecated.
+        warnings.simplefilter("ignore")
+        converted = openvino.convert_model(
+            wrap_network(load_network(source), source.spec),
+            example_input=torch.zeros(1, 3, *_EXAMPLE_HW),
+        )
+    height, width = size_hw or (-1, -1)
+    converted.reshape([-1 if size_hw is None else 1, 3, height, width])
+    note = source.spec.converted().to_metadata()["openpaf"]
+    converted.set_rt_info(note, [NOTE, "weights"])
+    converted.set_rt_info("float32", [NOTE, "precision"])
+    return converted
+
+
+def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
+    """An OpenVINO model with 8-bit integers, whose ranges are those seen in the inputs.
+
+    The first layers, which see the pixels, and those that give the fields stay in floating point;
+    of networks with refinement stages only those of these stages.
+
+    Args:
+        model: As :func:`convert` gives it.
+        inputs: (1, 3, h, w) float32 each, of typical photos; dozens of them.
+
+    Raises:
+        ValueError: If nncf, of the extra ``export``, is not installed.
+    """
+    with quiet():
+        nncf = import_extra("nncf", "export")
+        nncf.set_log_level(logging.ERROR)
+        refined = any("refinement" in layer.get_friendly_name() for layer in model.get_ops())
+        in_float = [_FIRST, _LAST_HEADS if refined else _HEADS]
+        result = nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(patterns=in_float, validate=False),
+        )
+    result.set_rt_info(model.get_rt_info([NOTE, "weights"]).astype(str), [NOTE, "weights"])
+    return result
+
+
+def _made_from(model: Any) -> str | None:
+    """SHA-256 of the weights that an OpenVINO model is made from; None if it does not say."""
+    try:
+        return str(model.get_rt_info([NOTE, "source"]).astype(str))
+    except RuntimeError:
+        return None
+
+
+def write_openvino(model: Any, path: Path) -> None:
+    """Write an OpenVINO model as two files: the path and, beside it, its ``.bin``."""
+    import openvino
+
+    openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def openvino_bytes(model: Any) -> bytes:
+    """An OpenVINO model as one sequence of bytes.
+
+    Raises:
+        OSError: If there is no folder for temporary files, which OpenVINO writes to.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        write_openvino(model, path)
+        layers = path.read_bytes()
+        return struct.pack("<Q", len(layers)) + layers + path.with_suffix(".bin").read_bytes()
+
+
+def openvino_from_bytes(data: bytes) -> Any:
+    """The OpenVINO model that :func:`openvino_bytes` gave."""
+    import openvino
+
+    (n,) = struct.unpack_from("<Q", data)
+    numbers = np.frombuffer(data, np.uint8, offset=8 + n)
+    return openvino.Core().read_model(data[8 : 8 + n], openvino.Tensor(numbers))

@@ -1,0 +1,95 @@
+"""The table of methods: a new way from a network's arrays to people is a file and a row here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.decoding import DecodeConfig
+from openpaf.errors import WeightsError
+from openpaf.poses import Poses
+from openpaf.weights.spec import ModelSource, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How an estimator runs its model; the arguments of :class:`openpaf.PoseEstimator`."""
+
+    engine: str = "auto"
+    device: str | None = None
+    threads: int | None = None
+    config: DecodeConfig = field(default_factory=DecodeConfig)
+    size: int = 368
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+
+class Method(Protocol):
+    """A model that is ready, and the way from its arrays to people.
+
+    ``engine`` is the name of the engine that runs it.
+    """
+
+    engine: str
+
+    def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[Any]:
+        """Run the network on images, RGB uint8 (H, W, 3): what it gives for each of them."""
+
+    def postprocess(
+        self,
+        inferred: Any,
+        image_hw: tuple[int, int],
+        passed: Callable[[str], None] | None = None,
+    ) -> Poses:
+        """The people in what :meth:`infer` gave for an image, in px of the image.
+
+        Args:
+            inferred: Of one image.
+            image_hw: Height and width of the image.
+            passed: Called with the name of each step when it is done, one of
+                :data:`openpaf.evaluation.steps.STEPS`; for measurements of time.
+        """
+
+
+class MethodClass(Protocol):
+    """What the file of a method holds."""
+
+    def load(self, source: ModelSource, options: Options) -> Method:
+        """Load a model.
+
+        Raises:
+            ValueError: If an option is out of range, or one that the method does not have.
+            WeightsError: If the model is damaged.
+        """
+
+    def from_network(self, network: nn.Module, spec: ModelSpec, options: Options) -> Method:
+        """Take a network that is in memory; it is copied."""
+
+
+#: By the name in :attr:`ModelSpec.method`: module and class.
+METHODS: dict[str, str] = {
+    "part_affinity": "openpaf.estimator.part_affinity:PartAffinity",
+    "mask_rcnn": "openpaf.estimator.mask_rcnn:MaskRCNNDetector",
+}
+
+
+def method_of(spec: ModelSpec) -> MethodClass:
+    """The method of a model.
+
+    Raises:
+        WeightsError: If there is none of that name.
+    """
+    if spec.method not in METHODS:
+        raise WeightsError(
+            f"{spec.name}: method: expected one of {', '.join(METHODS)}, found {spec.method!r}"
+        )
+    module, _, name = METHODS[spec.method].partition(":")
+    return cast(MethodClass, getattr(importlib.import_module(module), name))
