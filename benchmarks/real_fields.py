@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from openpaf import Fields, Grid, Letterbox, PoseEstimator, Skeleton, read_image, weights
+from openpaf import Fields, Letterbox, PoseEstimator, read_image
 from openpaf.evaluation.coco import load_annotations
 from openpaf.io.paths import inside_folder
-from openpaf.networks import LightweightNetwork
-from openpaf.training.open_model_zoo import load_open_model_zoo
 
 
 class PhotoFields(NamedTuple):
@@ -29,18 +26,8 @@ def models(teacher: Path) -> Iterator[tuple[str, PoseEstimator]]:
     yield "the shipped model", PoseEstimator(runtime="torch")
     if not teacher.is_file():
         return
-    network = LightweightNetwork(Skeleton.COCO18)
-    load_open_model_zoo(network, teacher, Skeleton.COCO18)
-    row = weights.ModelSpec(
-        name="open-model-zoo", builder="lightweight", options={"n_refinement_stages": 1},
-        skeleton=Skeleton.COCO18, heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=128.0,
-        scale=255.0, licence="Apache-2.0", metrics={},
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "open-model-zoo.safetensors"
-        weights.save(network.state_dict(), file, row)
-        estimator = PoseEstimator(file, runtime="torch")
-    yield "Open Model Zoo 0001", estimator
+    zoo = PoseEstimator("human-pose-estimation-0001", weights=teacher, runtime="torch")
+    yield "Open Model Zoo 0001", zoo
 
 
 def fields_of_photos(data: Path, estimator: PoseEstimator) -> tuple[Any, list[PhotoFields]]:

@@ -275,12 +275,6 @@ def test_bad_files(folder: Path, line: str, message: str) -> None:
         read_config(path)
 
 
-def test_the_configuration_in_models_is_valid(repo_root: Path) -> None:
-    path = repo_root / "models" / "mask-rcnn-mobilenet.toml"
-    assert is_top_down(path)
-    assert read_config(path).name == path.stem
-
-
 def test_bad_runs(folder: Path) -> None:
     with pytest.raises(ValueError, match="network: expected a detector of keypoints"):
         train(config_for(folder, network="fasterrcnn_mobilenet_v2_fpn"))

@@ -277,7 +277,7 @@ def test_batches_of_the_device_are_those_of_the_processor(
         for name in ("heatmaps", "pafs", "heatmap_weights", "paf_weights"):
             ours = getattr(batch, name)
             torch.testing.assert_close(ours, getattr(wanted, name), atol=1e-5, rtol=0, msg=name)
-        assert torch.equal(batch.trusted, wanted.trusted)
+        assert torch.equal(batch.fully_annotated, wanted.fully_annotated)
         error = (batch.images - wanted.images).abs()
         assert error.mean() < 1.5  # the processor samples at 32nds of a pixel
         assert error.flatten(1).quantile(0.99, dim=1).max() < 25

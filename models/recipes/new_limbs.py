@@ -1,166 +1,123 @@
-"""Fit new output channels by least squares, before anything else of a network is trained.
+"""First weights of the default model: the Open Model Zoo's network with limbs that it lacks.
 
-The last layer of a head is linear, so the best channels for a frozen network have a closed form:
-one pass over some crops, and one solve. It is the safe start for a skeleton that the initial
-weights do not know.
+    python new_limbs.py RUN.toml --from hpe0001_fp16.npz
+
+Layers and channels of ``human-pose-estimation-0001`` are taken as they are. The last layer of a
+head is linear, so the best channels of new limbs for a frozen network have a closed form: one pass
+over some crops, and one solve for each limb.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import cast
 
-import numpy as np
-import scipy.linalg
 import torch
+from least_squares import LeastSquares, cells, record
+from open_model_zoo import load_open_model_zoo, shared_channels
+from run_files import MEAN, SCALE, RunFile, save_start
 from torch import Tensor, nn
 
-from openpaf.networks.lightweight import Head, LightweightNetwork, RefinementBlock, Stage
-from openpaf.skeleton import Skeleton
+from openpaf import Skeleton, weights
+from openpaf.networks.lightweight import LightweightNetwork, Stage
 from openpaf.training.data.batches import Batch
-from openpaf.training.open_model_zoo import shared_channels
+
+_SEEN = 0.1  # the network sees a person where its background is below 1 less this
+_RIDGE = 1e-4
 
 
-class LeastSquares:
-    """Weighted ridge regression from sums over batches, so that no cell is kept.
-
-    Args:
-        n_inputs: Length of an input row, the constant not counted.
-        n_outputs: Length of an output row; even. Outputs come in pairs, the two axes of a limb,
-            which share weights and so a matrix.
-    """
-
-    def __init__(self, n_inputs: int, n_outputs: int) -> None:
-        self.gram = torch.zeros(n_outputs // 2, n_inputs + 1, n_inputs + 1, dtype=torch.float64)
-        self.moment = torch.zeros(n_outputs, n_inputs + 1, dtype=torch.float64)
-
-    def add(self, inputs: Tensor, outputs: Tensor, weights: Tensor) -> None:
-        """Add fields (B, C, h, w), (B, D, h, w), and the weights (B, D, h, w) of the outputs."""
-        rows = inputs.permute(0, 2, 3, 1).reshape(-1, inputs.shape[1])
-        rows = torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
-        wanted = outputs.permute(1, 0, 2, 3).reshape(outputs.shape[1], -1)
-        weight = weights.permute(1, 0, 2, 3).reshape(outputs.shape[1], -1)
-        whole = rows.T @ rows
-        for channel in range(len(wanted)):
-            left_out = weight[channel] == 0  # the few cells left out are taken away again
-            if channel % 2 == 0:
-                gone = rows[left_out]
-                self.gram[channel // 2] += (whole - gone.T @ gone).double()
-            kept = torch.where(left_out, torch.zeros(()), wanted[channel])
-            self.moment[channel] += (rows.T @ kept).double()
-
-    def solve(self, ridge: float = 1e-4) -> tuple[Tensor, Tensor]:
-        """Weights (D, C) and biases (D,); ``ridge`` is relative to the mean squared input."""
-        solution = np.empty(self.moment.shape, np.float32)
-        for pair, gram in enumerate(self.gram.numpy()):
-            gram = gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
-            moments = self.moment[2 * pair : 2 * pair + 2].numpy()
-            solution[2 * pair : 2 * pair + 2] = scipy.linalg.solve(
-                gram, moments.T, assume_a="pos"
-            ).T
-        return torch.from_numpy(solution[:, :-1]), torch.from_numpy(solution[:, -1])
-
-
-def new_paf_channels(skeleton: Skeleton) -> list[int]:
-    """PAF channels of a skeleton that the Open Model Zoo network does not have."""
-    known = {row[0] for row in shared_channels(skeleton)["pafs"]}
-    return [channel for channel in range(2 * skeleton.n_limbs) if channel not in known]
+def new_limbs(skeleton: Skeleton) -> list[int]:
+    """Limbs of a skeleton that the Open Model Zoo's network does not have."""
+    known = {channel // 2 for channel, _, _ in shared_channels(skeleton)["pafs"]}
+    return [limb for limb in range(skeleton.n_limbs) if limb not in known]
 
 
 @torch.no_grad()
 def fit_new_limbs(
     network: LightweightNetwork,
-    teacher: LightweightNetwork,
+    source: LightweightNetwork,
     skeleton: Skeleton,
-    batches: Callable[[], Iterable[Batch]],
+    batches: Iterable[Batch],
 ) -> None:
-    """Fit the limbs that are new, and what the refinement stage loses with those that go.
+    """Fit the limbs that are new to the hidden features of the heads.
 
     Args:
-        network: Filled by :func:`~openpaf.training.open_model_zoo.load_open_model_zoo` with one
-            refinement stage; changed in place.
-        teacher: The same weights as COCO18; its hidden features are what the channels are fitted
-            to.
-        skeleton: The network's.
-        batches: Called once for each of two passes; the batches' labels are the targets.
+        network: Filled by :func:`~open_model_zoo.load_open_model_zoo`, with one refinement stage;
+            changed in place.
+        source: The same weights as COCO18, whose hidden features are what the channels read.
+        skeleton: Of ``network``.
+        batches: Their labels are the targets.
     """
-    new = new_paf_channels(skeleton)
-    stages = (
-        (network.initial_stage.pafs, teacher.initial_stage.pafs),
-        (_refinement(network).pafs, _refinement(teacher).pafs),
+    limbs = new_limbs(skeleton)
+    stages = ("initial_stage", "refinement_stages.0")
+    names = [f"{stage}.pafs.hidden" for stage in stages]
+    last = "refinement_stages.0.heatmaps"
+    fits = {(name, limb): LeastSquares() for name in names for limb in limbs}
+    for batch in batches:
+        recorded = record(source, [*names, last], "output", [(batch.images - MEAN) / SCALE])
+        counted = _counted(batch, recorded[last][0])
+        for name in names:
+            features = cells(recorded[name][0].relu())
+            for limb in limbs:
+                cell = cells(counted[:, 2 * limb, None])[:, 0] > 0
+                targets = cells(batch.pafs[:, 2 * limb : 2 * limb + 2])
+                fits[name, limb].add(features[cell], targets[cell])
+    for stage, name in zip(stages, names, strict=True):
+        out = cast(Stage, network.get_submodule(stage)).pafs.out
+        assert out.bias is not None  # every convolution of this network has one
+        for limb in limbs:
+            layer = fits[name, limb].solve(ridge=_RIDGE).float()
+            out.weight[2 * limb : 2 * limb + 2] = layer[:-1].T[:, :, None, None]
+            out.bias[2 * limb : 2 * limb + 2] = layer[-1]
+
+
+def _counted(batch: Batch, heatmaps: Tensor) -> Tensor:
+    """(B, 2L, h, w) 0 where PAFs do not count: ignored, or a person whom the labels may miss.
+
+    Args:
+        batch: With its labels.
+        heatmaps: (B, K+1, h, w) the network's, background last.
+    """
+    b, channels, h, w = batch.pafs.shape
+    pairs = batch.pafs.view(b, channels // 2, 2, h, w)
+    covered = (pairs != 0).any(dim=2).repeat_interleave(2, dim=1)
+    unlabeled = ~batch.fully_annotated[:, None, None, None] & ~covered
+    seen = ((1 - heatmaps[:, -1:]) > _SEEN).float()
+    return batch.paf_weights * ~(unlabeled & (nn.functional.max_pool2d(seen, 5, 1, 2) > 0))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command of this file."""
+    parser = argparse.ArgumentParser(description="First weights with limbs fitted to labels.")
+    parser.add_argument(
+        "run", type=Path, help="the run's TOML file; its [network] weights are made"
     )
-    fits = [LeastSquares(theirs.out.in_channels, len(new)) for _, theirs in stages]
-    hidden = [_Recorder(theirs) for _, theirs in stages]
-    for batch in batches():
-        teacher((batch.images - 128) / 255)
-        for fit, recorder in zip(fits, hidden, strict=True):
-            fit.add(recorder.features(), batch.pafs[:, new], batch.paf_weights[:, new])
-    for recorder in hidden:
-        recorder.close()
-    for fit, (ours, _) in zip(fits, stages, strict=True):
-        weight, bias = fit.solve()
-        ours.out.weight[new] = weight[:, :, None, None]
-        assert ours.out.bias is not None  # every convolution of this network has one
-        ours.out.bias[new] = bias
-    _fold_dropped_channels(network, teacher, skeleton, batches)
+    parser.add_argument("--from", dest="source", required=True, help="hpe0001_fp16.npz")
+    parser.add_argument("--batches", type=int, default=60, help="to fit to (default: 60)")
+    arguments = parser.parse_args(argv)
+    run = RunFile.read(arguments.run)
+    network, source = run.network(), LightweightNetwork(Skeleton.COCO18).eval()
+    load_open_model_zoo(network, arguments.source, run.skeleton)
+    load_open_model_zoo(source, arguments.source, Skeleton.COCO18)
+    fit_new_limbs(network, source, run.skeleton, run.batches(arguments.batches))
+    heatmap_grid, paf_grid = run.grids
+    spec = weights.ModelSpec(
+        name=run.weights_file.stem,
+        builder="lightweight",
+        options=run.options,
+        skeleton=run.skeleton,
+        result=None if run.skeleton == Skeleton.COCO17 else Skeleton.COCO17,
+        heatmap_grid=heatmap_grid,
+        paf_grid=paf_grid,
+        mean=MEAN,
+        scale=SCALE,
+        licence="Apache-2.0",
+        metrics={},
+    )
+    save_start(network, run, spec)
 
 
-def _fold_dropped_channels(
-    network: LightweightNetwork,
-    teacher: LightweightNetwork,
-    skeleton: Skeleton,
-    batches: Callable[[], Iterable[Batch]],
-) -> None:
-    """Give the refinement stage, from the channels it has, what it used to read of the neck."""
-    shared = shared_channels(skeleton)
-    kept_heatmaps = {row[1] for row in shared["heatmaps"]}
-    kept_pafs = {row[1] for row in shared["pafs"]}
-    gone_heatmaps = [k for k in range(Skeleton.COCO18.n_joints + 1) if k not in kept_heatmaps]
-    gone_pafs = [k for k in range(2 * Skeleton.COCO18.n_limbs) if k not in kept_pafs]
-    if not gone_heatmaps and not gone_pafs:
-        return
-    squeeze = _squeeze(network)
-    theirs = _squeeze(teacher).weight[:, :, 0, 0]
-    width = theirs.shape[1] - 19 - 38
-    columns = [width + k for k in gone_heatmaps] + [width + 19 + k for k in gone_pafs]
-    columns += columns[-1:] * (len(columns) % 2)  # pairs
-    fit = LeastSquares(squeeze.in_channels, len(columns))
-    for batch in batches():
-        features = network.features((batch.images - 128) / 255)
-        have = torch.cat([features, *network.initial_stage(features)], dim=1)
-        dropped = torch.cat([features, *teacher.initial_stage(features)], dim=1)[:, columns]
-        fit.add(have, dropped, torch.ones_like(dropped))
-    weight, bias = fit.solve()
-    n_dropped = len(gone_heatmaps) + len(gone_pafs)
-    read = theirs[:, columns[:n_dropped]]
-    squeeze.weight += (read @ weight[:n_dropped])[:, :, None, None]
-    assert squeeze.bias is not None
-    squeeze.bias += read @ bias[:n_dropped]
-
-
-def _refinement(network: LightweightNetwork) -> Stage:
-    return cast(Stage, network.refinement_stages[0])
-
-
-def _squeeze(network: LightweightNetwork) -> nn.Conv2d:
-    """The layer by which the refinement stage reads the initial stage's fields."""
-    body = cast(nn.Sequential, _refinement(network).body)
-    return cast(RefinementBlock, body[0]).squeeze
-
-
-class _Recorder:
-    """Keeps the hidden features of a head as they pass."""
-
-    def __init__(self, head: Head) -> None:
-        self._kept: Tensor | None = None
-        self._handle = head.hidden.register_forward_hook(self._keep)
-
-    def _keep(self, module: object, inputs: object, output: Tensor) -> None:
-        self._kept = output.relu()
-
-    def features(self) -> Tensor:
-        assert self._kept is not None
-        return self._kept
-
-    def close(self) -> None:
-        self._handle.remove()
+if __name__ == "__main__":
+    main()

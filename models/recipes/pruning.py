@@ -1,8 +1,10 @@
-"""A smaller network from a trained one: which channels stay, and what reads them is fitted anew.
+"""First weights of a network with fewer channels in its refinement stages than a trained one.
 
-The channels that are kept are those whose loss costs what reads them least. Then every layer that
+    python pruning.py RUN.toml --from TRAINED
+
+The channels that stay are those whose loss would cost most what reads them. Then every layer that
 reads fewer channels is fitted by least squares to the responses of the trained network, from the
-picture on, so that each makes up for what the layers before it lost.
+image on, so that each makes up for what the layers before it lost.
 
 Reference:
     He et al., Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017 (channels of a
@@ -11,77 +13,64 @@ Reference:
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
+from layer_fitting import LayerFitter, n_blocks
+from least_squares import cells, keep_inputs, matrix_of, record
+from run_files import RunFile, load_trained, save_start
 from torch import Tensor, nn
 
 from openpaf.networks.lightweight import LightweightNetwork, RefinementBlock
-from openpaf.training.linear import cells, keep_most_missed
-from openpaf.training.shrink import Fitting, matrix_of, n_blocks, record
 
 #: By name of a convolution, the indices of its output channels that stay.
-Kept = dict[str, Tensor]
-
-
-def is_smaller(wide: LightweightNetwork, slim: LightweightNetwork) -> bool:
-    """Whether refinement stages have fewer channels than a trained network's."""
-    theirs, ours = (dict(network.named_modules()) for network in (wide, slim))
-    return any(
-        layer.out_channels < other.out_channels
-        for name, layer in ours.items()
-        if name.startswith("refinement_stages.")
-        and isinstance(layer, nn.Conv2d)
-        and isinstance(other := theirs.get(name), nn.Conv2d)
-    )
+Channels = dict[str, Tensor]
 
 
 @torch.no_grad()
-def prune(wide: LightweightNetwork, slim: LightweightNetwork, images: Tensor) -> None:
+def prune(trained: LightweightNetwork, narrower: LightweightNetwork, images: Tensor) -> None:
     """Fill a network from a trained one that has more channels in its refinement stages.
 
     Args:
-        wide: The trained network; the convolutions of its refinement stages are whole.
-        slim: Receives its weights: has the same options but for ``refinement_width`` and
+        trained: The convolutions of its refinement stages are whole.
+        narrower: Receives the weights: has the same options but for ``refinement_width`` and
             ``refinement_hidden_width``.
-        images: (B, 3, H, W) float32, normalised; some forty crops are enough.
+        images: (B, 3, H, W) float32, normalized; some forty crops are enough.
 
     Raises:
-        ValueError: If another layer differs, or if there are more channels in ``slim``.
+        ValueError: If another layer differs, or if there are more channels in ``narrower``.
     """
-    _check(wide, slim)
-    groups = list(_groups(wide))
-    kept = _choose_channels(groups, wide, slim, images.split(1))
-    state = _pruned_state(groups, wide, kept)
-    for name, tensor in slim.state_dict().items():
+    _check(trained, narrower)
+    groups = list(_groups(trained))
+    channels = _choose_channels(groups, trained, narrower, images.split(1))
+    state = _pruned_state(groups, trained, channels)
+    for name, tensor in narrower.state_dict().items():
         if name not in state or state[name].shape != tensor.shape:
-            raise ValueError(f"slim: {name} cannot be made of the trained network's layers")
-    slim.load_state_dict(state)
-    changed = {name for group in groups if group.writers[0] in kept for name in group.readers}
-    fitting = Fitting(slim, wide, images)
-    for name, _ in wide.named_modules():  # in their order: each reads what was fitted before it
+            raise ValueError(f"narrower: {name} cannot be made of the trained network's layers")
+    narrower.load_state_dict(state)
+    changed = {name for group in groups if group.writers[0] in channels for name in group.readers}
+    fitter = LayerFitter(narrower, trained, images)
+    for name, _ in trained.named_modules():  # in their order: each reads what was fitted before it
         if name not in changed:
             continue
-        wanted = fitting.wanted([name])[name]  # one at a time, since all of them fill the memory
-        if name in kept:
-            wanted = [y[:, kept[name]] for y in wanted]
-        fitting.fit_layer(name, wanted, matrix_of(slim.get_submodule(name)))
+        responses = fitter.responses([name])[name]  # one at a time: all of them fill the memory
+        if name in channels:
+            responses = [y[:, channels[name]] for y in responses]
+        fitter.fit_layer(name, responses, matrix_of(narrower.get_submodule(name)))
 
 
-def _check(wide: LightweightNetwork, slim: LightweightNetwork) -> None:
+def _check(trained: LightweightNetwork, narrower: LightweightNetwork) -> None:
     """An error where the networks have other layers, not just fewer channels."""
-    if len(wide.refinement_stages) != len(slim.refinement_stages):
+    if n_blocks(narrower) != n_blocks(trained):
         raise ValueError(
-            f"slim: expected {len(wide.refinement_stages)} refinement stages, "
-            f"got {len(slim.refinement_stages)}"
+            f"narrower: expected {n_blocks(trained)} blocks of refinement stages, "
+            f"got {n_blocks(narrower)}"
         )
-    if n_blocks(slim) != n_blocks(wide):
-        raise ValueError(
-            f"slim: expected {n_blocks(wide)} blocks of refinement stages, got {n_blocks(slim)}"
-        )
-    for who, network in (("wide", wide), ("slim", slim)):
+    for who, network in (("trained", trained), ("narrower", narrower)):
         for block in network.modules():
             if isinstance(block, RefinementBlock) and not isinstance(block.conv, nn.Conv2d):
                 raise ValueError(f"{who}: expected a refinement of whole convolutions, got factors")
@@ -121,32 +110,34 @@ def _groups(network: LightweightNetwork) -> Iterator[_Group]:
 
 def _choose_channels(
     groups: Sequence[_Group],
-    wide: LightweightNetwork,
-    slim: LightweightNetwork,
+    trained: LightweightNetwork,
+    narrower: LightweightNetwork,
     images: Sequence[Tensor],
-) -> Kept:
-    """Which channels of the trained network stay, of each convolution that has fewer in ``slim``.
+) -> Channels:
+    """Which channels of the trained network stay, of each convolution that has fewer in the other.
 
     Raises:
-        ValueError: If ``slim`` has more channels somewhere.
+        ValueError: If the other has more channels somewhere.
     """
-    kept: Kept = {}
+    channels: Channels = {}
     for group in groups:
         whole, narrow = (
             cast(nn.Conv2d, network.get_submodule(group.writers[0])).out_channels
-            for network in (wide, slim)
+            for network in (trained, narrower)
         )
         if narrow == whole:
             continue
         if narrow > whole:
-            raise ValueError(f"slim: expected {whole} channels of {group.writers[0]}, got {narrow}")
+            raise ValueError(
+                f"narrower: expected {whole} channels of {group.writers[0]}, got {narrow}"
+            )
         judge = group.judges[0]
-        rows = torch.cat([cells(x) for x in record(wide, [judge], 0, images)[judge]])
-        rows = rows - rows.mean(0)
-        matrix = torch.cat([_by_channel(wide, name) for name in group.judges], 1)
-        channels, _ = keep_most_missed(rows.T @ rows / len(rows), matrix, narrow)
-        kept |= dict.fromkeys(group.writers, channels)
-    return kept
+        inputs = torch.cat([cells(x) for x in record(trained, [judge], "input", images)[judge]])
+        inputs = inputs - inputs.mean(0)
+        matrix = torch.cat([_by_channel(trained, name) for name in group.judges], 1)
+        indices, _ = keep_inputs(inputs.T @ inputs / len(inputs), matrix, narrow)
+        channels |= dict.fromkeys(group.writers, indices)
+    return channels
 
 
 def _by_channel(network: nn.Module, name: str) -> Tensor:
@@ -156,16 +147,35 @@ def _by_channel(network: nn.Module, name: str) -> Tensor:
 
 
 def _pruned_state(
-    groups: Sequence[_Group], wide: LightweightNetwork, kept: Kept
+    groups: Sequence[_Group], trained: LightweightNetwork, channels: Channels
 ) -> dict[str, Tensor]:
     """The weights of the trained network without the channels that go."""
-    state = {name: tensor.clone() for name, tensor in wide.state_dict().items()}
-    for name, channels in kept.items():
+    state = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    for name, indices in channels.items():
         for part in ("weight", "bias"):
-            state[f"{name}.{part}"] = state[f"{name}.{part}"][channels]
+            state[f"{name}.{part}"] = state[f"{name}.{part}"][indices]
     for group in groups:
-        if group.writers[0] in kept:
+        if group.writers[0] in channels:
             for reader in group.readers:
                 weight = state[f"{reader}.weight"]
-                state[f"{reader}.weight"] = weight[:, kept[group.writers[0]]]
+                state[f"{reader}.weight"] = weight[:, channels[group.writers[0]]]
     return state
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command of this file."""
+    parser = argparse.ArgumentParser(description="First weights with fewer refinement channels.")
+    parser.add_argument(
+        "run", type=Path, help="the run's TOML file; its [network] weights are made"
+    )
+    parser.add_argument("--from", dest="source", required=True, help="the trained network")
+    arguments = parser.parse_args(argv)
+    run = RunFile.read(arguments.run)
+    trained, spec = load_trained(arguments.source, run.skeleton)
+    narrower = run.network()
+    prune(trained, narrower, run.crops())
+    save_start(narrower, run, spec)
+
+
+if __name__ == "__main__":
+    main()

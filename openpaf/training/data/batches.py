@@ -40,7 +40,7 @@ class Batch:
         pafs: (B, 2L, h, w) float32 targets.
         heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
         paf_weights: (B, 2L, h, w) float32, likewise.
-        trusted: (B,) bool, whether what is not labelled is background.
+        fully_annotated: (B,) bool, whether what is not labelled is background.
         features: (B, width, h, w) float32, the teacher's where they were kept; see
             :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
     """
@@ -50,7 +50,7 @@ class Batch:
     pafs: Tensor
     heatmap_weights: Tensor
     paf_weights: Tensor
-    trusted: Tensor
+    fully_annotated: Tensor
     features: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
@@ -145,7 +145,7 @@ class BatchMaker:
             pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
             heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
             paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
-            trusted=torch.tensor([row[5] for row in samples]),
+            fully_annotated=torch.tensor([row[5] for row in samples]),
         )
 
     def stream(
@@ -169,7 +169,7 @@ class BatchMaker:
                 rng,
                 lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
             )
-            yield plan, all(photo_set.trusted for photo_set in drawn)
+            yield plan, all(photo_set.fully_annotated for photo_set in drawn)
 
     def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
         photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]

@@ -115,7 +115,7 @@ def pack(config: TrainConfig, folder: str | Path) -> Path:
             packed[key] = f"set-{len(packed)}"
             _pack_set(row, folder / packed[key])
     files: dict[str, Any] = {}
-    for name in ("init", "open_model_zoo", "shrink", "teacher"):
+    for name in ("init", "teacher"):
         source = getattr(config, name)
         if source:
             files[name] = f"{name}{Path(source).suffix}"

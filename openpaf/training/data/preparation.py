@@ -38,7 +38,7 @@ class Source:
         annotations: Relative to the folder that the user names.
         images: Likewise.
         weight: Share of the crops, relative to the other sets'.
-        trusted: Whether what is not labelled is background.
+        fully_annotated: Whether what is not labelled is background.
         min_agreement: See :func:`~openpaf.training.data.dataset.load_photo_set`.
         holdout: Likewise.
         masks: Likewise.
@@ -48,7 +48,7 @@ class Source:
     annotations: str
     images: str
     weight: float = 1.0
-    trusted: bool = True
+    fully_annotated: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
     masks: str = "boxes"
