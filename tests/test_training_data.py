@@ -384,7 +384,7 @@ def test_a_packed_run_is_the_same_run(
 
 def test_a_packed_run_takes_its_weights_along(folder: Path, tmp_path: Path) -> None:
     """Also where two files of different folders have one name."""
-    names = ("shrink", "teacher")
+    names = ("init", "teacher")
     for name in names:
         (folder / name).mkdir()
         (folder / name / "wide.safetensors").write_bytes(name.encode())
