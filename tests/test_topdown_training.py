@@ -149,7 +149,7 @@ def test_people_outside_the_crop_are_neither_person_nor_background(folder: Path)
             image=crop.image,
             keypoints=crop.keypoints + np.array([shift, 0, 0], np.float32),
             ignore=crop.ignore,
-            maybe=crop.maybe,
+            uncertain_joints=crop.uncertain_joints,
             affine=crop.affine + np.array([[0, 0, shift], [0, 0, 0]]),
         )
         row = make_target(moved, dataclasses.replace(photo, ignore_boxes=photo.ignore_boxes[:0]))

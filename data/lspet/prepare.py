@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.data.preparation import Source, main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from preparation import Source, main
 
 WHERE = """\
 Leeds Sports Pose Extended: Johnson and Everingham, CVPR 2011; for research, with citation.

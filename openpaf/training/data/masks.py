@@ -1,4 +1,4 @@
-"""Outlines of the people whom no loss looks at: crowds, and people without joints."""
+"""Outlines of ignore regions: crowds, and people without joints."""
 
 from __future__ import annotations
 
