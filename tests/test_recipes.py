@@ -369,6 +369,8 @@ name = "tiny"
 weights = "made/start.safetensors"
 [network.options]
 {lines}
+[distillation]
+teacher = "made/teacher.safetensors"
 [targets]
 skeleton = "{skeleton}"
 paf_offset = 0.0
@@ -426,6 +428,10 @@ def test_new_limbs_makes_what_a_run_starts_from(folder: Path, zoo_file: Path) ->
     assert (spec.heatmap_grid, spec.paf_grid) == (Grid(8), Grid(8, 0.0))
     weight = made.initial_stage.pafs.out.weight.flatten(1)
     assert (weight.abs().amax(dim=1) > 0).all()
+    teacher, spec = weights.load_model(folder / "made" / "teacher.safetensors")
+    assert (spec.skeleton, spec.paf_grid) == (Skeleton.COCO18, Grid(8, 0.0))
+    ours, theirs = (network(noise(1))[-1][0][:, 0] for network in (made, teacher))
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
 def test_averaged_weights_lie_between(folder: Path) -> None:

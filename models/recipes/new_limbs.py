@@ -2,7 +2,8 @@
 
     python new_limbs.py RUN.toml --from hpe0001_fp16.npz
 
-Layers and channels of ``human-pose-estimation-0001`` are taken as they are. The last layer of a
+Layers and channels of ``human-pose-estimation-0001`` are taken as they are. As it is, that network
+becomes the run's teacher. The last layer of a
 head is linear, so the best channels of new limbs for a frozen network have a closed form: one pass
 over some crops, and one solve for each limb.
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from least_squares import LeastSquares, cells, record
 from open_model_zoo import load_open_model_zoo, shared_channels
-from run_files import MEAN, SCALE, RunFile, save_start
+from run_files import MEAN, SCALE, RunFile, save, save_start
 from torch import Tensor, nn
 
 from openpaf import Skeleton, weights
@@ -104,11 +106,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     fit_new_limbs(network, source, run.skeleton, run.batches(arguments.batches))
     heatmap_grid, paf_grid = run.grids
     spec = weights.ModelSpec(
-        name=run.weights_file.stem,
+        name="human-pose-estimation-0001",
         builder="lightweight",
-        options=run.options,
-        skeleton=run.skeleton,
-        result=None if run.skeleton == Skeleton.COCO17 else Skeleton.COCO17,
+        options={"n_refinement_stages": 1},
+        skeleton=Skeleton.COCO18,
         heatmap_grid=heatmap_grid,
         paf_grid=paf_grid,
         mean=MEAN,
@@ -116,7 +117,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         licence="Apache-2.0",
         metrics={},
     )
-    save_start(network, run, spec)
+    if run.teacher_file is not None:
+        save(source, run.teacher_file, spec)
+    result = None if run.skeleton == Skeleton.COCO17 else Skeleton.COCO17
+    save_start(network, run, replace(spec, skeleton=run.skeleton, result=result))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,12 @@ class RunFile:
         """What the run starts from, which the scripts make."""
         return self.path.parent / self.values["network"]["weights"]
 
+    @property
+    def teacher_file(self) -> Path | None:
+        """The run's teacher, if it has one."""
+        teacher = self.values.get("distillation", {}).get("teacher")
+        return None if teacher is None else self.path.parent / teacher
+
     def network(self) -> LightweightNetwork:
         """The network of the run, with fresh weights."""
         torch.manual_seed(self.values.get("seed", 0))
@@ -121,7 +127,10 @@ def load_trained(path: str, skeleton: Skeleton) -> tuple[LightweightNetwork, wei
 
 def save_start(network: LightweightNetwork, run: RunFile, spec: weights.ModelSpec) -> None:
     """Write what a run starts from: a network, described as ``spec`` is but for its options."""
-    path = run.weights_file
+    save(network, run.weights_file, dataclasses.replace(spec, options=run.options))
+
+
+def save(network: LightweightNetwork, path: Path, spec: weights.ModelSpec) -> None:
+    """Write a network under the name of the file, without figures of another one's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    spec = dataclasses.replace(spec, name=path.stem, options=run.options, metrics={})
-    weights.save(network.state_dict(), path, spec)
+    weights.save(network.state_dict(), path, dataclasses.replace(spec, name=path.stem, metrics={}))
