@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from openpaf.evaluation.labels import PersonLayout, person_layout
 from openpaf.io import json_files
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.masks import box_outline, outlines
+from openpaf.training.data.masks import outlines
 
 _log = logging.getLogger(__name__)
 #: No label lies so far out; larger numbers are damage, and overflow where pixels are drawn.
@@ -121,40 +121,86 @@ def load_photo_set(
     data = read_json(annotations)
     if not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
-    by_image: dict[Any, list[Mapping[str, Any]]] = {}
-    photos: list[Photo] = []
-    outside: list[Any] = []
+    outside: list[Any] = []  # the annotation of each joint that lies outside of its photo
     try:
         layout = layout_of(annotations, data, skeleton)
-        for annotation in filter(layout.is_person, data["annotations"]):
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
-        refuse_repeated_images(data["images"])
-        for position, image in enumerate(data["images"]):
-            if holdout is not None and position % holdout[1] == holdout[0]:
-                continue
-            people = by_image.get(image["id"], [])
-            if any(0 <= person.get("agree", 1.0) < min_agreement for person in people):
-                continue
-            path = inside_folder(images, image["file_name"])
-            photo = _photo(path, size_of(image), people, layout, outside, masks)
-            if len(photo.keypoints):
-                photos.append(replace(photo, folder=images))
+        photos = [
+            _photo(images, image, people, layout, outside, masks)
+            for image, people in _with_people(data, layout, holdout)
+            if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
+        ]
     except (KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DatasetError(f"{annotations}: an entry is not as COCO's are ({what})") from error
     if outside:
-        _log.warning(
-            "%s: %d joints lie outside of their images and are left out, the first in annotation "
-            "%s", annotations, len(outside), outside[0],
-        )  # fmt: skip
+        message = "%s: %d joints lie outside of their images and are left out, the first in %s %s"
+        _log.warning(message, annotations, len(outside), "annotation", outside[0])
+    photos = [photo for photo in photos if len(photo.keypoints)]
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
-    return PhotoSet(
-        name=name or annotations.parent.name,
-        photos=photos,
-        weight=weight,
-        fully_annotated=fully_annotated,
+    name = name or annotations.parent.name
+    return PhotoSet(name=name, photos=photos, weight=weight, fully_annotated=fully_annotated)
+
+
+def _with_people(
+    data: Mapping[str, Any], layout: PersonLayout, holdout: tuple[int, int] | None
+) -> Iterator[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
+    """The images that are not held out, each with its annotations of people."""
+    by_image: dict[Any, list[Mapping[str, Any]]] = {}
+    for annotation in filter(layout.is_person, data["annotations"]):
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
+    refuse_repeated_images(data["images"])
+    for position, image in enumerate(data["images"]):
+        if holdout is None or position % holdout[1] != holdout[0]:
+            yield image, by_image.get(image["id"], [])
+
+
+def _photo(
+    folder: Path,
+    image: Mapping[str, Any],
+    people: Sequence[Mapping[str, Any]],
+    layout: PersonLayout,
+    outside: list[Any],
+    masks: str,
+) -> Photo:
+    """A photo with its labels; ``outside`` gets the annotation of each joint outside of it."""
+    size_hw = size_of(image)
+    labeled, ignored = [], []
+    uncertain: list[Sequence[float]] = []
+    for person in people:
+        joints = layout.keypoints(person)
+        if size_hw is not None:
+            last = np.array(size_hw[::-1]) - 0.5
+            inside = (joints[:, :2] >= -0.5 - _ROUNDING_PX) & (joints[:, :2] <= last + _ROUNDING_PX)
+            gone = ~inside.all(axis=1) & (joints[:, 2] > 0)  # NaN is not inside
+            outside += [person.get("id")] * int(gone.sum())
+            joints[gone] = 0
+        box = _box(person, joints)
+        name = f"annotation {person.get('id')}"
+        _check_finite(joints, f"{name}, keypoints")
+        _check_finite(box, f"{name}, bbox")
+        if person.get("iscrowd") or person.get("ignore") or not (joints[:, 2] > 0).any():
+            ignored.append((box, outlines(person, box, size_hw if masks == "segments" else None)))
+        else:
+            mask = person.get("segmentation")  # as run lengths only of crowds
+            labeled.append((joints, box, mask if isinstance(mask, list) else []))
+            uncertain += layout.uncertain_joints(person)
+    return Photo(
+        path=inside_folder(folder, image["file_name"]),
+        keypoints=_array([joints for joints, _, _ in labeled], layout.skeleton.n_joints, 3),
+        boxes=_array([box for _, box, _ in labeled], 4),
+        ignore_boxes=_array([box for box, _ in ignored], 4),
+        uncertain_joints=_array(uncertain, 3),
+        ignore_outlines=tuple(outline for _, shapes in ignored for outline in shapes),
+        size_hw=size_hw,
+        outlines=[mask for _, _, mask in labeled],
+        unlabeled=layout.unlabeled,
+        folder=folder,
     )
+
+
+def _array(values: Sequence[Any], *shape: int) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32).reshape(-1, *shape)
 
 
 def layout_of(source: Path, data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
@@ -211,61 +257,10 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _photo(
-    path: Path,
-    size_hw: tuple[int, int] | None,
-    people: Sequence[Mapping[str, Any]],
-    layout: PersonLayout,
-    outside: list[Any],
-    masks: str,
-) -> Photo:
-    """A photo with its labels; ``outside`` gets the annotation of each joint outside of it."""
-    keypoints, boxes, ignore, uncertain = [], [], [], []
-    ignored: list[NDArray[np.float32]] = []
-    masks_of_people: list[list[list[float]]] = []
-    for person in people:
-        joints = layout.keypoints(person)
-        if size_hw is not None:
-            last = np.array(size_hw[::-1]) - 0.5
-            inside = (joints[:, :2] >= -0.5 - _ROUNDING_PX) & (joints[:, :2] <= last + _ROUNDING_PX)
-            gone = ~inside.all(axis=1) & (joints[:, 2] > 0)  # NaN is not inside
-            outside += [person.get("id")] * int(gone.sum())
-            joints[gone] = 0
-        box = _box(person, joints)
-        name = f"annotation {person.get('id')}"
-        _check_finite(joints, f"{name}, keypoints")
-        _check_finite(box, f"{name}, bbox")
-        doubtful = person.get("iscrowd", 0) or person.get("ignore", 0)
-        if doubtful or not (joints[:, 2] > 0).any():
-            ignore.append(box)
-            bbox = (box[0], box[1], box[2] - box[0], box[3] - box[1])
-            if masks == "segments" and size_hw is not None:
-                ignored += outlines({**person, "bbox": bbox}, size_hw)
-            else:
-                ignored.append(box_outline(bbox))
-            continue
-        keypoints.append(joints)
-        boxes.append(box)
-        uncertain += layout.uncertain_joints(person)
-        mask = person.get("segmentation")
-        masks_of_people.append(mask if isinstance(mask, list) else [])  # run lengths are of crowds
-    return Photo(
-        path=path,
-        keypoints=np.asarray(keypoints, np.float32).reshape(-1, layout.skeleton.n_joints, 3),
-        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
-        ignore_boxes=np.asarray(ignore, np.float32).reshape(-1, 4),
-        uncertain_joints=np.asarray(uncertain, np.float32).reshape(-1, 3),
-        ignore_outlines=tuple(ignored),
-        size_hw=size_hw,
-        outlines=masks_of_people,
-        unlabeled=layout.unlabeled,
-    )
-
-
 def _box(
     person: Mapping[str, Any], joints: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    """The labeled box as two corners; without one, that around the joints and a little more."""
+    """The labeled box x0, y0, x1, y1; without one, that around the joints and a little more."""
     if "bbox" in person:
         x, y, width, height = person["bbox"]
         return x, y, x + width, y + height

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from openpaf.fields import encode_mask
@@ -36,7 +36,7 @@ from openpaf.training.data.batches import (
     uncertain_people,
 )
 from openpaf.training.data.gpu.fields import People, encode_heatmaps, encode_pafs
-from openpaf.training.data.gpu.photo_store import PhotoIndex, PhotoStore, Places
+from openpaf.training.data.gpu.photo_store import Layer, PhotoIndex, PhotoStore, Places
 from openpaf.training.data.rendering import ignored_px
 
 _log = logging.getLogger(__name__)
@@ -69,22 +69,13 @@ _Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Layer:
-    """Pieces to be pasted, at most one a crop."""
-
-    crops: NDArray[np.int64]  # (n,) into which
-    places: Places
-    shapes: NDArray[np.float32]  # (n, 6) x and y of the center, both half axes, angle, power
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Drawn:
     """What a batch is to be, in arrays that can go to another process."""
 
     places: Places
-    layers: tuple[_Layer, ...]
-    colors: NDArray[np.float32]  # (B, 5) saturation, contrast, offsets of red, green and blue
-    blurs: NDArray[np.float64]  # (B,) standard deviations in px, 0 for none
+    layers: tuple[Layer, ...]
+    colors: NDArray[np.float32]
+    blurs: NDArray[np.float64]
     fully_annotated: NDArray[np.bool_]  # (B,)
     people: _Arrays
     uncertain: _Arrays  # of one joint each
@@ -140,11 +131,11 @@ class _Drawer(Dataset[_Drawn]):
                 return plan, fully_annotated
         raise AssertionError("there is always another plan")
 
-    def _layer(self, plans: Sequence[CropPlan], number: int) -> _Layer:
+    def _layer(self, plans: Sequence[CropPlan], number: int) -> Layer:
         crops = [i for i, plan in enumerate(plans) if len(plan.patches) > number]
         patches = [plans[i].patches[number] for i in crops]
         shapes = [[*p.center, *p.axes, p.angle, p.power] for p in patches]
-        return _Layer(
+        return Layer(
             crops=np.array(crops, np.int64),
             places=self.index.places([p.photo for p in patches], [p.affine for p in patches]),
             shapes=np.array(shapes, np.float32),
@@ -228,25 +219,15 @@ class DeviceBatchMaker:
             silent = (blobs > 0) & (heatmaps[:, :-1] == 0)
             heatmap_weights *= ~torch.cat([silent, silent.any(dim=1, keepdim=True)], dim=1)
         return Batch(
-            images=self._images(drawn),
+            images=self.store.crops(
+                drawn.places, drawn.layers, drawn.colors, drawn.blurs, maker.augment.crop_px
+            ),
             heatmaps=heatmaps,
             pafs=pafs,
             heatmap_weights=heatmap_weights,
             paf_weights=paf_weights,
             fully_annotated=self._on_device(drawn.fully_annotated),
         )
-
-    def _images(self, drawn: _Drawn) -> Tensor:
-        """The pixels: (B, 3, S, S) float32, 0 to 255."""
-        size = self.maker.augment.crop_px
-        crops = self.store.warp(drawn.places, size)
-        for layer in drawn.layers:
-            over = self.store.warp(layer.places, size)
-            share = _opacity(self._on_device(layer.shapes), size)[:, None]
-            where = self._on_device(layer.crops)
-            under = crops[where]
-            crops[where] = (under + share * (over - under)).round()
-        return _blur(_recolor(crops, self._on_device(drawn.colors)), drawn.blurs)
 
 
 def made_ahead(
@@ -320,47 +301,3 @@ def _as_arrays(poses: Sequence[Poses]) -> _Arrays:
         np.concatenate([one.scores for one in poses]),
         np.repeat(np.arange(len(poses)), [len(one) for one in poses]),
     )
-
-
-def _opacity(shapes: Tensor, size: int) -> Tensor:
-    """(B, S, S), as :meth:`openpaf.training.data.pasting.Patch.opacity`."""
-    x, y, first, second, angle, power = shapes[:, :, None, None].unbind(1)  # (B, 1, 1) each
-    steps = torch.arange(size, device=shapes.device)
-    dx, dy = steps - x, steps[:, None] - y
-    cos, sin = angle.cos(), angle.sin()
-    along = ((dx * cos + dy * sin) / first).abs()
-    across = ((dy * cos - dx * sin) / second).abs()
-    distance = (along**power + across**power) ** (1 / power)
-    return (0.5 + (1 - distance) * torch.minimum(first, second) / 2).clamp(0, 1)
-
-
-def _recolor(crops: Tensor, colors: Tensor) -> Tensor:
-    weights = torch.tensor([0.299, 0.587, 0.114], device=crops.device)[:, None, None]
-    gray = (crops * weights).sum(dim=1, keepdim=True)
-    saturation, contrast = colors[:, :1, None, None], colors[:, 1:2, None, None]
-    values = gray + (crops - gray) * saturation
-    values = (values - 128) * contrast
-    values = values + 128 + colors[:, 2:, None, None]
-    return values.clamp(0, 255).floor()  # as a conversion to whole numbers does
-
-
-def _blur(crops: Tensor, blurs: NDArray[np.float64]) -> Tensor:
-    some = np.flatnonzero(blurs)
-    if not len(some):
-        return crops
-    sigmas = blurs[some]
-    reach = (np.rint(6 * sigmas + 1).astype(int) | 1) // 2  # OpenCV's size of the kernel
-    places = np.arange(-reach.max(), reach.max() + 1)
-    kernels = np.exp(-(places**2) / (2 * sigmas[:, None] ** 2))
-    kernels *= np.abs(places) <= reach[:, None]
-    kernels /= kernels.sum(axis=1, keepdims=True)
-    weight = torch.from_numpy(kernels.astype(np.float32)).to(crops.device)
-    weight = weight.repeat_interleave(3, dim=0)[:, None]  # (3 B, 1, k)
-    where = torch.from_numpy(some).to(crops.device)
-    n, pad = 3 * len(some), int(reach.max())
-    flat = crops[where].flatten(0, 1)[None]  # (1, 3 B, S, S)
-    flat = nn.functional.pad(flat, (pad, pad, pad, pad), mode="reflect")
-    flat = nn.functional.conv2d(flat, weight[:, :, None, :], groups=n)
-    flat = nn.functional.conv2d(flat, weight[:, :, :, None], groups=n)
-    crops[where] = flat[0].unflatten(0, (len(some), 3)).round()
-    return crops

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from openpaf.errors import ImageError
 from openpaf.training.data.dataset import Photo
@@ -30,6 +30,21 @@ class Places:
 
     back: NDArray[np.float32]
     levels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Pieces to be pasted, at most one a crop.
+
+    Args:
+        crops: (n,) int64, into which.
+        places: Their pixels.
+        shapes: (n, 6) float32, x and y of the center, both half axes, angle, and power.
+    """
+
+    crops: NDArray[np.int64]
+    places: Places
+    shapes: NDArray[np.float32]
 
 
 class PhotoIndex:
@@ -106,16 +121,37 @@ class PhotoStore:
         unique = {str(photo.path): photo.size_hw or (640, 640) for photo in photos}
         return sum(2 * 4 * h * w for h, w in unique.values())  # 3 channels and a third more, twice
 
-    def warp(self, places: Places, size: int) -> Tensor:
-        """Crops of photos by bilinear samples, one gather for photos of all sizes.
+    def crops(
+        self,
+        places: Places,
+        layers: Sequence[Layer],
+        colors: NDArray[np.float32],
+        blurs: NDArray[np.float64],
+        size: int,
+    ) -> Tensor:
+        """Crops of photos; gray outside of a photo.
 
         Args:
             places: Of the store's index.
+            layers: What is pasted over them, in this order.
+            colors: (B, 5) saturation, contrast, offsets of red, green and blue.
+            blurs: (B,) standard deviations in px, 0 for none.
             size: Side of the crops in px.
 
         Returns:
-            (B, 3, S, S) float32, whole numbers from 0 to 255; gray outside of a photo.
+            (B, 3, S, S) float32, whole numbers from 0 to 255.
         """
+        crops = self._warp(places, size)
+        for layer in layers:
+            over = self._warp(layer.places, size)
+            share = _opacity(torch.from_numpy(layer.shapes).to(self.device), size)[:, None]
+            where = torch.from_numpy(layer.crops).to(self.device)
+            under = crops[where]
+            crops[where] = (under + share * (over - under)).round()
+        return _blur(_recolor(crops, torch.from_numpy(colors).to(self.device)), blurs)
+
+    def _warp(self, places: Places, size: int) -> Tensor:
+        """Bilinear samples, one gather for photos of all sizes."""
         back, levels = (torch.from_numpy(x).to(self.device) for x in (places.back, places.levels))
         steps = torch.arange(size, device=self.device, dtype=torch.float32)
         a, b, c = back[..., None, None].unbind(2)  # (B, 2, 1, 1) each
@@ -149,3 +185,47 @@ def _pyramid(photo: Photo, read: Callable[[Photo], NDArray[np.uint8]]) -> list[N
         smaller = cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA)
         levels.append(np.asarray(smaller, np.uint8))
     return levels
+
+
+def _opacity(shapes: Tensor, size: int) -> Tensor:
+    """(B, S, S), as :meth:`openpaf.training.data.pasting.Patch.opacity`."""
+    x, y, first, second, angle, power = shapes[:, :, None, None].unbind(1)  # (B, 1, 1) each
+    steps = torch.arange(size, device=shapes.device)
+    dx, dy = steps - x, steps[:, None] - y
+    cos, sin = angle.cos(), angle.sin()
+    along = ((dx * cos + dy * sin) / first).abs()
+    across = ((dy * cos - dx * sin) / second).abs()
+    distance = (along**power + across**power) ** (1 / power)
+    return (0.5 + (1 - distance) * torch.minimum(first, second) / 2).clamp(0, 1)
+
+
+def _recolor(crops: Tensor, colors: Tensor) -> Tensor:
+    weights = torch.tensor([0.299, 0.587, 0.114], device=crops.device)[:, None, None]
+    gray = (crops * weights).sum(dim=1, keepdim=True)
+    saturation, contrast = colors[:, :1, None, None], colors[:, 1:2, None, None]
+    values = gray + (crops - gray) * saturation
+    values = (values - 128) * contrast
+    values = values + 128 + colors[:, 2:, None, None]
+    return values.clamp(0, 255).floor()  # as a conversion to whole numbers does
+
+
+def _blur(crops: Tensor, blurs: NDArray[np.float64]) -> Tensor:
+    some = np.flatnonzero(blurs)
+    if not len(some):
+        return crops
+    sigmas = blurs[some]
+    reach = (np.rint(6 * sigmas + 1).astype(int) | 1) // 2  # OpenCV's size of the kernel
+    places = np.arange(-reach.max(), reach.max() + 1)
+    kernels = np.exp(-(places**2) / (2 * sigmas[:, None] ** 2))
+    kernels *= np.abs(places) <= reach[:, None]
+    kernels /= kernels.sum(axis=1, keepdims=True)
+    weight = torch.from_numpy(kernels.astype(np.float32)).to(crops.device)
+    weight = weight.repeat_interleave(3, dim=0)[:, None]  # (3 B, 1, k)
+    where = torch.from_numpy(some).to(crops.device)
+    n, pad = 3 * len(some), int(reach.max())
+    flat = crops[where].flatten(0, 1)[None]  # (1, 3 B, S, S)
+    flat = nn.functional.pad(flat, (pad, pad, pad, pad), mode="reflect")
+    flat = nn.functional.conv2d(flat, weight[:, :, None, :], groups=n)
+    flat = nn.functional.conv2d(flat, weight[:, :, :, None], groups=n)
+    crops[where] = flat[0].unflatten(0, (len(some), 3)).round()
+    return crops
