@@ -31,7 +31,7 @@ from least_squares import LeastSquares, keep_inputs, record
 from new_limbs import fit_new_limbs
 from open_model_zoo import load_open_model_zoo, shared_channels
 from pruning import prune
-from run_files import RunFile
+from run_files import RunFile, run_script
 
 RECIPES = Path(__file__).resolve().parents[1] / "models" / "recipes"
 S = Skeleton.COCO17
@@ -448,6 +448,15 @@ def test_averaged_weights_lie_between(folder: Path) -> None:
     save_network(small_network(0, **SMALL), paths[1], {**size, **SMALL})
     with pytest.raises(WeightsError, match="not weights of one network"):
         weight_averaging.average(*paths[:2], 0.5, paths[2])
+
+
+def test_bad_input_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(folder, SMALL)
+    for path, message in ((run, "none.safetensors"), (folder / "people.json", "people.json: not")):
+        arguments = ["pruning.py", str(path), "--from", str(folder / "none.safetensors")]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit, match=rf"^pruning\.py: .*{message}"):
+            run_script(pruning.main)
 
 
 # --- the runs

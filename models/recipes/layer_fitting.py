@@ -22,7 +22,7 @@ from typing import cast
 
 import torch
 from least_squares import LeastSquares, cells, fill, keep_inputs, matrix_of, record
-from run_files import RunFile, load_trained, save_start
+from run_files import RunFile, load_trained, run_script, save_start
 from torch import Tensor, nn
 
 from openpaf.networks.lightweight import Head, LightweightNetwork
@@ -240,4 +240,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

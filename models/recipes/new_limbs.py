@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from least_squares import LeastSquares, cells, record
 from open_model_zoo import load_open_model_zoo, shared_channels
-from run_files import MEAN, SCALE, RunFile, save, save_start
+from run_files import MEAN, SCALE, RunFile, run_script, save, save_start
 from torch import Tensor, nn
 
 from openpaf import Skeleton, weights
@@ -124,4 +124,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,12 @@ import torch
 from torch import Tensor
 
 from openpaf import Grid, Skeleton, weights
-from openpaf.errors import WeightsError
+from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
 from openpaf.training.data.augmentation import AugmentConfig
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import load_photo_set
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from openpaf.training.toml_files import read_toml
 
 MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
 _SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
@@ -45,8 +41,16 @@ class RunFile:
 
     @classmethod
     def read(cls, path: Path) -> RunFile:
-        """Read a file."""
-        return cls(path=path, values=tomllib.loads(path.read_text(encoding="utf-8")))
+        """Read a file.
+
+        Raises:
+            ValueError: If it cannot be read, is not TOML, or lacks a table that is needed.
+        """
+        values = read_toml(path)
+        for table in ("network", "optimizer", "data"):
+            if not isinstance(values.get(table), dict):
+                raise ValueError(f"{path}: expected a table [{table}]")
+        return cls(path=path, values=values)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -134,3 +138,12 @@ def save(network: LightweightNetwork, path: Path, spec: weights.ModelSpec) -> No
     """Write a network under the name of the file, without figures of another one's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights.save(network.state_dict(), path, dataclasses.replace(spec, name=path.stem, metrics={}))
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run the command of a script; bad input is one line."""
+    try:
+        main()
+    except (OpenpafError, OSError, KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        sys.exit(f"{Path(sys.argv[0]).name}: {what}")

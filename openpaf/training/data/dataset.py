@@ -109,7 +109,7 @@ def load_photo_set(
         skeleton: The joints to take.
         min_agreement: Photos with a person whose ``agree`` is lower are left out.
         holdout: ``(remainder, n)`` leaves out every n-th photo, whose position in the file
-            leaves this remainder, so that a split can be kept for choosing.
+            leaves this remainder, so that a split is left for validation.
         masks: Ignore regions are ``"boxes"``, or ``"segments"`` where the file has segmentations;
             boxes of crowds hide much of what is labeled around them.
 
@@ -207,7 +207,7 @@ def layout_of(source: Path, data: Mapping[str, Any], skeleton: Skeleton) -> Pers
     """Who in a file is a person, and which joints they have; a warning where some are missing.
 
     Raises:
-        DatasetError: If people cannot be told, or have other joints.
+        DatasetError: If it is not clear who is a person, or they have other joints.
     """
     try:
         layout = person_layout(data, skeleton)

@@ -115,8 +115,8 @@ def _patch_grid(patch: Patch, size: int) -> tuple[int, int, NDArray[np.float64]]
     reach = float(np.hypot(*patch.axes)) * 1.1 + 2  # whatever its angle and power
     low = np.clip(np.floor(patch.center - reach), 0, size).astype(int)
     high = np.clip(np.ceil(patch.center + reach) + 1, 0, size).astype(int)
-    columns, rows = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
-    return int(low[0]), int(low[1]), np.stack([columns, rows], axis=-1).astype(np.float64)
+    x, y = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
+    return int(low[0]), int(low[1]), np.stack([x, y], axis=-1).astype(np.float64)
 
 
 def _paste(image: NDArray[np.uint8], patch: Patch, source: NDArray[np.uint8]) -> None:
