@@ -18,7 +18,7 @@ from PIL import Image
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
-from openpaf.evaluation.labels import person_layout
+from openpaf.evaluation.labels import person_category, person_layout
 from openpaf.io.paths import inside_folder
 from openpaf.training.data.augmentation import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
@@ -159,6 +159,15 @@ def test_who_is_a_person() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             layout(categories)
+
+
+def test_evaluation_and_training_know_the_same_people() -> None:
+    spelled = [name.replace("right_", "r_").replace("left_", "Left ") for name in S.joints]
+    spelled[5] = "leftShoulder"
+    categories = [{"id": 3, "name": "dog"}, {"id": 7, "name": "Pedestrian", "keypoints": spelled}]
+    layout = person_layout({"categories": categories, "annotations": []}, S)
+    assert layout.category == person_category(categories) == 7
+    assert layout.columns == tuple(range(17))
 
 
 def test_animals_are_refused_with_both_lists_of_joints(
