@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from openpaf import Fields, Grid, Letterbox, PoseEstimator, Skeleton, read_image, weights
+from openpaf import Fields, Letterbox, PoseEstimator, read_image
 from openpaf.evaluation.coco import load_annotations
 from openpaf.io.paths import inside_folder
-from openpaf.networks import LightweightNetwork
-from openpaf.training.open_model_zoo import load_open_model_zoo
 
 
 class PhotoFields(NamedTuple):
@@ -28,14 +26,8 @@ def models(teacher: Path) -> Iterator[tuple[str, PoseEstimator]]:
     yield "the shipped model", PoseEstimator(engine="torch")
     if not teacher.is_file():
         return
-    network = LightweightNetwork(Skeleton.COCO18)
-    load_open_model_zoo(network, teacher, Skeleton.COCO18)
-    spec = weights.ModelSpec(
-        name="open-model-zoo", builder="lightweight", options={"n_refinement_stages": 1},
-        skeleton=Skeleton.COCO18, heatmap_grid=Grid(8), paf_grid=Grid(8, 0.0), mean=128.0,
-        scale=255.0, licence="Apache-2.0", metrics={},
-    )  # fmt: skip
-    yield "Open Model Zoo 0001", PoseEstimator.from_network(network, spec)
+    zoo = PoseEstimator("human-pose-estimation-0001", weights=teacher, engine="torch")
+    yield "Open Model Zoo 0001", zoo
 
 
 def fields_of_photos(data: Path, estimator: PoseEstimator) -> tuple[Any, list[PhotoFields]]:

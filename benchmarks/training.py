@@ -1,6 +1,6 @@
 """Images per second of the loader and of the training step, and time of encoding.
 
-    python benchmarks/training.py models/lightweight-coco17.toml --loop 60
+    python benchmarks/training.py models/recipes/lightweight-coco17.toml --loop 60
 
 The loader should deliver at least 1.5 times what the network takes, so that training never waits
 for data. Both are measured alone, on as many threads as the run would use. ``--loop`` times so
@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as output:
         config = dataclasses.replace(
-            read_config(arguments.config), output=output, tensorboard=False, open_model_zoo=None
+            read_config(arguments.config), output=output, tensorboard=False
         )
         if arguments.occluders is not None:
             augment = dataclasses.replace(

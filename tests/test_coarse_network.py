@@ -31,7 +31,7 @@ def _batch(poses: Poses, side: int) -> Batch:
         pafs=pafs,
         heatmap_weights=torch.ones_like(heatmaps),
         paf_weights=torch.ones_like(pafs),
-        trusted=torch.tensor([True]),
+        fully_annotated=torch.tensor([True]),
     )
 
 

@@ -46,7 +46,7 @@ def test_smaller_crops_are_the_same_on_both() -> None:
     batch = Batch(
         images=torch.rand(2, 3, 160, 160, generator=rng) * 255,
         heatmaps=heatmaps, pafs=pafs, heatmap_weights=torch.ones_like(heatmaps),
-        paf_weights=torch.ones_like(pafs), trusted=torch.ones(2, dtype=torch.bool),
+        paf_weights=torch.ones_like(pafs), fully_annotated=torch.ones(2, dtype=torch.bool),
     )  # fmt: skip
     grids = Grid(8), Grid(8, 0.0)
     wanted = coarsen(batch, 0.75, grids)

@@ -15,8 +15,6 @@ _PAGES = [
 ]
 # Files that pages name before they are there.
 _PENDING = {
-    "models/recipes/lightweight-coco17.toml",
-    "models/recipes/",
     "openpaf/training/data/augment_config.py",
     "tests/test_extending.py",
 }

@@ -78,8 +78,7 @@ def test_an_engine_from_outside(
     assert main(["predict", "--help"]) == 0
     assert "own, or auto" in " ".join(capsys.readouterr().out.split())
     monkeypatch.delenv("OPENPAF_ENGINE", raising=False)
-    for name in set(ENGINES) - {"torch", "own"}:
-        monkeypatch.delitem(ENGINES, name)
+    monkeypatch.setattr(auto, "ENGINES", {name: ENGINES[name] for name in ("torch", "own")})
     monkeypatch.setattr(auto, "_SECONDS", 0.01)
     assert set(auto.fastest_engine(resolve("fast")).seconds) == {"torch", "own"}
 

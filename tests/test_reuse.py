@@ -31,7 +31,7 @@ def _crops(folder: Path, n: int, of_run: str = "one", **more: object) -> ReusedC
 
 def _all(crops: ReusedCrops, start: int, stop: int) -> Batch:
     batches = list(crops.stream(start, stop))
-    names = ("images", "heatmaps", "pafs", "heatmap_weights", "paf_weights", "trusted")
+    names = ("images", "heatmaps", "pafs", "heatmap_weights", "paf_weights", "fully_annotated")
     return Batch(**{name: torch.cat([getattr(b, name) for b in batches]) for name in names})
 
 
@@ -59,7 +59,7 @@ def test_the_rest_of_a_crop_comes_back_with_it(photo_folder: Path) -> None:  # n
     crops.make(range(2))
     made = [learned(crops.maker.batch(step)) for step in range(2)]
     for batch in crops.stream(0, 2):
-        assert batch.trusted.dtype == torch.bool
+        assert batch.fully_annotated.dtype == torch.bool
         for i, image in enumerate(batch.images):
             step, row = next(
                 (step, row)

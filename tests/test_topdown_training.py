@@ -148,7 +148,7 @@ def test_people_outside_the_crop_are_neither_person_nor_background(folder: Path)
             image=crop.image,
             keypoints=crop.keypoints + np.array([shift, 0, 0], np.float32),
             ignore=crop.ignore,
-            maybe=crop.maybe,
+            uncertain_joints=crop.uncertain_joints,
             affine=crop.affine + np.array([[0, 0, shift], [0, 0, 0]]),
         )
         row = make_target(moved, dataclasses.replace(photo, ignore_boxes=photo.ignore_boxes[:0]))
@@ -272,12 +272,6 @@ def test_bad_files(folder: Path, line: str, message: str) -> None:
     )
     with pytest.raises(ValueError, match=rf"bad\.toml: .*{message}"):
         read_config(path)
-
-
-def test_the_configuration_in_models_is_valid(repo_root: Path) -> None:
-    path = repo_root / "models" / "mask-rcnn-mobilenet.toml"
-    assert is_top_down(path)
-    assert read_config(path).name == path.stem
 
 
 def test_bad_runs(folder: Path) -> None:

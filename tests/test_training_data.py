@@ -25,8 +25,8 @@ from openpaf.training.data.augmentation import AugmentConfig, plan_crop
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker, made_ahead, make_device_batches
-from openpaf.training.data.packing import find_in_shards, read_photo
 from openpaf.training.data.pasting import Labels, Patch
+from openpaf.training.data.photos import find_in_shards, read_photo
 from openpaf.training.data.rendering import ignored_px, render
 from openpaf.training.sources import make_batches
 
@@ -109,8 +109,8 @@ def photo_with(points: Any, **more: Any) -> Photo:
     keypoints[0, : len(points), :2], keypoints[0, : len(points), 2] = points, 2
     values: dict[str, Any] = {
         "path": Path("none"), "keypoints": keypoints, "boxes": np.array([[20, 20, 60, 80]], "f4"),
-        "ignore_boxes": np.zeros((0, 4), np.float32), "maybe": np.zeros((0, 3), np.float32),
-        "size_hw": (200, 200),
+        "ignore_boxes": np.zeros((0, 4), np.float32), "size_hw": (200, 200),
+        "uncertain_joints": np.zeros((0, 3), np.float32),
     }  # fmt: skip
     return Photo(**{**values, **more})
 
@@ -277,7 +277,7 @@ def test_batches_of_the_device_are_those_of_the_processor(
         for name in ("heatmaps", "pafs", "heatmap_weights", "paf_weights"):
             ours = getattr(batch, name)
             torch.testing.assert_close(ours, getattr(wanted, name), atol=1e-5, rtol=0, msg=name)
-        assert torch.equal(batch.trusted, wanted.trusted)
+        assert torch.equal(batch.fully_annotated, wanted.fully_annotated)
         error = (batch.images - wanted.images).abs()
         assert error.mean() < 1.5  # the processor samples at 32nds of a pixel
         assert error.flatten(1).quantile(0.99, dim=1).max() < 25
@@ -384,7 +384,7 @@ def test_a_packed_run_is_the_same_run(
 
 def test_a_packed_run_takes_its_weights_along(folder: Path, tmp_path: Path) -> None:
     """Also where two files of different folders have one name."""
-    names = ("shrink", "teacher")
+    names = ("init", "teacher")
     for name in names:
         (folder / name).mkdir()
         (folder / name / "wide.safetensors").write_bytes(name.encode())

@@ -18,13 +18,13 @@ from PIL import Image
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
+from openpaf.evaluation.labels import person_category, person_layout
 from openpaf.io.paths import inside_folder
 from openpaf.training.data.augmentation import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
-from openpaf.training.data.categories import person_layout
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker
-from openpaf.training.data.packing import find_in_shards, read_photo
+from openpaf.training.data.photos import find_in_shards, read_photo
 
 S = Skeleton.COCO17
 INPUTS = Path(__file__).with_name("inputs")
@@ -98,7 +98,7 @@ def test_joints_of_another_layout_are_taken_by_name(
 ) -> None:
     data = given("posetrack18.json")
     photo = load(folder, data).photos[0]
-    assert [S.joints[k] for k in photo.unlabelled] == ["left_eye", "right_eye"]
+    assert [S.joints[k] for k in photo.unlabeled] == ["left_eye", "right_eye"]
     theirs = np.reshape(data["annotations"][0]["keypoints"], (17, 3))
     wanted = theirs.astype(float)
     wanted[1:3] = 0  # the places of the head's bottom and top are not those of eyes
@@ -118,8 +118,10 @@ def test_another_order_and_spelling_of_joints(folder: Path) -> None:
     person["maybe"] = [[16, 5.0, 6.0]]
     photo = load(folder, data).photos[0]
     assert np.array_equal(photo.keypoints, plain.keypoints)
-    assert photo.unlabelled == ()
-    assert photo.maybe.tolist() == [[0, 5, 6]]  # the nose, which is the last joint in the file
+    assert photo.unlabeled == ()
+    assert photo.uncertain_joints.tolist() == [
+        [0, 5, 6]
+    ]  # the nose, which is the last joint in the file
 
 
 @pytest.mark.parametrize("category", [0, 7, -3, 2**60, "person-7"])
@@ -144,7 +146,7 @@ def test_who_is_a_person() -> None:
     both = [{"id": 1, "name": "dog"}, {"id": 3, "name": "person"}]
     assert layout(both).category == 3
     halpe = [*coco, "head", "neck", *(f"toe {i}" for i in range(100))]
-    assert layout([{"id": 1, "name": "person", "keypoints": halpe}]).unlabelled == ()
+    assert layout([{"id": 1, "name": "person", "keypoints": halpe}]).unlabeled == ()
     for categories, message in (
         ([{"id": 1, "name": "antelope", "keypoints": AP10K}], "got 'antelope' .*root_of_tail"),
         ([{"id": 1, "name": "person", "keypoints": ["a", "b"]}], "nose, left_eye.* got 'person'"),
@@ -157,6 +159,15 @@ def test_who_is_a_person() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             layout(categories)
+
+
+def test_evaluation_and_training_know_the_same_people() -> None:
+    spelled = [name.replace("right_", "r_").replace("left_", "Left ") for name in S.joints]
+    spelled[5] = "leftShoulder"
+    categories = [{"id": 3, "name": "dog"}, {"id": 7, "name": "Pedestrian", "keypoints": spelled}]
+    layout = person_layout({"categories": categories, "annotations": []}, S)
+    assert layout.category == person_category(categories) == 7
+    assert layout.columns == tuple(range(17))
 
 
 def test_animals_are_refused_with_both_lists_of_joints(

@@ -15,10 +15,14 @@ from PIL import Image
 
 from openpaf.training.config_files import read_config, read_index
 from openpaf.training.data.dataset import load_photo_set
-from openpaf.training.data.preparation import Source, main
-from openpaf.training.data.survey import as_text, survey
 
-SOURCE = Source(name="tiny", annotations="people.json", images="images", weight=0.5, trusted=False)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
+from preparation import Source, main
+from survey import as_text, survey
+
+SOURCE = Source(
+    name="tiny", annotations="people.json", images="images", weight=0.5, fully_annotated=False
+)
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 
 
@@ -48,7 +52,7 @@ def test_what_is_counted(folder: Path) -> None:
     assert sorted(found.joints.tolist()) == [5, 5, 5, 10, 10, 15]
     assert (found.sizes_px == 40).all()
     assert (found.sizes_rel == 0.5).all()
-    assert (found.hidden, found.labelled[0], found.labelled[16]) == (1.0, 1.0, 0.0)
+    assert (found.hidden, found.labeled[0], found.labeled[16]) == (1.0, 1.0, 0.0)
     text = as_text(found)
     assert "3 photos, 6 people, 50 joints" in text
     assert "people per photo: mean 2.0; 1: 33%, 2: 33%, 3 to 4: 33%" in text
@@ -66,7 +70,7 @@ def test_the_index_is_what_a_run_trains_on(folder: Path, capsys: Any) -> None:
     again = Source(name="tiny", annotations="people.json", images="images", weight=2.0)
     assert main([other, again], folder=Path("none"), where="", argv=arguments) == 0
     rows = read_index(output / "index.toml")
-    assert [(row.name, row.weight, row.trusted, row.holdout) for row in rows] == [
+    assert [(row.name, row.weight, row.fully_annotated, row.holdout) for row in rows] == [
         ("tiny", 2.0, True, None), ("other", 1.0, True, (1, 2)),
     ]  # fmt: skip
     (folder / "run.toml").write_text('output = "run"\nindex = "index/index.toml"\n')

@@ -452,7 +452,7 @@ def test_joints_outside_of_the_picture_are_left_out_and_told(
     config = read_config(config_file(folder))
     photo = loop.make_batches(config).sets[0].photos[0]
     assert photo.keypoints[0, :4, 2].tolist() == [0, 2, 0, 2]
-    assert "2 joints lie outside of their pictures" in caplog.text
+    assert "2 joints lie outside of their images" in caplog.text
     assert "annotation 1" in caplog.text
     assert np.isfinite(loop.make_batches(config).batch(0).heatmaps.numpy()).all()
 

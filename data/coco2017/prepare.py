@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.data.preparation import Source, main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from preparation import Source, main
 
 WHERE = """\
 COCO 2017 is at https://cocodataset.org/#download (annotations CC BY 4.0, photos as on Flickr):

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.data.preparation import Source, main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from preparation import Source, main
 
 WHERE = "These photos are part of COCO train2017; data/coco2017/prepare.py says where to get it."
 SETS = [

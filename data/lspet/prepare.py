@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.data.preparation import Source, main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from preparation import Source, main
 
 WHERE = """\
 Leeds Sports Pose Extended: Johnson and Everingham, CVPR 2011; for research, with citation.
@@ -15,7 +16,7 @@ SETS = [
         annotations="pseudo_keypoints.json",
         images="images",
         weight=1.5,
-        trusted=False,
+        fully_annotated=False,
         min_agreement=0.3,
     )
 ]

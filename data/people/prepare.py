@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from openpaf.training.data.preparation import Source, main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from preparation import Source, main
 
 WHERE = """\
 Flickr8k (Hodosh, Young and Hockenmaier, 2013), photos of 22 kinds of sport, Vietnamese street
@@ -22,7 +23,7 @@ SETS = [
         annotations=f"{name}/pseudo_keypoints.json",
         images=f"{name}/images",
         weight=weight,
-        trusted=False,
+        fully_annotated=False,
     )
     for name, weight in WEIGHTS.items()
 ]

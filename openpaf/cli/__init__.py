@@ -28,7 +28,7 @@ examples:
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf predict street.mp4 --output out
   openpaf webcam
-  openpaf train models/lightweight-coco17.toml
+  openpaf train models/recipes/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf weights list
   openpaf predict --help

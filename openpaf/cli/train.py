@@ -10,7 +10,7 @@ from typing import Any
 
 _EPILOG = """\
 examples:
-  openpaf train models/lightweight-coco17.toml
+  openpaf train models/recipes/lightweight-coco17.toml
   openpaf train my-run.toml --show-targets targets   # look at what it will learn
   openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call goes on
   torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs

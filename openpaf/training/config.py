@@ -27,7 +27,7 @@ class SetConfig:
     images: str
     name: str | None = None
     weight: float = 1.0
-    trusted: bool = True
+    fully_annotated: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
     masks: str = "boxes"
@@ -50,19 +50,14 @@ class TrainConfig:
         skeleton: Name of the network's skeleton, ``"coco17"`` or ``"coco18_redundant"``. Labels are
             COCO's 17 joints always, and so are the people of the trained model.
         init: Weights to start from: a safetensors file of the same network, or None.
-        open_model_zoo: ``hpe0001_fp16.npz`` to start from instead, with the channels that it
-            lacks fitted by least squares.
-        teacher: A teacher for photos whose background is not trusted: ``hpe0001_fp16.npz``, or a
-            safetensors file of this library, with the grids and the skeleton of ours.
+        teacher: A teacher for photos whose background is not trusted: a safetensors file of this
+            library, with the grids and the skeleton of ours.
         teacher_runtime: What runs a teacher that is a safetensors file: ``"torch"``, or an engine
             of :func:`openpaf.engines.load.load_engine`; some processors are twice as fast with
             ``"openvino-bf16"``. Hints need torch.
         teacher_scales: The teacher looks at the crops resized by each of these, and what it says is
             the mean; see :class:`openpaf.training.distillation.multi_scale_teacher.SeveralLooks`.
         teacher_mirrored: So it looks at their mirror images too, none where empty.
-        shrink: Weights of a larger network of ours to start from instead: see
-            :mod:`openpaf.training.pruning` where the refinement has fewer channels, else
-            :mod:`openpaf.training.shrink`.
         teacher_share: The teacher's share in the targets where labels are; see
             :class:`openpaf.training.losses.Teacher`.
         teacher_unmasks: Whether the teacher's fields are taught where labels are unsure or ignored,
@@ -71,7 +66,6 @@ class TrainConfig:
             :class:`openpaf.training.distillation.feature_hints.Hints`.
         feature_steps: For so many steps at first, only the features that the stages share are
             drawn to the teacher's, which is much quicker than a whole step; in one process.
-        fit_batches: Batches for the least squares.
         n_refinement_stages: Stages after the initial one.
         width: Channels of the features that the stages share.
         ranks: Of the 3x3 convolutions of context block, initial stage and refinement stages, whole
@@ -130,8 +124,6 @@ class TrainConfig:
     name: str = "lightweight-coco17"
     skeleton: str = "coco17"
     init: str | None = None
-    open_model_zoo: str | None = None
-    shrink: str | None = None
     teacher: str | None = None
     teacher_runtime: str = "torch"
     teacher_scales: tuple[float, ...] = (1.0,)
@@ -140,7 +132,6 @@ class TrainConfig:
     teacher_unmasks: bool = False
     hint_weight: float = 0.0
     feature_steps: int = 0
-    fit_batches: int = 150
     n_refinement_stages: int = 1
     width: int = 128
     ranks: tuple[int, ...] = ()
@@ -204,8 +195,6 @@ class TrainConfig:
         for name in ("average", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)}")
-        if sum(map(bool, (self.init, self.open_model_zoo, self.shrink))) > 1:
-            raise ValueError("init, open_model_zoo, shrink: expected one of them, got more")
         if not 0 <= self.teacher_share <= 1:
             raise ValueError(f"teacher_share: expected 0 to 1, got {self.teacher_share}")
         if self.hint_weight < 0 or (self.hint_weight and not self.teacher):
@@ -235,10 +224,6 @@ class TrainConfig:
             raise ValueError(
                 "teacher_runtime: expected torch with hint_weight or without a teacher, "
                 f"got {self.teacher_runtime!r}"
-            )
-        if self.teacher_runtime != "torch" and str(self.teacher).endswith(".npz"):
-            raise ValueError(
-                f"teacher_runtime: expected torch for {self.teacher}, got {self.teacher_runtime!r}"
             )
         if self.teacher_unmasks and not self.teacher:
             raise ValueError("teacher_unmasks: expected a teacher that speaks where labels do not")

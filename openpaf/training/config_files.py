@@ -41,7 +41,7 @@ def read_config(path: str | Path) -> TrainConfig:
         raise ValueError(f"{path}: {error}") from error
     paths: dict[str, Any] = {
         name: str(path.parent / getattr(config, name))
-        for name in ("output", "init", "open_model_zoo", "shrink", "teacher")
+        for name in ("output", "init", "teacher")
         if getattr(config, name)
     }
     return dataclasses.replace(config, **paths)

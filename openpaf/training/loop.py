@@ -131,7 +131,7 @@ class Run:
             refuse_other_config(self.config, state, self.checkpoint_file)
             self.network.load_state_dict(state["network"])
         elif self.processes.writes:  # the others are given the first one's weights
-            load_first_weights(self.network, self.config, self.maker)
+            load_first_weights(self.network, self.config)
         self._prepare()
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if state is None:

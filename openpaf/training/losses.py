@@ -146,7 +146,7 @@ class Teacher:
     def fill(self, batch: Batch) -> Batch:
         """The batch with the teacher's fields where labels are silent and not to be trusted."""
         heatmaps, pafs = (fields.float() for fields in self.network(self._input(batch))[-1])
-        open_ = ~batch.trusted[:, None, None, None]
+        open_ = ~batch.fully_annotated[:, None, None, None]
 
         target_heatmaps = batch.heatmaps.clone()
         ours, theirs = self._heatmaps.T

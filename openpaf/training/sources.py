@@ -15,17 +15,9 @@ from openpaf.training.config import SKELETONS, SetConfig, TrainConfig, target_gr
 from openpaf.training.data.batches import BatchMaker
 from openpaf.training.data.dataset import PhotoSet, load_photo_set
 from openpaf.training.distillation.multi_scale_teacher import SeveralLooks
-from openpaf.training.heads import fit_new_limbs
 from openpaf.training.losses import Teacher, own_channels
-from openpaf.training.open_model_zoo import load_open_model_zoo, shared_channels
-from openpaf.training.pruning import is_smaller, prune
-from openpaf.training.shrink import shrink
 
 MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
-#: Steps from here on give crops for what is not training: no run has that many.
-_BEYOND = 10**9
-N_SPARE_BATCHES = 6
-_MOST_SPARE = 16  # crops of each: more would take long and change little
 
 
 def load_sets(config: TrainConfig) -> list[PhotoSet]:
@@ -48,7 +40,7 @@ def load_set(row: SetConfig) -> PhotoSet:
         row.images,
         name=row.name,
         weight=row.weight,
-        trusted=row.trusted,
+        fully_annotated=row.fully_annotated,
         min_agreement=row.min_agreement,
         holdout=row.holdout,
         masks=row.masks,
@@ -75,12 +67,6 @@ def make_batches(config: TrainConfig) -> BatchMaker:
     )
 
 
-def spare_crops(maker: BatchMaker) -> list[Tensor]:
-    """Normalised crops (B, 3, S, S) that no step of a run trains on; B is at most 16."""
-    rows = range(min(maker.batch_size, _MOST_SPARE))
-    return [(maker.batch(_BEYOND + i, rows).images - MEAN) / SCALE for i in range(N_SPARE_BATCHES)]
-
-
 def teacher_of(config: TrainConfig, device: torch.device) -> Teacher | None:
     """The teacher of a run, if it has one; errors as of :func:`load_teacher`."""
     if not config.teacher:
@@ -96,8 +82,7 @@ def teacher_of(config: TrainConfig, device: torch.device) -> Teacher | None:
     )
     looks = config.teacher_scales, config.teacher_mirrored
     if looks != ((1.0,), ()):
-        known = Skeleton.COCO18 if config.teacher.endswith(".npz") else skeleton
-        teacher.network = SeveralLooks(teacher.network, known, target_grids(config), *looks)
+        teacher.network = SeveralLooks(teacher.network, skeleton, target_grids(config), *looks)
     return teacher
 
 
@@ -124,9 +109,6 @@ def load_teacher(
         ValueError: If the runtime is not installed, or cannot run on the device.
         WeightsError: If the file is missing or damaged, or knows another skeleton.
     """
-    if path.endswith(".npz"):
-        zoo = _zoo_network(path).to(device)
-        return Teacher(zoo, skeleton, shared_channels(skeleton), share=share, unmasks=unmasks)
     network: nn.Module
     if runtime == "torch":
         network, row = weights.load_model(path)
@@ -158,7 +140,7 @@ class _EngineNetwork(nn.Module):
         return [(torch.from_numpy(fields["heatmaps"]), torch.from_numpy(fields["pafs"]))]
 
 
-def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: BatchMaker) -> None:
+def load_first_weights(network: LightweightNetwork, config: TrainConfig) -> None:
     """Fill a network with what the run is to start from; without that it stays as it is.
 
     Raises:
@@ -166,30 +148,3 @@ def load_first_weights(network: LightweightNetwork, config: TrainConfig, maker: 
     """
     if config.init:
         weights.load(network, config.init)
-    elif config.open_model_zoo:
-        skeleton = SKELETONS[config.skeleton]
-        load_open_model_zoo(network, config.open_model_zoo, skeleton)
-        zoo = _zoo_network(config.open_model_zoo)
-        filler = Teacher(zoo, skeleton, shared_channels(skeleton))
-        first, last = _BEYOND, _BEYOND + config.fit_batches
-        fit_new_limbs(network, zoo, skeleton, lambda: map(filler.fill, maker.stream(first, last)))
-    elif config.shrink:
-        wide, row = weights.load_model(config.shrink)
-        if not isinstance(wide, LightweightNetwork) or row.skeleton != SKELETONS[config.skeleton]:
-            raise WeightsError(
-                f"{config.shrink}: shrink expects a lightweight network of {config.skeleton!r}"
-            )
-        if is_smaller(wide, network):
-            prune(wide, network, torch.cat(spare_crops(maker)))
-            return
-        target = weights.load_model(config.teacher)[0] if config.teacher else wide
-        if not isinstance(target, LightweightNetwork):
-            target = wide
-        shrink(wide, network, torch.cat(spare_crops(maker)), target)
-
-
-def _zoo_network(path: str) -> LightweightNetwork:
-    network = LightweightNetwork(Skeleton.COCO18)
-    load_open_model_zoo(network, path, Skeleton.COCO18)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network

@@ -14,12 +14,12 @@ from torch import Tensor
 from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate
+from openpaf.evaluation.labels import PersonLayout
 from openpaf.io.paths import inside_folder
 from openpaf.networks import build
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
-from openpaf.training.data.categories import PersonLayout
 from openpaf.training.data.dataset import (
     DatasetError,
     layout_of,
@@ -27,8 +27,7 @@ from openpaf.training.data.dataset import (
     refuse_repeated_images,
     size_of,
 )
-from openpaf.training.data.packing import read_photo
-from openpaf.training.data.photos import refuse_other_size
+from openpaf.training.data.photos import read_photo, refuse_other_size
 from openpaf.weights.spec import ModelSpec
 
 _log = logging.getLogger(__name__)

@@ -94,10 +94,10 @@ class CropPlan:
     blur: float
 
     @property
-    def unlabelled(self) -> frozenset[int]:
-        """Joints that the set of one of its photos labels in nobody."""
+    def unlabeled(self) -> frozenset[int]:
+        """Joints that the set of one of its photos labels in no person."""
         photos = (self.photo, *(patch.photo for patch in self.patches))
-        return frozenset(joint for photo in photos for joint in photo.unlabelled)
+        return frozenset(joint for photo in photos for joint in photo.unlabeled)
 
 
 def plan_crop(

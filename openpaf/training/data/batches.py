@@ -40,7 +40,7 @@ class Batch:
         pafs: (B, 2L, h, w) float32 targets.
         heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
         paf_weights: (B, 2L, h, w) float32, likewise.
-        trusted: (B,) bool, whether what is not labelled is background.
+        fully_annotated: (B,) bool, whether what is not labelled is background.
         features: (B, width, h, w) float32, the teacher's where they were kept; see
             :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
     """
@@ -50,7 +50,7 @@ class Batch:
     pafs: Tensor
     heatmap_weights: Tensor
     paf_weights: Tensor
-    trusted: Tensor
+    fully_annotated: Tensor
     features: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
@@ -145,7 +145,7 @@ class BatchMaker:
             pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
             heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
             paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
-            trusted=torch.tensor([row[5] for row in samples]),
+            fully_annotated=torch.tensor([row[5] for row in samples]),
         )
 
     def stream(
@@ -169,7 +169,7 @@ class BatchMaker:
                 rng,
                 lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
             )
-            yield plan, all(photo_set.trusted for photo_set in drawn)
+            yield plan, all(photo_set.fully_annotated for photo_set in drawn)
 
     def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
         photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
@@ -201,13 +201,9 @@ class BatchMaker:
         paf_mask = encode_mask(size_hw, self.paf_grid, region=crop.ignore)
         heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
         pafs = fields.pafs.reshape(-1, *fields.size_cells)
-        if len(crop.maybe):
-            unsure = np.zeros((len(crop.maybe), LABELS.n_joints, 3), np.float32)
-            rows, joints = np.arange(len(crop.maybe)), crop.maybe[:, 0].astype(np.int64)
-            unsure[rows, joints, :2] = crop.maybe[:, 1:]
-            unsure[rows, joints, 2] = 1
+        if len(crop.uncertain_joints):
             blobs = encode_fields(
-                Poses.from_keypoints(unsure, LABELS).to(self.skeleton),
+                uncertain_people(crop.uncertain_joints, self.skeleton),
                 size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
@@ -216,10 +212,18 @@ class BatchMaker:
             heatmap_weights[:-1][silent] = 0
             heatmap_weights[-1][silent.any(axis=0)] = 0
         paf_weights = np.repeat(paf_mask[None], len(pafs), axis=0)
-        taught = taught_channels(self.skeleton, crop.unlabelled)
+        taught = taught_channels(self.skeleton, crop.unlabeled)
         heatmap_weights *= taught[0][:, None, None]
         paf_weights *= taught[1][:, None, None]
         return fields.heatmaps, pafs, heatmap_weights, paf_weights
+
+
+def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
+    """Uncertain joints (J, 3) of joint, x and y, each as a person with no other joint."""
+    keypoints = np.zeros((len(joints), LABELS.n_joints, 3), np.float32)
+    keypoints[:, :, :2] = joints[:, None, 1:]
+    keypoints[np.arange(len(joints)), joints[:, 0].astype(np.int64), 2] = 1
+    return Poses.from_keypoints(keypoints, LABELS).to(skeleton)
 
 
 @lru_cache(maxsize=64)

@@ -1,10 +1,10 @@
-"""Labelled photos for training: sets in COCO format, mixed by weight."""
+"""Labeled photos for training: sets in COCO format, mixed by weight."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
+from openpaf.evaluation.labels import PersonLayout, person_layout
 from openpaf.io import json_files
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.categories import PersonLayout, check_finite, person_layout
-from openpaf.training.data.masks import box_outline, outlines
-from openpaf.training.outside import Outside
+from openpaf.training.data.masks import outlines
 
 _log = logging.getLogger(__name__)
+#: No label lies so far out; larger numbers are damage, and overflow where pixels are drawn.
+_FARTHEST_PX = 1e6
+_ROUNDING_PX = 2.0  # a joint may lie so far outside of its image
 
 
 class DatasetError(OpenpafError):
@@ -28,21 +30,19 @@ class DatasetError(OpenpafError):
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One photo and what is known of its people.
+    """One photo and its labels.
 
     Args:
         path: The file.
-        keypoints: (N, K, 3) float32, x and y in px and COCO's v; v = 0 where unlabelled.
-        boxes: (N, 4) float32, x0, y0, x1, y1 in px around each of them.
+        keypoints: (N, K, 3) float32, x and y in px and COCO's v; v = 0 where unlabeled.
+        boxes: (N, 4) float32, x0, y0, x1, y1 in px around each person.
         ignore_boxes: (M, 4) float32 around people without joints, crowds and doubtful people.
-        maybe: (J, 3) float32 rows of joint index, x, y: too unsure to teach, too likely to call
-            background.
-        ignore_outlines: (P, 2) float32 polygons in px, what no loss looks at; the boxes where
-            not given.
+        uncertain_joints: (J, 3) float32 joint, x, y: neither targets nor background.
+        ignore_outlines: (P, 2) float32 polygons in px, the ignore regions; the boxes if None.
         size_hw: Height and width in px, where the annotations say.
         outlines: For each person the polygons of the mask, each x, y, x, y ... in px; none where
-            the mask is unlabelled.
-        unlabelled: Joints that the set labels in nobody, by index: there, but not to be learned.
+            the mask is unlabeled.
+        unlabeled: Joints that the set labels in no person, by index: there, but not to be learned.
         folder: Of the set, whose shards may hold the photo; the photo's own if None.
     """
 
@@ -50,11 +50,11 @@ class Photo:
     keypoints: NDArray[np.float32]
     boxes: NDArray[np.float32]
     ignore_boxes: NDArray[np.float32]
-    maybe: NDArray[np.float32]
+    uncertain_joints: NDArray[np.float32]
     ignore_outlines: tuple[NDArray[np.float32], ...] | None = None
     size_hw: tuple[int, int] | None = None
     outlines: Sequence[Sequence[Sequence[float]]] = ()
-    unlabelled: tuple[int, ...] = ()
+    unlabeled: tuple[int, ...] = ()
     folder: Path | None = None
 
 
@@ -64,20 +64,20 @@ class PhotoSet:
 
     Args:
         name: For reports.
-        photos: Those with at least one labelled person.
+        photos: Those with at least one labeled person.
         weight: Share of the crops that come from this set, relative to the other sets'.
-        trusted: Whether everything outside the labels and the ignored boxes is truly background.
-            False for pseudo-labels, which miss people.
+        fully_annotated: Whether all outside the labels and the ignored places is background; false
+            for pseudo-labels, which miss people.
     """
 
     name: str
     photos: Sequence[Photo] = field(repr=False)
     weight: float = 1.0
-    trusted: bool = True
+    fully_annotated: bool = True
 
     @property
     def n_people(self) -> int:
-        """People with at least one labelled joint."""
+        """People with at least one labeled joint."""
         return sum(len(photo.keypoints) for photo in self.photos)
 
 
@@ -87,7 +87,7 @@ def load_photo_set(
     *,
     name: str | None = None,
     weight: float = 1.0,
-    trusted: bool = True,
+    fully_annotated: bool = True,
     skeleton: Skeleton = Skeleton.COCO17,
     min_agreement: float = 0.0,
     holdout: tuple[int, int] | None = None,
@@ -95,24 +95,23 @@ def load_photo_set(
 ) -> PhotoSet:
     """Read a set of photos in COCO-keypoints format.
 
-    People are found, and their joints by name, by
-    :func:`~openpaf.training.data.categories.person_layout`. They are taken where a joint is
-    labelled; ``iscrowd``, ``ignore`` and people without joints become places that no loss looks
-    into. Two keys beyond COCO's are understood: ``maybe``, rows of joint, x and y to leave out, and
-    ``agree`` (0 to 1), how well several sources of the label agree.
+    :func:`~openpaf.evaluation.labels.person_layout` finds people and their joints. ``iscrowd``,
+    ``ignore`` and people without labeled joints become ignore regions. Two keys beyond COCO's are
+    understood: ``maybe``, uncertain joints as lists of joint, x and y, and ``agree`` (0 to 1), how
+    well several sources of the label agree.
 
     Args:
         annotations: The JSON file.
         images: The folder of the photos.
         name: For reports; the annotation file's folder where not given.
         weight: Share of the crops, relative to the other sets'.
-        trusted: Whether what is not labelled is background.
-        skeleton: Joints that are looked for in the file's.
+        fully_annotated: Whether what is not labeled is background.
+        skeleton: The joints to take.
         min_agreement: Photos with a person whose ``agree`` is lower are left out.
         holdout: ``(remainder, n)`` leaves out every n-th photo, whose position in the file
-            leaves this remainder, so that a split can be kept for choosing.
-        masks: Such places are the people's ``"boxes"``, or their ``"segments"`` where the file
-            has segmentations; boxes of crowds hide much of what is labelled around them.
+            leaves this remainder, so that a split is left for validation.
+        masks: Ignore regions are ``"boxes"``, or ``"segments"`` where the file has segmentations;
+            boxes of crowds hide much of what is labeled around them.
 
     Raises:
         DatasetError: If the file or the folder is missing, is not in COCO format, names a photo
@@ -122,57 +121,107 @@ def load_photo_set(
     data = read_json(annotations)
     if not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
-    by_image: dict[Any, list[Mapping[str, Any]]] = {}
-    photos, outside = [], Outside()
+    outside: list[Any] = []  # the annotation of each joint that lies outside of its photo
     try:
         layout = layout_of(annotations, data, skeleton)
-        for annotation in filter(layout.is_person, data["annotations"]):
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
-        refuse_repeated_images(data["images"])
-        for position, image in enumerate(data["images"]):
-            if holdout is not None and position % holdout[1] == holdout[0]:
-                continue
-            people = by_image.get(image["id"], [])
-            if any(0 <= person.get("agree", 1.0) < min_agreement for person in people):
-                continue
-            path = inside_folder(images, image["file_name"])
-            photo = _photo(path, size_of(image), people, layout, outside, masks)
-            if len(photo.keypoints):
-                photos.append(replace(photo, folder=images))
+        photos = [
+            _photo(images, image, people, layout, outside, masks)
+            for image, people in _with_people(data, layout, holdout)
+            if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
+        ]
     except (KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DatasetError(f"{annotations}: an entry is not as COCO's are ({what})") from error
-    outside.report(annotations)
+    if outside:
+        message = "%s: %d joints lie outside of their images and are left out, the first in %s %s"
+        _log.warning(message, annotations, len(outside), "annotation", outside[0])
+    photos = [photo for photo in photos if len(photo.keypoints)]
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
-    return PhotoSet(
-        name=name or annotations.parent.name, photos=photos, weight=weight, trusted=trusted
+    name = name or annotations.parent.name
+    return PhotoSet(name=name, photos=photos, weight=weight, fully_annotated=fully_annotated)
+
+
+def _with_people(
+    data: Mapping[str, Any], layout: PersonLayout, holdout: tuple[int, int] | None
+) -> Iterator[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
+    """The images that are not held out, each with its annotations of people."""
+    by_image: dict[Any, list[Mapping[str, Any]]] = {}
+    for annotation in filter(layout.is_person, data["annotations"]):
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
+    refuse_repeated_images(data["images"])
+    for position, image in enumerate(data["images"]):
+        if holdout is None or position % holdout[1] != holdout[0]:
+            yield image, by_image.get(image["id"], [])
+
+
+def _photo(
+    folder: Path,
+    image: Mapping[str, Any],
+    people: Sequence[Mapping[str, Any]],
+    layout: PersonLayout,
+    outside: list[Any],
+    masks: str,
+) -> Photo:
+    """A photo with its labels; ``outside`` gets the annotation of each joint outside of it."""
+    size_hw = size_of(image)
+    labeled, ignored = [], []
+    uncertain: list[Sequence[float]] = []
+    for person in people:
+        joints = layout.keypoints(person)
+        if size_hw is not None:
+            last = np.array(size_hw[::-1]) - 0.5
+            inside = (joints[:, :2] >= -0.5 - _ROUNDING_PX) & (joints[:, :2] <= last + _ROUNDING_PX)
+            gone = ~inside.all(axis=1) & (joints[:, 2] > 0)  # NaN is not inside
+            outside += [person.get("id")] * int(gone.sum())
+            joints[gone] = 0
+        box = _box(person, joints)
+        name = f"annotation {person.get('id')}"
+        _check_finite(joints, f"{name}, keypoints")
+        _check_finite(box, f"{name}, bbox")
+        if person.get("iscrowd") or person.get("ignore") or not (joints[:, 2] > 0).any():
+            ignored.append((box, outlines(person, box, size_hw if masks == "segments" else None)))
+        else:
+            mask = person.get("segmentation")  # as run lengths only of crowds
+            labeled.append((joints, box, mask if isinstance(mask, list) else []))
+            uncertain += layout.uncertain_joints(person)
+    return Photo(
+        path=inside_folder(folder, image["file_name"]),
+        keypoints=_array([joints for joints, _, _ in labeled], layout.skeleton.n_joints, 3),
+        boxes=_array([box for _, box, _ in labeled], 4),
+        ignore_boxes=_array([box for box, _ in ignored], 4),
+        uncertain_joints=_array(uncertain, 3),
+        ignore_outlines=tuple(outline for _, shapes in ignored for outline in shapes),
+        size_hw=size_hw,
+        outlines=[mask for _, _, mask in labeled],
+        unlabeled=layout.unlabeled,
+        folder=folder,
     )
 
 
+def _array(values: Sequence[Any], *shape: int) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32).reshape(-1, *shape)
+
+
 def layout_of(source: Path, data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
-    """Who in a file is a person, and which joints they have; told where it is not all of ours.
+    """Who in a file is a person, and which joints they have; a warning where some are missing.
 
     Raises:
-        DatasetError: If people cannot be told, or have other joints.
+        DatasetError: If it is not clear who is a person, or they have other joints.
     """
     try:
         layout = person_layout(data, skeleton)
     except (KeyError, TypeError, ValueError) as error:
         what = f"categories: no {error}" if isinstance(error, KeyError) else str(error)
         raise DatasetError(f"{source}: {what}") from error
-    if layout.unlabelled:
-        names = ", ".join(skeleton.joints[k] for k in layout.unlabelled)
-        _log.warning("%s: its people have no %s; nothing is learned of these there", source, names)
+    if layout.unlabeled:
+        names = ", ".join(skeleton.joints[k] for k in layout.unlabeled)
+        _log.warning("%s: its people have no %s; these are not learned there", source, names)
     return layout
 
 
 def refuse_repeated_images(images: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse images of one id, to whom the same people would belong.
-
-    Raises:
-        ValueError: If there are such.
-    """
+    """Raise a ValueError where images share an id, and so would share their people."""
     seen: set[Any] = set()
     for image in images:
         if image["id"] in seen:
@@ -202,60 +251,16 @@ def read_json(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DatasetError(f"{path}: expected COCO format, with 'images' and 'annotations'")
     for key in ("images", "annotations"):
-        rows = data[key]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        entries = data[key]
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DatasetError(f"{path}: {key}: expected a list of dictionaries, as in COCO format")
     return data
-
-
-def _photo(
-    path: Path,
-    size_hw: tuple[int, int] | None,
-    people: Sequence[Mapping[str, Any]],
-    layout: PersonLayout,
-    outside: Outside,
-    masks: str,
-) -> Photo:
-    keypoints, boxes, ignore, maybe = [], [], [], []
-    shapes: list[NDArray[np.float32]] = []
-    outlined: list[list[list[float]]] = []
-    for person in people:
-        joints = outside.without(size_hw, person, layout.keypoints(person))
-        box = _box(person, joints)
-        name = f"annotation {person.get('id')}"
-        check_finite(joints, f"{name}, keypoints")
-        check_finite(box, f"{name}, bbox")
-        doubtful = person.get("iscrowd", 0) or person.get("ignore", 0)
-        if doubtful or not (joints[:, 2] > 0).any():
-            ignore.append(box)
-            bbox = (box[0], box[1], box[2] - box[0], box[3] - box[1])
-            if masks == "segments" and size_hw is not None:
-                shapes += outlines({**person, "bbox": bbox}, size_hw)
-            else:
-                shapes.append(box_outline(bbox))
-            continue
-        keypoints.append(joints)
-        boxes.append(box)
-        maybe += layout.unsure(person)
-        mask = person.get("segmentation")
-        outlined.append(mask if isinstance(mask, list) else [])  # run lengths are of crowds
-    return Photo(
-        path=path,
-        keypoints=np.asarray(keypoints, np.float32).reshape(-1, layout.skeleton.n_joints, 3),
-        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
-        ignore_boxes=np.asarray(ignore, np.float32).reshape(-1, 4),
-        maybe=np.asarray(maybe, np.float32).reshape(-1, 3),
-        ignore_outlines=tuple(shapes),
-        size_hw=size_hw,
-        outlines=outlined,
-        unlabelled=layout.unlabelled,
-    )
 
 
 def _box(
     person: Mapping[str, Any], joints: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    """The labelled box as two corners; without one, that around the joints and a little more."""
+    """The labeled box x0, y0, x1, y1; without one, that around the joints and a little more."""
     if "bbox" in person:
         x, y, width, height = person["bbox"]
         return x, y, x + width, y + height
@@ -267,3 +272,10 @@ def _box(
     margin = max(0.1 * float((high - low).max()), 2.0)
     (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
     return x0, y0, x1, y1
+
+
+def _check_finite(values: Sequence[float] | NDArray[np.float64], what: str) -> None:
+    array = np.asarray(values, np.float64)
+    inside = np.abs(array) < _FARTHEST_PX  # NaN is not
+    if not inside.all():
+        raise ValueError(f"{what}: expected finite numbers of px, got {array[~inside][0]}")

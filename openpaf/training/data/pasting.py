@@ -1,10 +1,8 @@
 """Pieces of other photos over a crop: occluders, and people who make a scene more crowded.
 
-What becomes of the labels:
-
-- Joints under a piece keep their labels, with v = 1 (there, but not to be seen), as COCO's
-  annotators mark them. No occluder is pasted that would hide more than half of anybody's joints.
-- Of somebody whom a pasted person hides more than half, the hidden joints are no longer labels.
+- Joints under a piece keep their labels, with v = 1 (labeled, not visible), as in COCO. No occluder
+  is pasted that would hide more than half of a person's joints.
+- Where a pasted person hides more than half of a person, the hidden joints lose their labels.
 - A pasted person brings the labels of everything that is inside the piece.
 """
 
@@ -62,31 +60,31 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """What is known of a crop, in its px.
+    """The labels of a crop, in its px.
 
     Args:
-        keypoints: (N, K, 3) x, y, v; v = 0 where unlabelled.
-        maybe: (J, 3) rows of joint, x, y: neither taught nor called background.
-        ignore: (P, 2) polygons of the places that no loss looks at.
+        keypoints: (N, K, 3) x, y, v; v = 0 where unlabeled.
+        uncertain_joints: (J, 3) joint, x, y: neither targets nor background.
+        ignore: (P, 2) polygons of the ignore regions.
         layers: Of each of them, 0 for the photo's, else the number of the patch that brought it;
             later patches hide it.
     """
 
     keypoints: NDArray[np.float32]
-    maybe: NDArray[np.float32]
+    uncertain_joints: NDArray[np.float32]
     ignore: tuple[NDArray[np.float32], ...]
     layers: tuple[int, ...]
 
     @classmethod
     def of(cls, photo: Photo, affine: NDArray[np.float64], mirrored: Skeleton | None) -> Labels:
         """A photo's labels after an affine map; with a skeleton, left and right change places."""
-        keypoints, maybe = photo.keypoints.copy(), photo.maybe.copy()
+        keypoints, uncertain = photo.keypoints.copy(), photo.uncertain_joints.copy()
         keypoints[..., :2] = transform_points(keypoints[..., :2], affine)
-        maybe[:, 1:] = transform_points(maybe[:, 1:], affine)
+        uncertain[:, 1:] = transform_points(uncertain[:, 1:], affine)
         if mirrored is not None:
             swap = np.array(mirrored.flip_permutation)
             keypoints = keypoints[:, swap]
-            maybe[:, 0] = swap[maybe[:, 0].astype(np.int64)]
+            uncertain[:, 0] = swap[uncertain[:, 0].astype(np.int64)]
         shapes = photo.ignore_outlines
         if shapes is None:
             shapes = tuple(
@@ -94,13 +92,13 @@ class Labels:
             )
         return cls(
             keypoints=keypoints,
-            maybe=maybe,
+            uncertain_joints=uncertain,
             ignore=tuple(transform_points(shape, affine) for shape in shapes),
             layers=(0,) * len(shapes),
         )
 
     def hidden_by(self, patch: Patch) -> NDArray[np.bool_]:
-        """(N, K) which labelled joints are under a patch."""
+        """(N, K) which labeled joints are under a patch."""
         return (patch.distance(self.keypoints[..., :2]) < 1) & (self.keypoints[..., 2] > 0)
 
 
@@ -120,16 +118,16 @@ def paste_occluders(
         The labels, with v = 1 for what is hidden now.
     """
     keypoints = labels.keypoints.copy()
-    labelled = keypoints[..., 2] > 0
-    inside = labelled & ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < size)).all(axis=-1)
+    labeled = keypoints[..., 2] > 0
+    inside = labeled & ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < size)).all(axis=-1)
     places = keypoints[inside][:, :2]
-    hidden = np.zeros_like(labelled)
+    hidden = np.zeros_like(labeled)
     for _ in range(int(rng.integers(1, 4)) if len(places) else 0):
         patch = _piece_without_people(photo, places[rng.integers(len(places))], size, rng)
         if patch is None:
             continue
         after = hidden | labels.hidden_by(patch)
-        if (after.sum(axis=1) <= _MAX_HIDDEN * labelled.sum(axis=1)).all():
+        if (after.sum(axis=1) <= _MAX_HIDDEN * labeled.sum(axis=1)).all():
             patches.append(patch)
             hidden = after
     keypoints[hidden, 2] = 1
@@ -170,7 +168,7 @@ def paste_person(
     skeleton: Skeleton,
     rng: np.random.Generator,
 ) -> Labels:
-    """Lay somebody of another photo, with a margin, over a crop.
+    """Lay a person of another photo, with a margin, over a crop.
 
     Args:
         labels: Of the crop so far.
@@ -185,8 +183,8 @@ def paste_person(
     """
     x0, y0, x1, y1 = photo.boxes[rng.integers(len(photo.boxes))].astype(np.float64)
     extent = max(x1 - x0, y1 - y0, 16.0)
-    wanted = math.exp(rng.uniform(*np.log(config.person_px)))
-    scale = min(wanted / extent, config.max_enlarge)
+    length = math.exp(rng.uniform(*np.log(config.person_px)))
+    scale = min(length / extent, config.max_enlarge)
     center = rng.uniform(0.1, 0.9, 2) * config.crop_px
     flip = bool(rng.random() < config.flip)
     affine = _moved(np.array([(x0 + x1) / 2, (y0 + y1) / 2]), center, scale, flip)
@@ -203,14 +201,11 @@ def paste_person(
     outside = patch.distance(brought.keypoints[..., :2]) >= 1
     brought.keypoints[outside, 2] = 0
     people = (brought.keypoints[..., 2] > 0).any(axis=1)
+    ours, theirs = labels.uncertain_joints, brought.uncertain_joints
+    ours_hidden, theirs_inside = (patch.distance(one[:, 1:]) < 1 for one in (ours, theirs))
     return Labels(
         keypoints=np.concatenate([keypoints, brought.keypoints[people]]),
-        maybe=np.concatenate(
-            [
-                labels.maybe[patch.distance(labels.maybe[:, 1:]) >= 1],
-                brought.maybe[patch.distance(brought.maybe[:, 1:]) < 1],
-            ]
-        ),
+        uncertain_joints=np.concatenate([ours[~ours_hidden], theirs[theirs_inside]]),
         ignore=labels.ignore + brought.ignore,
         layers=labels.layers + (len(patches),) * len(brought.ignore),
     )

@@ -1,4 +1,4 @@
-"""The pixels of a planned crop, on the processor."""
+"""The pixels of a planned crop, on the CPU."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Read = Callable[[Photo], NDArray[np.uint8]]
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """A training crop, its people and its ignored places, all in px of the crop.
+    """A training crop, its people and its ignore regions, all in px of the crop.
 
     Args:
         image: RGB, uint8 (S, S, 3).
-        keypoints: (N, K, 3) x, y, v; v = 0 where unlabelled.
-        ignore: (S, S) bool, True in the places that no loss looks at.
-        maybe: (J, 3) rows of joint, x, y.
+        keypoints: (N, K, 3) x, y, v; v = 0 where unlabeled.
+        ignore: (S, S) bool, True in ignore regions.
+        uncertain_joints: (J, 3) joint, x, y.
         affine: (2, 3) from px of the photo to px of the crop.
-        unlabelled: Joints that may be in the crop without a label, by index.
+        unlabeled: Joints that may be in the crop without a label, by index.
     """
 
     image: NDArray[np.uint8]
     keypoints: NDArray[np.float32]
     ignore: NDArray[np.bool_]
-    maybe: NDArray[np.float32]
+    uncertain_joints: NDArray[np.float32]
     affine: NDArray[np.float64]
-    unlabelled: frozenset[int] = frozenset()
+    unlabeled: frozenset[int] = frozenset()
 
 
 def render(plan: CropPlan, read: Read) -> Crop:
@@ -52,17 +52,17 @@ def render(plan: CropPlan, read: Read) -> Crop:
     for patch in plan.patches:
         _paste(image, patch, read(patch.photo))
     return Crop(
-        image=_recolour(image, plan),
+        image=_recolor(image, plan),
         keypoints=plan.labels.keypoints,
         ignore=ignored_px(plan),
-        maybe=plan.labels.maybe,
+        uncertain_joints=plan.labels.uncertain_joints,
         affine=plan.affine,
-        unlabelled=plan.unlabelled,
+        unlabeled=plan.unlabeled,
     )
 
 
 def ignored_px(plan: CropPlan) -> NDArray[np.bool_]:
-    """(S, S) True in the places that no loss looks at."""
+    """(S, S) True in ignore regions."""
     labels = plan.labels
     shapes = list(zip(labels.layers, labels.ignore, strict=True))
     ignore = _filled([shape for layer, shape in shapes if layer == 0], plan.size)
@@ -93,7 +93,7 @@ def _filled(shapes: Sequence[NDArray[np.float32]], size: int) -> NDArray[np.uint
 def _warp(
     image: NDArray[np.uint8], affine: NDArray[np.float64], size_wh: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """The pixels of ``image`` after an affine map; outside of the photo is grey."""
+    """The pixels of ``image`` after an affine map; outside of the photo is gray."""
     import cv2
 
     shrink = math.sqrt(abs(np.linalg.det(affine[:, :2])))
@@ -115,8 +115,8 @@ def _patch_grid(patch: Patch, size: int) -> tuple[int, int, NDArray[np.float64]]
     reach = float(np.hypot(*patch.axes)) * 1.1 + 2  # whatever its angle and power
     low = np.clip(np.floor(patch.center - reach), 0, size).astype(int)
     high = np.clip(np.ceil(patch.center + reach) + 1, 0, size).astype(int)
-    columns, rows = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
-    return int(low[0]), int(low[1]), np.stack([columns, rows], axis=-1).astype(np.float64)
+    x, y = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
+    return int(low[0]), int(low[1]), np.stack([x, y], axis=-1).astype(np.float64)
 
 
 def _paste(image: NDArray[np.uint8], patch: Patch, source: NDArray[np.uint8]) -> None:
@@ -132,12 +132,12 @@ def _paste(image: NDArray[np.uint8], patch: Patch, source: NDArray[np.uint8]) ->
     under[:] = np.rint(under + share * (over - under)).astype(np.uint8)
 
 
-def _recolour(image: NDArray[np.uint8], plan: CropPlan) -> NDArray[np.uint8]:
+def _recolor(image: NDArray[np.uint8], plan: CropPlan) -> NDArray[np.uint8]:
     import cv2
 
     values = image.astype(np.float32)
-    grey = values @ np.array([0.299, 0.587, 0.114], np.float32)
-    values = grey[..., None] + (values - grey[..., None]) * np.float32(plan.saturation)
+    gray = values @ np.array([0.299, 0.587, 0.114], np.float32)
+    values = gray[..., None] + (values - gray[..., None]) * np.float32(plan.saturation)
     values = (values - 128) * np.float32(plan.contrast) + (128 + plan.offset).astype(np.float32)
     out = np.clip(values, 0, 255).astype(np.uint8)
     if plan.blur:

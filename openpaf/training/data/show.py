@@ -21,12 +21,12 @@ from openpaf.visualization.draw import draw_poses
 
 
 def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> int:
-    """Draw the first crops of a run, each as one picture of three panels.
+    """Draw the first crops of a run, each as one image of three panels.
 
     On the left the people that the parser finds in the targets; if the label is right and every
     half pixel in its place, they sit on the photo. In the middle the highest heatmap of each cell,
-    on the right the longest PAF, both with the teacher's fields where the run has a teacher. Places
-    that no loss looks at are red.
+    on the right the longest PAF, both with the teacher's fields where the run has a teacher. Ignore
+    regions are red.
 
     Args:
         config: The run.
@@ -67,30 +67,30 @@ def _panels(batch: Batch, i: int, maker: BatchMaker) -> NDArray[np.uint8]:
         skeleton=maker.skeleton,
     )
     people = draw_poses(image, decode(fields).to(LABELS))
-    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
+    gray = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
     weights = batch.heatmap_weights[i]
-    taught = weights[weights.amax(dim=(1, 2)) > 0]  # but for joints that the set has in nobody
+    taught = weights[weights.amax(dim=(1, 2)) > 0]  # but for joints that the set lacks
     ignored = (taught if len(taught) else weights).amin(dim=0).numpy() == 0
-    heatmaps = _overlay(grey, fields.heatmaps[:-1].max(axis=0), ignored, maker.heatmap_grid)
+    heatmaps = _overlay(gray, fields.heatmaps[:-1].max(axis=0), ignored, maker.heatmap_grid)
     ignored = batch.paf_weights[i].amax(dim=0).numpy() == 0
     lengths = np.hypot(fields.pafs[:, 0], fields.pafs[:, 1]).max(axis=0)
-    pafs = _overlay(grey, lengths, ignored, maker.paf_grid)
+    pafs = _overlay(gray, lengths, ignored, maker.paf_grid)
     return np.concatenate([people, heatmaps, pafs], axis=1)
 
 
 def _overlay(
-    grey: NDArray[np.float64], values: NDArray[np.float32], ignored: NDArray[np.bool_], grid: Grid
+    gray: NDArray[np.float64], values: NDArray[np.float32], ignored: NDArray[np.bool_], grid: Grid
 ) -> NDArray[np.uint8]:
-    """A field, 0 to 1, in yellow over a picture; the ignored cells in red."""
+    """A field, 0 to 1, in yellow over an image; the ignored cells in red."""
     import cv2
 
     cells = np.array([(0, 0), (1, 0), (0, 1)], np.float32)
     affine = cv2.getAffineTransform(cells, np.asarray(grid.to_px(cells), np.float32))
-    out = grey
-    for plane, colour in ((ignored.astype(np.float32), (255, 60, 60)), (values, (255, 230, 40))):
+    out = gray
+    for plane, color in ((ignored.astype(np.float32), (255, 60, 60)), (values, (255, 230, 40))):
         large = cv2.warpAffine(
-            np.clip(plane, 0, 1), affine, grey.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+            np.clip(plane, 0, 1), affine, gray.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
         )
         share = 0.7 * np.asarray(large)[..., None]
-        out = out * (1 - share) + share * np.array(colour)
+        out = out * (1 - share) + share * np.array(color)
     return out.astype(np.uint8)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from openpaf.training.data.batches import Batch, BatchMaker, prepared_ahead
 from openpaf.training.distributed import Processes
 
-_TYPES = {"images": np.uint8, "trusted": np.bool_}  # of the others, half precision will do
+_TYPES = {"images": np.uint8, "fully_annotated": np.bool_}  # of the others, half precision will do
 
 
 class ReusedCrops:

@@ -1,7 +1,7 @@
-"""What ``data/<set>/prepare.py`` do: check a set, survey it, and add it to an index.
+"""What the scripts ``prepare.py`` do: check a set, survey it, and add it to an index.
 
-The index is a TOML file of ``[[sets]]``; ``index = "data/index.toml"`` in a run's configuration
-trains on all of them.
+The index is a TOML file of ``[[sets]]``; ``index = "data/index/index.toml"`` under
+``[data]`` in a run's configuration trains on all of them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image
+from survey import as_text, draw, survey
 from tqdm import tqdm
 
 from openpaf.errors import ImageError, OpenpafError
 from openpaf.io.image_files import open_image
-from openpaf.training.config import SetConfig
-from openpaf.training.config_files import read_index
 from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import refuse_other_size
-from openpaf.training.data.survey import as_text, draw, survey
-from openpaf.training.toml_files import toml_rows
+from openpaf.training.toml_files import read_toml, toml_rows
 
 _HEAD = "# Written by data/<set>/prepare.py; paths are relative to this file.\n"
 
@@ -36,19 +35,20 @@ class Source:
     Args:
         name: Of the set, in the index.
         annotations: Relative to the folder that the user names.
-        images: Likewise.
+        images: The folder of the photos, relative to that folder too.
         weight: Share of the crops, relative to the other sets'.
-        trusted: Whether what is not labelled is background.
-        min_agreement: See :func:`~openpaf.training.data.dataset.load_photo_set`.
-        holdout: Likewise.
-        masks: Likewise.
+        fully_annotated: See :func:`~openpaf.training.data.dataset.load_photo_set`, as for all that
+            follows.
+        min_agreement: See there.
+        holdout: See there.
+        masks: See there.
     """
 
     name: str
     annotations: str
     images: str
     weight: float = 1.0
-    trusted: bool = True
+    fully_annotated: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
     masks: str = "boxes"
@@ -69,7 +69,7 @@ def main(
         The exit status: 0 done, 1 with photos that are missing or damaged, 2 nothing done.
     """
     parser = argparse.ArgumentParser(
-        description="Checks a set, writes what is in it (text and picture), and adds it to an "
+        description="Checks a set, writes what is in it (text and plots), and adds it to an "
         "index that `openpaf train` reads.",
         epilog=where,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -113,14 +113,14 @@ def prepare(sources: Sequence[Source], folder: Path, output: Path) -> int:
         for line in bad[:10]:
             _say(line, error=True)
         n_bad += len(bad)
-        found = survey(photo_set)
-        text = as_text(found) + f"missing, damaged, or of another size: {len(bad)}\n"
+        counts = survey(photo_set)
+        text = as_text(counts) + f"missing, damaged, or of another size: {len(bad)}\n"
         (output / f"{source.name}.txt").write_text(text, encoding="utf-8")
         _say(text)
         try:
-            draw(found, output / f"{source.name}.png")
+            draw(counts, output / f"{source.name}.png")
         except ImportError as error:
-            _say(f"no picture ({error})")
+            _say(f"no plots ({error})")
     _write_index([source for source, _ in sets], folder, output / "index.toml")
     return n_bad
 
@@ -154,25 +154,22 @@ def _upright_hw(image: Image.Image) -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def _sets(path: Path) -> list[dict[str, Any]]:
+    tables: list[dict[str, Any]] = read_toml(path).get("sets", [])
+    return tables
+
+
 def _write_index(sources: Sequence[Source], folder: Path, path: Path) -> None:
-    """Add rows; those of the same name are replaced."""
-    rows = {row.name: row for row in read_index(path)} if path.exists() else {}
+    """Add sets; those of the same name are replaced."""
+    sets = {table["name"]: table for table in _sets(path)} if path.exists() else {}
     for source in sources:
-        rows[source.name] = SetConfig(
-            **{
-                **dataclasses.asdict(source),
-                "annotations": str(folder / source.annotations),
-                "images": str(folder / source.images),
-            }
-        )
-    lines = [_HEAD]
-    for row in rows.values():
-        values = dataclasses.asdict(row)
+        table = dataclasses.asdict(source)
         for key in ("annotations", "images"):
-            values[key] = Path(os.path.relpath(values[key], path.parent)).as_posix()
-        lines += ["\n[[sets]]\n", *toml_rows(values)]
+            table[key] = Path(os.path.relpath(folder / table[key], path.parent)).as_posix()
+        sets[source.name] = table
+    text = _HEAD + "".join(toml_rows({"sets": list(sets.values())}))
     partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""What is in a set of photos: people per photo, joints per person, sizes; text and picture."""
+"""What is in a set: people per photo, joints per person, sizes, as text and as plots."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class Survey:
 
     Args:
         name: Of the set.
-        people: (P,) labelled people of each photo.
+        people: (P,) labeled people of each photo.
         ignored: (P,) ignored boxes of each photo.
-        unsure: Joints that are neither taught nor called background.
-        joints: (N,) labelled joints of each person.
-        labelled: (K,) share of the people with each joint.
-        hidden: Share of the labelled joints that are marked as hidden (v = 1).
+        n_uncertain: Uncertain joints of the set.
+        joints: (N,) labeled joints of each person.
+        labeled: (K,) share of the people with each joint.
+        hidden: Share of the labeled joints that are marked as hidden (v = 1).
         sizes_px: Longer side of the box around the joints of each person who has two or more.
         sizes_rel: The same as a share of the photo's short side; empty where photos have no
             sizes in the labels.
-        photos_px: (P, 2) height and width, likewise.
+        photos_px: (P, 2) height and width; empty where the labels have none.
     """
 
     name: str
     people: NDArray[np.int64]
     ignored: NDArray[np.int64]
-    unsure: int
+    n_uncertain: int
     joints: NDArray[np.int64]
-    labelled: NDArray[np.float64]
+    labeled: NDArray[np.float64]
     hidden: float
     sizes_px: NDArray[np.float64]
     sizes_rel: NDArray[np.float64]
@@ -60,9 +60,9 @@ def survey(photo_set: PhotoSet) -> Survey:
         name=photo_set.name,
         people=people,
         ignored=np.array([len(photo.ignore_boxes) for photo in photos]),
-        unsure=sum(len(photo.maybe) for photo in photos),
+        n_uncertain=sum(len(photo.uncertain_joints) for photo in photos),
         joints=joints,
-        labelled=seen.mean(axis=0),
+        labeled=seen.mean(axis=0),
         hidden=float((keypoints[..., 2] == 1).sum() / max(1, seen.sum())),
         sizes_px=sizes[joints > 1],
         sizes_rel=(sizes / short)[joints > 1] if whole else np.zeros(0),
@@ -70,22 +70,22 @@ def survey(photo_set: PhotoSet) -> Survey:
     )
 
 
-def as_text(found: Survey, skeleton: Skeleton = Skeleton.COCO17) -> str:
+def as_text(counts: Survey, skeleton: Skeleton = Skeleton.COCO17) -> str:
     """A survey in a dozen lines."""
     lines = [
-        f"{found.name}: {len(found.people)} photos, {len(found.joints)} people, "
-        f"{found.joints.sum()} joints; ignored boxes {found.ignored.sum()}, "
-        f"unsure joints {found.unsure}",
-        _shares("people per photo", found.people, (1, 2, 3, 5, 10)),
-        _shares("joints per person", found.joints, (1, 5, 9, 13, 17)),
-        f"hidden (v = 1): {found.hidden:.0%} of the labelled joints",
-        _quantiles("person, longer side of the joints' box, px", found.sizes_px, ".0f"),
-        _quantiles("the same, share of the photo's short side", found.sizes_rel, ".2f"),
-        _quantiles("photo's short side, px", found.photos_px.min(axis=1, initial=10**9), ".0f"),
+        f"{counts.name}: {len(counts.people)} photos, {len(counts.joints)} people, "
+        f"{counts.joints.sum()} joints; ignored boxes {counts.ignored.sum()}, "
+        f"uncertain joints {counts.n_uncertain}",
+        _shares("people per photo", counts.people, (1, 2, 3, 5, 10)),
+        _shares("joints per person", counts.joints, (1, 5, 9, 13, 17)),
+        f"hidden (v = 1): {counts.hidden:.0%} of the labeled joints",
+        _quantiles("person, longer side of the joints' box, px", counts.sizes_px, ".0f"),
+        _quantiles("the same, share of the photo's short side", counts.sizes_rel, ".2f"),
+        _quantiles("photo's short side, px", counts.photos_px.min(axis=1, initial=10**9), ".0f"),
         "joints, share of the people: "
         + ", ".join(
             f"{name} {share:.0%}"
-            for name, share in zip(skeleton.joints, found.labelled, strict=True)
+            for name, share in zip(skeleton.joints, counts.labeled, strict=True)
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -111,8 +111,8 @@ def _quantiles(what: str, values: NDArray[np.floating] | NDArray[np.int64], form
            f"three quarters {cuts[3]:{form}}, 95 % {cuts[4]:{form}}"  # fmt: skip
 
 
-def draw(found: Survey, path: Path, skeleton: Skeleton = Skeleton.COCO17) -> None:
-    """A survey as a picture of six plots.
+def draw(counts: Survey, path: Path, skeleton: Skeleton = Skeleton.COCO17) -> None:
+    """A survey as six plots.
 
     Raises:
         ImportError: Without matplotlib.
@@ -125,26 +125,28 @@ def draw(found: Survey, path: Path, skeleton: Skeleton = Skeleton.COCO17) -> Non
         raise ImportError("pip install 'openpaf[benchmarks]'") from error
     figure = Figure(figsize=(13, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{found.name}: {len(found.people)} photos, {len(found.joints)} people")
+    figure.suptitle(f"{counts.name}: {len(counts.people)} photos, {len(counts.joints)} people")
     axes = figure.subplots(2, 3)
-    top = int(min(found.people.max(), 20))
-    _bars(axes[0, 0], np.minimum(found.people, top), 1, top, "people in the photo", "photos")
-    _bars(axes[0, 1], found.joints, 1, skeleton.n_joints, "labelled joints", "people")
+    top = int(min(counts.people.max(), 20))
+    _bars(axes[0, 0], np.minimum(counts.people, top), 1, top, "people in the photo", "photos")
+    _bars(axes[0, 1], counts.joints, 1, skeleton.n_joints, "labeled joints", "people")
     plot = axes[0, 2]
-    plot.barh([name.replace("_", " ") for name in skeleton.joints], 100 * found.labelled)
+    plot.barh([name.replace("_", " ") for name in skeleton.joints], 100 * counts.labeled)
     plot.invert_yaxis()
     plot.set(xlabel="% of the people with this joint", xlim=(0, 100))
-    sizes = np.maximum(found.sizes_px, 1)
+    sizes = np.maximum(counts.sizes_px, 1)
     plot = axes[1, 0]
     if len(sizes):
         plot.hist(sizes, bins=np.geomspace(sizes.min(), sizes.max() * 1.001, 40).tolist())
     plot.set(xscale="log", xlabel="longer side of the joints' box, px", ylabel="people")
     plot = axes[1, 1]
-    plot.hist(np.clip(found.sizes_rel, 0, 2), bins=40)
+    plot.hist(np.clip(counts.sizes_rel, 0, 2), bins=40)
     plot.set(xlabel="the same, share of the photo's short side", ylabel="people")
     plot = axes[1, 2]
-    if len(found.photos_px):
-        plot.hexbin(found.photos_px[:, 1], found.photos_px[:, 0], gridsize=30, mincnt=1, bins="log")
+    if len(counts.photos_px):
+        plot.hexbin(
+            counts.photos_px[:, 1], counts.photos_px[:, 0], gridsize=30, mincnt=1, bins="log"
+        )
     plot.set(xlabel="photo's width, px", ylabel="height, px")
     figure.savefig(path, dpi=90)
 

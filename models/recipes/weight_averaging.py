@@ -1,6 +1,6 @@
 """Weights between two checkpoints of one network, e.g. the start of a run and its end.
 
-    python -m openpaf.training.blend START END --share 0.5 --output MIXED
+    python weight_averaging.py START END --share 0.5 --output MIXED
 
 Fine-tuned weights and those that they started from often lie in one basin, and a point between
 them keeps the robustness of the one and the gains of the other.
@@ -12,18 +12,21 @@ Reference:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+from run_files import run_script
 
 from openpaf import weights
 from openpaf.errors import WeightsError
 
 
-def blend(start: str | Path, end: str | Path, share: float, output: str | Path) -> None:
+def average(start: str | Path, end: str | Path, share: float, output: str | Path) -> None:
     """Write ``(1 - share) * start + share * end``.
 
     Args:
         start: A safetensors file of this library.
-        end: Another, of the same network; its description is kept.
+        end: Another, of the same network; its description stays.
         share: 0 to 1.
         output: The file to write.
 
@@ -34,24 +37,24 @@ def blend(start: str | Path, end: str | Path, share: float, output: str | Path) 
     if not 0 <= share <= 1:
         raise ValueError(f"share: expected 0 to 1, got {share!r}")
     first, _ = weights.load_model(start)
-    last, row = weights.load_model(end)
+    last, spec = weights.load_model(end)
     one, two = first.state_dict(), last.state_dict()
     if {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in two.items()}:
         raise WeightsError(f"{start} and {end}: not weights of one network")
     mixed = {key: (1 - share) * one[key] + share * two[key] for key in one}
-    weights.save(mixed, output, row)
+    weights.save(mixed, output, spec)
 
 
-def main() -> None:
-    """The command of this module."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command of this file."""
     parser = argparse.ArgumentParser(description="Weights between two checkpoints.")
     parser.add_argument("start")
     parser.add_argument("end")
     parser.add_argument("--share", type=float, default=0.5, help="of END, 0 to 1 (default: 0.5)")
     parser.add_argument("--output", required=True)
-    arguments = parser.parse_args()
-    blend(arguments.start, arguments.end, arguments.share, arguments.output)
+    arguments = parser.parse_args(argv)
+    average(arguments.start, arguments.end, arguments.share, arguments.output)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
