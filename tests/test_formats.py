@@ -560,7 +560,7 @@ def test_the_wrong_skeleton(tmp_path: Path) -> None:
 def test_json_goes_into_a_pipe_that_somebody_reads_and_waits_for_no_other(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match=r"a pipe that nobody reads.*pipe"):
+    with pytest.raises(OSError, match=r"a pipe that no process reads.*pipe"):
         write_json([1], pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:

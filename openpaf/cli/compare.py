@@ -198,14 +198,14 @@ def _write(
     skipped: int,
     scenes: list[tuple[int, str]],
 ) -> None:
-    from openpaf.evaluation.page import write_page
-    from openpaf.evaluation.settings import file_sha256, surroundings
+    from openpaf.evaluation.settings import surroundings
     from openpaf.evaluation.tables import as_markdown, as_page, draw_plot, tables
+    from openpaf.io.files import sha256_of, write_text
     from openpaf.io.json_files import write_json
 
     settings = {
         "annotations": str(arguments.annotations),
-        "annotations_sha256": file_sha256(arguments.annotations),
+        "annotations_sha256": sha256_of(arguments.annotations),
         "images": str(arguments.images),
         "subset": subset_name(arguments),
         "photos": len(ids),
@@ -233,7 +233,7 @@ def _write(
     markdown = as_markdown(title, note, made, plot.name if drawn else None)
     (folder / "compare.md").write_text(markdown, encoding="utf-8")
     scene = Path(scenes[len(scenes) // 2][1]) if scenes else None
-    write_page(as_page(title, note, made, plot if drawn else None, scene), folder / "index.html")
+    write_text(folder / "index.html", as_page(title, note, made, plot if drawn else None, scene))
     say(markdown)
     say(f"written to {shown(folder)}: index.html, compare.md, compare.json")
 

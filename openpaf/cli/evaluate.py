@@ -241,11 +241,12 @@ def _detect(
 ) -> tuple[list[Row], dict[str, Any]]:
     """Run the model at one size, from where an earlier run stopped; tell what cannot be read."""
     from openpaf.evaluation.run import PartialResults, default_partial_path, detect_photos
-    from openpaf.evaluation.settings import describe, file_sha256, key_part
+    from openpaf.evaluation.settings import describe, key_part
+    from openpaf.io.files import sha256_of
 
     estimator = _estimator(arguments, size)
     settings = describe(estimator, arguments.model, arguments.runtime, arguments.device)
-    settings["annotations_sha256"] = file_sha256(arguments.annotations)
+    settings["annotations_sha256"] = sha256_of(arguments.annotations)
     settings["images"] = str(Path(arguments.images).resolve())
     key = key_part(settings)
     path = arguments.partial or default_partial_path(key)
@@ -276,13 +277,14 @@ def _detect(
 
 
 def _file_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    from openpaf.evaluation.settings import file_sha256, results_sha256, surroundings
+    from openpaf.evaluation.settings import results_sha256, surroundings
+    from openpaf.io.files import sha256_of
 
     return {
         "method": "results",
         "results": str(arguments.results),
         "results_sha256": results_sha256(arguments.results),
-        "annotations_sha256": file_sha256(arguments.annotations),
+        "annotations_sha256": sha256_of(arguments.annotations),
         **surroundings(),
     }
 
@@ -353,7 +355,7 @@ def _write_gallery(
     settings: dict[str, Any],
 ) -> None:
     from openpaf.evaluation.gallery import gallery, worst_photos
-    from openpaf.evaluation.page import write_page
+    from openpaf.io.files import write_text
 
     score = arguments.score_threshold
     photos = worst_photos(annotations, rows, ids, arguments.gallery_photos, min_score=score)
@@ -365,5 +367,5 @@ def _write_gallery(
         title=f"The worst of {len(ids)} photos: {title}",
         note=f"People from score {score:g} on; {settings['date'][:10]}.",
     )
-    write_page(html, arguments.gallery)
+    write_text(arguments.gallery, html)
     print(f"gallery: {shown(arguments.gallery)}", file=sys.stderr)

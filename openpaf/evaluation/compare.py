@@ -13,7 +13,8 @@ from openpaf.evaluation.annotations import read_results
 from openpaf.evaluation.report import measure
 from openpaf.evaluation.run import settings_key
 from openpaf.evaluation.scenes import compose, cut_people
-from openpaf.evaluation.settings import file_sha256, key_part, results_sha256, surroundings
+from openpaf.evaluation.settings import key_part, results_sha256, surroundings
+from openpaf.io.files import sha256_of
 from openpaf.io.json_files import read_json, write_json
 
 #: Numbers of people of the scenes.
@@ -150,11 +151,11 @@ def _run_alone(
     model_path = weights.find(method.model)
     asked = {
         "model": str(method.model),
-        "model_sha256": file_sha256(model_path),
+        "model_sha256": sha256_of(model_path),
         "runtime": runtime,
         "device": device,
         "size": method.size,
-        "annotations": file_sha256(photos.path),
+        "annotations": sha256_of(photos.path),
         "images": str(photos.images.resolve()),
         **key_part(surroundings()),
     }

@@ -63,11 +63,3 @@ def _figure(data: bytes, kind: str, caption: str, size: str) -> str:
         f'<figure><img {size} alt="{escape(caption)}" src="{source}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def write_page(html: str, path: str | Path) -> None:
-    """Write a page beside its place, then rename it: a reader never sees half of it."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)

@@ -15,6 +15,7 @@ from openpaf import weights
 from openpaf.errors import WeightsError
 from openpaf.estimator import PoseEstimator, is_detector
 from openpaf.evaluation.result_files import files_of
+from openpaf.io.files import sha256_of
 from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
@@ -71,7 +72,7 @@ def describe(
     return {
         "method": method_of(model),
         "model": Path(model).stem,
-        "model_sha256": file_sha256(weights.find(model)),
+        "model_sha256": sha256_of(weights.find(model)),
         "runtime": runtime,
         "device": device or "auto",
         "size": estimator.size,
@@ -121,15 +122,6 @@ def results_sha256(path: str | Path) -> str:
     """The SHA-256 of a file of results; of a folder of them, that of all their names and hashes."""
     files = files_of(path)
     if files == [Path(path)]:
-        return file_sha256(path)
-    lines = [f"{file.name} {file_sha256(file)}\n" for file in files]
+        return sha256_of(path)
+    lines = [f"{file.name} {sha256_of(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode(errors="replace")).hexdigest()
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.errors import WeightsError, printable
 from openpaf.geometry import Grid
+from openpaf.io.files import write_whole
 from openpaf.weights import download
 from openpaf.weights.checkpoints import compare, fill, open_checkpoint
 from openpaf.weights.download import fetch as fetch
@@ -212,14 +213,7 @@ def save(state: dict[str, Tensor], path: str | Path, weights: ModelSpec) -> None
     from safetensors.torch import save as to_bytes
 
     halves = {key: value.to("cpu", torch.float16).contiguous() for key, value in state.items()}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(to_bytes(halves, metadata=weights.to_metadata()))
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, to_bytes(halves, metadata=weights.to_metadata()))
 
 
 def load_model(

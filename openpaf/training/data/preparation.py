@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from openpaf.errors import ImageError, OpenpafError
+from openpaf.io.files import write_whole
 from openpaf.io.image_files import open_image
 from openpaf.training.config import SetConfig
 from openpaf.training.config_files import read_index
@@ -171,9 +172,7 @@ def _write_index(sources: Sequence[Source], folder: Path, path: Path) -> None:
         for key in ("annotations", "images"):
             values[key] = Path(os.path.relpath(values[key], path.parent)).as_posix()
         lines += ["\n[[sets]]\n", *toml_rows(values)]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "".join(lines).encode())
 
 
 def _say(text: str, *, error: bool = False) -> None:
