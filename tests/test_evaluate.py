@@ -29,7 +29,9 @@ from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
-from openpaf.io.pose_files import poses_to_coco, poses_to_openpose, read_poses_by_image
+from openpaf.io.coco import poses_to_coco
+from openpaf.io.openpose import poses_to_openpose
+from openpaf.io.pose_files import read_poses_by_image
 from openpaf.training.data.dataset import read_json as read_json_for_training
 
 Run = Callable[..., tuple[int, str, str]]

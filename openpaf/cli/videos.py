@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, described, report, say, shown
 from openpaf.cli.interrupts import raise_if_terminated
-from openpaf.cli.outputs import Outputs
+from openpaf.cli.outputs import IMAGE, Outputs
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -37,7 +36,7 @@ def predict_video(
 
     Args:
         source: File or address.
-        output: What to write: an mp4 for ``"image"``, JSON lines for the other formats.
+        output: What to write: an mp4 for the drawing, a file of lines for each other format.
         estimator: Finds the people.
         threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
             weak to be followed otherwise.
@@ -60,7 +59,7 @@ def predict_video(
     started, n_frames, people = time.perf_counter(), 0, set[int]()
     config = TrackerConfig(keeps_all=threshold == 0)
     tracker = Tracker(config if smoothing else replace(config, smoothing=None))
-    draw = skeletons if "image" in output.files else None
+    draw = skeletons if IMAGE in output.files else None
     name = shown(shown_source(source))
     try:
         with contextlib.ExitStack() as stack:
@@ -107,12 +106,17 @@ class _Writers:
         self._movie: Any = None
 
     def write(self, seen: Seen) -> None:
+        from openpaf.io.pose_files import FORMATS
+        from openpaf.io.pose_formats import FrameInfo
+
         if not self._lines and self._movie is None:
             self._open(seen.frame.pixel_aspect)
         if self._movie is not None and seen.picture is not None:
             self._movie.write(seen.picture, seen.frame.time_s)
+        height, width = seen.frame.image.shape[:2]
+        info = FrameInfo(index=seen.frame.index, time_s=seen.frame.time_s, image_hw=(height, width))
         for name, file in self._lines.items():
-            file.write(json.dumps(_line(name, seen)) + "\n")
+            file.write(FORMATS[name].line(seen.poses, info) + "\n")
             file.flush()  # a line is there as soon as its frame is done
 
     def _open(self, pixel_aspect: float) -> None:
@@ -120,7 +124,7 @@ class _Writers:
         from openpaf.video.writer import VideoWriter
 
         for name, path in self._output.files.items():
-            if name == "image":
+            if name == IMAGE:
                 sound = self._source if isinstance(self._video, VideoFile) else None
                 movie = VideoWriter(
                     path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
@@ -129,21 +133,6 @@ class _Writers:
             else:
                 file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
                 self._lines[name] = self._stack.enter_context(file)
-
-
-def _line(name: str, seen: Seen) -> dict[str, Any]:
-    """What one line of JSON says of a frame."""
-    from openpaf.io.pose_files import poses_to_coco, poses_to_openpose
-
-    height, width = seen.frame.image.shape[:2]
-    row: dict[str, Any] = {
-        "frame": seen.frame.index,
-        "time_s": round(seen.frame.time_s, 4),
-        "size": [width, height],
-    }
-    if name == "coco":
-        return {**row, "people": poses_to_coco(seen.poses, seen.frame.index)}
-    return {**row, **poses_to_openpose(seen.poses)}
 
 
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.evaluation.labels import person_category
+from openpaf.io.coco import poses_to_coco
 from openpaf.io.json_files import read_json
 from openpaf.io.paths import inside_folder
-from openpaf.io.pose_files import poses_to_coco
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 

@@ -9,7 +9,7 @@ from typing import Any
 from openpaf.evaluation.coco import Row, as_results, category_of_people
 from openpaf.io.json_files import read_json_or_lines
 from openpaf.io.pose_entries import poses_of
-from openpaf.io.pose_layouts import pictures_in
+from openpaf.io.pose_layouts import entries_in
 from openpaf.skeleton import Skeleton
 
 # What programs put between the name of an image and ".json".
@@ -79,12 +79,12 @@ def _by_number(row: Any, names: dict[str, int]) -> Any:
 def _converted(path: Path, data: Any, annotations: Any, names: dict[str, int]) -> list[Row]:
     category = category_of_people(annotations)
     rows: list[Row] = []
-    for key, picture in pictures_in(data)[1].items():
+    for key, image in entries_in(data)[1].items():
         image_id = _image_of(path) if key is None else key
         image_id = names.get(image_id, image_id) if isinstance(image_id, str) else image_id
         if image_id not in annotations.imgs:
             raise ValueError(f"image {image_id!r} is not in the annotations, neither as a name")
-        poses = poses_of(picture, None)
+        poses = poses_of(image, None)
         if not set(poses.skeleton.joints) & set(Skeleton.COCO17.joints):
             raise ValueError(f"its skeleton {poses.skeleton.name!r} has none of COCO's 17 joints")
         rows += as_results(poses, int(image_id), category)
