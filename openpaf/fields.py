@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
-from openpaf.checks import as_size, is_finite
+from openpaf.checks import as_size, check_number
 from openpaf.errors import printable
 from openpaf.geometry import Grid
 from openpaf.kernels.compile import kernel
@@ -197,9 +197,8 @@ def encode_fields(
     size_hw = as_size("size_hw", size_hw)
     if size_hw[0] * size_hw[1] > _MAX_PX:
         raise ValueError(f"size_hw: expected at most {_MAX_PX:,} px, got {printable(size_hw)}")
-    for name, value in (("sigma_px", sigma_px), ("paf_half_width_px", paf_half_width_px)):
-        if not is_finite(value) or not value > 0:
-            raise ValueError(f"{name}: expected a positive number of px, got {value!r}")
+    check_number("sigma_px", sigma_px, above=0, unit="px")
+    check_number("paf_half_width_px", paf_half_width_px, above=0, unit="px")
     skeleton = poses.skeleton
     h, w = heatmap_grid.size_cells(size_hw)
     heatmaps = np.zeros((skeleton.n_joints + 1, h, w), np.float32)

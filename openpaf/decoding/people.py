@@ -224,7 +224,10 @@ def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-d
 
 @part
 def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ignore[no-untyped-def]
-    """Whether one of the better people has all joints of person i nearly where it has them."""
+    """Whether one of the better people has all joints of person i nearly where it has them.
+
+    :func:`openpaf.poses.oks` of the better one and person i, on the joints of person i.
+    """
     n_joints = scores.shape[1]
     if threshold > 1:
         return False

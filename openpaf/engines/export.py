@@ -28,6 +28,7 @@ from openpaf.errors import OpenpafError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
+from openpaf.poses import oks
 from openpaf.weights.catalog import find
 from openpaf.weights.hashing import sha256_of
 from openpaf.weights.spec import ModelSpec
@@ -195,8 +196,6 @@ def _people(
     weights: ModelSpec, original: Engine, engine: Engine, picture: NDArray[np.float32]
 ) -> tuple[int, int]:
     """How many people torch finds, and how many of them the export finds in the same place."""
-    from openpaf.evaluation.tracking import oks
-
     found = []
     for run in (original, engine):
         heatmaps, pafs = run(picture)

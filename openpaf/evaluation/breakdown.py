@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.evaluation.coco import Row, found_joints, labelled_joints, match_people
+from openpaf.poses import joint_similarity, joint_variance
 from openpaf.skeleton import Skeleton
 
 #: The kinds, from right to wrong.
@@ -136,7 +137,7 @@ def _similarity(
     joints: NDArray[np.float64], labels: NDArray[np.float64], area: float, skeleton: Skeleton
 ) -> NDArray[np.float64]:
     """(K,) keypoint similarities; 0 where a joint is not found or not labelled."""
-    variance = (2 * np.array(skeleton.oks_sigmas)) ** 2 * (area + np.spacing(1))
+    variance = joint_variance(skeleton, np.array([area + np.spacing(1)]))[0]
     squared = ((joints[:, :2] - labels[:, :2]) ** 2).sum(axis=1)
     both = (joints[:, 2] > 0) & (labels[:, 2] > 0)
-    return np.asarray(np.where(both, np.exp(-squared / (2 * variance)), 0.0))
+    return joint_similarity(np.where(both, squared, np.nan), variance)
