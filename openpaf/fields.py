@@ -188,12 +188,7 @@ def encode_fields(
         Cao et al., CVPR 2017, equations 6 to 9.
     """
     heatmap_grid = heatmap_grid or Grid(stride)
-    paf_grid = paf_grid or heatmap_grid
-    if heatmap_grid.stride != paf_grid.stride:
-        raise ValueError(
-            f"paf_grid: expected stride {heatmap_grid.stride} as heatmap_grid has, "
-            f"got {paf_grid.stride}"
-        )
+    paf_grid = _with_stride_of(heatmap_grid, paf_grid or heatmap_grid)
     size_hw = as_size("size_hw", size_hw)
     if size_hw[0] * size_hw[1] > _MAX_PX:
         raise ValueError(f"size_hw: expected at most {_MAX_PX:,} px, got {printable(size_hw)}")
@@ -203,19 +198,10 @@ def encode_fields(
     h, w = heatmap_grid.size_cells(size_hw)
     heatmaps = np.zeros((skeleton.n_joints + 1, h, w), np.float32)
     pafs = np.zeros((skeleton.n_limbs, 2, h, w), np.float32)
-    _encode_heatmaps(
-        heatmaps,
-        heatmap_grid.to_cells(poses.xy),
-        poses.scores,
-        sigma_px / heatmap_grid.stride,
-    )
-    _encode_pafs(
-        pafs,
-        paf_grid.to_cells(poses.xy),
-        poses.scores,
-        np.array(skeleton.limbs, np.int64).reshape(-1, 2),
-        paf_half_width_px / paf_grid.stride,
-    )
+    sigma, half_width = sigma_px / heatmap_grid.stride, paf_half_width_px / paf_grid.stride
+    limbs = np.array(skeleton.limbs, np.int64).reshape(-1, 2)
+    _encode_heatmaps(heatmaps, heatmap_grid.to_cells(poses.xy), poses.scores, sigma)
+    _encode_pafs(pafs, paf_grid.to_cells(poses.xy), poses.scores, limbs, half_width)
     return Fields(
         heatmaps=heatmaps,
         pafs=pafs,
@@ -223,6 +209,20 @@ def encode_fields(
         paf_grid=paf_grid,
         skeleton=skeleton,
     )
+
+
+def _with_stride_of(heatmap_grid: Grid, paf_grid: Grid) -> Grid:
+    """The grid of the PAFs.
+
+    Raises:
+        ValueError: If its stride is not that of the heatmaps.
+    """
+    if heatmap_grid.stride != paf_grid.stride:
+        raise ValueError(
+            f"paf_grid: expected stride {heatmap_grid.stride} as heatmap_grid has, "
+            f"got {paf_grid.stride}"
+        )
+    return paf_grid
 
 
 def encode_mask(

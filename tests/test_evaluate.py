@@ -876,7 +876,7 @@ def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) 
         (["--image-ids", "1", "99"], "image ids: 1 of 2 are not in the annotations: 99"),
         (["--complete-only"], "no image of"),
         (["--pck-reference", "arm"], "--pck-reference: expected one of box, torso, head"),
-        (["--pck-alpha", "0"], "--pck-alpha: expected a positive number"),
+        (["--pck-alpha", "0"], "--pck-alpha: expected a number > 0, got 0"),
         (["--size", "64", "64"], "--size: one comes twice"),
         (["--json", "nowhere/f.json"], "--json: no folder nowhere"),
         (["--gallery", "."], "--gallery: . is a folder"),

@@ -189,17 +189,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from openpaf.checks import check_choice, check_number
     from openpaf.evaluation.pck import REFERENCES
 
     if not arguments.images and (arguments.gallery or not arguments.results):
         raise ValueError("--images: needed to run a model or to draw a gallery")
-    if arguments.pck_reference not in REFERENCES:
-        raise ValueError(
-            f"--pck-reference: expected one of {', '.join(REFERENCES)}, "
-            f"got {arguments.pck_reference!r}"
-        )
-    if not 0 < arguments.pck_alpha < float("inf"):
-        raise ValueError(f"--pck-alpha: expected a positive number, got {arguments.pck_alpha}")
+    check_choice("--pck-reference", arguments.pck_reference, REFERENCES)
+    check_number("--pck-alpha", arguments.pck_alpha, above=0)
     if len(set(arguments.size)) != len(arguments.size):
         raise ValueError("--size: one comes twice")
     check_writable(arguments.json, "--json")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.checks import check_choice, check_number
 from openpaf.evaluation.breakdown import MATCH_OKS
 from openpaf.evaluation.coco import Row, found_joints, labelled_joints, match_people
 from openpaf.skeleton import Skeleton
@@ -36,8 +37,7 @@ def reference_px(row: Row, reference: str) -> float | None:
         Yang and Ramanan, TPAMI 2013 (box); Sapp and Taskar, CVPR 2013 (torso, left
         shoulder to right hip); Andriluka et al., CVPR 2014 (head; COCO has no head box).
     """
-    if reference not in REFERENCES:
-        raise ValueError(f"reference: expected one of {', '.join(REFERENCES)}, got {reference!r}")
+    check_choice("reference", reference, REFERENCES)
     if reference == "box":
         length = math.hypot(*row["bbox"][2:])
         return length if length > 0 else None
@@ -86,10 +86,8 @@ def pck(
     Reference:
         Yang and Ramanan, TPAMI 2013.
     """
-    if reference not in REFERENCES:
-        raise ValueError(f"reference: expected one of {', '.join(REFERENCES)}, got {reference!r}")
-    if not 0 < alpha < math.inf:
-        raise ValueError(f"alpha: expected a positive number, got {alpha!r}")
+    check_choice("reference", reference, REFERENCES)
+    check_number("alpha", alpha, above=0)
     n_joints = Skeleton.COCO17.n_joints
     right, labelled, found = np.zeros(n_joints), np.zeros(n_joints), np.zeros(n_joints)
     n_people = n_left_out = 0
@@ -108,22 +106,22 @@ def pck(
                 right += there & _near(
                     labelled_joints(truth), found_joints(detection), alpha * length
                 )
-
-    def share(n: float, of: float) -> float:
-        return float(n / of) if of > 0 else -1.0
-
     return {
         "reference": reference,
         "alpha": alpha,
         "people": n_people,
         "without_reference": n_left_out,
         "joints": int(labelled.sum()),
-        "PCK": share(right.sum(), labelled.sum()),
-        "PCK_found": share(right.sum(), found.sum()),
+        "PCK": _share(right.sum(), labelled.sum()),
+        "PCK_found": _share(right.sum(), found.sum()),
         "by_joint": {
-            name: share(right[k], labelled[k]) for k, name in enumerate(Skeleton.COCO17.joints)
+            name: _share(right[k], labelled[k]) for k, name in enumerate(Skeleton.COCO17.joints)
         },
     }
+
+
+def _share(n: float, of: float) -> float:
+    return float(n / of) if of > 0 else -1.0
 
 
 def _near(
