@@ -13,15 +13,9 @@ from evaluation_data import by_pycocotools, person, scene, shaken, written
 
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.breakdown import KINDS, classify, error_breakdown
-from openpaf.evaluation.coco import (
-    METRICS,
-    ap_by_area,
-    evaluate,
-    labelled_joints,
-    match_people,
-    precision_at,
-)
+from openpaf.evaluation.coco import METRICS, ap_by_area, evaluate
 from openpaf.evaluation.gallery import photo_error, worst_photos
+from openpaf.evaluation.matching import labelled_joints, match_people, precision_at
 from openpaf.evaluation.pck import pck, reference_px
 from openpaf.evaluation.report import measure
 from openpaf.skeleton import Skeleton

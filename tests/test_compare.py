@@ -18,9 +18,10 @@ from PIL import Image
 import openpaf
 from openpaf.cli import main
 from openpaf.evaluation import method as method_module
-from openpaf.evaluation.annotations import read_annotations, read_results
+from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import METRICS, evaluate
 from openpaf.evaluation.compare import Photos, measure_method, methods_of, with_ratios
+from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.scenes import compose, cut_people
 from openpaf.evaluation.steps import STEPS, median_times, run_in_steps
 from openpaf.evaluation.tables import draw_plot

@@ -23,9 +23,11 @@ import openpaf
 import openpaf.estimator
 from openpaf import DecodeConfig, Poses, Skeleton
 from openpaf.cli import main
-from openpaf.evaluation.annotations import read_annotations, read_results
-from openpaf.evaluation.coco import METRICS, detect, evaluate, load_annotations, precision_at
-from openpaf.evaluation.labels import check_image_size
+from openpaf.evaluation.annotations import read_annotations
+from openpaf.evaluation.coco import METRICS, detect, evaluate
+from openpaf.evaluation.labels import check_image_size, load_annotations
+from openpaf.evaluation.matching import precision_at
+from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
@@ -855,7 +857,8 @@ def test_results_that_are_not_as_they_should_be(
 
 def test_annotations_given_as_results(run: Run, data: Any, tmp_path: Path) -> None:
     path = written(data, tmp_path / "r.json")
-    refused(run("--results", path, images=False), "got dict; it looks like annotations")
+    message = "expected a list of COCO results, got annotations"
+    refused(run("--results", path, images=False), message)
 
 
 def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _named_file(text: str) -> tuple[str, Path]:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before a model is run."""
     from openpaf.cli.outputs import check_folder
-    from openpaf.evaluation.annotations import find_photos, read_annotations, read_results
+    from openpaf.evaluation.annotations import find_photos, read_annotations
     from openpaf.evaluation.compare import (
         PEOPLE,
         Photos,
@@ -124,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         methods_of,
         with_ratios,
     )
+    from openpaf.evaluation.result_files import read_results
     from openpaf.evaluation.run import check_photos
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")

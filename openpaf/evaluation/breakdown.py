@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.coco import Row, found_joints, labelled_joints, match_people
+from openpaf.evaluation.labels import Detection
+from openpaf.evaluation.matching import found_joints, labelled_joints, match_people
 from openpaf.poses import joint_similarity, joint_variance
 from openpaf.skeleton import Skeleton
 
@@ -80,7 +81,7 @@ def classify(
 
 
 def error_breakdown(
-    annotations: Any, detections: Sequence[Row], image_ids: Sequence[int] | None = None
+    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """How the labelled joints of found people came out.
 

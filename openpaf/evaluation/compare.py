@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.annotations import read_results
 from openpaf.evaluation.report import measure
+from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.run import settings_key
 from openpaf.evaluation.scenes import compose, cut_people
 from openpaf.evaluation.settings import key_part, results_sha256, surroundings

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from openpaf.engines.auto import chosen_runtime
 from openpaf.evaluation.annotations import read_annotations
-from openpaf.evaluation.coco import as_results, category_of_people
-from openpaf.evaluation.labels import check_image_size
+from openpaf.evaluation.coco import as_results
+from openpaf.evaluation.labels import category_of_people, check_image_size
 from openpaf.evaluation.run import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from openpaf.checks import check_choice, check_number
 from openpaf.evaluation.breakdown import MATCH_OKS
-from openpaf.evaluation.coco import Row, found_joints, labelled_joints, match_people
+from openpaf.evaluation.labels import Annotation, Detection
+from openpaf.evaluation.matching import found_joints, labelled_joints, match_people
 from openpaf.skeleton import Skeleton
 
 #: What "near enough" is relative to.
 REFERENCES = ("box", "torso", "head")
 
 
-def reference_px(row: Row, reference: str) -> float | None:
+def reference_px(person: Annotation, reference: str) -> float | None:
     """The length that a person's errors are compared with, in px.
 
     Args:
-        row: A labelled person, COCO's 17 joints.
+        person: A labelled person, COCO's 17 joints.
         reference: ``"box"``, the diagonal of the labelled box; ``"torso"``, the distance of left
             shoulder and right hip, or of right shoulder and left hip, the mean where both are
             labelled; ``"head"``, the largest distance of two labelled joints of the face.
@@ -39,11 +40,11 @@ def reference_px(row: Row, reference: str) -> float | None:
     """
     check_choice("reference", reference, REFERENCES)
     if reference == "box":
-        length = math.hypot(*row["bbox"][2:])
+        length = math.hypot(*person["bbox"][2:])
         return length if length > 0 else None
     if reference == "torso":
         pairs = [("left_shoulder", "right_hip"), ("right_shoulder", "left_hip")]
-        distances = [d for a, b in pairs if (d := _distance(row, a, b)) is not None]
+        distances = [d for a, b in pairs if (d := _distance(person, a, b)) is not None]
         length = float(np.mean(distances)) if distances else 0.0
         return length if length > 0 else None
     face = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
@@ -51,7 +52,7 @@ def reference_px(row: Row, reference: str) -> float | None:
         d
         for i, a in enumerate(face)
         for b in face[i + 1 :]
-        if (d := _distance(row, a, b)) is not None
+        if (d := _distance(person, a, b)) is not None
     ]
     length = max(distances, default=0.0)
     return length if length > 0 else None
@@ -59,7 +60,7 @@ def reference_px(row: Row, reference: str) -> float | None:
 
 def pck(
     annotations: Any,
-    detections: Sequence[Row],
+    detections: Sequence[Detection],
     image_ids: Sequence[int] | None = None,
     *,
     reference: str = "torso",
@@ -91,21 +92,20 @@ def pck(
     n_joints = Skeleton.COCO17.n_joints
     right, labelled, found = np.zeros(n_joints), np.zeros(n_joints), np.zeros(n_joints)
     n_people = n_left_out = 0
-    for photo in match_people(annotations, detections, image_ids, oks=MATCH_OKS):
-        people = [(pair.truth, pair.detection) for pair in photo.pairs]
-        for truth, detection in [*people, *((row, None) for row in photo.missed)]:
+    for image in match_people(annotations, detections, image_ids, oks=MATCH_OKS):
+        people = [(pair.truth, pair.detection) for pair in image.pairs]
+        for truth, detection in [*people, *((person, None) for person in image.missed)]:
             length = reference_px(truth, reference)
             if length is None:
                 n_left_out += 1
                 continue
             n_people += 1
-            there = labelled_joints(truth)[:, 2] > 0
-            labelled += there
+            joints = labelled_joints(truth)
+            labelled += joints[:, 2] > 0
             if detection is not None:
-                found += there
-                right += there & _near(
-                    labelled_joints(truth), found_joints(detection), alpha * length
-                )
+                found += joints[:, 2] > 0
+                near = _near(joints, found_joints(detection), alpha * length)
+                right += (joints[:, 2] > 0) & near
     return {
         "reference": reference,
         "alpha": alpha,
@@ -131,8 +131,8 @@ def _near(
     return np.asarray((detection[:, 2] > 0) & (distance <= limit_px))
 
 
-def _distance(row: Row, a: str, b: str) -> float | None:
-    joints = labelled_joints(row)
+def _distance(person: Annotation, a: str, b: str) -> float | None:
+    joints = labelled_joints(person)
     first, second = (joints[Skeleton.COCO17.index(name)] for name in (a, b))
     if min(first[2], second[2]) <= 0:
         return None

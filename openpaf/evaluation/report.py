@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from openpaf.evaluation.breakdown import KINDS, error_breakdown
-from openpaf.evaluation.coco import METRICS, Row, ap_by_area, evaluate, precision_at
+from openpaf.evaluation.coco import METRICS, ap_by_area, evaluate
+from openpaf.evaluation.labels import Detection
+from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.pck import pck
 
 #: Photos by how many people are labelled in them, with or without joints; the last has no end.
@@ -17,7 +19,7 @@ SIZES_PX = ((0, 32), (32, 64), (64, 96), (96, 192), (192, 100_000))
 
 def measure(
     annotations: Any,
-    detections: Sequence[Row],
+    detections: Sequence[Detection],
     image_ids: Sequence[int],
     *,
     min_score: float = 0.3,
@@ -64,7 +66,7 @@ def measure(
 
 
 def ap_by_crowding(
-    annotations: Any, detections: Sequence[Row], image_ids: Sequence[int]
+    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
     """AP over photos of few and of many people, who are counted as labelled, crowds apart."""
     n_people = {

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.errors import ImageError
-from openpaf.evaluation.coco import Row, as_results, category_of_people
-from openpaf.evaluation.labels import check_image_size
+from openpaf.evaluation.coco import as_results
+from openpaf.evaluation.labels import Detection, category_of_people, check_image_size
 from openpaf.io.cache import cache_folder
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
@@ -111,7 +111,7 @@ def detect_photos(
     progress: bool = True,
     description: str | None = None,
     on_error: Callable[[int, ImageError], None] | None = None,
-) -> list[Row]:
+) -> list[Detection]:
     """The people of many photos, in COCO's submission format.
 
     Args:
@@ -135,7 +135,7 @@ def detect_photos(
         ImageError: If a photo cannot be read, unless ``on_error`` is given.
         ValueError: If a photo has another size than its labels are for; the message names it.
     """
-    found: dict[int, list[Row]] = {} if partial is None else dict(partial.done)
+    found: dict[int, list[Detection]] = {} if partial is None else dict(partial.done)
     todo = [i for i in image_ids if i not in found]
     paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
     category = category_of_people(annotations)
