@@ -27,8 +27,9 @@ from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import METRICS, detect, evaluate
 from openpaf.evaluation.labels import check_image_size, load_annotations
 from openpaf.evaluation.matching import precision_at
+from openpaf.evaluation.partial_results import PartialResults, settings_key
 from openpaf.evaluation.result_files import read_results
-from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
+from openpaf.evaluation.run import read_ahead
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
 from openpaf.io.coco import poses_to_coco

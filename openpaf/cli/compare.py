@@ -133,9 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
     for method in methods:
         if method.results is not None:
             read_results(method.results, annotations)
-    wanted = choose_ids(arguments, annotations)
+    chosen = choose_ids(arguments, annotations)
     ids, missing = find_photos(
-        annotations, arguments.images, wanted, allow_missing=arguments.allow_missing
+        annotations, arguments.images, chosen, allow_missing=arguments.allow_missing
     )
     report_missing(missing)
     ids, unreadable = check_photos(annotations, arguments.images, ids)
@@ -151,9 +151,9 @@ def run(arguments: argparse.Namespace) -> int:
     if any(method.model for method in methods):
         counts = PEOPLE if arguments.people is None else sorted(set(arguments.people))
         scenes = make_scenes(photos, folder / "scenes", counts)
-    rows = []
+    measured = []
     for method in methods:
-        rows.append(
+        measured.append(
             measure_method(
                 method,
                 photos,
@@ -166,8 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
                 quiet=arguments.quiet,
             )
         )
-        say(f"{method.name}: AP {rows[-1]['AP']:.3f}")
-    _write(arguments, folder, with_ratios(rows), ids, missing, len(unreadable), scenes)
+        say(f"{method.name}: AP {measured[-1]['AP']:.3f}")
+    _write(arguments, folder, with_ratios(measured), ids, missing, len(unreadable), scenes)
     shutil.rmtree(work)
     return 1 if unreadable else 0
 
@@ -193,7 +193,7 @@ def _models(arguments: argparse.Namespace) -> list[str]:
 def _write(
     arguments: argparse.Namespace,
     folder: Path,
-    rows: list[dict[str, Any]],
+    methods: list[dict[str, Any]],
     ids: list[int],
     missing: list[str],
     skipped: int,
@@ -216,11 +216,13 @@ def _write(
         **surroundings(),
     }
     chosen = set(ids)
-    for row in rows:
-        found = [entry for entry in row.pop("rows") if entry["image_id"] in chosen]
-        write_json(found, folder / f"results-{_file_name(row['name'])}.json")
-    made = tables(rows)
-    title = f"{counted(len(rows), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
+    for method in methods:
+        results = [person for person in method.pop("results") if person["image_id"] in chosen]
+        write_json(results, folder / f"results-{_file_name(method['name'])}.json")
+    made = tables(methods)
+    title = (
+        f"{counted(len(methods), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
+    )
     note = (
         f"{settings['date'][:10]}, {settings['machine']}, Python "
         f"{settings['versions']['python']}, torch {settings['versions']['torch']}, runtime "
@@ -229,8 +231,8 @@ def _write(
         "Times of a machine that is shared say little; ratios are of the same run."
     )
     plot = folder / "compare.png"
-    drawn = draw_plot(rows, plot)
-    write_json({"methods": rows, "settings": settings}, folder / "compare.json")
+    drawn = draw_plot(methods, plot)
+    write_json({"methods": methods, "settings": settings}, folder / "compare.json")
     markdown = as_markdown(title, note, made, plot.name if drawn else None)
     (folder / "compare.md").write_text(markdown, encoding="utf-8")
     scene = Path(scenes[len(scenes) // 2][1]) if scenes else None

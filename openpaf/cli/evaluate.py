@@ -27,7 +27,7 @@ from openpaf.cli.photos import (
 if TYPE_CHECKING:
     from openpaf.errors import ImageError
     from openpaf.evaluation.labels import Detection
-    from openpaf.evaluation.run import PartialResults
+    from openpaf.evaluation.partial_results import PartialResults
 
 _DESCRIPTION = """\
 Measures a model on photos with COCO keypoint annotations: AP, AP50, AP75, APM, APL, AR, AR50, AR75,
@@ -247,19 +247,19 @@ def _detect(
     skipped: dict[int, ImageError],
 ) -> tuple[list[Detection], dict[str, Any]]:
     """Run the model at one size, from where an earlier run stopped; tell what cannot be read."""
-    from openpaf.evaluation.run import PartialResults, default_partial_path, detect_photos
-    from openpaf.evaluation.settings import describe, key_part
+    from openpaf.evaluation.partial_results import PartialResults, default_partial_path
+    from openpaf.evaluation.run import detect_photos
+    from openpaf.evaluation.settings import describe
     from openpaf.io.files import sha256_of
 
     estimator = _estimator(arguments, size)
     settings = describe(estimator, arguments.model, arguments.runtime, arguments.device)
     settings["annotations_sha256"] = sha256_of(arguments.annotations)
     settings["images"] = str(Path(arguments.images).resolve())
-    key = key_part(settings)
-    path = arguments.partial or default_partial_path(key)
+    path = arguments.partial or default_partial_path(settings)
     if arguments.fresh and not partials:
         path.unlink(missing_ok=True)
-    partial = PartialResults(path, key)
+    partial = PartialResults(path, settings)
     partials.append(partial)
     known = sum(i in partial.done for i in ids)
     if known and not arguments.quiet:

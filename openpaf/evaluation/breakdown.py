@@ -105,12 +105,12 @@ def error_breakdown(
     counts: Counter[tuple[int, str]] = Counter()
     for photo in photos:
         labelled = [
-            row
-            for row in annotations.imgToAnns[photo.image_id]
-            if row["num_keypoints"] > 0 and not row["iscrowd"]
+            person
+            for person in annotations.imgToAnns[photo.image_id]
+            if person["num_keypoints"] > 0 and not person["iscrowd"]
         ]
-        people = [(labelled_joints(row), float(row["area"])) for row in labelled]
-        place = {row["id"]: i for i, row in enumerate(labelled)}
+        people = [(labelled_joints(person), float(person["area"])) for person in labelled]
+        place = {person["id"]: i for i, person in enumerate(labelled)}
         for pair in photo.pairs:
             kinds = classify(found_joints(pair.detection), people, place[pair.truth["id"]])
             counts.update((k, kind) for k, kind in enumerate(kinds) if kind is not None)

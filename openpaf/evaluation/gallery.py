@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from openpaf.evaluation.labels import Detection, check_image_size
 from openpaf.evaluation.matching import ImageMatches, found_joints, labelled_joints, match_people
-from openpaf.evaluation.page import page, picture
+from openpaf.evaluation.page import image_data, page
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
@@ -108,7 +108,7 @@ def _pair(
         f"<h2>{rank}. {escape(name)}: error {photo_error(photo):.2f}</h2>\n"
         f"<p>{len(truth)} people labelled; {len(photo.pairs)} found (OKS {oks}), "
         f"{len(photo.missed)} missed, {len(photo.false)} false</p>\n"
-        f'<div class="pair">{picture(labelled, "labelled")}{picture(found, "found")}</div>'
+        f'<div class="pair">{image_data(labelled, "labelled")}{image_data(found, "found")}</div>'
     )
 
 

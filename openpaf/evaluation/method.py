@@ -8,10 +8,8 @@ process's memory never falls: in one process every method would seem to need wha
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -20,7 +18,7 @@ from openpaf.engines.auto import chosen_runtime
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import as_results
 from openpaf.evaluation.labels import category_of_people, check_image_size
-from openpaf.evaluation.run import PartialResults
+from openpaf.evaluation.partial_results import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.io.images import read_image
@@ -35,11 +33,12 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: ``model``, ``runtime``, ``device``, ``size``; ``annotations`` and ``images``, paths;
-            ``image_ids``; ``scenes``, pairs of a number of people and a picture's path;
-            ``repeats`` of each scene; ``partial``, the file of an unfinished run; ``quiet``.
+            ``image_ids``; ``scenes``, pairs of a number of people and an image's path;
+            ``repeats`` of each scene; ``partial``, the file of an unfinished run, and
+            ``settings``, what its results depend on; ``quiet``.
 
     Returns:
-        ``settings``, ``rows`` (detections in COCO's submission format), ``ms`` (medians over the
+        ``settings``, ``results`` (in COCO's submission format), ``ms`` (medians over the
         photos by step), ``peak_mb`` of this process, ``gpu_peak_mb`` where a GPU was used, and
         ``time_by_people``, a dictionary a scene.
     """
@@ -51,7 +50,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     check_joints(estimator, job["model"])
     bottom_up = method_of(job["model"]) == "paf"
     category = category_of_people(annotations)
-    with PartialResults(job["partial"], {"key": job["key"]}) as partial:
+    with PartialResults(job["partial"], job["settings"]) as partial:
         todo = [i for i in job["image_ids"] if i not in partial.done]
         n_done = len(job["image_ids"]) - len(todo)
         if n_done and not job["quiet"]:
@@ -61,18 +60,18 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         for n, image_id in enumerate(bar):
             entry = annotations.imgs[image_id]
             path = inside_folder(job["images"], entry["file_name"])
-            picture = read_image(path)
-            check_image_size(path, picture.shape, entry)
+            image = read_image(path)
+            check_image_size(path, image.shape, entry)
             if n == 0:  # the first run compiles and fills caches
-                run_in_steps(estimator, picture, bottom_up=bottom_up)
-            poses, times = run_in_steps(estimator, picture, bottom_up=bottom_up)
-            rows = as_results(poses, image_id, category)
-            partial.add(image_id, {"rows": rows, "ms": times})
-        found = [partial.done[i] for i in job["image_ids"]]
+                run_in_steps(estimator, image, bottom_up=bottom_up)
+            poses, times = run_in_steps(estimator, image, bottom_up=bottom_up)
+            results = as_results(poses, image_id, category)
+            partial.add(image_id, {"results": results, "ms": times})
+        done = [partial.done[i] for i in job["image_ids"]]
     return {
         "settings": describe(estimator, job["model"], runtime, job["device"]),
-        "rows": [row for photo in found for row in photo["rows"]],
-        "ms": median_times([photo["ms"] for photo in found]),
+        "results": [person for image in done for person in image["results"]],
+        "ms": median_times([image["ms"] for image in done]),
         "time_by_people": [
             _time_scene(estimator, int(n_people), path, job["repeats"], bottom_up)
             for n_people, path in job["scenes"]
@@ -84,11 +83,11 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 def _time_scene(
     estimator: Any, n_people: int, path: str, repeats: int, bottom_up: bool
 ) -> dict[str, Any]:
-    picture = read_image(path)
-    poses, _ = run_in_steps(estimator, picture, bottom_up=bottom_up)
-    times = [run_in_steps(estimator, picture, bottom_up=bottom_up)[1] for _ in range(repeats)]
-    found = int((poses.person_scores >= 0.1).sum())
-    return {"people": n_people, "found": found, "ms": median_times(times)}
+    image = read_image(path)
+    poses, _ = run_in_steps(estimator, image, bottom_up=bottom_up)
+    times = [run_in_steps(estimator, image, bottom_up=bottom_up)[1] for _ in range(repeats)]
+    n_found = int((poses.person_scores >= 0.1).sum())
+    return {"people": n_people, "found": n_found, "ms": median_times(times)}
 
 
 def _memory() -> dict[str, float | None]:
@@ -120,7 +119,7 @@ def main(path: str) -> int:
     except Exception as error:
         logger.debug("failed", exc_info=True)
         text = f"{job['name']}: {' '.join(str(error).split()) or type(error).__name__}"
-        Path(job["output"]).write_text(json.dumps({"error": text}))
+        write_json({"error": text}, job["output"])
         return 2
     write_json(result, job["output"])
     return 0

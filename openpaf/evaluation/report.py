@@ -34,7 +34,7 @@ def measure(
         image_ids: Which photos.
         min_score: For precision and recall, people of a lower score do not count.
         pck_reference: As for :func:`openpaf.evaluation.pck.pck`.
-        pck_alpha: Likewise.
+        pck_alpha: As ``alpha`` for :func:`openpaf.evaluation.pck.pck`.
 
     Returns:
         The ten figures under COCO's names, and ``photos``, ``people``, ``detections``,
@@ -47,11 +47,11 @@ def measure(
         **evaluate(annotations, detections, image_ids),
         "photos": len(chosen),
         "people": sum(
-            row["num_keypoints"] > 0 and not row["iscrowd"]
+            person["num_keypoints"] > 0 and not person["iscrowd"]
             for image_id in chosen
-            for row in annotations.imgToAnns.get(image_id, ())
+            for person in annotations.imgToAnns.get(image_id, ())
         ),
-        "detections": sum(row["image_id"] in chosen for row in detections),
+        "detections": sum(person["image_id"] in chosen for person in detections),
         "persons": {"oks": 0.5, "min_score": min_score, "precision": precision, "recall": recall},
         "by_people": ap_by_crowding(annotations, detections, image_ids),
         "by_size": [
@@ -70,14 +70,15 @@ def ap_by_crowding(
 ) -> list[dict[str, Any]]:
     """AP over photos of few and of many people, who are counted as labelled, crowds apart."""
     n_people = {
-        i: sum(not row["iscrowd"] for row in annotations.imgToAnns.get(i, ())) for i in image_ids
+        i: sum(not person["iscrowd"] for person in annotations.imgToAnns.get(i, ()))
+        for i in image_ids
     }
-    rows = []
+    bands = []
     for name, least, most in CROWDING:
         ids = [i for i in image_ids if least <= n_people[i] <= most]
         figures = evaluate(annotations, detections, ids)
-        rows.append({"people": name, "photos": len(ids), **{m: figures[m] for m in METRICS}})
-    return rows
+        bands.append({"people": name, "photos": len(ids), **{m: figures[m] for m in METRICS}})
+    return bands
 
 
 def as_text(figures: dict[str, Any]) -> str:
@@ -85,22 +86,22 @@ def as_text(figures: dict[str, Any]) -> str:
     persons, errors, joints = figures["persons"], figures["errors"], figures["pck"]
     shares = errors["share"]
     crowding = "   ".join(
-        f"{row['people']}: {_figure(row['AP'])} ({row['photos']} photo{'s' * (row['photos'] > 1)})"
-        for row in figures["by_people"]
-        if row["photos"]
+        f"{band['people']}: {_figure(band['AP'])} ({_counted(band['photos'])})"
+        for band in figures["by_people"]
+        if band["photos"]
     )
     sizes = "   ".join(
-        f"{_band(row)}: {_figure(row['AP'])} ({row['people']})"
-        for row in figures["by_size"]
-        if row["people"]
+        f"{_band(band)}: {_figure(band['AP'])} ({band['people']})"
+        for band in figures["by_size"]
+        if band["people"]
     )
     lines = [
         " ".join(f"{name:>5}" for name in METRICS),
         " ".join(f"{_figure(figures[name]):>5}" for name in METRICS),
         f"people at OKS {persons['oks']} and score {persons['min_score']}: precision "
         f"{_figure(persons['precision'])}, recall {_figure(persons['recall'])}",
-        f"AP by people in the photo   {crowding or 'nobody'}",
-        f"AP by size of the person    {sizes or 'nobody'}",
+        f"AP by people in the photo   {crowding or 'none'}",
+        f"AP by size of the person    {sizes or 'none'}",
         f"PCK at {joints['alpha']} of the {joints['reference']}: {_figure(joints['PCK'])}, of "
         f"people found {_figure(joints['PCK_found'])}",
         f"joints of {errors['found']} people found: "
@@ -110,11 +111,15 @@ def as_text(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _counted(n_photos: int) -> str:
+    return f"{n_photos} photo{'s' * (n_photos > 1)}"
+
+
 def _figure(value: float) -> str:
     return "-" if value < 0 else f"{value:.3f}"
 
 
-def _band(row: dict[str, Any]) -> str:
-    if row["to_px"] >= SIZES_PX[-1][1]:
-        return f"from {row['from_px']} px"
-    return f"{row['from_px']} to {row['to_px']} px"
+def _band(band: dict[str, Any]) -> str:
+    if band["to_px"] >= SIZES_PX[-1][1]:
+        return f"from {band['from_px']} px"
+    return f"{band['from_px']} to {band['to_px']} px"

@@ -21,9 +21,6 @@ from openpaf.skeleton import Skeleton
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn")
 
-# What does not change a result, so that a run may go on where one with another of these stopped.
-_NO_PART_OF_KEY = ("date", "machine")
-
 
 def method_of(model: str) -> str:
     """Which of :data:`METHODS` a model is, by the network that its description names.
@@ -62,8 +59,8 @@ def describe(
     Args:
         estimator: The estimator.
         model: As it was given to it.
-        runtime: Likewise.
-        device: Likewise.
+        runtime: As it was given to it.
+        device: As it was given to it.
 
     Returns:
         Method, model and its hash, runtime, device, size, scales, flip, all thresholds of the
@@ -97,11 +94,6 @@ def surroundings() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-
-
-def key_part(settings: dict[str, Any]) -> dict[str, Any]:
-    """Those settings that results depend on."""
-    return {name: value for name, value in settings.items() if name not in _NO_PART_OF_KEY}
 
 
 def check_joints(estimator: PoseEstimator, model: str) -> None:

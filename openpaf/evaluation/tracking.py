@@ -18,8 +18,8 @@ class TrackingFigures:
 
     Args:
         n_truth: True people, summed over the frames.
-        n_missed: Of these, those whom nobody was found for.
-        n_false: Found people who are nobody.
+        n_missed: Of these, those who were not found.
+        n_false: Found people who are none of the true ones.
         n_switches: How often a true person's id became another one.
         n_id_matches: People found under the id that is theirs over the whole video.
         n_found: Found people, summed over the frames.
