@@ -42,7 +42,7 @@ def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -
 
     Raises:
         ValueError: If it is a file, cannot be made or written to, or is itself a source whose
-            next run would take the drawn pictures for photos.
+            next run would take the drawn images for photos.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output: {shown(folder)} is a file, not a folder")
@@ -67,7 +67,7 @@ def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Ou
         formats: Some of :func:`format_names`; all but the drawing get the file's stem.
 
     Returns:
-        None if it has no suffix of pictures or videos, or is a folder.
+        None if it has no suffix of images or videos, or is a folder.
 
     Raises:
         ValueError: If it cannot hold the results: of several sources, or by its suffix.

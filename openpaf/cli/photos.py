@@ -86,7 +86,7 @@ def choose_ids(arguments: argparse.Namespace, annotations: Any) -> list[int] | N
     """Ids of the photos that were asked for; None where all are.
 
     Raises:
-        ValueError: If none of the photos is said to be completely labelled.
+        ValueError: If no entry says that its photo is completely labelled.
     """
     if arguments.image_ids:
         return list(arguments.image_ids)

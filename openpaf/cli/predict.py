@@ -176,7 +176,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="openpaf: %(message)s")
     videos, others = list_videos(arguments.sources)
     photos, missing = _find_photos(others, is_required=not videos)
-    moving = set(map(os.path.realpath, videos))  # animated pictures of a folder are in both
+    moving = set(map(os.path.realpath, videos))  # animated images of a folder are in both
     photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)

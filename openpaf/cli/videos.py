@@ -142,7 +142,7 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         sources: Files, folders, globs and addresses.
 
     Returns:
-        Videos in order, those of folders and globs and animated pictures included; and the sources
+        Videos in order, those of folders and globs and animated images included; and the sources
         that may have photos.
     """
     from openpaf.io.addresses import is_url
@@ -157,9 +157,9 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
             (videos if is_one else others).append(source)
             continue
         visible = [path for path in inside if not Path(path).name.startswith(".")]
-        found = [path for path in visible if is_video(path) or _moves(path)]
-        videos += found
-        if not found or _has_photos(set(inside) - set(found)):
+        inside_videos = [path for path in visible if is_video(path) or _moves(path)]
+        videos += inside_videos
+        if not inside_videos or _has_photos(set(inside) - set(inside_videos)):
             others.append(source)
     return list(dict.fromkeys(videos)), others
 
@@ -167,7 +167,7 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 def _paths_of(source: str) -> list[str] | None:
     """What a folder holds or a glob matches; None of what is neither.
 
-    Nothing where that cannot be listed, which is said when photos are looked for.
+    Nothing where that cannot be listed, which is reported when photos are looked for.
     """
     import glob
 
@@ -183,7 +183,7 @@ def _paths_of(source: str) -> list[str] | None:
 
 
 def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
-    """Whether a file without a video's suffix is an animated picture, or a video all the same."""
+    """Whether a file without a video's suffix is an animated image, or a video all the same."""
     from openpaf.io.images import IMAGE_SUFFIXES
     from openpaf.video.animation import is_animation
     from openpaf.video.base import holds_video

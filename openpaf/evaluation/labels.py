@@ -15,7 +15,7 @@ from openpaf.skeleton import Skeleton
 
 #: A labelled person, as COCO's JSON has one.
 Annotation = dict[str, Any]
-#: A person who was found, in COCO's submission format.
+#: A person as found, in COCO's submission format.
 Detection = dict[str, Any]
 
 _PEOPLE = ("person", "persons", "people", "human", "pedestrian")

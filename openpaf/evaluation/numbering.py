@@ -24,8 +24,8 @@ _RESULT_KEYS = ("keypoints", "score")
 class NumberedEvaluation:
     """pycocotools' evaluation under numbers of our own, and what the numbers stand for.
 
-    To pycocotools an id of 0 or less means "nobody", and ids from 2^53 on are the same as others,
-    as it keeps them in floats; to all others an id is a label.
+    To pycocotools an id of 0 or less means "no person", and ids from 2^53 on are the same as
+    others, as it keeps them in floats; to all others an id is a label.
     """
 
     evaluation: Any

@@ -72,7 +72,7 @@ def poses_to_coco(
 def poses_from_coco(
     entries: Sequence[Mapping[str, Any]], *, skeleton: Skeleton | None = None
 ) -> dict[ImageId, Poses]:
-    """The inverse of :func:`poses_to_coco`, for any number of pictures.
+    """The inverse of :func:`poses_to_coco`, for any number of images.
 
     Raises:
         ValueError: If an entry lacks ``image_id`` or ``keypoints``, or has the wrong number of

@@ -96,7 +96,7 @@ def _parsed(text: str, name: str) -> Any:
             parse_constant=_refuse_constant,
         )
     except _NoNumberError as error:
-        # The parser does not say where; the first that looks like it is nearly always it.
+        # The parser does not say where; the first that matches is nearly always it.
         match = _NO_NUMBER.search(text)
         near = text[max(0, match.start() - 60) : match.end() + 20] if match else ""
         place = f", near {' '.join(near.split())}" if near else ""

@@ -159,9 +159,9 @@ def _in_frames(frames: Sequence[JsonObject]) -> tuple[str, ImageEntries]:
     return layout, images
 
 
-def _is_frame(row: Any) -> bool:
-    number = row.get("frame", row.get("frame_id")) if isinstance(row, dict) else None
-    return type(number) is int and _layout_of(row) is not None
+def _is_frame(entry: Any) -> bool:
+    number = entry.get("frame", entry.get("frame_id")) if isinstance(entry, dict) else None
+    return type(number) is int and _layout_of(entry) is not None
 
 
 def _layout_of(data: Any) -> str | None:
