@@ -234,7 +234,7 @@ def _write(
     drawn = draw_plot(methods, plot)
     write_json({"methods": methods, "settings": settings}, folder / "compare.json")
     markdown = as_markdown(title, note, made, plot.name if drawn else None)
-    (folder / "compare.md").write_text(markdown, encoding="utf-8")
+    write_text(folder / "compare.md", markdown)
     scene = Path(scenes[len(scenes) // 2][1]) if scenes else None
     write_text(folder / "index.html", as_page(title, note, made, plot if drawn else None, scene))
     say(markdown)
