@@ -1,4 +1,4 @@
-"""The people of an image: where their joints are, and how sure we are."""
+"""The people of a picture: where their joints are, and how sure we are."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from openpaf.skeleton import Skeleton
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Poses:
-    """The people of one image.
+    """The people of one picture.
 
     Args:
         xy: (N, K, 2) float32, pixel coordinates (x, y); NaN where a joint is missing.
         scores: (N, K) float32, at least 0; 0 exactly where a joint is missing.
         person_scores: (N,) float32, at least 0; the order in which to trust the people.
         skeleton: The K joints.
-        ids: (N,) int64 identities over time, or None for a single image.
+        ids: (N,) int64 identities over time, or None for a single picture.
 
     Raises:
         ValueError: If a shape does not fit, a score is negative or not finite, or a missing joint
@@ -62,7 +62,7 @@ class Poses:
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:
-        """No people: a result of length 0."""
+        """Nobody: a result of length 0."""
         k = skeleton.n_joints
         return cls(
             xy=np.empty((0, k, 2), np.float32),
@@ -82,7 +82,7 @@ class Poses:
         """Poses from (N, K, 3) rows of x, y and score, or COCO's visibility; 0 means missing.
 
         Args:
-            keypoints: (N, K, 3); the third number is a score or COCO's v (0, 1, 2; taken as 1
+            keypoints: (N, K, 3); the third number is a score or COCO's v (0, 1, 2; kept as 1
                 where positive and whole, since labels are sure).
             skeleton: The K joints.
             person_scores: (N,); 1 each where not given.
@@ -95,7 +95,7 @@ class Poses:
             raise ValueError(
                 f"keypoints: expected shape (N, {skeleton.n_joints}, 3), got {array.shape}"
             )
-        array = array.reshape(-1, skeleton.n_joints, 3)  # an empty list is no people
+        array = array.reshape(-1, skeleton.n_joints, 3)  # an empty list is nobody
         scores = np.minimum(array[..., 2], 1)
         xy = np.where(scores[..., None] > 0, array[..., :2], np.nan)
         if person_scores is None:

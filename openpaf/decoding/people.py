@@ -254,10 +254,7 @@ def _person_scores(xy, scores, strong, score_size):  # type: ignore[no-untyped-d
 
 @part
 def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ignore[no-untyped-def]
-    """Whether one of the better people has all joints of person i nearly where it has them.
-
-    :func:`openpaf.poses.oks` of the better one and person i, on the joints of person i.
-    """
+    """Whether one of the better people has all joints of person i nearly where it has them."""
     n_joints = scores.shape[1]
     if threshold > 1:
         return False
@@ -277,7 +274,7 @@ def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ign
         for k in range(n_joints):
             if scores[i, k] <= 0:
                 continue
-            loss = 1.0
+            loss = 1.0  # 1 - openpaf.poses.joint_similarity
             if scores[j, k] > 0:
                 dx, dy = xy[i, k, 0] - xy[j, k, 0], xy[i, k, 1] - xy[j, k, 1]
                 variance = 4 * sigmas[k] * sigmas[k] * area
