@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from openpaf import Fields, Grid, Letterbox, PoseEstimator, Skeleton, read_image, weights
-from openpaf.evaluation.labels import load_annotations
+from openpaf.evaluation.label_files import load_annotations
 from openpaf.io.paths import inside_folder
 from openpaf.networks import LightweightNetwork
 from openpaf.training.open_model_zoo import load_open_model_zoo

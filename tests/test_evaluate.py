@@ -25,7 +25,8 @@ from openpaf import DecodeConfig, Poses, Skeleton
 from openpaf.cli import main
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import METRICS, detect, evaluate
-from openpaf.evaluation.labels import check_image_size, load_annotations
+from openpaf.evaluation.label_files import load_annotations
+from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.partial_results import PartialResults, settings_key
 from openpaf.evaluation.result_files import read_results

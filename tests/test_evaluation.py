@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton
 from openpaf.evaluation.coco import METRICS, detect, evaluate
-from openpaf.evaluation.labels import index_annotations, load_annotations
+from openpaf.evaluation.label_files import index_annotations, load_annotations
 from openpaf.evaluation.matching import match_people, precision_at
 
 

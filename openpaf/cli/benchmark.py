@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.evaluation.steps import median_times, run_in_steps
     from openpaf.io.images import list_images, read_image
 
-    images = [read_image(path) for path in list_images(arguments.sources)]
+    pictures = [read_image(path) for path in list_images(arguments.sources)]
     runtime = chosen_runtime(
         arguments.model, arguments.runtime, arguments.device, weights=arguments.weights
     )
@@ -68,15 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     times, n_people = [], 0
     for repeat in range(arguments.repeats + 1):
-        for image in images:
-            poses, steps = run_in_steps(estimator, image, bottom_up=estimator.has_fields)
+        for picture in pictures:
+            poses, steps = run_in_steps(estimator, picture, bottom_up=estimator.has_fields)
             if repeat == 0:  # compiles and fills caches
                 n_people += len(poses)
             else:
                 times.append(steps)
     say(
         f"{estimator.weights.name}, runtime {runtime}, short side {arguments.size} px, "
-        f"{platform.machine()}: {counted(len(images), 'photo', 'photos')}, "
+        f"{platform.machine()}: {counted(len(pictures), 'photo', 'photos')}, "
         f"{counted(n_people, 'person', 'people')}, median of {len(times)}"
     )
     medians = median_times(times)

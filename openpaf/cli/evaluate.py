@@ -26,7 +26,7 @@ from openpaf.cli.photos import (
 
 if TYPE_CHECKING:
     from openpaf.errors import ImageError
-    from openpaf.evaluation.labels import Detection
+    from openpaf.evaluation.label_files import Detection
     from openpaf.evaluation.partial_results import PartialResults
 
 _DESCRIPTION = """\

@@ -12,7 +12,7 @@ from openpaf.cli.common import counted, say, shown
 from openpaf.cli.photos import subset_name
 
 if TYPE_CHECKING:
-    from openpaf.evaluation.labels import Detection
+    from openpaf.evaluation.label_files import Detection
 
 
 @dataclass(frozen=True)

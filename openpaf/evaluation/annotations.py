@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.evaluation.entry_checks import Entries, first_of
-from openpaf.evaluation.labels import Annotation, index_annotations, person_category
+from openpaf.evaluation.label_files import Annotation, index_annotations
+from openpaf.evaluation.labels import person_category
 from openpaf.io.json_files import read_json
 from openpaf.io.paths import inside_folder
 
@@ -23,8 +24,8 @@ def read_annotations(path: str | Path) -> Any:
             Ids may be any whole numbers.
 
     Returns:
-        The people of the file as :func:`openpaf.evaluation.labels.load_annotations` gives them;
-        annotations of other categories are left out.
+        The people of the file, as :func:`openpaf.evaluation.label_files.load_annotations` gives
+        them; annotations of other categories are left out.
 
     Raises:
         ValueError: If the file is not JSON, or keys are missing, ids come twice, there is no

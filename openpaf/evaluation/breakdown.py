@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.labels import Detection
+from openpaf.evaluation.label_files import Detection
 from openpaf.evaluation.matching import found_joints, labelled_joints, match_people
 from openpaf.poses import joint_similarity, joint_variance
 from openpaf.skeleton import Skeleton

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from openpaf.evaluation.labels import Detection, category_of_people
+from openpaf.evaluation.label_files import Detection, category_of_people
 from openpaf.evaluation.numbering import numbered_evaluation
 from openpaf.io.coco import poses_to_coco
 from openpaf.io.paths import inside_folder
@@ -35,7 +35,7 @@ def detect(
     :func:`openpaf.evaluation.run.detect_photos` can be interrupted, and reads images ahead.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.labels.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
         images: Folder of the images.
         estimate: From the path of an image to its people, COCO's 17 joints.
         image_ids: Which images; all of them if None.
@@ -71,7 +71,7 @@ def evaluate(
     """The ten COCO keypoint figures, 0 to 1; -1 where there is nothing to measure.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.labels.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
         detections: In COCO's submission format; they are not changed.
         image_ids: Which images; all of them if None.
 
@@ -95,7 +95,7 @@ def ap_by_area(
     """AP of people by size; those of other sizes count as neither right nor wrong.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.labels.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
         detections: In COCO's submission format.
         image_ids: Which images; all of them if None.
         bands_px: Smallest and largest size of each band: the square root of a person's area, in px

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.labels import Detection, check_image_size
+from openpaf.evaluation.label_files import Detection
+from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.matching import ImageMatches, found_joints, labelled_joints, match_people
 from openpaf.evaluation.page import image_data, page
 from openpaf.geometry import Letterbox

@@ -1,59 +1,15 @@
-"""Labels as pycocotools holds them, and whether they fit: category of people, size of images."""
+"""Whether labels fit what they are used for: the category that people have, the image's size."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from openpaf.io.json_files import read_json
 from openpaf.skeleton import Skeleton
 
-#: A labelled person, as COCO's JSON has one.
-Annotation = dict[str, Any]
-#: A person as found, in COCO's submission format.
-Detection = dict[str, Any]
-
 _PEOPLE = ("person", "persons", "people", "human", "pedestrian")
-
-
-def load_annotations(path: str | Path) -> Any:
-    """A COCO annotation file as pycocotools holds it, without its prints or most checks.
-
-    Raises:
-        ValueError: If the file is not JSON, or has no lists of images and annotations.
-        OSError: If it cannot be read.
-    """
-    data = read_json(path)
-    lists = ("images", "annotations")
-    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
-        raise ValueError(f"{path}: expected COCO annotations, with lists of images and annotations")
-    return index_annotations(data)
-
-
-def index_annotations(data: dict[str, Any]) -> Any:
-    """Annotations as pycocotools holds them: ``dataset``, ``anns``, ``imgs`` and ``imgToAnns``."""
-    from pycocotools.coco import COCO
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotations = COCO()
-        annotations.dataset = data
-        annotations.createIndex()
-    return annotations
-
-
-def category_of_people(annotations: Any) -> int | None:
-    """The id of the category that people have; None where the file lists no categories.
-
-    Raises:
-        ValueError: As :func:`person_category`.
-    """
-    categories = annotations.dataset.get("categories")
-    return person_category(categories) if categories else None
 
 
 def person_category(
@@ -69,15 +25,14 @@ def person_category(
 
     Raises:
         ValueError: If not exactly one category is named ``person`` (or human, people, pedestrian),
-            it says that it has other joints, or it is no list of dictionaries.
+            it says that it has other joints, or the list is not as it should be.
     """
-    if not isinstance(categories, (list, tuple)):
-        categories = ()
-    if not all(isinstance(entry, Mapping) for entry in categories):
+    rows = categories if isinstance(categories, (list, tuple)) else ()
+    if not all(isinstance(row, Mapping) for row in rows):
         raise ValueError("categories: expected dictionaries with 'id' and 'name'")
-    people = [entry for entry in categories if _plain(entry.get("name")) in _PEOPLE]
+    people = [row for row in rows if _plain(row.get("name")) in _PEOPLE]
     if len(people) != 1:
-        names = ", ".join(repr(entry.get("name")) for entry in categories[:5]) or "none"
+        names = ", ".join(repr(row.get("name")) for row in rows[:5]) or "none"
         raise ValueError(f"categories: expected one 'person', got {names}")
     category, listed = people[0].get("id"), people[0].get("keypoints") or []
     if type(category) is not int:
@@ -115,13 +70,13 @@ def check_image_size(
     if not all(labelled):
         return
     size = f"its labels are for {labelled[0]!r} x {labelled[1]!r} px"
-    sizes = f"{os.fspath(path)}: the image is {image_hw[1]} x {image_hw[0]} px, {size}"
+    found = f"{os.fspath(path)}: the image is {image_hw[1]} x {image_hw[0]} px, {size}"
     if not all(type(n) in (int, float) and 0 < n < math.inf for n in labelled):  # type: ignore[operator]
-        raise ValueError(f"{sizes}, which is no size")
+        raise ValueError(f"{found}, which is no size")
     if labelled != (image_hw[1], image_hw[0]):
         turned = labelled == (image_hw[0], image_hw[1])
         hint = "turned by its EXIF orientation?" if turned else "a resized copy?"
-        raise ValueError(f"{sizes} ({hint})")
+        raise ValueError(f"{found} ({hint})")
 
 
 def _plain(name: Any) -> str:

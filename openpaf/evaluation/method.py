@@ -17,7 +17,8 @@ from tqdm import tqdm
 from openpaf.engines.auto import chosen_runtime
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import as_results
-from openpaf.evaluation.labels import category_of_people, check_image_size
+from openpaf.evaluation.label_files import category_of_people
+from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.partial_results import PartialResults
 from openpaf.evaluation.settings import check_joints, describe, method_of
 from openpaf.evaluation.steps import median_times, run_in_steps
@@ -60,11 +61,11 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         for n, image_id in enumerate(bar):
             entry = annotations.imgs[image_id]
             path = inside_folder(job["images"], entry["file_name"])
-            image = read_image(path)
-            check_image_size(path, image.shape, entry)
+            picture = read_image(path)
+            check_image_size(path, picture.shape, entry)
             if n == 0:  # the first run compiles and fills caches
-                run_in_steps(estimator, image, bottom_up=bottom_up)
-            poses, times = run_in_steps(estimator, image, bottom_up=bottom_up)
+                run_in_steps(estimator, picture, bottom_up=bottom_up)
+            poses, times = run_in_steps(estimator, picture, bottom_up=bottom_up)
             results = as_results(poses, image_id, category)
             partial.add(image_id, {"results": results, "ms": times})
         done = [partial.done[i] for i in job["image_ids"]]
@@ -83,11 +84,11 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 def _time_scene(
     estimator: Any, n_people: int, path: str, repeats: int, bottom_up: bool
 ) -> dict[str, Any]:
-    image = read_image(path)
-    poses, _ = run_in_steps(estimator, image, bottom_up=bottom_up)
-    times = [run_in_steps(estimator, image, bottom_up=bottom_up)[1] for _ in range(repeats)]
-    n_found = int((poses.person_scores >= 0.1).sum())
-    return {"people": n_people, "found": n_found, "ms": median_times(times)}
+    picture = read_image(path)
+    poses, _ = run_in_steps(estimator, picture, bottom_up=bottom_up)
+    times = [run_in_steps(estimator, picture, bottom_up=bottom_up)[1] for _ in range(repeats)]
+    found = int((poses.person_scores >= 0.1).sum())
+    return {"people": n_people, "found": found, "ms": median_times(times)}
 
 
 def _memory() -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openpaf.evaluation.labels import (
+from openpaf.evaluation.label_files import (
     Annotation,
     Detection,
     category_of_people,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from openpaf.checks import check_choice, check_number
 from openpaf.evaluation.breakdown import MATCH_OKS
-from openpaf.evaluation.labels import Annotation, Detection
+from openpaf.evaluation.label_files import Annotation, Detection
 from openpaf.evaluation.matching import found_joints, labelled_joints, match_people
 from openpaf.skeleton import Skeleton
 

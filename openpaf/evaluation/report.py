@@ -7,7 +7,7 @@ from typing import Any
 
 from openpaf.evaluation.breakdown import KINDS, error_breakdown
 from openpaf.evaluation.coco import METRICS, ap_by_area, evaluate
-from openpaf.evaluation.labels import Detection
+from openpaf.evaluation.label_files import Detection
 from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.pck import pck
 

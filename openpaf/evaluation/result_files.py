@@ -8,7 +8,7 @@ from typing import Any
 
 from openpaf.evaluation.coco import as_results
 from openpaf.evaluation.entry_checks import Entries, is_list
-from openpaf.evaluation.labels import Detection, category_of_people
+from openpaf.evaluation.label_files import Detection, category_of_people
 from openpaf.io.json_files import is_number, read_json_or_lines
 from openpaf.io.pose_entries import poses_of
 from openpaf.io.pose_layouts import entries_in

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.labels import Annotation
+from openpaf.evaluation.label_files import Annotation
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder

@@ -59,8 +59,8 @@ def describe(
     Args:
         estimator: The estimator.
         model: As it was given to it.
-        runtime: As it was given to it.
-        device: As it was given to it.
+        runtime: Likewise.
+        device: Likewise.
 
     Returns:
         Method, model and its hash, runtime, device, size, scales, flip, all thresholds of the

@@ -1,4 +1,4 @@
-"""The time of each step from an image to its people."""
+"""The time of each step from a picture to its people."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STEPS = ("network", "peaks", "limbs", "matching", "people")
 
 
 def run_in_steps(
-    estimator: PoseEstimator, image: NDArray[np.uint8], *, bottom_up: bool = True
+    estimator: PoseEstimator, picture: NDArray[np.uint8], *, bottom_up: bool = True
 ) -> tuple[Poses, dict[str, float]]:
-    """What ``estimator(image)`` gives, and how long each step took.
+    """What ``estimator(picture)`` gives, and how long each step took.
 
     Args:
         estimator: The estimator.
-        image: RGB uint8 (H, W, 3).
+        picture: RGB uint8 (H, W, 3).
         bottom_up: Whether it has the steps of the parser; if not, everything is ``network``.
 
     Returns:
         The people, and milliseconds of each of :data:`STEPS`, of those that there are, and
-        ``total``. Resizing the image is part of ``network``.
+        ``total``. Resizing the picture is part of ``network``.
     """
     times: dict[str, float] = {}
     started = last = time.perf_counter()
@@ -44,7 +44,7 @@ def run_in_steps(
 
     if bottom_up:
         config = estimator.config
-        fields = estimator.fields(image)
+        fields = estimator.fields(picture)
         passed("network")
         peaks = find_peaks(fields, config)
         passed("peaks")
@@ -52,12 +52,12 @@ def run_in_steps(
         passed("limbs")
         limbs = match_limbs(candidates, config, peaks)
         passed("matching")
-        people = assemble_people(peaks, limbs, fields.skeleton, config)
-        letterbox = Letterbox.fit(image.shape[:2], estimator.size)
-        poses = estimator.result(letterbox.undo(people))
+        found = assemble_people(peaks, limbs, fields.skeleton, config)
+        letterbox = Letterbox.fit(picture.shape[:2], estimator.size)
+        poses = estimator.result(letterbox.undo(found))
         passed("people")
     else:
-        poses = estimator(image)
+        poses = estimator(picture)
         passed("network")
     times["total"] = 1000 * (last - started)
     return poses, times
