@@ -138,7 +138,7 @@ def test_constraints_cover_every_dependency(
 
 MAX_LINES, MAX_PARAMETERS, MAX_MODULES = 60, 12, 9
 # What is known to be longer, and to be shortened.
-KNOWN_LONG = {"training.config.__post_init__", "training.data.dataset.load_photo_set"}
+KNOWN_LONG = {"training.config.__post_init__"}
 # The circles that are known, to be removed.
 KNOWN_CIRCLES = [
     ["engines.auto", "engines.load", "estimator", "estimator.pose_estimator", "estimator.top_down"],
@@ -166,16 +166,23 @@ def test_few_modules_lie_directly_in_the_package(trees: dict[str, ast.Module]) -
 
 
 def test_functions_are_short(trees: dict[str, ast.Module]) -> None:
+    """Their docstrings aside, which may be as long as they need to be."""
     long = {}
     for module, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 arguments = node.args
                 n_parameters = len([*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs])
-                n_lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                n_lines = _n_lines(node)
+                if ast.get_docstring(node) is not None:
+                    n_lines -= _n_lines(node.body[0])
                 if n_lines > MAX_LINES or n_parameters > MAX_PARAMETERS:
                     long[f"{module}.{node.name}"] = (n_lines, n_parameters)
     assert set(long) == KNOWN_LONG, long
+
+
+def _n_lines(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def test_no_imports_go_in_circles(trees: dict[str, ast.Module]) -> None:
