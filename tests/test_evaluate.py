@@ -538,7 +538,7 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(
     assert status == 1
     assert err.count("skipped") == 1
     assert "003.jpg: not a picture" in err
-    assert out.count("4 photos (1 skipped), 12 people with labelled joints") == 2
+    assert out.count("4 photos (1 skipped), 12 people with labeled joints") == 2
     report = json.loads((tmp_path / "f.json").read_text())
     assert (report["photos"], report["skipped"]) == (4, 1)
     assert report["settings"]["skipped_photos"] == ["003.jpg"]

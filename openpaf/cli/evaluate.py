@@ -1,4 +1,4 @@
-"""``openpaf evaluate``: how good a model, or another system's results, are on labelled photos."""
+"""``openpaf evaluate``: how good a model, or another system's results, are on labeled photos."""
 
 from __future__ import annotations
 

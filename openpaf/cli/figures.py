@@ -64,7 +64,7 @@ def finish(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
     figures["skipped"] = len(run.skipped)
     left_out = f" ({len(run.skipped)} skipped)" if run.skipped else ""
     say(f"{_title(settings)}: {counted(figures['photos'], 'photo', 'photos')}{left_out}, "
-        f"{counted(figures['people'], 'person', 'people')} with labelled joints")  # fmt: skip
+        f"{counted(figures['people'], 'person', 'people')} with labeled joints")  # fmt: skip
     say(as_text(figures))
     ids = set(run.ids)
     if arguments.save_results:

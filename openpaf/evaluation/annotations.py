@@ -123,18 +123,18 @@ def warn_of_areas(path: str | Path, people: list[Annotation]) -> None:
     The area is what COCO measures distances by. A person's is a good part of the box around the
     joints; a hundredth of it is a share of the image, or a number in other units.
     """
-    labelled = [p for p in people if p["num_keypoints"] > 0 and not p["iscrowd"]]
-    wrong = [p for p in labelled if p["area"] == 0 or p["area"] < 0.01 * _joint_box(p)]
+    labeled = [p for p in people if p["num_keypoints"] > 0 and not p["iscrowd"]]
+    wrong = [p for p in labeled if p["area"] == 0 or p["area"] < 0.01 * _joint_box(p)]
     if wrong:
         logger.warning(
-            "%s: area: 0, or not in px^2, in %d of %d people with labelled joints, the first with "
+            "%s: area: 0, or not in px^2, in %d of %d people with labeled joints, the first with "
             "id %s; to AP, which needs it, they are missed however well they are found",
-            path, len(wrong), len(labelled), wrong[0]["id"],
+            path, len(wrong), len(labeled), wrong[0]["id"],
         )  # fmt: skip
 
 
 def _joint_box(person: Annotation) -> float:
-    """Area in px^2 of the box around a person's labelled joints."""
+    """Area in px^2 of the box around a person's labeled joints."""
     values = person["keypoints"]
     joints = [k for k in range(len(values) // 3) if values[3 * k + 2] > 0]
     sides = [[values[3 * k + axis] for k in joints] for axis in (0, 1)]

@@ -99,7 +99,7 @@ class Entries:
         )
 
     def check_people(self) -> None:
-        """Each has all that pycocotools asks of a labelled person."""
+        """Each has all that pycocotools asks of a labeled person."""
         self.check_keys(("keypoints", "num_keypoints", "area", "bbox", "iscrowd"))
         self.check_keypoints()
         self.refuse("bbox: expected 4 finite numbers", lambda entry: not is_list(entry["bbox"], 4))

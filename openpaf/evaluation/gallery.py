@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from openpaf.evaluation.label_files import Detection
 from openpaf.evaluation.labels import check_image_size
-from openpaf.evaluation.matching import ImageMatches, found_joints, labelled_joints, match_people
+from openpaf.evaluation.matching import ImageMatches, found_joints, labeled_joints, match_people
 from openpaf.evaluation.page import image_data, page
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
@@ -61,7 +61,7 @@ def gallery(
     note: str = "",
     side_px: int = 640,
 ) -> str:
-    """A page of photos with the labelled people beside the found ones.
+    """A page of photos with the labeled people beside the found ones.
 
     Red boxes are around people missed, on the left, and false ones, on the right.
 
@@ -99,23 +99,23 @@ def gallery(
 def _pair(
     rank: int, name: str, photo: ImageMatches, image: NDArray[np.uint8], letterbox: Letterbox
 ) -> str:
-    """One photo of the page, labelled and found."""
+    """One photo of the page, labeled and found."""
     truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
     people = [*(pair.detection for pair in photo.pairs), *photo.false]
-    labelled = _drawn(image, letterbox, list(map(labelled_joints, truth)), photo.missed)
+    labeled = _drawn(image, letterbox, list(map(labeled_joints, truth)), photo.missed)
     found = _drawn(image, letterbox, list(map(_scored_joints, people)), photo.false)
     oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"
     return (
         f"<h2>{rank}. {escape(name)}: error {photo_error(photo):.2f}</h2>\n"
-        f"<p>{len(truth)} people labelled; {len(photo.pairs)} found (OKS {oks}), "
+        f"<p>{len(truth)} people labeled; {len(photo.pairs)} found (OKS {oks}), "
         f"{len(photo.missed)} missed, {len(photo.false)} false</p>\n"
-        f'<div class="pair">{image_data(labelled, "labelled")}{image_data(found, "found")}</div>'
+        f'<div class="pair">{image_data(labeled, "labeled")}{image_data(found, "found")}</div>'
     )
 
 
 def _scored_joints(person: Detection) -> NDArray[np.float64]:
     """As found, with the scores of joints where the system gives any: weak ones are fainter."""
-    joints, scores = found_joints(person), labelled_joints(person)[:, 2]
+    joints, scores = found_joints(person), labeled_joints(person)[:, 2]
     if (scores > 0).any():
         joints[:, 2] *= np.maximum(scores, 0)
     return joints

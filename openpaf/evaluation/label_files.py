@@ -10,7 +10,7 @@ from typing import Any
 from openpaf.evaluation.labels import person_category
 from openpaf.io.json_files import read_json
 
-#: A labelled person, as COCO's JSON has one.
+#: A labeled person, as COCO's JSON has one.
 Annotation = dict[str, Any]
 #: A person as found, in COCO's submission format.
 Detection = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Who was found: labelled people and detections in pairs, as pycocotools matches them."""
+"""Who was found: labeled people and detections in pairs, as pycocotools matches them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openpaf.evaluation.numbering import NumberedEvaluation, numbered_evaluation
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled person, the detection matched to them, and their object keypoint similarity."""
+    """A labeled person, the detection matched to them, and their object keypoint similarity."""
 
     truth: Annotation
     detection: Detection
@@ -26,12 +26,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class ImageMatches:
-    """Who of an image was found; people without labelled joints and crowds are left out."""
+    """Who of an image was found; people without labeled joints and crowds are left out."""
 
     image_id: int
     pairs: list[Pair]
-    missed: list[Annotation]  # labelled, not found
-    false: list[Detection]  # found where no person is labelled
+    missed: list[Annotation]  # labeled, not found
+    false: list[Detection]  # found where no person is labeled
 
 
 def match_people(
@@ -86,8 +86,8 @@ def _matches(numbered: NumberedEvaluation, image: dict[str, Any]) -> ImageMatche
     return ImageMatches(image_id, pairs, missed, false)
 
 
-def labelled_joints(person: dict[str, Any]) -> NDArray[np.float64]:
-    """(K, 3) x, y in px and v of a labelled person; v is 0 where a joint is not labelled."""
+def labeled_joints(person: dict[str, Any]) -> NDArray[np.float64]:
+    """(K, 3) x, y in px and v of a labeled person; v is 0 where a joint is not labeled."""
     return np.array(person["keypoints"], np.float64).reshape(-1, 3)
 
 
@@ -97,7 +97,7 @@ def found_joints(person: Detection) -> NDArray[np.float64]:
     Scores of joints are no part of the format, and some systems leave them 0; a joint at (0, 0) is
     what they all write where there is none.
     """
-    joints = labelled_joints(person)
+    joints = labeled_joints(person)
     joints[:, 2] = (joints[:, :2] != 0).any(axis=1)
     return joints
 
@@ -121,7 +121,7 @@ def precision_at(
 
     Returns:
         Share of the detections that are people, and of the people that are detected; people
-        without labelled joints count as neither. Without detections precision is 1, without
+        without labeled joints count as neither. Without detections precision is 1, without
         people recall is 0.
     """
     chosen = [person for person in detections if person["score"] >= min_score]

@@ -30,7 +30,7 @@ class NumberedEvaluation:
 
     evaluation: Any
     image_ids: list[int]  # image n has number n + 1
-    people: list[Annotation]  # so has the labelled person n
+    people: list[Annotation]  # so has the labeled person n
     found: list[Detection]  # and the found person n
 
 

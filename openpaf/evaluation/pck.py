@@ -1,4 +1,4 @@
-"""PCK: the share of joints that lie near enough to where they are labelled."""
+"""PCK: the share of joints that lie near enough to where they are labeled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openpaf.checks import check_choice, check_number
 from openpaf.evaluation.breakdown import MATCH_OKS
 from openpaf.evaluation.label_files import Annotation, Detection
-from openpaf.evaluation.matching import found_joints, labelled_joints, match_people
+from openpaf.evaluation.matching import found_joints, labeled_joints, match_people
 from openpaf.skeleton import Skeleton
 
 #: What "near enough" is relative to.
@@ -23,13 +23,13 @@ def reference_px(person: Annotation, reference: str) -> float | None:
     """The length that a person's errors are compared with, in px.
 
     Args:
-        person: A labelled person, COCO's 17 joints.
-        reference: ``"box"``, the diagonal of the labelled box; ``"torso"``, the distance of left
+        person: A labeled person, COCO's 17 joints.
+        reference: ``"box"``, the diagonal of the labeled box; ``"torso"``, the distance of left
             shoulder and right hip, or of right shoulder and left hip, the mean where both are
-            labelled; ``"head"``, the largest distance of two labelled joints of the face.
+            labeled; ``"head"``, the largest distance of two labeled joints of the face.
 
     Returns:
-        None where the joints that it needs are not labelled, or it is 0.
+        None where the joints that it needs are not labeled, or it is 0.
 
     Raises:
         ValueError: If the reference is unknown.
@@ -66,7 +66,7 @@ def pck(
     reference: str = "torso",
     alpha: float = 0.2,
 ) -> dict[str, Any]:
-    """Percentage of correct keypoints, over the labelled joints of all people who have a reference.
+    """Percentage of correct keypoints, over the labeled joints of all people who have a reference.
 
     Args:
         annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
@@ -90,7 +90,7 @@ def pck(
     check_choice("reference", reference, REFERENCES)
     check_number("alpha", alpha, above=0)
     n_joints = Skeleton.COCO17.n_joints
-    right, labelled, found = np.zeros(n_joints), np.zeros(n_joints), np.zeros(n_joints)
+    right, labeled, found = np.zeros(n_joints), np.zeros(n_joints), np.zeros(n_joints)
     n_people = n_left_out = 0
     for image in match_people(annotations, detections, image_ids, oks=MATCH_OKS):
         people = [(pair.truth, pair.detection) for pair in image.pairs]
@@ -100,8 +100,8 @@ def pck(
                 n_left_out += 1
                 continue
             n_people += 1
-            joints = labelled_joints(truth)
-            labelled += joints[:, 2] > 0
+            joints = labeled_joints(truth)
+            labeled += joints[:, 2] > 0
             if detection is not None:
                 found += joints[:, 2] > 0
                 near = _near(joints, found_joints(detection), alpha * length)
@@ -111,11 +111,11 @@ def pck(
         "alpha": alpha,
         "people": n_people,
         "without_reference": n_left_out,
-        "joints": int(labelled.sum()),
-        "PCK": _share(right.sum(), labelled.sum()),
+        "joints": int(labeled.sum()),
+        "PCK": _share(right.sum(), labeled.sum()),
         "PCK_found": _share(right.sum(), found.sum()),
         "by_joint": {
-            name: _share(right[k], labelled[k]) for k, name in enumerate(Skeleton.COCO17.joints)
+            name: _share(right[k], labeled[k]) for k, name in enumerate(Skeleton.COCO17.joints)
         },
     }
 
@@ -132,7 +132,7 @@ def _near(
 
 
 def _distance(person: Annotation, a: str, b: str) -> float | None:
-    joints = labelled_joints(person)
+    joints = labeled_joints(person)
     first, second = (joints[Skeleton.COCO17.index(name)] for name in (a, b))
     if min(first[2], second[2]) <= 0:
         return None

@@ -11,7 +11,7 @@ from openpaf.evaluation.label_files import Detection
 from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.pck import pck
 
-#: Photos by how many people are labelled in them, with or without joints; the last has no end.
+#: Photos by how many people are labeled in them, with or without joints; the last has no end.
 CROWDING = (("1", 1, 1), ("2 to 4", 2, 4), ("5 to 9", 5, 9), ("10 or more", 10, 10**9))
 #: People by size in px, the square root of their area; COCO's medium and large begin at 32 and 96.
 SIZES_PX = ((0, 32), (32, 64), (64, 96), (96, 192), (192, 100_000))
@@ -68,7 +68,7 @@ def measure(
 def ap_by_crowding(
     annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """AP over photos of few and of many people, who are counted as labelled, crowds apart."""
+    """AP over photos of few and of many people, who are counted as labeled, crowds apart."""
     n_people = {
         i: sum(not person["iscrowd"] for person in annotations.imgToAnns.get(i, ()))
         for i in image_ids

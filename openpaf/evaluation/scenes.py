@@ -17,7 +17,7 @@ from openpaf.io.paths import inside_folder
 Image = NDArray[np.uint8]
 
 _MARGIN = 0.08  # of a box, so that hands and feet at its border are whole
-_LEAST_JOINTS = 10  # labelled joints of a person worth pasting
+_LEAST_JOINTS = 10  # labeled joints of a person worth pasting
 
 
 def cut_people(
@@ -38,7 +38,7 @@ def cut_people(
         seed: Of the choice.
 
     Returns:
-        RGB images: the boxes of people with 10 labelled joints or more, at least 48 px high,
+        RGB images: the boxes of people with 10 labeled joints or more, at least 48 px high,
         whose boxes overlap no other's by more than a tenth of their own.
 
     Raises:
@@ -56,7 +56,7 @@ def cut_people(
                 chosen.append(person)
     if not chosen:
         raise ValueError(
-            f"annotations: expected people of {_LEAST_JOINTS} or more labelled joints, 48 px "
+            f"annotations: expected people of {_LEAST_JOINTS} or more labeled joints, 48 px "
             "high, and not in front of others, to compose scenes of; got none"
         )
     order = np.random.default_rng(seed).permutation(len(chosen))[:n_people]
