@@ -17,7 +17,8 @@ from pathlib import Path
 import coco_photos
 
 from openpaf import PoseEstimator, weights
-from openpaf.evaluation.coco import METRICS, evaluate, precision_at
+from openpaf.evaluation.coco import METRICS, evaluate
+from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.run import detect_photos
 
 

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from openpaf import Fields, PoseEstimator, weights
 from openpaf.evaluation.coco import evaluate
+from openpaf.io.coco import poses_to_coco
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
-from openpaf.io.pose_files import poses_to_coco
 from openpaf.networks import build
 
 

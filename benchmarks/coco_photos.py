@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openpaf.evaluation.coco import load_annotations
+from openpaf.evaluation.label_files import load_annotations
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

@@ -26,7 +26,8 @@ import torch
 
 from openpaf import PoseEstimator, weights
 from openpaf.engines.load import load_engine
-from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.evaluation.coco import detect, evaluate
+from openpaf.evaluation.label_files import load_annotations
 from openpaf.networks import build, describe
 
 ROOT = Path(__file__).resolve().parent.parent

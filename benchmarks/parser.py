@@ -32,7 +32,8 @@ from scenes import Scene, coco_crowds, coco_scenes, crowds, fields_of, random_pe
 
 from openpaf import DecodeConfig, Fields, Poses, Skeleton, decode, encode_fields
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
-from openpaf.evaluation.coco import evaluate, precision_at
+from openpaf.evaluation.coco import evaluate
+from openpaf.evaluation.matching import precision_at
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

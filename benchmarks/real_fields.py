@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from openpaf import Fields, Letterbox, PoseEstimator, read_image
-from openpaf.evaluation.coco import load_annotations
+from openpaf.evaluation.label_files import load_annotations
 from openpaf.io.paths import inside_folder
 
 

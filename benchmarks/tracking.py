@@ -25,7 +25,8 @@ from scenes import Scene, fields_of
 from walks import FPS, KINDS, SIZE_HW, Frame, standing_people, walk
 
 from openpaf import Letterbox, PoseEstimator, Poses, decode, read_image
-from openpaf.evaluation.tracking import TrackingFigures, evaluate_tracking, oks
+from openpaf.evaluation.tracking import TrackingFigures, evaluate_tracking
+from openpaf.poses import oks
 from openpaf.tracking.one_euro import Smoothing
 from openpaf.tracking.tracker import Tracker, TrackerConfig
 

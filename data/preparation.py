@@ -20,6 +20,7 @@ from survey import as_text, draw, survey
 from tqdm import tqdm
 
 from openpaf.errors import ImageError, OpenpafError
+from openpaf.io.files import write_whole
 from openpaf.io.image_files import open_image
 from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import refuse_other_size
@@ -168,9 +169,7 @@ def _write_index(sources: Sequence[Source], folder: Path, path: Path) -> None:
             table[key] = Path(os.path.relpath(folder / table[key], path.parent)).as_posix()
         sets[source.name] = table
     text = _HEAD + "".join(toml_rows({"sets": list(sets.values())}))
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text.encode())
 
 
 def _say(text: str, *, error: bool = False) -> None:

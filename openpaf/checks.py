@@ -6,7 +6,7 @@ import functools
 import math
 import numbers
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +31,80 @@ def is_finite(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number, whatever its type: 2.0 is one."""
     return is_finite(value) and int(value) == value
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    is_integer: bool = False,
+    unit: str = "",
+) -> None:
+    """See that a value is a number of a range.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        above: It must be larger; no bound if None.
+        least: It must not be smaller; no bound if None.
+        most: It must not be larger; if None it must be finite, and infinity allows infinity.
+        is_integer: Whether it must be a whole number, be it of a float's type.
+        unit: Of the number, for the message.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    largest = math.inf if most is None else most
+    is_good = (
+        (is_finite(value) or (most == math.inf and is_number(value)))
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and value <= largest
+        and (not is_integer or is_whole(value))
+    )
+    if is_good:
+        return
+    kind = f"a {'whole ' * is_integer}number{unit and f' of {unit}'}"
+    if least is not None and math.isfinite(largest):
+        bounds = f" from {least:,} to {largest:,}"
+    elif least is not None:
+        bounds = f" >= {least}"
+    else:
+        bounds = f" > {above}" * (above is not None)
+    raise ValueError(f"{name}: expected {kind}{bounds}, got {value!r}")
+
+
+def check_numbers(
+    config: object,
+    names: Sequence[str],
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    is_integer: bool = False,
+) -> None:
+    """See that fields of a dataclass are numbers of a range; as :func:`check_number`.
+
+    Raises:
+        ValueError: If one is not; the message names it.
+    """
+    for name in names:
+        check_number(
+            name, getattr(config, name), above=above, least=least, most=most, is_integer=is_integer
+        )
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """See that a value is one of some words.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
 def as_size(name: str, value: Sequence[int]) -> tuple[int, int]:

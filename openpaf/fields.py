@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
-from openpaf.checks import as_size, is_finite
+from openpaf.checks import as_size, check_number
 from openpaf.errors import printable
 from openpaf.geometry import Grid
 from openpaf.kernels.compile import kernel
@@ -216,35 +216,20 @@ def encode_fields(
         [0.0, 1.0]
     """
     heatmap_grid = heatmap_grid or Grid(stride)
-    paf_grid = paf_grid or heatmap_grid
-    if heatmap_grid.stride != paf_grid.stride:
-        raise ValueError(
-            f"paf_grid: expected stride {heatmap_grid.stride} as heatmap_grid has, "
-            f"got {paf_grid.stride}"
-        )
+    paf_grid = _with_stride_of(heatmap_grid, paf_grid or heatmap_grid)
     size_hw = as_size("size_hw", size_hw)
     if size_hw[0] * size_hw[1] > _MAX_PX:
         raise ValueError(f"size_hw: expected at most {_MAX_PX:,} px, got {printable(size_hw)}")
-    for name, value in (("sigma_px", sigma_px), ("paf_half_width_px", paf_half_width_px)):
-        if not is_finite(value) or not value > 0:
-            raise ValueError(f"{name}: expected a positive number of px, got {value!r}")
+    check_number("sigma_px", sigma_px, above=0, unit="px")
+    check_number("paf_half_width_px", paf_half_width_px, above=0, unit="px")
     skeleton = poses.skeleton
     h, w = heatmap_grid.size_cells(size_hw)
     heatmaps = np.zeros((skeleton.n_joints + 1, h, w), np.float32)
     pafs = np.zeros((skeleton.n_limbs, 2, h, w), np.float32)
-    _encode_heatmaps(
-        heatmaps,
-        heatmap_grid.to_cells(poses.xy),
-        poses.scores,
-        sigma_px / heatmap_grid.stride,
-    )
-    _encode_pafs(
-        pafs,
-        paf_grid.to_cells(poses.xy),
-        poses.scores,
-        np.array(skeleton.limbs, np.int64).reshape(-1, 2),
-        paf_half_width_px / paf_grid.stride,
-    )
+    sigma, half_width = sigma_px / heatmap_grid.stride, paf_half_width_px / paf_grid.stride
+    limbs = np.array(skeleton.limbs, np.int64).reshape(-1, 2)
+    _encode_heatmaps(heatmaps, heatmap_grid.to_cells(poses.xy), poses.scores, sigma)
+    _encode_pafs(pafs, paf_grid.to_cells(poses.xy), poses.scores, limbs, half_width)
     return Fields(
         heatmaps=heatmaps,
         pafs=pafs,
@@ -252,6 +237,20 @@ def encode_fields(
         paf_grid=paf_grid,
         skeleton=skeleton,
     )
+
+
+def _with_stride_of(heatmap_grid: Grid, paf_grid: Grid) -> Grid:
+    """The grid of the PAFs.
+
+    Raises:
+        ValueError: If its stride is not that of the heatmaps.
+    """
+    if heatmap_grid.stride != paf_grid.stride:
+        raise ValueError(
+            f"paf_grid: expected stride {heatmap_grid.stride} as heatmap_grid has, "
+            f"got {paf_grid.stride}"
+        )
+    return paf_grid
 
 
 def encode_mask(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.checks import as_size, is_finite, is_whole
+from openpaf.checks import as_size, check_number, is_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +54,7 @@ class Grid:
     offset: float | None = None
 
     def __post_init__(self) -> None:
-        if not is_whole(self.stride) or not 1 <= self.stride <= 1_000_000:
-            raise ValueError(f"stride: expected a whole number of px >= 1, got {self.stride!r}")
+        check_number("stride", self.stride, least=1, most=1_000_000, is_integer=True, unit="px")
         object.__setattr__(self, "stride", int(self.stride))
         offset = (self.stride - 1) / 2 if self.offset is None else self.offset
         if not is_finite(offset) or not abs(offset) <= 1e9:
@@ -139,12 +138,8 @@ class Letterbox:
         Raises:
             ValueError: If a size is below 1 px or no whole number.
         """
-        if not is_whole(multiple) or multiple < 1:
-            raise ValueError(f"multiple: expected a whole number of px >= 1, got {multiple!r}")
-        if not is_whole(short_side) or short_side < multiple:
-            raise ValueError(
-                f"short_side: expected a whole number of px >= {multiple}, got {short_side!r}"
-            )
+        check_number("multiple", multiple, least=1, is_integer=True, unit="px")
+        check_number("short_side", short_side, least=multiple, is_integer=True, unit="px")
         height, width = as_size("image_hw", image_hw)
         ratio = min(short_side / min(height, width), short_side * max_aspect / max(height, width))
         resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
@@ -267,8 +262,7 @@ def crop_affine(
     Raises:
         ValueError: If the scale is not positive.
     """
-    if not scale > 0:
-        raise ValueError(f"scale: expected a positive number, got {scale!r}")
+    check_number("scale", scale, above=0)
     cos = math.cos(math.radians(rotation_deg)) * scale
     sin = math.sin(math.radians(rotation_deg)) * scale
     # The y axis points down, so a counter-clockwise turn has +sin in its first row.

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from openpaf import DecodeConfig, Fields, Poses
 from openpaf.decoding import Limbs, Peaks
+from openpaf.poses import joint_similarity, joint_variance
 
 
 def decode(fields: Fields, config: DecodeConfig | None = None) -> Poses:
@@ -317,8 +318,7 @@ def _to_poses(rows, peaks, skeleton, config):
 
 def _oks(weaker, better, box):
     area = (box[2] - box[0]) * (box[3] - box[1])
-    variance = 4 * np.square(weaker.skeleton.oks_sigmas) * area
+    variance = joint_variance(weaker.skeleton, np.array([area]))[0] + 0.5e-6  # as of a point
     has = weaker.scores[0] > 0
     d2 = np.square(weaker.xy[0] - better.xy[0]).sum(axis=1)
-    similar = np.exp(-d2 / (2 * variance + 1e-6))
-    return np.where(np.isnan(d2), 0, similar)[has].mean()
+    return joint_similarity(d2, variance)[has].mean()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from openpaf import PoseEstimator
-from openpaf.evaluation.coco import detect, evaluate, load_annotations
+from openpaf.evaluation.coco import detect, evaluate
+from openpaf.evaluation.label_files import load_annotations
 
 _CLOSE = 0.006  # engines and processors round differently
 _CLOSE_IN_8_BITS = 0.025  # 0.304 with VNNI was 0.317 and 0.319 without

@@ -219,7 +219,7 @@ def test_no_result_hits_another(run: Run, tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from(["a", "A", "a_2", "a_keypoints", "á", "a\u0301", "ß", "x" * 250])
                 .flatmap(lambda s: st.sampled_from([f"in/{s}.jpg", f"out/{s}.png", f"{s}.gif"])),
                 unique=True, max_size=8),
-       st.sets(st.sampled_from(outputs.FORMATS), min_size=1))  # fmt: skip
+       st.sets(st.sampled_from(outputs.format_names()), min_size=1))  # fmt: skip
 def test_names_are_unique_and_never_a_photo_s(names: list[str], formats: set[str]) -> None:
     photos = [Path(name) for name in names]
     named = outputs.name_outputs(photos, Path("out"), sorted(formats))
@@ -526,7 +526,7 @@ def test_a_full_disk_stops_the_run(
     def full(picture: object, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
 
-    monkeypatch.setattr("openpaf.cli.predict.write_picture", full)
+    monkeypatch.setattr("openpaf.cli.images.write_image", full)
     sources = [photo(tmp_path / "a.png"), photo(tmp_path / "b.png")]
     assert_bad_use(run("predict", *sources, "--output", tmp_path / "out"), "No space left")
 
@@ -660,7 +660,7 @@ def test_an_interrupt_that_is_swallowed_at_the_end_is_heard_too(
         ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
 
     monkeypatch.setattr("openpaf.cli.interrupts._PAUSE_S", 100)
-    monkeypatch.setattr(predict, "_predict_all", interrupt)
+    monkeypatch.setattr(predict.ImageJob, "predict", interrupt)
     result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
     assert result[::2] == (130, "openpaf: interrupted\n")
 

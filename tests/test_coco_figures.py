@@ -13,15 +13,9 @@ from evaluation_data import by_pycocotools, person, scene, shaken, written
 
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.breakdown import KINDS, classify, error_breakdown
-from openpaf.evaluation.coco import (
-    METRICS,
-    ap_by_area,
-    evaluate,
-    labelled_joints,
-    match_people,
-    precision_at,
-)
+from openpaf.evaluation.coco import METRICS, ap_by_area, evaluate
 from openpaf.evaluation.gallery import photo_error, worst_photos
+from openpaf.evaluation.matching import labeled_joints, match_people, precision_at
 from openpaf.evaluation.pck import pck, reference_px
 from openpaf.evaluation.report import measure
 from openpaf.skeleton import Skeleton
@@ -73,7 +67,7 @@ def test_a_crowd_only(tmp_path: Path) -> None:
     assert set(equal(tmp_path, data, results).values()) == {-1.0}
 
 
-def test_people_without_labelled_joints(tmp_path: Path) -> None:
+def test_people_without_labeled_joints(tmp_path: Path) -> None:
     data, rng = scene(), np.random.default_rng(5)
     results = shaken(data["annotations"], 0.03)
     data["annotations"] += [person(i, 100 + i, rng, labelled=0) for i in (1, 2, 3)]
@@ -273,4 +267,4 @@ def test_all_figures_of_a_set(tmp_path: Path) -> None:
     assert figures["by_people"][0]["AP"] == evaluate(annotations, results, [4])["AP"]
     assert figures["by_people"][3]["AP"] == -1
     assert sum(band["people"] for band in figures["by_size"]) == 10
-    assert labelled_joints(data["annotations"][0]).shape == (17, 3)
+    assert labeled_joints(data["annotations"][0]).shape == (17, 3)

@@ -18,9 +18,10 @@ from PIL import Image
 import openpaf
 from openpaf.cli import main
 from openpaf.evaluation import method as method_module
-from openpaf.evaluation.annotations import read_annotations, read_results
+from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import METRICS, evaluate
 from openpaf.evaluation.compare import Photos, measure_method, methods_of, with_ratios
+from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.scenes import compose, cut_people
 from openpaf.evaluation.steps import STEPS, median_times, run_in_steps
 from openpaf.evaluation.tables import draw_plot
@@ -78,7 +79,7 @@ def test_nobody_is_cut_out_of_a_crowd(photos: Photos) -> None:
     rows[1]["iscrowd"] = 1
     rows[2]["num_keypoints"] = 5
     photos.annotations.imgToAnns[3].append({**rows[3], "id": 9})  # two in one place
-    with pytest.raises(ValueError, match="nobody to compose scenes of"):
+    with pytest.raises(ValueError, match="to compose scenes of; got none"):
         cut_people(photos.annotations, photos.images, photos.ids, 50)
 
 
@@ -169,7 +170,7 @@ def job(photos: Photos, folder: Path) -> dict[str, Any]:
         "name": "ours", "model": "lightweight-coco17", "engine": "torch", "device": "cpu",
         "threads": None,
         "size": 64, "annotations": str(photos.path), "images": str(photos.images),
-        "image_ids": photos.ids, "scenes": [], "repeats": 1, "key": "k", "quiet": True,
+        "image_ids": photos.ids, "scenes": [], "repeats": 1, "settings": {}, "quiet": True,
         "partial": str(folder / "p.jsonl"), "output": str(folder / "o.json"),
     }  # fmt: skip
 
@@ -213,7 +214,7 @@ def test_a_method_that_is_done_is_not_run_again(
     def fake_run(command: list[str], **options: Any) -> Any:
         started.append(command)
         asked = json.loads(Path(command[-1]).read_text())
-        result = {"settings": {}, "rows": [], "ms": {}, "time_by_people": [], "peak_mb": 1.0}
+        result = {"settings": {}, "results": [], "ms": {}, "time_by_people": [], "peak_mb": 1.0}
         Path(asked["output"]).write_text(json.dumps(result))
         return subprocess.CompletedProcess(command, 0)
 

@@ -16,7 +16,6 @@ _PAGES = [
 # Files that pages name before they are there.
 _PENDING = {
     "openpaf/training/data/augment_config.py",
-    "tests/test_extending.py",
 }
 
 

@@ -23,13 +23,19 @@ import openpaf
 import openpaf.estimator
 from openpaf import DecodeConfig, Poses, Skeleton
 from openpaf.cli import main
-from openpaf.evaluation.annotations import read_annotations, read_results
-from openpaf.evaluation.coco import METRICS, detect, evaluate, load_annotations, precision_at
+from openpaf.evaluation.annotations import read_annotations
+from openpaf.evaluation.coco import METRICS, detect, evaluate
+from openpaf.evaluation.label_files import load_annotations
 from openpaf.evaluation.labels import check_image_size
-from openpaf.evaluation.run import PartialResults, read_ahead, settings_key
+from openpaf.evaluation.matching import precision_at
+from openpaf.evaluation.partial_results import PartialResults, settings_key
+from openpaf.evaluation.result_files import read_results
+from openpaf.evaluation.run import read_ahead
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
-from openpaf.io.pose_files import poses_to_coco, poses_to_openpose, read_poses_by_image
+from openpaf.io.coco import poses_to_coco
+from openpaf.io.openpose import poses_to_openpose
+from openpaf.io.pose_files import read_poses_by_image
 from openpaf.training.data.dataset import read_json as read_json_for_training
 from openpaf.weights import resolve
 
@@ -535,7 +541,7 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(
     assert status == 1
     assert err.count("skipped") == 1
     assert "003.jpg: not an image" in err
-    assert out.count("4 photos (1 skipped), 12 people with labelled joints") == 2
+    assert out.count("4 photos (1 skipped), 12 people with labeled joints") == 2
     report = json.loads((tmp_path / "f.json").read_text())
     assert (report["photos"], report["skipped"]) == (4, 1)
     assert report["settings"]["skipped_photos"] == ["003.jpg"]
@@ -856,7 +862,8 @@ def test_results_that_are_not_as_they_should_be(
 
 def test_annotations_given_as_results(run: Run, data: Any, tmp_path: Path) -> None:
     path = written(data, tmp_path / "r.json")
-    refused(run("--results", path, images=False), "got dict; it looks like annotations")
+    message = "expected a list of COCO results, got annotations"
+    refused(run("--results", path, images=False), message)
 
 
 def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) -> None:
@@ -877,7 +884,7 @@ def test_missing_photos_stop_the_run_before_it_starts(run: Run, tmp_path: Path) 
         (["--image-ids", "1", "99"], "image ids: 1 of 2 are not in the annotations: 99"),
         (["--complete-only"], "no image of"),
         (["--pck-reference", "arm"], "--pck-reference: expected one of box, torso, head"),
-        (["--pck-alpha", "0"], "--pck-alpha: expected a positive number"),
+        (["--pck-alpha", "0"], "--pck-alpha: expected a number > 0, got 0"),
         (["--size", "64", "64"], "--size: one comes twice"),
         (["--json", "nowhere/f.json"], "--json: no folder nowhere"),
         (["--gallery", "."], "--gallery: . is a folder"),

@@ -13,15 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton
-from openpaf.evaluation.coco import (
-    METRICS,
-    detect,
-    evaluate,
-    index_annotations,
-    load_annotations,
-    match_people,
-    precision_at,
-)
+from openpaf.evaluation.coco import METRICS, detect, evaluate
+from openpaf.evaluation.label_files import index_annotations, load_annotations
+from openpaf.evaluation.matching import match_people, precision_at
 
 
 @pytest.fixture

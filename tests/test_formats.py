@@ -12,11 +12,10 @@ import pytest
 
 import openpaf
 from openpaf import Poses, Skeleton
+from openpaf.io.coco import poses_from_coco, poses_to_coco
 from openpaf.io.json_files import write_json
+from openpaf.io.openpose import poses_to_openpose
 from openpaf.io.pose_files import (
-    poses_from_coco,
-    poses_to_coco,
-    poses_to_openpose,
     read_poses,
     read_poses_by_image,
     write_poses,
@@ -121,7 +120,7 @@ def test_people_of_two_skeletons_in_one_picture(tmp_path: Path) -> None:
         *poses_to_coco(some_poses(custom(17)), 1), *poses_to_coco(some_poses(custom(17, "b")), 1),
     ]  # fmt: skip
     (tmp_path / "a.json").write_text(json.dumps(entries))
-    with pytest.raises(ValueError, match="people of one picture have different ones"):
+    with pytest.raises(ValueError, match="people of one image have different ones"):
         read_poses(tmp_path / "a.json")
 
 
@@ -242,7 +241,7 @@ def test_several_pictures_in_one_coco_file(tmp_path: Path) -> None:
     for key, poses in back.items():
         assert_same(poses, pictures[key])
     assert_same(read_poses(tmp_path / "all.json", image_id="a.jpg"), pictures["a.jpg"])
-    with pytest.raises(ValueError, match=r"all\.json: image_id: has 2 pictures"):
+    with pytest.raises(ValueError, match=r"all\.json: image_id: has 2 images"):
         read_poses(tmp_path / "all.json")
     with pytest.raises(ValueError, match=r"no people of 99; has 3, 'a\.jpg'"):
         read_poses(tmp_path / "all.json", image_id=99)
@@ -350,7 +349,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(ValueError, match="format: expected one of coco, openpose, got 'yolo'"):
         write_poses(some_poses(), path, format="yolo")
-    with pytest.raises(ValueError, match=r"one picture; expected Poses, got dict"):
+    with pytest.raises(ValueError, match=r"one image; expected Poses, got dict"):
         write_poses({1: some_poses()}, path, format="openpose")
     with pytest.raises(ValueError, match=r"poses: expected Poses, or a dictionary .*, got list"):
         write_poses([some_poses()], path)  # type: ignore[arg-type]
@@ -466,9 +465,9 @@ def test_cmu_and_open_forms_of_alphapose(tmp_path: Path, people: str, joints: st
     for poses in (alone, by_image["0.jpg"], read_poses(tmp_path / "all.json", image_id="0.jpg")):
         assert poses.skeleton == Skeleton.COCO18
         np.testing.assert_allclose(poses.joint("left_ear"), [[27, 37, 0.517]])
-    with pytest.raises(ValueError, match=r"all\.json: image_id: has 2 pictures"):
+    with pytest.raises(ValueError, match=r"all\.json: image_id: has 2 images"):
         read_poses(tmp_path / "all.json")
-    with pytest.raises(ValueError, match=r"one\.json: a file of one picture without an id"):
+    with pytest.raises(ValueError, match=r"one\.json: a file of one image without an id"):
         read_poses_by_image(tmp_path / "one.json")
 
 
@@ -539,7 +538,7 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
 
 def test_the_wrong_format(tmp_path: Path) -> None:
     write_poses(some_poses(), tmp_path / "a.json")
-    with pytest.raises(ValueError, match=r"expected format 'openpose', but it looks like 'coco'"):
+    with pytest.raises(ValueError, match=r"expected format 'openpose', got 'coco'"):
         read_poses(tmp_path / "a.json", format="openpose")
 
 
@@ -560,7 +559,7 @@ def test_the_wrong_skeleton(tmp_path: Path) -> None:
 def test_json_goes_into_a_pipe_that_somebody_reads_and_waits_for_no_other(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match=r"a pipe that nobody reads.*pipe"):
+    with pytest.raises(OSError, match=r"a pipe that no process reads.*pipe"):
         write_json([1], pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:

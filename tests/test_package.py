@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import hashlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -130,3 +132,95 @@ def test_constraints_cover_every_dependency(
     pins = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0] for line in pins if "==" in line}
     assert wanted <= pinned
+
+
+# How it is built
+
+MAX_LINES, MAX_PARAMETERS, MAX_MODULES = 60, 12, 9
+# What is known to be longer, and to be shortened.
+KNOWN_LONG = {"training.config.__post_init__"}
+# The circles that are known, to be removed.
+KNOWN_CIRCLES = [
+    ["training.data.augmentation", "training.data.pasting"],
+]
+
+
+@pytest.fixture(scope="module")
+def trees(repo_root: Path) -> dict[str, ast.Module]:
+    """The syntax of each module by its name without ``openpaf.``; the package itself is ``""``."""
+    folder = repo_root / "openpaf"
+    return {
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        .removesuffix("__init__")
+        .rstrip("."): ast.parse(path.read_text(encoding="utf-8"))
+        for path in folder.rglob("*.py")
+    }
+
+
+def test_few_modules_lie_directly_in_the_package(trees: dict[str, ast.Module]) -> None:
+    """A file has a room; those of the hall are what all rooms share."""
+    rooms = {name.partition(".")[0] for name in trees if "." in name}
+    assert len({name for name in trees if "." not in name} - rooms) <= MAX_MODULES
+
+
+def test_functions_are_short(trees: dict[str, ast.Module]) -> None:
+    """Their docstrings aside, which may be as long as they need to be."""
+    long = {}
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                arguments = node.args
+                n_parameters = len([*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs])
+                n_lines = _n_lines(node)
+                if ast.get_docstring(node) is not None:
+                    n_lines -= _n_lines(node.body[0])
+                if n_lines > MAX_LINES or n_parameters > MAX_PARAMETERS:
+                    long[f"{module}.{node.name}"] = (n_lines, n_parameters)
+    assert set(long) == KNOWN_LONG, long
+
+
+def _n_lines(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_no_imports_go_in_circles(trees: dict[str, ast.Module]) -> None:
+    """Those for types and those inside functions included; the package's own names are lazy."""
+    imports = {
+        module: {name for name in _imported(tree, set(trees)) if name not in ("", module)}
+        for module, tree in trees.items()
+        if module
+    }
+    reached = {module: _reached(module, imports) for module in imports}
+    circles = {
+        tuple(sorted(other for other in reached[module] if module in reached[other]))
+        for module in imports
+        if module in reached[module]
+    }
+    assert sorted(map(list, circles)) == KNOWN_CIRCLES
+
+
+def _imported(tree: ast.Module, modules: set[str]) -> Iterator[str]:
+    """Those of the modules that one imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [[alias.name] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [[f"{node.module}.{alias.name}", str(node.module)] for alias in node.names]
+        else:
+            continue
+        for candidates in names:  # a module of the package, or else the package itself
+            known = (name.removeprefix("openpaf.") for name in candidates)
+            yield from [name for name in known if name in modules][:1]
+
+
+def _reached(start: str, imports: dict[str, set[str]]) -> set[str]:
+    """All modules that one imports, directly or not; itself only through others."""
+    reached: set[str] = set()
+    waiting = list(imports[start])
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += imports[module]
+    return reached

@@ -347,13 +347,13 @@ def test_bad_imagenet_weights(tmp_path: Path) -> None:
         ({"roi": "mean"}, "roi: expected one of align, pool, warp"),
         ({"mask_head": "rnn"}, "mask_head: expected one of fcn, mlp"),
         ({"mask_activation": "relu"}, "mask_activation: expected one of"),
-        ({"num_classes": 1}, "num_classes: expected at least 2"),
-        ({"num_keypoints": -1}, "num_keypoints: expected at least 0"),
+        ({"num_classes": 1}, "num_classes: expected a number >= 2, got 1"),
+        ({"num_keypoints": -1}, "num_keypoints: expected a number >= 0, got -1"),
         ({"min_size": 900, "max_size": 800}, "min_size, max_size: expected"),
         ({"anchor_sizes": (32, 64)}, "anchor_sizes: expected 5"),
-        ({"box_nms_thresh": 1.5}, "box_nms_thresh: expected 0 to 1"),
-        ({"box_detections_per_img": 0}, "box_detections_per_img: expected at least 1"),
-        ({"mask_channels": ()}, "mask_channels: expected at least 1"),
+        ({"box_nms_thresh": 1.5}, "box_nms_thresh: expected a number from 0 to 1, got 1.5"),
+        ({"box_detections_per_img": 0}, "box_detections_per_img: expected a number >= 1, got 0"),
+        ({"mask_channels": ()}, "mask_channels: expected a number >= 1, got 0"),
     ],
 )
 def test_bad_choices(options: dict[str, Any], message: str) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton, Smoothing, Tracker, TrackerConfig
-from openpaf.evaluation.tracking import evaluate_tracking, oks
+from openpaf.evaluation.tracking import evaluate_tracking
+from openpaf.poses import oks
 from openpaf.tracking.kalman import Track
 from openpaf.tracking.one_euro import OneEuro, smooth
 
@@ -195,7 +196,7 @@ def test_bad_arguments() -> None:
         TrackerConfig(second_reach=0.5)
     with pytest.raises(ValueError, match=r"max_joint_speed: .* got nan"):
         TrackerConfig(max_joint_speed=float("nan"))
-    with pytest.raises(ValueError, match="beta: expected a positive number, got -1"):
+    with pytest.raises(ValueError, match="beta: expected a number >= 0, got -1"):
         Smoothing(beta=-1)
 
 

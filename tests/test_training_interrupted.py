@@ -214,7 +214,7 @@ def test_an_interrupted_run_writes_its_checkpoint_and_goes_on_to_the_same_bits(
     target, name, n = {
         "step": (*run, 3),
         "validation": (best.Validation, "__call__", 2),
-        "checkpoint": (checkpoints.os, "fsync", 1),
+        "checkpoint": (os, "fsync", 1),
     }[place]
     with monkeypatch.context() as patch:
         stop = at_call(n, lambda: signal.raise_signal(number), getattr(target, name))

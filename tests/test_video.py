@@ -26,7 +26,7 @@ from openpaf.cli import main
 from openpaf.cli.videos import list_videos, video_name
 from openpaf.cli.webcam import View
 from openpaf.io.addresses import shown_source, without_passwords
-from openpaf.io.pose_files import poses_to_coco
+from openpaf.io.coco import poses_to_coco
 from openpaf.video.base import is_video
 from openpaf.video.file import VideoFile
 from openpaf.video.live import LiveVideo

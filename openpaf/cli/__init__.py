@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done; 1 some input was skipped; 2 bad use, and one line on the standard
         error stream says what; 130 interrupted; 143 terminated by SIGTERM, with the same cleaning
-        up. Nobody sees a traceback who did not ask for it.
+        up. A traceback comes only where OPENPAF_TRACEBACK asks for it.
     """
     _prepare_streams()
     if sys.stderr.isatty():
@@ -96,7 +96,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="openpaf",
-        description="Finds every person in a picture and their joints.",
+        description="Finds every person in an image and their joints.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -118,7 +118,7 @@ def _prepare_streams() -> None:
     """Make sure that there are streams, and that any name can be printed on them."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started us
+        if stream is None:  # closed by the process that started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -24,7 +24,7 @@ def report(message: str) -> None:
     """
     from tqdm import tqdm
 
-    with contextlib.suppress(OSError):  # nobody is there to be told
+    with contextlib.suppress(OSError):  # where there is no stream left
         tqdm.write(f"openpaf: {without_passwords(message)}", file=sys.stderr)
 
 

@@ -115,7 +115,7 @@ def _named_file(text: str) -> tuple[str, Path]:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before a model is run."""
     from openpaf.cli.outputs import check_folder
-    from openpaf.evaluation.annotations import find_photos, read_annotations, read_results
+    from openpaf.evaluation.annotations import find_photos, read_annotations
     from openpaf.evaluation.compare import (
         PEOPLE,
         Photos,
@@ -124,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         methods_of,
         with_ratios,
     )
+    from openpaf.evaluation.result_files import read_results
     from openpaf.evaluation.run import check_photos
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
@@ -132,9 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
     for method in methods:
         if method.results is not None:
             read_results(method.results, annotations)
-    wanted = choose_ids(arguments, annotations)
+    chosen = choose_ids(arguments, annotations)
     ids, missing = find_photos(
-        annotations, arguments.images, wanted, allow_missing=arguments.allow_missing
+        annotations, arguments.images, chosen, allow_missing=arguments.allow_missing
     )
     report_missing(missing)
     ids, unreadable = check_photos(annotations, arguments.images, ids)
@@ -150,9 +151,9 @@ def run(arguments: argparse.Namespace) -> int:
     if any(method.model for method in methods):
         counts = PEOPLE if arguments.people is None else sorted(set(arguments.people))
         scenes = make_scenes(photos, folder / "scenes", counts)
-    rows = []
+    measured = []
     for method in methods:
-        rows.append(
+        measured.append(
             measure_method(
                 method,
                 photos,
@@ -166,8 +167,8 @@ def run(arguments: argparse.Namespace) -> int:
                 quiet=arguments.quiet,
             )
         )
-        say(f"{method.name}: AP {rows[-1]['AP']:.3f}")
-    _write(arguments, folder, with_ratios(rows), ids, missing, len(unreadable), scenes)
+        say(f"{method.name}: AP {measured[-1]['AP']:.3f}")
+    _write(arguments, folder, with_ratios(measured), ids, missing, len(unreadable), scenes)
     shutil.rmtree(work)
     return 1 if unreadable else 0
 
@@ -193,20 +194,20 @@ def _models(arguments: argparse.Namespace) -> list[str]:
 def _write(
     arguments: argparse.Namespace,
     folder: Path,
-    rows: list[dict[str, Any]],
+    methods: list[dict[str, Any]],
     ids: list[int],
     missing: list[str],
     skipped: int,
     scenes: list[tuple[int, str]],
 ) -> None:
-    from openpaf.evaluation.page import write_page
-    from openpaf.evaluation.settings import file_sha256, surroundings
+    from openpaf.evaluation.settings import surroundings
     from openpaf.evaluation.tables import as_markdown, as_page, draw_plot, tables
+    from openpaf.io.files import sha256_of, write_text
     from openpaf.io.json_files import write_json
 
     settings = {
         "annotations": str(arguments.annotations),
-        "annotations_sha256": file_sha256(arguments.annotations),
+        "annotations_sha256": sha256_of(arguments.annotations),
         "images": str(arguments.images),
         "subset": subset_name(arguments),
         "photos": len(ids),
@@ -216,11 +217,13 @@ def _write(
         **surroundings(),
     }
     chosen = set(ids)
-    for row in rows:
-        found = [entry for entry in row.pop("rows") if entry["image_id"] in chosen]
-        write_json(found, folder / f"results-{_file_name(row['name'])}.json")
-    made = tables(rows)
-    title = f"{counted(len(rows), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
+    for method in methods:
+        results = [person for person in method.pop("results") if person["image_id"] in chosen]
+        write_json(results, folder / f"results-{_file_name(method['name'])}.json")
+    made = tables(methods)
+    title = (
+        f"{counted(len(methods), 'method', 'methods')} on {counted(len(ids), 'photo', 'photos')}"
+    )
     note = (
         f"{settings['date'][:10]}, {settings['machine']}, Python "
         f"{settings['versions']['python']}, torch {settings['versions']['torch']}, engine "
@@ -229,12 +232,12 @@ def _write(
         "Times of a machine that is shared say little; ratios are of the same run."
     )
     plot = folder / "compare.png"
-    drawn = draw_plot(rows, plot)
-    write_json({"methods": rows, "settings": settings}, folder / "compare.json")
+    drawn = draw_plot(methods, plot)
+    write_json({"methods": methods, "settings": settings}, folder / "compare.json")
     markdown = as_markdown(title, note, made, plot.name if drawn else None)
-    (folder / "compare.md").write_text(markdown, encoding="utf-8")
+    write_text(folder / "compare.md", markdown)
     scene = Path(scenes[len(scenes) // 2][1]) if scenes else None
-    write_page(as_page(title, note, made, plot if drawn else None, scene), folder / "index.html")
+    write_text(folder / "index.html", as_page(title, note, made, plot if drawn else None, scene))
     say(markdown)
     say(f"written to {shown(folder)}: index.html, compare.md, compare.json")
 

@@ -1,10 +1,9 @@
-"""``openpaf evaluate``: how good a model, or another system's results, are on labelled photos."""
+"""``openpaf evaluate``: how good a model, or another system's results, are on labeled photos."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +13,21 @@ from openpaf.cli.common import (
     path_argument,
     positive_integer,
     report,
-    say,
     shown,
 )
+from openpaf.cli.figures import Run, finish
 from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
     check_writable,
     choose_ids,
     report_missing,
-    subset_name,
 )
 
 if TYPE_CHECKING:
     from openpaf.errors import ImageError
-    from openpaf.evaluation.coco import Row
-    from openpaf.evaluation.run import PartialResults
+    from openpaf.evaluation.label_files import Detection
+    from openpaf.evaluation.partial_results import PartialResults
 
 _DESCRIPTION = """\
 Measures a model on photos with COCO keypoint annotations: AP, AP50, AP75, APM, APL, AR, AR50, AR75,
@@ -101,6 +99,18 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="threads that read photos ahead of the network (default: 2)",
     )
+    add(
+        "--partial",
+        metavar="FILE",
+        type=path_argument,
+        help="where the results of an unfinished run wait (default: in the cache folder)",
+    )
+    add("--fresh", action="store_true", help="do not go on where an interrupted run stopped")
+    _add_output_arguments(parser)
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--json", metavar="FILE", type=path_argument, help="write figures and settings")
     add(
         "--save-results",
@@ -123,52 +133,37 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="what PCK is relative to: box (its diagonal), torso or head (default: torso)",
     )
     add("--pck-alpha", type=float, default=0.2, metavar="A", help="PCK's share (default: 0.2)")
-    add(
-        "--partial",
-        metavar="FILE",
-        type=path_argument,
-        help="where the results of an unfinished run wait (default: in the cache folder)",
-    )
-    add("--fresh", action="store_true", help="do not go on where an interrupted run stopped")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is run."""
     _check(arguments)
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
-    from openpaf.evaluation.annotations import find_photos, read_annotations, read_results
+    from openpaf.evaluation.annotations import read_annotations
+    from openpaf.evaluation.result_files import read_results
     from openpaf.evaluation.run import none_readable
 
     annotations = read_annotations(arguments.annotations)
-    wanted = choose_ids(arguments, annotations)
-    if arguments.results and not arguments.gallery:
-        ids = sorted(annotations.imgs) if wanted is None else wanted
-        missing: list[str] = []
-        unknown = [i for i in ids if i not in annotations.imgs]
-        if unknown:
-            raise ValueError(f"--image-ids: {unknown[0]} is not in {shown(arguments.annotations)}")
-    else:
-        ids, missing = find_photos(
-            annotations, arguments.images, wanted, allow_missing=arguments.allow_missing
-        )
+    ids, missing = _images(arguments, annotations)
     report_missing(missing)
     partials: list[PartialResults] = []
     runs = []
     skipped: dict[int, ImageError] = {}
     try:
         if arguments.results:
-            rows = read_results(arguments.results, annotations)
-            settings = _file_settings(arguments)
-            runs.append(_finish(arguments, annotations, ids, missing, rows, settings, []))
+            results = read_results(arguments.results, annotations)
+            measured = Run(annotations, ids, results, _file_settings(arguments), missing, [])
+            runs.append(finish(measured, arguments))
         else:
             _check_models(arguments)
             for size in arguments.size:
-                rows, settings = _detect(arguments, annotations, ids, size, partials, skipped)
+                results, settings = _detect(arguments, annotations, ids, size, partials, skipped)
                 ids = [i for i in ids if i not in skipped]
                 if not ids:
                     raise none_readable(list(skipped.values()))
                 names = [annotations.imgs[i]["file_name"] for i in skipped]
-                runs.append(_finish(arguments, annotations, ids, missing, rows, settings, names))
+                measured = Run(annotations, ids, results, settings, missing, names)
+                runs.append(finish(measured, arguments))
     except KeyboardInterrupt:
         if partials and not arguments.quiet:
             report(
@@ -188,18 +183,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if skipped else 0
 
 
+def _images(arguments: argparse.Namespace, annotations: Any) -> tuple[list[int], list[str]]:
+    """Ids of the images to measure, and file names of those that are missing."""
+    from openpaf.evaluation.annotations import find_photos
+
+    chosen = choose_ids(arguments, annotations)
+    if not arguments.results or arguments.gallery:
+        return find_photos(
+            annotations, arguments.images, chosen, allow_missing=arguments.allow_missing
+        )
+    ids = sorted(annotations.imgs) if chosen is None else chosen
+    unknown = [i for i in ids if i not in annotations.imgs]
+    if unknown:
+        raise ValueError(f"--image-ids: {unknown[0]} is not in {shown(arguments.annotations)}")
+    return ids, []
+
+
 def _check(arguments: argparse.Namespace) -> None:
+    from openpaf.checks import check_choice, check_number
     from openpaf.evaluation.pck import REFERENCES
 
     if not arguments.images and (arguments.gallery or not arguments.results):
         raise ValueError("--images: needed to run a model or to draw a gallery")
-    if arguments.pck_reference not in REFERENCES:
-        raise ValueError(
-            f"--pck-reference: expected one of {', '.join(REFERENCES)}, "
-            f"got {arguments.pck_reference!r}"
-        )
-    if not 0 < arguments.pck_alpha < float("inf"):
-        raise ValueError(f"--pck-alpha: expected a positive number, got {arguments.pck_alpha}")
+    check_choice("--pck-reference", arguments.pck_reference, REFERENCES)
+    check_number("--pck-alpha", arguments.pck_alpha, above=0)
     if len(set(arguments.size)) != len(arguments.size):
         raise ValueError("--size: one comes twice")
     check_writable(arguments.json, "--json")
@@ -237,20 +244,21 @@ def _detect(
     size: int,
     partials: list[PartialResults],
     skipped: dict[int, ImageError],
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[Detection], dict[str, Any]]:
     """Run the model at one size, from where an earlier run stopped; tell what cannot be read."""
-    from openpaf.evaluation.run import PartialResults, default_partial_path, detect_photos
-    from openpaf.evaluation.settings import describe, file_sha256, key_part
+    from openpaf.evaluation.partial_results import PartialResults, default_partial_path
+    from openpaf.evaluation.run import detect_photos
+    from openpaf.evaluation.settings import describe
+    from openpaf.io.files import sha256_of
 
     estimator = _estimator(arguments, size)
     settings = describe(estimator, arguments.device)
-    settings["annotations_sha256"] = file_sha256(arguments.annotations)
+    settings["annotations_sha256"] = sha256_of(arguments.annotations)
     settings["images"] = str(Path(arguments.images).resolve())
-    key = key_part(settings)
-    path = arguments.partial or default_partial_path(key)
+    path = arguments.partial or default_partial_path(settings)
     if arguments.fresh and not partials:
         path.unlink(missing_ok=True)
-    partial = PartialResults(path, key)
+    partial = PartialResults(path, settings)
     partials.append(partial)
     known = sum(i in partial.done for i in ids)
     if known and not arguments.quiet:
@@ -260,7 +268,7 @@ def _detect(
         skipped[image_id] = error
         report(f"skipped {one_line(error)}")
 
-    rows = detect_photos(
+    results = detect_photos(
         annotations,
         arguments.images,
         estimator,
@@ -271,98 +279,17 @@ def _detect(
         description=f"{settings['model']}, size {size}",
         on_error=skip,
     )
-    return rows, settings
+    return results, settings
 
 
 def _file_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    from openpaf.evaluation.settings import file_sha256, results_sha256, surroundings
+    from openpaf.evaluation.settings import results_sha256, surroundings
+    from openpaf.io.files import sha256_of
 
     return {
         "method": "results",
         "results": str(arguments.results),
         "results_sha256": results_sha256(arguments.results),
-        "annotations_sha256": file_sha256(arguments.annotations),
+        "annotations_sha256": sha256_of(arguments.annotations),
         **surroundings(),
     }
-
-
-def _finish(
-    arguments: argparse.Namespace,
-    annotations: Any,
-    ids: list[int],
-    missing: list[str],
-    rows: list[Row],
-    settings: dict[str, Any],
-    skipped: list[str],
-) -> dict[str, Any]:
-    """Measure one run, print it, and write its detections and the gallery."""
-    from openpaf.evaluation.report import as_text, measure
-    from openpaf.io.json_files import write_json
-
-    settings = {
-        **settings,
-        "annotations": str(arguments.annotations),
-        "subset": subset_name(arguments),
-        "missing_photos": missing,
-        "skipped_photos": skipped,
-        "score_threshold": arguments.score_threshold,
-    }
-    figures = measure(
-        annotations,
-        rows,
-        ids,
-        min_score=arguments.score_threshold,
-        pck_reference=arguments.pck_reference,
-        pck_alpha=arguments.pck_alpha,
-    )
-    figures["skipped"] = len(skipped)
-    left_out = f" ({len(skipped)} skipped)" if skipped else ""
-    say(f"{_title(settings)}: {counted(figures['photos'], 'photo', 'photos')}{left_out}, "
-        f"{counted(figures['people'], 'person', 'people')} with labelled joints")  # fmt: skip
-    say(as_text(figures))
-    chosen = set(ids)
-    if arguments.save_results:
-        path = _sized(arguments.save_results, settings, len(arguments.size))
-        write_json([row for row in rows if row["image_id"] in chosen], path)
-    if arguments.gallery and settings.get("size", arguments.size[0]) == arguments.size[0]:
-        _write_gallery(arguments, annotations, ids, rows, settings)
-    return {**figures, "settings": settings}
-
-
-def _title(settings: dict[str, Any]) -> str:
-    if settings["method"] == "results":
-        return str(Path(settings["results"]).name)
-    title = f"{settings['model']}, size {settings['size']}"
-    if settings["scales"] != [1.0]:
-        title += ", scales " + " ".join(f"{scale:g}" for scale in settings["scales"])
-    return title + (", flip" if settings["flip"] else "")
-
-
-def _sized(path: Path, settings: dict[str, Any], n_sizes: int) -> Path:
-    if n_sizes == 1:
-        return path
-    return path.with_name(f"{path.stem}-{settings['size']}{path.suffix}")
-
-
-def _write_gallery(
-    arguments: argparse.Namespace,
-    annotations: Any,
-    ids: list[int],
-    rows: list[Row],
-    settings: dict[str, Any],
-) -> None:
-    from openpaf.evaluation.gallery import gallery, worst_photos
-    from openpaf.evaluation.page import write_page
-
-    score = arguments.score_threshold
-    photos = worst_photos(annotations, rows, ids, arguments.gallery_photos, min_score=score)
-    title = _title(settings)
-    html = gallery(
-        annotations,
-        arguments.images,
-        photos,
-        title=f"The worst of {len(ids)} photos: {title}",
-        note=f"People from score {score:g} on; {settings['date'][:10]}.",
-    )
-    write_page(html, arguments.gallery)
-    print(f"gallery: {shown(arguments.gallery)}", file=sys.stderr)

@@ -18,7 +18,7 @@ from openpaf.cli.common import (
 )
 
 _DESCRIPTION = """\
-Writes a model as one ONNX file, or as OpenVINO's .xml and .bin, with the normalisation inside:
+Writes a model as one ONNX file, or as OpenVINO's .xml and .bin, with the normalization inside:
 RGB values of 0 to 255 in, heatmaps and part affinity fields out. The file is compared with torch
 on real photos; if the fields differ by more than the tolerance, it is refused.
 `openpaf predict --model FILE` runs it.

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from openpaf.cli.signals import Terminated, _terminate
 
-_PAUSE_S = 0.05  # until whoever swallowed the interrupt has returned
+_PAUSE_S = 0.05  # until the code that swallowed the interrupt has returned
 
 _terminated = threading.Event()
 
@@ -23,7 +23,7 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
     """Within the block a ``KeyboardInterrupt`` that was raised where none can be is raised again.
 
     LLVM calls back into Python while numba compiles the parser. An exception cannot pass through
-    C, so Python writes it to the error stream and goes on as if nobody had pressed a key. A
+    C, so Python writes it to the error stream and goes on as if no key had been pressed. A
     library may swallow one without a word, too: :func:`raise_if_terminated` knows of it. And Python
     itself makes another error of one, as while it creates a class; that is made undone.
     """
@@ -59,7 +59,7 @@ def no_interrupt_is_swallowed() -> Iterator[None]:
 def raise_if_terminated() -> None:
     """End what goes on although SIGTERM came; for loops, between one piece of work and the next.
 
-    It is sent once and heard once. Who presses Ctrl-C in vain presses it again.
+    SIGTERM is sent once; a Ctrl-C that is lost, the user presses again.
 
     Raises:
         Terminated: If it came.

@@ -6,7 +6,6 @@ import io
 import os
 import tempfile
 import unicodedata
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMATS = ("image", "coco", "openpose")
+IMAGE = "image"  # the format that draws; the others are those of openpaf.io.pose_files
 _JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif", ".hif"))
 _LONGEST_STEM = 200  # bytes; file systems take names of 255, and suffixes need room
 
@@ -31,16 +30,23 @@ class Outputs:
     files: dict[str, Path]
 
 
+def format_names() -> tuple[str, ...]:
+    """What ``--format`` takes, in the order in which it is written: the drawing, and pose files."""
+    from openpaf.io.pose_files import FORMATS
+
+    return (IMAGE, *FORMATS)
+
+
 def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -> Path:
     """Make the output folder, and see that it can be written to.
 
     Raises:
         ValueError: If it is a file, cannot be made or written to, or is itself a source whose
-            next run would take the drawn pictures for photos.
+            next run would take the drawn images for photos.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output: {shown(folder)} is a file, not a folder")
-    if "image" in formats and any(os.path.realpath(s) == os.path.realpath(folder) for s in sources):
+    if IMAGE in formats and any(os.path.realpath(s) == os.path.realpath(folder) for s in sources):
         raise ValueError(f"--output: {shown(folder)} is a source too; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,10 +64,10 @@ def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Ou
     Args:
         file: What the user gave as output.
         sources: All photos and videos of the run.
-        formats: Some of :data:`FORMATS`; the others get the file's stem.
+        formats: Some of :func:`format_names`; all but the drawing get the file's stem.
 
     Returns:
-        None if it has no suffix of pictures or videos, or is a folder.
+        None if it has no suffix of images or videos, or is a folder.
 
     Raises:
         ValueError: If it cannot hold the results: of several sources, or by its suffix.
@@ -86,7 +92,7 @@ def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Ou
         raise ValueError(f"--output: {shown(file)} is the source; choose another name")
     check_folder(file.parent, (), formats)
     files = {name: file.with_name(file.stem + _suffix(name, source)) for name in formats}
-    return Outputs(file.stem, files | ({"image": file} if "image" in files else {}))
+    return Outputs(file.stem, files | ({IMAGE: file} if IMAGE in files else {}))
 
 
 def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -> list[Outputs]:
@@ -95,7 +101,7 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
     Args:
         photos: The photos, which themselves may lie in the folder and are never written over.
         folder: Where the results go.
-        formats: Some of :data:`FORMATS`.
+        formats: Some of :func:`format_names`.
 
     Returns:
         For each photo a stem of its own, the photo's where it is free, otherwise with ``_2``,
@@ -128,13 +134,15 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
 
 
 def _suffix(name: str, photo: Path) -> str:
+    from openpaf.io.pose_files import FORMATS
     from openpaf.video.base import VIDEO_SUFFIXES
 
-    if photo.suffix.lower() in VIDEO_SUFFIXES:
-        return {"image": ".mp4", "coco": ".jsonl", "openpose": "_keypoints.jsonl"}[name]
-    if name == "image":
-        return ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
-    return {"coco": ".json", "openpose": "_keypoints.json"}[name]
+    is_of_video = photo.suffix.lower() in VIDEO_SUFFIXES
+    if name != IMAGE:
+        return FORMATS[name].video_suffix if is_of_video else FORMATS[name].suffix
+    if is_of_video:
+        return ".mp4"
+    return ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
 
 
 def _key(name: str) -> str:
@@ -152,7 +160,7 @@ def _cut(raw: bytes) -> bytes:
     return raw[:_LONGEST_STEM].decode("utf-8", "ignore").encode()
 
 
-def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
+def write_image(image: NDArray[np.uint8], path: Path) -> None:
     """Write RGB uint8 (H, W, 3) as JPEG or PNG by the path's suffix, whole or not at all.
 
     Raises:
@@ -160,16 +168,11 @@ def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
     """
     from PIL import Image
 
+    from openpaf.io.files import write_whole
+
     encoded = io.BytesIO()
     if path.suffix == ".jpg":
-        Image.fromarray(picture).save(encoded, "JPEG", quality=92, subsampling=0)
+        Image.fromarray(image).save(encoded, "JPEG", quality=92, subsampling=0)
     else:
-        Image.fromarray(picture).save(encoded, "PNG")
-    temporary = path.with_name(f".openpaf-{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(encoded.getbuffer())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        Image.fromarray(image).save(encoded, "PNG")
+    write_whole(path, encoded.getbuffer())

@@ -48,7 +48,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: boo
     some.add_argument(
         "--complete-only",
         action="store_true",
-        help="only photos whose entry says 'ann_complete': true, where every person is labelled",
+        help="only photos whose entry says 'ann_complete': true, where every person is labeled",
     )
     add("--allow-missing", action="store_true", help="go on without photos that are not there")
 
@@ -80,7 +80,7 @@ def choose_ids(arguments: argparse.Namespace, annotations: Any) -> list[int] | N
     """Ids of the photos that were asked for; None where all are.
 
     Raises:
-        ValueError: If none of the photos is said to be completely labelled.
+        ValueError: If no entry says that its photo is completely labeled.
     """
     if arguments.image_ids:
         return list(arguments.image_ids)

@@ -1,22 +1,18 @@
-"""``openpaf predict``: photos and videos to drawn pictures, drawn videos and JSON files."""
+"""``openpaf predict``: photos and videos to drawn images, drawn videos and JSON files."""
 
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
     add_engine_arguments,
     counted,
-    described,
     one_line,
     path_argument,
     positive_integer,
@@ -25,37 +21,21 @@ from openpaf.cli.common import (
     score_argument,
     shown,
     source_argument,
-    traceback_wanted,
 )
-from openpaf.cli.interrupts import raise_if_terminated
-from openpaf.cli.outputs import (
-    FORMATS,
-    Outputs,
-    check_folder,
-    name_file,
-    name_outputs,
-    write_picture,
-)
+from openpaf.cli.images import ImageJob
+from openpaf.cli.outputs import IMAGE, Outputs, check_folder, format_names, name_file, name_outputs
 from openpaf.cli.videos import list_videos, predict_video, video_name
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from openpaf.estimator import PoseEstimator
-    from openpaf.poses import Poses
-
-# What stops every photo from being written, so that to go on would only repeat it.
-_FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _DESCRIPTION = """\
 Finds the people of photos and writes, for each photo, into the output folder:
   NAME.jpg or NAME.png   the photo with its people drawn          (format image)
-  NAME.json              COCO's list of results                   (format coco)
-  NAME_keypoints.json    OpenPose's list of people                (format openpose)
-and of videos, animated pictures and streams, with an id for each person:
+{files}
+and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
-  NAME.jsonl, NAME_keypoints.jsonl    a line of JSON for each frame, as it comes
+  {video_files}    a line for each frame, as it comes
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
 run are replaced, the photos themselves never.
 """
@@ -71,7 +51,7 @@ examples:
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
 
-A file that cannot be read is named on the standard error stream and skipped, as are pictures of a
+A file that cannot be read is named on the standard error stream and skipped, as are images of a
 folder that are of no format that is read: raw files of cameras, PDF, SVG and others, and HEIC
 without pip install 'openpaf[heic]'.
 exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at all; 130 interrupted.
@@ -80,10 +60,18 @@ exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at al
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
+    from openpaf.io.pose_files import FORMATS
+
     parser = verbs.add_parser(
         "predict",
-        help="find the people in photos and videos; write drawn pictures, videos and JSON",
-        description=_DESCRIPTION,
+        help="find the people in photos and videos; write drawn images, videos and JSON",
+        description=_DESCRIPTION.format(
+            files="\n".join(
+                f"  {'NAME' + kind.suffix:<22} {kind.description:<40} (format {name})"
+                for name, kind in FORMATS.items()
+            ),
+            video_files=", ".join(f"NAME{kind.video_suffix}" for kind in FORMATS.values()),
+        ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -106,11 +94,17 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     add(
         "--format",
-        default=("image", "coco"),
+        default=(IMAGE, "coco"),
         metavar="LIST",
         type=_formats,
-        help="what to write, with commas: coco, openpose, image (default: coco,image)",
+        help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
     )
+    _add_model_arguments(parser)
+    _add_run_arguments(parser)
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--model",
         metavar="NAME_OR_PATH",
@@ -130,6 +124,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         default=368,
         help="short side of the network's input in px (default: 368)",
     )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--threshold",
         type=score_argument,
@@ -155,26 +153,14 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def _formats(text: str) -> tuple[str, ...]:
-    wanted = [name.strip().lower() for name in text.split(",")]
-    wrong = [name for name in wanted if name not in FORMATS]
-    if wrong:
+    known = format_names()
+    chosen = [name.strip().lower() for name in text.split(",")]
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
         raise argparse.ArgumentTypeError(
-            f"expected a list of {', '.join(FORMATS)}, got {wrong[0]!r}"
+            f"expected a list of {', '.join(known)}, got {unknown[0]!r}"
         )
-    return tuple(name for name in FORMATS if name in wanted)
-
-
-@dataclass
-class _Job:
-    """The counts of a run, and what is the same for every photo."""
-
-    estimator: PoseEstimator
-    formats: tuple[str, ...]
-    threshold: float
-    quiet: bool
-    done: int = 0
-    people: int = 0
-    skipped: int = 0
+    return tuple(name for name in known if name in chosen)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -184,19 +170,14 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="openpaf: %(message)s")
     videos, others = list_videos(arguments.sources)
     photos, missing = _find_photos(others, is_required=not videos)
-    moving = set(map(os.path.realpath, videos))  # animated pictures of a folder are in both
+    moving = set(map(os.path.realpath, videos))  # animated images of a folder are in both
     photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
-    job = _Job(
-        estimator=_load(arguments),
-        formats=arguments.format,
-        threshold=arguments.threshold,
-        quiet=arguments.quiet,
-    )
+    job = ImageJob(estimator=_load(arguments), threshold=arguments.threshold, quiet=arguments.quiet)
     for message in missing:
-        _skip(job, message)
-    _predict_all(job, photos, outputs[: len(photos)], arguments.batch_size)
+        job.skip(message)
+    job.predict(photos, outputs[: len(photos)], arguments.batch_size)
     for video, output in zip(videos, outputs[len(photos) :], strict=True):
         job.skipped += not predict_video(
             video,
@@ -256,103 +237,3 @@ def _load(arguments: argparse.Namespace) -> PoseEstimator:
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
     return estimator
-
-
-def _predict_all(
-    job: _Job, photos: Sequence[Path], outputs: Sequence[Outputs], batch_size: int
-) -> None:
-    """Go through the photos in batches, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
-    hidden = True if job.quiet else None  # None: hidden unless the stream is a terminal
-    with tqdm(total=len(photos), unit="photo", file=sys.stderr, disable=hidden, leave=False) as bar:
-        for start in range(0, len(photos), batch_size):
-            raise_if_terminated()
-            chunk = range(start, min(start + batch_size, len(photos)))
-            images = {i: image for i in chunk if (image := _read(job, photos[i])) is not None}
-            for i, poses in _estimate(job, photos, images).items():
-                _finish(job, photos[i], outputs[i], images[i], poses)
-            bar.update(len(chunk))
-
-
-def _read(job: _Job, photo: Path) -> NDArray[np.uint8] | None:
-    from openpaf.errors import ImageError
-    from openpaf.io.images import read_image
-
-    try:
-        return read_image(photo)
-    except ImageError as error:
-        _skip(job, one_line(error))
-        return None
-
-
-def _estimate(
-    job: _Job, photos: Sequence[Path], images: dict[int, NDArray[np.uint8]]
-) -> dict[int, Poses]:
-    """The people of each image; where a batch fails, one at a time, without those that fail."""
-    if not images:
-        return {}
-    try:
-        return dict(zip(images, job.estimator.batch(list(images.values())), strict=True))
-    except Exception as error:
-        if traceback_wanted():
-            raise
-        if len(images) == 1:
-            _skip(job, f"{shown(photos[next(iter(images))])}: {described(error)}")
-            return {}
-    found: dict[int, Poses] = {}
-    for i, image in images.items():
-        found.update(_estimate(job, photos, {i: image}))
-    return found
-
-
-def _finish(
-    job: _Job, photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses
-) -> None:
-    """Write one photo's results and say how many people it has."""
-    poses = poses[poses.person_scores >= job.threshold]
-    try:
-        _write(job.formats, photo, output, image, poses)
-    except MemoryError as error:
-        _skip(job, f"{shown(photo)}: {one_line(error)}")
-        return
-    except OSError as error:
-        if error.errno in _FOR_ALL:
-            raise
-        _skip(job, f"{shown(photo)}: cannot write {one_line(error)}")
-        return
-    job.done += 1
-    job.people += len(poses)
-    if not job.quiet:
-        renamed = "" if output.stem == photo.stem else f" -> {shown(output.stem)}"
-        say(f"{shown(photo)}: {counted(len(poses), 'person', 'people')}{renamed}")
-
-
-def _write(
-    formats: Sequence[str],
-    photo: Path,
-    output: Outputs,
-    image: NDArray[np.uint8],
-    poses: Poses,
-) -> None:
-    from openpaf.io.pose_files import write_poses
-    from openpaf.visualization.draw import draw_poses
-
-    for name in formats:
-        if name == "image":
-            write_picture(draw_poses(image, poses), output.files[name])
-        else:
-            write_poses(poses, output.files[name], name, image_id=_image_id(photo))
-
-
-def _image_id(photo: Path) -> int | str:
-    """COCO's own photos are numbers, as in ``000000000139.jpg``; others go by their file name."""
-    stem = photo.stem
-    if stem.isascii() and stem.isdecimal() and len(stem) <= 18:
-        return int(stem)
-    return photo.name.encode(errors="replace").decode()
-
-
-def _skip(job: _Job, message: str) -> None:
-    job.skipped += 1
-    report(f"skipped {message}")

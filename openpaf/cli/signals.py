@@ -13,7 +13,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came; whoever cleans up after Ctrl-C cleans up after this too."""
+    """SIGTERM came; what cleans up after Ctrl-C cleans up after this too."""
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, described, report, say, shown
 from openpaf.cli.interrupts import raise_if_terminated
-from openpaf.cli.outputs import Outputs
+from openpaf.cli.outputs import IMAGE, Outputs
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -37,7 +36,7 @@ def predict_video(
 
     Args:
         source: File or address.
-        output: What to write: an mp4 for ``"image"``, JSON lines for the other formats.
+        output: What to write: an mp4 for the drawing, a file of lines for each other format.
         estimator: Finds the people.
         threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
             weak to be followed otherwise.
@@ -61,7 +60,7 @@ def predict_video(
     started, n_frames, people = time.perf_counter(), 0, set[int]()
     config = TrackerConfig(keeps_all=threshold == 0)
     tracker = Tracker(config if smoothing else replace(config, smoothing=None))
-    draw = skeletons if "image" in output.files else None
+    draw = skeletons if IMAGE in output.files else None
     name = shown(shown_source(source))
     try:
         with contextlib.ExitStack() as stack:
@@ -110,12 +109,18 @@ class _Writers:
         self._movie: Any = None
 
     def write(self, result: FrameResult) -> None:
+        from openpaf.io.pose_files import FORMATS
+        from openpaf.io.pose_formats import FrameInfo
+
+        frame = result.frame
         if not self._lines and self._movie is None:
-            self._open(result.frame.pixel_aspect)
+            self._open(frame.pixel_aspect)
         if self._movie is not None and result.drawn is not None:
-            self._movie.write(result.drawn, result.frame.time_s)
+            self._movie.write(result.drawn, frame.time_s)
+        height, width = frame.image.shape[:2]
+        info = FrameInfo(index=frame.index, time_s=frame.time_s, image_hw=(height, width))
         for name, file in self._lines.items():
-            file.write(json.dumps(_line(name, result)) + "\n")
+            file.write(FORMATS[name].line(result.poses, info) + "\n")
             file.flush()  # a line is there as soon as its frame is done
 
     def _open(self, pixel_aspect: float) -> None:
@@ -123,7 +128,7 @@ class _Writers:
         from openpaf.video.writer import VideoWriter
 
         for name, path in self._output.files.items():
-            if name == "image":
+            if name == IMAGE:
                 sound = self._source if isinstance(self._video, VideoFile) else None
                 movie = VideoWriter(
                     path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
@@ -134,21 +139,6 @@ class _Writers:
                 self._lines[name] = self._stack.enter_context(file)
 
 
-def _line(name: str, result: FrameResult) -> dict[str, Any]:
-    """What one line of JSON says of a frame."""
-    from openpaf.io.pose_files import poses_to_coco, poses_to_openpose
-
-    height, width = result.frame.image.shape[:2]
-    row: dict[str, Any] = {
-        "frame": result.frame.index,
-        "time_s": round(result.frame.time_s, 4),
-        "size": [width, height],
-    }
-    if name == "coco":
-        return {**row, "people": poses_to_coco(result.poses, result.frame.index)}
-    return {**row, **poses_to_openpose(result.poses)}
-
-
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are videos or streams, and those to take photos from.
 
@@ -156,7 +146,7 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         sources: Files, folders, globs and addresses.
 
     Returns:
-        Videos in order, those of folders and globs and animated pictures included; and the sources
+        Videos in order, those of folders and globs and animated images included; and the sources
         that may have photos.
     """
     from openpaf.io.addresses import is_url
@@ -171,9 +161,9 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
             (videos if is_one else others).append(source)
             continue
         visible = [path for path in inside if not Path(path).name.startswith(".")]
-        found = [path for path in visible if is_video(path) or _moves(path)]
-        videos += found
-        if not found or _has_photos(set(inside) - set(found)):
+        inside_videos = [path for path in visible if is_video(path) or _moves(path)]
+        videos += inside_videos
+        if not inside_videos or _has_photos(set(inside) - set(inside_videos)):
             others.append(source)
     return list(dict.fromkeys(videos)), others
 
@@ -181,7 +171,7 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 def _paths_of(source: str) -> list[str] | None:
     """What a folder holds or a glob matches; None of what is neither.
 
-    Nothing where that cannot be listed, which is said when photos are looked for.
+    Nothing where that cannot be listed, which is reported when photos are looked for.
     """
     import glob
 
@@ -197,7 +187,7 @@ def _paths_of(source: str) -> list[str] | None:
 
 
 def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
-    """Whether a file without a video's suffix is an animated picture, or a video all the same."""
+    """Whether a file without a video's suffix is an animated image, or a video all the same."""
     from openpaf.io.images import IMAGE_SUFFIXES
     from openpaf.video.animation import is_animation
     from openpaf.video.base import holds_video

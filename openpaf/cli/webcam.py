@@ -198,14 +198,14 @@ class View:
 
     def save(self, result: FrameResult) -> None:
         """Write the drawn picture and its people as JSON."""
-        from openpaf.cli.outputs import write_picture
+        from openpaf.cli.outputs import write_image
         from openpaf.io.pose_files import write_poses
 
         assert result.drawn is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.n_saved += 1
         stem = f"openpaf-{time.strftime('%Y%m%d-%H%M%S')}-{self.n_saved}"
-        write_picture(result.drawn, self.folder / f"{stem}.png")
+        write_image(result.drawn, self.folder / f"{stem}.png")
         write_poses(result.poses, self.folder / f"{stem}.json", image_id=stem)
         say(f"saved {self.folder / stem}.png and .json")
 

@@ -151,7 +151,7 @@ def _is_there(name: str, cache: Path | None) -> bool:
 
 
 def _agrees(name: str) -> bool:
-    """Whether the user says yes, on a terminal; where nobody can be asked, they have not."""
+    """Whether the user says yes, on a terminal; without one they cannot be asked, and have not."""
     from openpaf.weights.published import find_published
 
     if not find_published(name).restricted or not sys.stdin.isatty():

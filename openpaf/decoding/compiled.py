@@ -36,11 +36,10 @@ def _decode(  # type: ignore[no-untyped-def]
 ):
     """Arrays of :class:`Poses`, and the number of peaks beyond ``max_peaks``."""
     xy, scores, starts, n_dropped = _find_peaks(heatmaps, *peak_numbers)
-    types, pairs, limb_scores, weights = _score_limbs(
-        pafs, limbs, xy, scores, starts, *limb_numbers
-    )
+    peaks = (xy, scores, starts)
+    types, pairs, limb_scores, weights = _score_limbs(pafs, limbs, peaks, limb_numbers)
     chosen = _match(types, pairs, weights, *match_numbers)
     people_xy, people_scores, person_scores = _assemble(
-        xy, scores, starts, pairs[chosen], limb_scores[chosen], *tables, *people_numbers
+        peaks, (pairs[chosen], limb_scores[chosen]), tables, people_numbers
     )
     return people_xy, people_scores, person_scores, n_dropped

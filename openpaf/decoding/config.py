@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openpaf.checks import is_finite, renamed_fields
+from openpaf.checks import check_choice, check_numbers, renamed_fields
 
 ASSOCIATIONS = ("paf", "one_midpoint", "two_midpoints")
 MATCHINGS = ("greedy", "optimal", "exact")
@@ -120,39 +120,23 @@ class DecodeConfig:
     min_person_score: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("peak_threshold", "weak_peak_threshold", "sigma_px", "score_size_px"):
-            self._check(name, self._is_number(name) and getattr(self, name) > 0, "a number > 0")
+        positive = ("peak_threshold", "weak_peak_threshold", "sigma_px", "score_size_px")
+        check_numbers(self, positive, above=0)
         if self.weak_peak_threshold > self.peak_threshold:
             # If only peak_threshold was raised, no weaker peaks are meant to be used.
             object.__setattr__(self, "weak_peak_threshold", self.peak_threshold)
-        for name in ("peak_support", "limb_fraction", "min_person_score"):
-            value = getattr(self, name)
-            self._check(name, self._is_number(name) and 0 <= value <= 1, "a number from 0 to 1")
-        for name in ("limb_point_threshold", "limb_threshold", "merge_distance", "merge_size_px",
-                     "share_threshold", "complete_reach", "complete_distance", "single_threshold",
-                     "duplicate_oks"):  # fmt: skip
-            self._check(name, self._is_number(name) and getattr(self, name) >= 0, "a number >= 0")
+        shares = ("peak_support", "limb_fraction", "min_person_score")
+        check_numbers(self, shares, least=0, most=1)
+        not_negative = ("limb_point_threshold", "limb_threshold", "merge_distance",
+                        "merge_size_px", "share_threshold", "complete_reach",
+                        "complete_distance", "single_threshold", "duplicate_oks")  # fmt: skip
+        check_numbers(self, not_negative, least=0)
         for name, least in (("max_peaks", 1), ("limb_samples", 2), ("n_fallbacks", 0),
                             ("min_joints", 1)):  # fmt: skip
-            value = getattr(self, name)
-            self._check(
-                name,
-                self._is_number(name) and int(value) == value and least <= value <= 1_000_000,
-                f"a whole number >= {least}",
-            )
-        for name, choices in (
-            ("association", ASSOCIATIONS),
-            ("matching", MATCHINGS),
-            ("graph", GRAPHS),
-        ):
-            self._check(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
-
-    def _is_number(self, name: str) -> bool:
-        return is_finite(getattr(self, name))
-
-    def _check(self, name: str, valid: bool, expected: str) -> None:
-        if not valid:
-            raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+            check_numbers(self, (name,), least=least, most=1_000_000, is_integer=True)
+        check_choice("association", self.association, ASSOCIATIONS)
+        check_choice("matching", self.matching, MATCHINGS)
+        check_choice("graph", self.graph, GRAPHS)
 
 
 #: Used where no configuration is given: checking a new one takes as long as parsing a person.

@@ -46,7 +46,8 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
     peaks = checked_peaks(peaks, fields.skeleton)
     check_peaks_in_fields(peaks, fields)
     table = _limb_table(fields.skeleton, config.graph)
-    return Limbs(*_score_limbs_alone(fields.pafs, table, *peaks, *_limb_numbers(fields, config)))
+    arrays = (peaks.xy, peaks.scores, peaks.starts)
+    return Limbs(*_score_limbs_alone(fields.pafs, table, arrays, _limb_numbers(fields, config)))
 
 
 def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
@@ -124,16 +125,15 @@ def _limb_table(skeleton: Skeleton, graph: str) -> NDArray[np.int32]:
 
 
 @kernel
-def _score_limbs_alone(*arguments):  # type: ignore[no-untyped-def]
-    return _score_limbs(*arguments)
+def _score_limbs_alone(pafs, limbs, peaks, numbers):  # type: ignore[no-untyped-def]
+    return _score_limbs(pafs, limbs, peaks, numbers)
 
 
 @part
-def _score_limbs(  # type: ignore[no-untyped-def]
-    pafs, limbs, xy, peak_scores, starts, stride, offset, association, n_samples,
-    point_threshold, fraction, threshold,
-):  # fmt: skip
+def _score_limbs(pafs, limbs, peaks, numbers):  # type: ignore[no-untyped-def]
     """Arrays of :class:`Limbs`."""
+    xy, peak_scores, starts = peaks
+    stride, offset, association, n_samples, point_threshold, fraction, threshold = numbers
     h, w = pafs.shape[2], pafs.shape[3]
     fields, cells = pafs.reshape(2 * len(pafs), h * w), np.empty((2, len(xy)), np.float32)
     _clamp_cells(xy, stride, offset, h, w, cells)
@@ -145,12 +145,12 @@ def _score_limbs(  # type: ignore[no-untyped-def]
     point_threshold = np.float32(point_threshold)
     likely, middles = np.empty(len(xy) + 1, np.int32), np.empty(len(xy), np.int32)
     along = np.empty(n_samples, np.float32)
+    rules = (association, n_samples, point_threshold, n_may_fail, threshold)
     n, row, a = 0, 0, 0
     while True:
         row, a, n = _score_limbs_while_room(
-            fields, h, w, limbs, row, xy, cells, starts, a, association, n_samples,
-            point_threshold, n_may_fail, threshold, likely, middles, along, types, first,
-            second, scores, n,
+            fields, (h, w), limbs, (xy, cells, starts), rules, (likely, middles, along),
+            (types, first, second, scores), (row, a, n),
         )  # fmt: skip
         if row == len(limbs):
             break
@@ -166,14 +166,18 @@ def _score_limbs(  # type: ignore[no-untyped-def]
 
 @leaf
 def _score_limbs_while_room(  # type: ignore[no-untyped-def]
-    fields, h, w, limbs, first_row, xy, cells, starts, first_a, association, n_samples,
-    point_threshold, n_may_fail, threshold, likely, middles, along, types, first, second,
-    scores, n,
-):  # fmt: skip
-    """Write candidates from index n on, starting at a row of ``limbs`` and a peak.
+    fields, size_hw, limbs, peaks, rules, room, candidates, begin
+):
+    """Write candidates, beginning at some row of ``limbs``, peak and number of the candidate.
 
     Returns the row and the peak at which the buffers were full, and the end of the candidates.
     """
+    w = size_hw[1]
+    xy, cells, starts = peaks
+    association, n_samples, point_threshold, n_may_fail, threshold = rules
+    likely, middles, along = room
+    types, first, second, scores = candidates
+    first_row, first_a, n = begin
     for row in range(first_row, len(limbs)):
         limb, start_a, end_a = limbs[row, 0], starts[limbs[row, 1]], starts[limbs[row, 1] + 1]
         start_b, end_b = starts[limbs[row, 2]], starts[limbs[row, 2] + 1]
@@ -190,8 +194,8 @@ def _score_limbs_while_room(  # type: ignore[no-untyped-def]
                 b = start_b + likely[i]
                 if association == 0:
                     score = _integral(
-                        field_x, field_y, h, w, xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1],
-                        cells[0, a], cells[1, a], cells[0, b], cells[1, b], n_samples,
+                        field_x, field_y, size_hw, (xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1]),
+                        (cells[0, a], cells[1, a], cells[0, b], cells[1, b]), n_samples,
                         point_threshold, n_may_fail, along,
                     )  # fmt: skip
                 else:
@@ -260,13 +264,16 @@ def _along(field_x, field_y, width, x, y, dx, dy, t):  # type: ignore[no-untyped
 
 @inlined
 def _integral(  # type: ignore[no-untyped-def]
-    field_x, field_y, h, w, ax_px, ay_px, bx_px, by_px, ax, ay, bx, by, n_samples,
-    point_threshold, n_may_fail, along,
+    field_x, field_y, size_hw, joints_px, joints_cells, n_samples, point_threshold, n_may_fail,
+    along,
 ):  # fmt: skip
     """Mean of the field along the limb, or -1 where too few points support it.
 
     ``along`` is a buffer of ``n_samples`` numbers, so that the first loop is vectorized.
     """
+    h, w = size_hw
+    ax_px, ay_px, bx_px, by_px = joints_px
+    ax, ay, bx, by = joints_cells
     one = np.float32(1)
     dx, dy = np.float64(bx_px) - ax_px, np.float64(by_px) - ay_px
     length = math.sqrt(dx * dx + dy * dy)

@@ -90,7 +90,9 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
         n_spots = _find_spots(cells, h, w, threshold, lowest, support, marks, spots)
         while n + n_spots > len(scores):
             x, y, scores = _grown(x), _grown(y), _grown(scores)
-        _refine(cells, h, w, spots, n_spots, stride, offset, sigma, logs, x, y, scores, n)
+        _refine(
+            cells, (h, w), spots, n_spots, (stride, offset, sigma), logs, (x, y, scores), n
+        )  # fmt: skip
         n += n_spots
         if n_spots > max_peaks:
             kept = _keep_strongest(x, y, scores, starts[k], n, max_peaks)
@@ -159,12 +161,15 @@ def _take_marks(marks, n_eights, marked):  # type: ignore[no-untyped-def]
 
 @leaf
 def _refine(  # type: ignore[no-untyped-def]
-    cells, h, w, spots, n_spots, stride, offset, sigma, logs, x, y, scores, n
+    cells, size_hw, spots, n_spots, numbers, logs, peaks, n
 ):
     """Write, from index n on, the positions of a joint's peaks in px and their heights.
 
     ``logs`` is a buffer of 3 x 3 numbers.
     """
+    h, w = size_hw
+    stride, offset, sigma = numbers
+    x, y, scores = peaks
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
         if 0 < row < h - 1 and 0 < column < w - 1:

@@ -61,8 +61,12 @@ def assemble_people(
     config = config or DEFAULTS
     peaks = checked_peaks(peaks, skeleton)
     limbs = checked_limbs("limbs", limbs, peaks, skeleton)
-    tables, numbers = _tables(skeleton), _people_numbers(config)
-    arrays = _assemble_alone(*peaks, limbs.peaks, limbs.scores, *tables, *numbers)
+    arrays = _assemble_alone(
+        (peaks.xy, peaks.scores, peaks.starts),
+        (limbs.peaks, limbs.scores),
+        _tables(skeleton),
+        _people_numbers(config),
+    )
     return _poses(arrays[0], arrays[1], arrays[2], skeleton)
 
 
@@ -119,19 +123,22 @@ def _tables(skeleton: Skeleton) -> tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 @kernel
-def _assemble_alone(*arguments):  # type: ignore[no-untyped-def]
-    return _assemble(*arguments)
+def _assemble_alone(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
+    return _assemble(peaks, limbs, tables, numbers)
 
 
 @part
-def _assemble(  # type: ignore[no-untyped-def]
-    xy, scores, starts, pairs, limb_scores, sigmas, neighbors, strong, merge_distance,
-    merge_size, share_threshold, complete_reach, complete_distance, single_threshold, duplicate_oks,
-    score_size, min_joints, min_person_score,
-):  # fmt: skip
+def _assemble(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
     """Arrays of :class:`Poses`."""
+    xy, scores, starts = peaks
+    pairs, limb_scores = limbs
+    sigmas, neighbors = tables
+    (
+        strong, merge_distance, merge_size, share_threshold, complete_reach, complete_distance,
+        single_threshold, duplicate_oks, score_size, min_joints, min_person_score,
+    ) = numbers  # fmt: skip
     f = singletons(xy, starts)
-    n_peaks, n_joints = len(scores), len(starts) - 1
+    n_peaks = len(scores)
     for i in range(len(pairs)):
         a, b = pairs[i, 0], pairs[i, 1]
         if scores[a] >= strong and scores[b] >= strong:
@@ -150,13 +157,24 @@ def _assemble(  # type: ignore[no-untyped-def]
     for p in range(n_peaks):
         if f.size[p] < min_joints or (f.size[p] == 1 and scores[p] < single_threshold):
             f.size[p] = 0
+    people_xy, people_scores = _joints_of_people(f, xy, scores, shared, len(starts) - 1)
+    person_scores = _person_scores(people_xy, people_scores, strong, score_size)
+    order = _without_duplicates(
+        people_xy, people_scores, person_scores, sigmas, duplicate_oks, min_person_score
+    )
+    return _taken_people(people_xy, people_scores, person_scores, order)
+
+
+@part
+def _joints_of_people(f, xy, scores, shared, n_joints):  # type: ignore[no-untyped-def]
+    """(N, K, 2) px, NaN where missing, and (N, K) scores of the fragments that are people."""
     people = np.flatnonzero(f.size)
     out_xy = np.full((len(people), n_joints, 2), np.nan, np.float32)
     out_scores = np.zeros((len(people), n_joints), np.float32)
-    ranks = np.full(n_peaks, -1, np.int32)
+    ranks = np.full(len(scores), -1, np.int32)
     for i, person in enumerate(people):
         ranks[person] = i
-        p = person  # type: ignore[assignment]
+        p = person
         for _ in range(f.size[person]):
             out_xy[i, f.joint[p], 0], out_xy[i, f.joint[p], 1] = xy[p, 0], xy[p, 1]
             out_scores[i, f.joint[p]] = scores[p]
@@ -167,27 +185,39 @@ def _assemble(  # type: ignore[no-untyped-def]
             continue  # dropped for too few joints
         out_xy[person, f.joint[p], 0], out_xy[person, f.joint[p], 1] = xy[p, 0], xy[p, 1]
         out_scores[person, f.joint[p]] = scores[p]
-    boxes = _boxes(out_xy, out_scores, 0.0)
-    person_scores = _person_scores(out_xy, out_scores, strong, score_size)
+    return out_xy, out_scores
+
+
+@part
+def _without_duplicates(  # type: ignore[no-untyped-def]
+    xy, scores, person_scores, sigmas, duplicate_oks, min_person_score
+):
+    """Indices of the people to keep, by falling score."""
+    boxes = _boxes(xy, scores, 0.0)
     order = falling(person_scores)
     n = 0
     for i in order:
         if person_scores[i] >= min_person_score and not _is_duplicate(
-            out_xy, out_scores, sigmas, boxes, order[:n], i, duplicate_oks
+            xy, scores, sigmas, boxes, order[:n], i, duplicate_oks
         ):
             order[n] = i
             n += 1
-    best_xy, best_scores = (
-        np.empty((n, n_joints, 2), np.float32),
-        np.empty((n, n_joints), np.float32),
-    )
-    best_ranks = np.empty(n, np.float32)
+    return order[:n]
+
+
+@part
+def _taken_people(xy, scores, person_scores, order):  # type: ignore[no-untyped-def]
+    """The arrays of the people of some indices, in their order."""
+    n, n_joints = len(order), scores.shape[1]
+    best_xy = np.empty((n, n_joints, 2), np.float32)
+    best_scores = np.empty((n, n_joints), np.float32)
+    best_person_scores = np.empty(n, np.float32)
     for i in range(n):
-        best_ranks[i] = person_scores[order[i]]
+        best_person_scores[i] = person_scores[order[i]]
         for k in range(n_joints):
-            best_scores[i, k] = out_scores[order[i], k]
-            best_xy[i, k, 0], best_xy[i, k, 1] = out_xy[order[i], k, 0], out_xy[order[i], k, 1]
-    return best_xy, best_scores, best_ranks
+            best_scores[i, k] = scores[order[i], k]
+            best_xy[i, k, 0], best_xy[i, k, 1] = xy[order[i], k, 0], xy[order[i], k, 1]
+    return best_xy, best_scores, best_person_scores
 
 
 @part
@@ -244,7 +274,7 @@ def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ign
         for k in range(n_joints):
             if scores[i, k] <= 0:
                 continue
-            loss = 1.0
+            loss = 1.0  # 1 - openpaf.poses.joint_similarity
             if scores[j, k] > 0:
                 dx, dy = xy[i, k, 0] - xy[j, k, 0], xy[i, k, 1] - xy[j, k, 1]
                 variance = 4 * sigmas[k] * sigmas[k] * area

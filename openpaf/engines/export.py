@@ -21,6 +21,7 @@ from openpaf.errors import OpenpafError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
+from openpaf.poses import oks
 from openpaf.weights.catalog import resolve
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -184,8 +185,6 @@ def _people(
     spec: ModelSpec, original: Engine, engine: Engine, image: NDArray[np.float32]
 ) -> tuple[int, int]:
     """How many people torch finds, and how many of them the export finds in the same place."""
-    from openpaf.evaluation.tracking import oks
-
     found = []
     for run in (original, engine):
         arrays = run(image)

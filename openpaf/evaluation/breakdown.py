@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.coco import Row, found_joints, labelled_joints, match_people
+from openpaf.evaluation.label_files import Detection
+from openpaf.evaluation.matching import found_joints, labeled_joints, match_people
+from openpaf.poses import joint_similarity, joint_variance
 from openpaf.skeleton import Skeleton
 
 #: The kinds, from right to wrong.
@@ -28,10 +30,10 @@ def classify(
 ) -> list[str | None]:
     """The kind of error of each joint of one found person.
 
-    With ks the keypoint similarity, ``exp(-d^2 / (2 s^2 k^2))``, of a found joint and a labelled
+    With ks the keypoint similarity, ``exp(-d^2 / (2 s^2 k^2))``, of a found joint and a labeled
     one at distance d, of a person of area s^2, k being twice the joint's OKS sigma:
 
-    * good: nearest to its own labelled joint, ks >= 0.85;
+    * good: nearest to its own labeled joint, ks >= 0.85;
     * jitter: nearest to its own, 0.5 <= ks < 0.85;
     * inversion: nearest to the same person's joint of the other side, ks >= 0.5;
     * swap: nearest to another person's joint of that kind, of either side, ks >= 0.5;
@@ -41,12 +43,12 @@ def classify(
 
     Args:
         joints: (K, 3) found x, y in px and a number that is 0 where not found.
-        people: The labelled people of the photo: (K, 3) x, y and v, and the area in px.
+        people: The labeled people of the photo: (K, 3) x, y and v, and the area in px.
         own: Which of them the found person was matched to.
         skeleton: The K joints.
 
     Returns:
-        One of :data:`KINDS` for each joint; None where it is not labelled in the matched person.
+        One of :data:`KINDS` for each joint; None where it is not labeled in the matched person.
 
     Reference:
         Ronchi and Perona, ICCV 2017, section 3.1; parts that may be confused are the left
@@ -79,11 +81,11 @@ def classify(
 
 
 def error_breakdown(
-    annotations: Any, detections: Sequence[Row], image_ids: Sequence[int] | None = None
+    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """How the labelled joints of found people came out.
+    """How the labeled joints of found people came out.
 
-    Found people are those matched to a labelled person at an OKS of 0.1 or more, by falling score.
+    Found people are those matched to a labeled person at an OKS of 0.1 or more, by falling score.
 
     Args:
         annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
@@ -91,7 +93,7 @@ def error_breakdown(
         image_ids: Which photos; all of them if None.
 
     Returns:
-        ``joints``, how many labelled joints found people have, the count of each of
+        ``joints``, how many labeled joints found people have, the count of each of
         :data:`KINDS`, ``share``, the same relative to ``joints``, and ``by_joint``, the shares of
         each joint by name; besides ``found``, ``missed`` (no match) and ``false`` people.
 
@@ -102,13 +104,13 @@ def error_breakdown(
     joints = Skeleton.COCO17.joints
     counts: Counter[tuple[int, str]] = Counter()
     for photo in photos:
-        labelled = [
-            row
-            for row in annotations.imgToAnns[photo.image_id]
-            if row["num_keypoints"] > 0 and not row["iscrowd"]
+        labeled = [
+            person
+            for person in annotations.imgToAnns[photo.image_id]
+            if person["num_keypoints"] > 0 and not person["iscrowd"]
         ]
-        people = [(labelled_joints(row), float(row["area"])) for row in labelled]
-        place = {row["id"]: i for i, row in enumerate(labelled)}
+        people = [(labeled_joints(person), float(person["area"])) for person in labeled]
+        place = {person["id"]: i for i, person in enumerate(labeled)}
         for pair in photo.pairs:
             kinds = classify(found_joints(pair.detection), people, place[pair.truth["id"]])
             counts.update((k, kind) for k, kind in enumerate(kinds) if kind is not None)
@@ -135,8 +137,8 @@ def _shares(counts: dict[str, int]) -> dict[str, float]:
 def _similarity(
     joints: NDArray[np.float64], labels: NDArray[np.float64], area: float, skeleton: Skeleton
 ) -> NDArray[np.float64]:
-    """(K,) keypoint similarities; 0 where a joint is not found or not labelled."""
-    variance = (2 * np.array(skeleton.oks_sigmas)) ** 2 * (area + np.spacing(1))
+    """(K,) keypoint similarities; 0 where a joint is not found or not labeled."""
+    variance = joint_variance(skeleton, np.array([area + np.spacing(1)]))[0]
     squared = ((joints[:, :2] - labels[:, :2]) ** 2).sum(axis=1)
     both = (joints[:, 2] > 0) & (labels[:, 2] > 0)
-    return np.asarray(np.where(both, np.exp(-squared / (2 * variance)), 0.0))
+    return joint_similarity(np.where(both, squared, np.nan), variance)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.annotations import read_results
+from openpaf.evaluation.partial_results import settings_key
 from openpaf.evaluation.report import measure
-from openpaf.evaluation.run import settings_key
+from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.scenes import compose, cut_people
-from openpaf.evaluation.settings import file_sha256, key_part, results_sha256, surroundings
+from openpaf.evaluation.settings import results_sha256, surroundings
+from openpaf.io.files import sha256_of
 from openpaf.io.json_files import read_json, write_json
 
 #: Numbers of people of the scenes.
@@ -61,7 +62,7 @@ def make_scenes(photos: Photos, folder: Path, counts: Sequence[int]) -> list[tup
         For each its number of people and its path.
 
     Raises:
-        ValueError: If the photos have nobody to cut out.
+        ValueError: If the photos have no person to cut out.
         OSError: If a file cannot be written.
     """
     from PIL import Image
@@ -109,21 +110,21 @@ def measure_method(
 
     Returns:
         ``name``, ``settings``, the figures of :func:`openpaf.evaluation.report.measure`, and for a
-        model ``ms``, ``peak_mb``, ``gpu_peak_mb`` and ``time_by_people``; ``rows``, what it found.
+        model ``ms``, ``peak_mb``, ``gpu_peak_mb`` and ``time_by_people``; ``results``, the people
+        found.
 
     Raises:
-        ValueError: If the model cannot be run, or the results are not as they should be; the
-            message names it.
+        ValueError: If the model cannot be run, or the results cannot be read; the message
+            names it.
     """
     if method.results is not None:
-        rows = read_results(method.results, photos.annotations)
-        found: dict[str, Any] = {
+        run: dict[str, Any] = {
             "settings": {
                 "method": "results",
                 "results": str(method.results),
                 "results_sha256": results_sha256(method.results),
             },
-            "rows": rows,
+            "results": read_results(method.results, photos.annotations),
             "ms": {},
             "peak_mb": None,
             "gpu_peak_mb": None,
@@ -131,9 +132,9 @@ def measure_method(
         }
     else:
         assert method.model is not None
-        found = _run_alone(method, photos, scenes, work, engine, device, threads, repeats, quiet)
-    figures = measure(photos.annotations, found["rows"], photos.ids, min_score=min_score)
-    return {"name": method.name, **figures, **found}
+        run = _run_alone(method, photos, scenes, work, engine, device, threads, repeats, quiet)
+    figures = measure(photos.annotations, run["results"], photos.ids, min_score=min_score)
+    return {"name": method.name, **figures, **run}
 
 
 def _run_alone(
@@ -153,14 +154,14 @@ def _run_alone(
     source = weights.resolve(method.model)
     asked = {
         "model": str(method.model),
-        "model_sha256": file_sha256(source.file),
+        "model_sha256": sha256_of(source.file),
         "engine": engine,
         "device": device,
         "threads": threads,
         "size": method.size,
-        "annotations": file_sha256(photos.path),
+        "annotations": sha256_of(photos.path),
         "images": str(photos.images.resolve()),
-        **key_part(surroundings()),
+        **surroundings(),
     }
     key = settings_key(asked)
     whole = {**asked, "ids": photos.ids, "scenes": [n for n, _ in scenes], "repeats": repeats}
@@ -179,7 +180,7 @@ def _run_alone(
             "scenes": list(scenes),
             "repeats": repeats,
             "partial": str(work / f"{key}.jsonl"),
-            "key": key,
+            "settings": asked,
             "output": str(output),
             "quiet": quiet,
         }
@@ -191,11 +192,11 @@ def _run_alone(
             raise KeyboardInterrupt
         if not output.exists():
             raise ValueError(f"{method.name}: its process ended with status {status}")
-    found = read_json(output)
-    if "error" in found:
+    run: dict[str, Any] = read_json(output)
+    if "error" in run:
         output.unlink()
-        raise ValueError(found["error"])
-    return dict(found)
+        raise ValueError(run["error"])
+    return run
 
 
 def methods_of(
@@ -221,24 +222,26 @@ def methods_of(
     return methods
 
 
-def with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_ratios(methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The measured methods, each with ``ratio``: times and memory relative to the first of them.
 
     The first is the first that has times; a file of results has none.
     """
-    first = next((row for row in rows if row["ms"]), None)
-    for row in rows:
-        row["ratio"] = {}
-        if first is None or not row["ms"]:
+    first = next((method for method in methods if method["ms"]), None)
+    for method in methods:
+        method["ratio"] = {}
+        if first is None or not method["ms"]:
             continue
-        row["ratio"]["to"] = first["name"]
-        row["ratio"]["ms"] = {
-            step: row["ms"][step] / first["ms"][step] for step in row["ms"] if first["ms"].get(step)
+        method["ratio"]["to"] = first["name"]
+        method["ratio"]["ms"] = {
+            step: method["ms"][step] / first["ms"][step]
+            for step in method["ms"]
+            if first["ms"].get(step)
         }
-        if row["peak_mb"] and first["peak_mb"]:
-            row["ratio"]["peak_mb"] = row["peak_mb"] / first["peak_mb"]
+        if method["peak_mb"] and first["peak_mb"]:
+            method["ratio"]["peak_mb"] = method["peak_mb"] / first["peak_mb"]
         before = {scene["people"]: scene["ms"]["total"] for scene in first["time_by_people"]}
-        for scene in row["time_by_people"]:
+        for scene in method["time_by_people"]:
             if before.get(scene["people"]):
                 scene["ratio"] = scene["ms"]["total"] / before[scene["people"]]
-    return rows
+    return methods

@@ -10,15 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.coco import (
-    PhotoMatches,
-    Row,
-    found_joints,
-    labelled_joints,
-    match_people,
-)
+from openpaf.evaluation.label_files import Detection
 from openpaf.evaluation.labels import check_image_size
-from openpaf.evaluation.page import page, picture
+from openpaf.evaluation.matching import ImageMatches, found_joints, labeled_joints, match_people
+from openpaf.evaluation.page import image_data, page
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
@@ -29,19 +24,19 @@ from openpaf.visualization.draw import draw_poses
 _RED = (235, 45, 45)
 
 
-def photo_error(photo: PhotoMatches) -> float:
+def photo_error(photo: ImageMatches) -> float:
     """How wrong a photo is: 1 for each person missed or false, ``1 - OKS`` for each found."""
     return len(photo.missed) + len(photo.false) + sum(1 - pair.oks for pair in photo.pairs)
 
 
 def worst_photos(
     annotations: Any,
-    detections: Sequence[Row],
+    detections: Sequence[Detection],
     image_ids: Sequence[int],
     n_photos: int,
     *,
     min_score: float = 0.3,
-) -> list[PhotoMatches]:
+) -> list[ImageMatches]:
     """The photos of the largest error, worst first; those without any error are left out.
 
     Args:
@@ -51,7 +46,7 @@ def worst_photos(
         n_photos: At most so many.
         min_score: People of a lower score do not count, neither as right nor as wrong.
     """
-    sure = [row for row in detections if row["score"] >= min_score]
+    sure = [person for person in detections if person["score"] >= min_score]
     photos = match_people(annotations, sure, image_ids, oks=0.5)
     ranked = sorted(photos, key=lambda photo: (-photo_error(photo), photo.image_id))
     return [photo for photo in ranked[:n_photos] if photo_error(photo) > 0]
@@ -60,13 +55,13 @@ def worst_photos(
 def gallery(
     annotations: Any,
     images: str | Path,
-    photos: Sequence[PhotoMatches],
+    photos: Sequence[ImageMatches],
     *,
     title: str,
     note: str = "",
     side_px: int = 640,
 ) -> str:
-    """A page of photos with the labelled people beside the found ones.
+    """A page of photos with the labeled people beside the found ones.
 
     Red boxes are around people missed, on the left, and false ones, on the right.
 
@@ -94,34 +89,33 @@ def gallery(
     if not photos:
         parts.append("<p>No photo has an error.</p>")
     for rank, photo in enumerate(photos, 1):
-        name = annotations.imgs[photo.image_id]["file_name"]
-        picture_as_read = read_image(inside_folder(images, name))
-        check_image_size(name, picture_as_read.shape, annotations.imgs[photo.image_id])
-        image, letterbox = _shrunk(picture_as_read, side_px)
-        truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
-        found = [*(pair.detection for pair in photo.pairs), *photo.false]
-        oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"
-        parts.append(
-            f"<h2>{rank}. {escape(name)}: error {photo_error(photo):.2f}</h2>\n"
-            f"<p>{len(truth)} people labelled; {len(photo.pairs)} found (OKS {oks}), "
-            f"{len(photo.missed)} missed, {len(photo.false)} false</p>\n"
-            '<div class="pair">'
-            + picture(
-                _drawn(image, letterbox, [labelled_joints(row) for row in truth], photo.missed),
-                "labelled",
-            )
-            + picture(
-                _drawn(image, letterbox, [_scored_joints(row) for row in found], photo.false),
-                "found",
-            )
-            + "</div>"
-        )
+        entry = annotations.imgs[photo.image_id]
+        image = read_image(inside_folder(images, entry["file_name"]))
+        check_image_size(entry["file_name"], image.shape, entry)
+        parts.append(_pair(rank, entry["file_name"], photo, *_shrunk(image, side_px)))
     return page(title, "\n".join(parts))
 
 
-def _scored_joints(row: Row) -> NDArray[np.float64]:
+def _pair(
+    rank: int, name: str, photo: ImageMatches, image: NDArray[np.uint8], letterbox: Letterbox
+) -> str:
+    """One photo of the page, labeled and found."""
+    truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
+    people = [*(pair.detection for pair in photo.pairs), *photo.false]
+    labeled = _drawn(image, letterbox, list(map(labeled_joints, truth)), photo.missed)
+    found = _drawn(image, letterbox, list(map(_scored_joints, people)), photo.false)
+    oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"
+    return (
+        f"<h2>{rank}. {escape(name)}: error {photo_error(photo):.2f}</h2>\n"
+        f"<p>{len(truth)} people labeled; {len(photo.pairs)} found (OKS {oks}), "
+        f"{len(photo.missed)} missed, {len(photo.false)} false</p>\n"
+        f'<div class="pair">{image_data(labeled, "labeled")}{image_data(found, "found")}</div>'
+    )
+
+
+def _scored_joints(person: Detection) -> NDArray[np.float64]:
     """As found, with the scores of joints where the system gives any: weak ones are fainter."""
-    joints, scores = found_joints(row), labelled_joints(row)[:, 2]
+    joints, scores = found_joints(person), labeled_joints(person)[:, 2]
     if (scores > 0).any():
         joints[:, 2] *= np.maximum(scores, 0)
     return joints
@@ -139,15 +133,15 @@ def _drawn(
     image: NDArray[np.uint8],
     letterbox: Letterbox,
     people: Sequence[NDArray[np.float64]],
-    marked: Sequence[Row],
+    marked: Sequence[Detection],
 ) -> NDArray[np.uint8]:
     import cv2
 
     keypoints = np.array(people, np.float64).reshape(-1, Skeleton.COCO17.n_joints, 3)
     poses = Poses.from_keypoints(keypoints, Skeleton.COCO17)
     canvas = draw_poses(image, poses.replace(xy=letterbox.points_to_network(poses.xy)))
-    for row in marked:
-        x, y, width, height = row["bbox"]
+    for person in marked:
+        x, y, width, height = person["bbox"]
         corners = letterbox.points_to_network(np.array([[x, y], [x + width, y + height]]))
         (x0, y0), (x1, y1) = np.rint(corners).astype(int).tolist()
         cv2.rectangle(canvas, (x0, y0), (x1, y1), _RED, 2, cv2.LINE_AA)

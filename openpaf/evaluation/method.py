@@ -8,18 +8,17 @@ process's memory never falls: in one process every method would seem to need wha
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from openpaf.evaluation.annotations import read_annotations
-from openpaf.evaluation.coco import as_results, category_of_people
+from openpaf.evaluation.coco import as_results
+from openpaf.evaluation.label_files import category_of_people
 from openpaf.evaluation.labels import check_image_size
-from openpaf.evaluation.run import PartialResults
+from openpaf.evaluation.partial_results import PartialResults
 from openpaf.evaluation.settings import check_joints, describe
 from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.io.images import read_image
@@ -35,11 +34,11 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     Args:
         job: ``model``, ``engine``, ``device``, ``threads``, ``size``; ``annotations`` and
             ``images``, paths; ``image_ids``; ``scenes``, pairs of a number of people and an
-            image's path; ``repeats`` of each scene; ``partial``, the file of an unfinished run;
-            ``quiet``.
+            image's path; ``repeats`` of each scene; ``partial``, the file of an unfinished run,
+            and ``settings``, what its results depend on; ``quiet``.
 
     Returns:
-        ``settings``, ``rows`` (detections in COCO's submission format), ``ms`` (medians over the
+        ``settings``, ``results`` (in COCO's submission format), ``ms`` (medians over the
         photos by step), ``peak_mb`` of this process, ``gpu_peak_mb`` where a GPU was used, and
         ``time_by_people``, a dictionary a scene.
     """
@@ -55,7 +54,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     )
     check_joints(estimator, job["model"])
     category = category_of_people(annotations)
-    with PartialResults(job["partial"], {"key": job["key"]}) as partial:
+    with PartialResults(job["partial"], job["settings"]) as partial:
         todo = [i for i in job["image_ids"] if i not in partial.done]
         n_done = len(job["image_ids"]) - len(todo)
         if n_done and not job["quiet"]:
@@ -70,13 +69,13 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
             if n == 0:  # the first run compiles and fills caches
                 run_in_steps(estimator, picture)
             poses, times = run_in_steps(estimator, picture)
-            rows = as_results(poses, image_id, category)
-            partial.add(image_id, {"rows": rows, "ms": times})
-        found = [partial.done[i] for i in job["image_ids"]]
+            results = as_results(poses, image_id, category)
+            partial.add(image_id, {"results": results, "ms": times})
+        done = [partial.done[i] for i in job["image_ids"]]
     return {
         "settings": describe(estimator, job["device"]),
-        "rows": [row for photo in found for row in photo["rows"]],
-        "ms": median_times([photo["ms"] for photo in found]),
+        "results": [person for image in done for person in image["results"]],
+        "ms": median_times([image["ms"] for image in done]),
         "time_by_people": [
             _time_scene(estimator, int(n_people), path, job["repeats"])
             for n_people, path in job["scenes"]
@@ -122,7 +121,7 @@ def main(path: str) -> int:
     except Exception as error:
         logger.debug("failed", exc_info=True)
         text = f"{job['name']}: {' '.join(str(error).split()) or type(error).__name__}"
-        Path(job["output"]).write_text(json.dumps({"error": text}))
+        write_json({"error": text}, job["output"])
         return 2
     write_json(result, job["output"])
     return 0

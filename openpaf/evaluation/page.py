@@ -1,4 +1,4 @@
-"""Web pages in one file: pictures inside, no scripts, nothing from elsewhere."""
+"""Web pages in one file: images inside, no scripts, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
-def picture(image: NDArray[np.uint8], caption: str, *, quality: int = 85) -> str:
-    """A picture, RGB uint8 (H, W, 3), as JPEG, with its caption."""
+def image_data(image: NDArray[np.uint8], caption: str, *, quality: int = 85) -> str:
+    """An image, RGB uint8 (H, W, 3), as JPEG, with its caption."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -52,7 +52,7 @@ def picture(image: NDArray[np.uint8], caption: str, *, quality: int = 85) -> str
     return _figure(buffer.getvalue(), "image/jpeg", caption, size)
 
 
-def picture_file(path: str | Path, caption: str) -> str:
+def image_file(path: str | Path, caption: str) -> str:
     """A PNG file with its caption."""
     return _figure(Path(path).read_bytes(), "image/png", caption, "")
 
@@ -63,11 +63,3 @@ def _figure(data: bytes, kind: str, caption: str, size: str) -> str:
         f'<figure><img {size} alt="{escape(caption)}" src="{source}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def write_page(html: str, path: str | Path) -> None:
-    """Write a page beside its place, then rename it: a reader never sees half of it."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)

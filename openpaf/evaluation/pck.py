@@ -1,4 +1,4 @@
-"""PCK: the share of joints that lie near enough to where they are labelled."""
+"""PCK: the share of joints that lie near enough to where they are labeled."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.checks import check_choice, check_number
 from openpaf.evaluation.breakdown import MATCH_OKS
-from openpaf.evaluation.coco import Row, found_joints, labelled_joints, match_people
+from openpaf.evaluation.label_files import Annotation, Detection
+from openpaf.evaluation.matching import found_joints, labeled_joints, match_people
 from openpaf.skeleton import Skeleton
 
 #: What "near enough" is relative to.
 REFERENCES = ("box", "torso", "head")
 
 
-def reference_px(row: Row, reference: str) -> float | None:
+def reference_px(person: Annotation, reference: str) -> float | None:
     """The length that a person's errors are compared with, in px.
 
     Args:
-        row: A labelled person, COCO's 17 joints.
-        reference: ``"box"``, the diagonal of the labelled box; ``"torso"``, the distance of left
+        person: A labeled person, COCO's 17 joints.
+        reference: ``"box"``, the diagonal of the labeled box; ``"torso"``, the distance of left
             shoulder and right hip, or of right shoulder and left hip, the mean where both are
-            labelled; ``"head"``, the largest distance of two labelled joints of the face.
+            labeled; ``"head"``, the largest distance of two labeled joints of the face.
 
     Returns:
-        None where the joints that it needs are not labelled, or it is 0.
+        None where the joints that it needs are not labeled, or it is 0.
 
     Raises:
         ValueError: If the reference is unknown.
@@ -36,14 +38,13 @@ def reference_px(row: Row, reference: str) -> float | None:
         Yang and Ramanan, TPAMI 2013 (box); Sapp and Taskar, CVPR 2013 (torso, left
         shoulder to right hip); Andriluka et al., CVPR 2014 (head; COCO has no head box).
     """
-    if reference not in REFERENCES:
-        raise ValueError(f"reference: expected one of {', '.join(REFERENCES)}, got {reference!r}")
+    check_choice("reference", reference, REFERENCES)
     if reference == "box":
-        length = math.hypot(*row["bbox"][2:])
+        length = math.hypot(*person["bbox"][2:])
         return length if length > 0 else None
     if reference == "torso":
         pairs = [("left_shoulder", "right_hip"), ("right_shoulder", "left_hip")]
-        distances = [d for a, b in pairs if (d := _distance(row, a, b)) is not None]
+        distances = [d for a, b in pairs if (d := _distance(person, a, b)) is not None]
         length = float(np.mean(distances)) if distances else 0.0
         return length if length > 0 else None
     face = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
@@ -51,7 +52,7 @@ def reference_px(row: Row, reference: str) -> float | None:
         d
         for i, a in enumerate(face)
         for b in face[i + 1 :]
-        if (d := _distance(row, a, b)) is not None
+        if (d := _distance(person, a, b)) is not None
     ]
     length = max(distances, default=0.0)
     return length if length > 0 else None
@@ -59,13 +60,13 @@ def reference_px(row: Row, reference: str) -> float | None:
 
 def pck(
     annotations: Any,
-    detections: Sequence[Row],
+    detections: Sequence[Detection],
     image_ids: Sequence[int] | None = None,
     *,
     reference: str = "torso",
     alpha: float = 0.2,
 ) -> dict[str, Any]:
-    """Percentage of correct keypoints, over the labelled joints of all people who have a reference.
+    """Percentage of correct keypoints, over the labeled joints of all people who have a reference.
 
     Args:
         annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
@@ -86,44 +87,41 @@ def pck(
     Reference:
         Yang and Ramanan, TPAMI 2013.
     """
-    if reference not in REFERENCES:
-        raise ValueError(f"reference: expected one of {', '.join(REFERENCES)}, got {reference!r}")
-    if not 0 < alpha < math.inf:
-        raise ValueError(f"alpha: expected a positive number, got {alpha!r}")
+    check_choice("reference", reference, REFERENCES)
+    check_number("alpha", alpha, above=0)
     n_joints = Skeleton.COCO17.n_joints
-    right, labelled, found = np.zeros(n_joints), np.zeros(n_joints), np.zeros(n_joints)
+    right, labeled, found = np.zeros(n_joints), np.zeros(n_joints), np.zeros(n_joints)
     n_people = n_left_out = 0
-    for photo in match_people(annotations, detections, image_ids, oks=MATCH_OKS):
-        people = [(pair.truth, pair.detection) for pair in photo.pairs]
-        for truth, detection in [*people, *((row, None) for row in photo.missed)]:
+    for image in match_people(annotations, detections, image_ids, oks=MATCH_OKS):
+        people = [(pair.truth, pair.detection) for pair in image.pairs]
+        for truth, detection in [*people, *((person, None) for person in image.missed)]:
             length = reference_px(truth, reference)
             if length is None:
                 n_left_out += 1
                 continue
             n_people += 1
-            there = labelled_joints(truth)[:, 2] > 0
-            labelled += there
+            joints = labeled_joints(truth)
+            labeled += joints[:, 2] > 0
             if detection is not None:
-                found += there
-                right += there & _near(
-                    labelled_joints(truth), found_joints(detection), alpha * length
-                )
-
-    def share(n: float, of: float) -> float:
-        return float(n / of) if of > 0 else -1.0
-
+                found += joints[:, 2] > 0
+                near = _near(joints, found_joints(detection), alpha * length)
+                right += (joints[:, 2] > 0) & near
     return {
         "reference": reference,
         "alpha": alpha,
         "people": n_people,
         "without_reference": n_left_out,
-        "joints": int(labelled.sum()),
-        "PCK": share(right.sum(), labelled.sum()),
-        "PCK_found": share(right.sum(), found.sum()),
+        "joints": int(labeled.sum()),
+        "PCK": _share(right.sum(), labeled.sum()),
+        "PCK_found": _share(right.sum(), found.sum()),
         "by_joint": {
-            name: share(right[k], labelled[k]) for k, name in enumerate(Skeleton.COCO17.joints)
+            name: _share(right[k], labeled[k]) for k, name in enumerate(Skeleton.COCO17.joints)
         },
     }
+
+
+def _share(n: float, of: float) -> float:
+    return float(n / of) if of > 0 else -1.0
 
 
 def _near(
@@ -133,8 +131,8 @@ def _near(
     return np.asarray((detection[:, 2] > 0) & (distance <= limit_px))
 
 
-def _distance(row: Row, a: str, b: str) -> float | None:
-    joints = labelled_joints(row)
+def _distance(person: Annotation, a: str, b: str) -> float | None:
+    joints = labeled_joints(person)
     first, second = (joints[Skeleton.COCO17.index(name)] for name in (a, b))
     if min(first[2], second[2]) <= 0:
         return None

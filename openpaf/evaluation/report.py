@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from openpaf.evaluation.breakdown import KINDS, error_breakdown
-from openpaf.evaluation.coco import METRICS, Row, ap_by_area, evaluate, precision_at
+from openpaf.evaluation.coco import METRICS, ap_by_area, evaluate
+from openpaf.evaluation.label_files import Detection
+from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.pck import pck
 
-#: Photos by how many people are labelled in them, with or without joints; the last has no end.
+#: Photos by how many people are labeled in them, with or without joints; the last has no end.
 CROWDING = (("1", 1, 1), ("2 to 4", 2, 4), ("5 to 9", 5, 9), ("10 or more", 10, 10**9))
 #: People by size in px, the square root of their area; COCO's medium and large begin at 32 and 96.
 SIZES_PX = ((0, 32), (32, 64), (64, 96), (96, 192), (192, 100_000))
@@ -17,7 +19,7 @@ SIZES_PX = ((0, 32), (32, 64), (64, 96), (96, 192), (192, 100_000))
 
 def measure(
     annotations: Any,
-    detections: Sequence[Row],
+    detections: Sequence[Detection],
     image_ids: Sequence[int],
     *,
     min_score: float = 0.3,
@@ -32,7 +34,7 @@ def measure(
         image_ids: Which photos.
         min_score: For precision and recall, people of a lower score do not count.
         pck_reference: As for :func:`openpaf.evaluation.pck.pck`.
-        pck_alpha: Likewise.
+        pck_alpha: As ``alpha`` for :func:`openpaf.evaluation.pck.pck`.
 
     Returns:
         The ten figures under COCO's names, and ``photos``, ``people``, ``detections``,
@@ -45,11 +47,11 @@ def measure(
         **evaluate(annotations, detections, image_ids),
         "photos": len(chosen),
         "people": sum(
-            row["num_keypoints"] > 0 and not row["iscrowd"]
+            person["num_keypoints"] > 0 and not person["iscrowd"]
             for image_id in chosen
-            for row in annotations.imgToAnns.get(image_id, ())
+            for person in annotations.imgToAnns.get(image_id, ())
         ),
-        "detections": sum(row["image_id"] in chosen for row in detections),
+        "detections": sum(person["image_id"] in chosen for person in detections),
         "persons": {"oks": 0.5, "min_score": min_score, "precision": precision, "recall": recall},
         "by_people": ap_by_crowding(annotations, detections, image_ids),
         "by_size": [
@@ -64,18 +66,19 @@ def measure(
 
 
 def ap_by_crowding(
-    annotations: Any, detections: Sequence[Row], image_ids: Sequence[int]
+    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """AP over photos of few and of many people, who are counted as labelled, crowds apart."""
+    """AP over photos of few and of many people, who are counted as labeled, crowds apart."""
     n_people = {
-        i: sum(not row["iscrowd"] for row in annotations.imgToAnns.get(i, ())) for i in image_ids
+        i: sum(not person["iscrowd"] for person in annotations.imgToAnns.get(i, ()))
+        for i in image_ids
     }
-    rows = []
+    bands = []
     for name, least, most in CROWDING:
         ids = [i for i in image_ids if least <= n_people[i] <= most]
         figures = evaluate(annotations, detections, ids)
-        rows.append({"people": name, "photos": len(ids), **{m: figures[m] for m in METRICS}})
-    return rows
+        bands.append({"people": name, "photos": len(ids), **{m: figures[m] for m in METRICS}})
+    return bands
 
 
 def as_text(figures: dict[str, Any]) -> str:
@@ -83,22 +86,22 @@ def as_text(figures: dict[str, Any]) -> str:
     persons, errors, joints = figures["persons"], figures["errors"], figures["pck"]
     shares = errors["share"]
     crowding = "   ".join(
-        f"{row['people']}: {_figure(row['AP'])} ({row['photos']} photo{'s' * (row['photos'] > 1)})"
-        for row in figures["by_people"]
-        if row["photos"]
+        f"{band['people']}: {_figure(band['AP'])} ({_counted(band['photos'])})"
+        for band in figures["by_people"]
+        if band["photos"]
     )
     sizes = "   ".join(
-        f"{_band(row)}: {_figure(row['AP'])} ({row['people']})"
-        for row in figures["by_size"]
-        if row["people"]
+        f"{_band(band)}: {_figure(band['AP'])} ({band['people']})"
+        for band in figures["by_size"]
+        if band["people"]
     )
     lines = [
         " ".join(f"{name:>5}" for name in METRICS),
         " ".join(f"{_figure(figures[name]):>5}" for name in METRICS),
         f"people at OKS {persons['oks']} and score {persons['min_score']}: precision "
         f"{_figure(persons['precision'])}, recall {_figure(persons['recall'])}",
-        f"AP by people in the photo   {crowding or 'nobody'}",
-        f"AP by size of the person    {sizes or 'nobody'}",
+        f"AP by people in the photo   {crowding or 'none'}",
+        f"AP by size of the person    {sizes or 'none'}",
         f"PCK at {joints['alpha']} of the {joints['reference']}: {_figure(joints['PCK'])}, of "
         f"people found {_figure(joints['PCK_found'])}",
         f"joints of {errors['found']} people found: "
@@ -108,11 +111,15 @@ def as_text(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _counted(n_photos: int) -> str:
+    return f"{n_photos} photo{'s' * (n_photos > 1)}"
+
+
 def _figure(value: float) -> str:
     return "-" if value < 0 else f"{value:.3f}"
 
 
-def _band(row: dict[str, Any]) -> str:
-    if row["to_px"] >= SIZES_PX[-1][1]:
-        return f"from {row['from_px']} px"
-    return f"{row['from_px']} to {row['to_px']} px"
+def _band(band: dict[str, Any]) -> str:
+    if band["to_px"] >= SIZES_PX[-1][1]:
+        return f"from {band['from_px']} px"
+    return f"{band['from_px']} to {band['to_px']} px"

@@ -1,4 +1,4 @@
-"""Other systems' results as COCO's: which image each is of, and COCO's 17 joints by their names."""
+"""Files of results, COCO's or another system's: read, brought to COCO's form, and checked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from openpaf.evaluation.coco import Row, as_results, category_of_people
-from openpaf.io.json_files import read_json_or_lines
+from openpaf.evaluation.coco import as_results
+from openpaf.evaluation.entry_checks import Entries, is_list
+from openpaf.evaluation.label_files import Detection, category_of_people
+from openpaf.io.json_files import is_number, read_json_or_lines
 from openpaf.io.pose_entries import poses_of
-from openpaf.io.pose_layouts import pictures_in
+from openpaf.io.pose_layouts import entries_in
 from openpaf.skeleton import Skeleton
 
+_COCO_PERSON = 1  # which most programs write, ours too, whatever number the annotations give people
 # What programs put between the name of an image and ".json".
 _ENDINGS = ("_keypoints", ".predictions", ".pifpaf")
 
@@ -31,21 +34,74 @@ def files_of(path: str | Path) -> list[Path]:
     return files
 
 
-def read_rows(path: Path, annotations: Any) -> Any:
+def read_results(path: str | Path, annotations: Any) -> list[Detection]:
+    """Results in COCO's submission format, or another's, checked against the annotations.
+
+    Args:
+        path: A list of ``image_id``, ``category_id``, ``keypoints`` and ``score``; ours or another
+            system's; or any file that :func:`openpaf.read_poses` reads, or a folder of such files.
+            Images may be called by their file names instead of ids; a file of one image is of the
+            one whose name it has.
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
+
+    Returns:
+        Results of COCO's 17 joints, of the images and the category of the annotations.
+
+    Raises:
+        ValueError: If a file is not JSON or none of the formats, keys are missing, a result has
+            another number of values or one that is no finite number, or it belongs to another
+            category or to an image that the annotations do not list.
+        OSError: If a file cannot be read.
+    """
+    return [person for file in files_of(path) for person in _checked_results(file, annotations)]
+
+
+def _checked_results(path: Path, annotations: Any) -> list[Detection]:
+    results = _as_coco(path, annotations)
+    if not isinstance(results, list):
+        is_labels = isinstance(results, dict) and "annotations" in results
+        raise ValueError(
+            f"{path}: expected a list of COCO results, got "
+            f"{'annotations' if is_labels else type(results).__name__}"
+        )
+    entries = Entries(path, "results", results)
+    entries.check_keys(())
+    names = [person for person in results if isinstance(person.get("image_id"), str)]
+    Entries(path, "results", names).check_images(annotations.imgs)
+    entries.check_keys(("image_id", "category_id", "keypoints", "score"))
+    entries.check_keypoints()
+    entries.refuse("score: expected a finite number", lambda entry: not is_number(entry["score"]))
+    if any("bbox" in person for person in results):  # pycocotools takes a person's area from it
+        entries.refuse(
+            "bbox: expected 4 finite numbers, or no bbox in any result",
+            lambda entry: not is_list(entry.get("bbox"), 4),
+        )
+    category = category_of_people(annotations)
+    if not any(entry["id"] == _COCO_PERSON for entry in annotations.dataset["categories"]):
+        results = [
+            {**person, "category_id": category} if person["category_id"] == _COCO_PERSON else person
+            for person in results
+        ]
+    entries = Entries(path, "results", results)
+    entries.refuse(
+        f"category_id: expected {category}, people",
+        lambda entry: entry["category_id"] != category,
+    )
+    entries.check_images(annotations.imgs)
+    return results
+
+
+def _as_coco(path: Path, annotations: Any) -> Any:
     """The results of a file, brought to COCO's form where they have another.
 
     A list that is COCO's already is left as it is, but for images that it calls by their names.
-
-    Args:
-        path: A file as :func:`openpaf.read_poses` reads them.
-        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
 
     Returns:
         A list of results, unchecked; or what else the file holds, if that is no list of people.
 
     Raises:
-        ValueError: If the file is not JSON, or its people are not as they should be, have none of
-            COCO's joints, or are of an image that the annotations do not list.
+        ValueError: If the file is not JSON, or its people cannot be read, have none of COCO's
+            joints, or are of an image that the annotations do not list.
         OSError: If the file cannot be read.
     """
     data = read_json_or_lines(path)
@@ -53,7 +109,7 @@ def read_rows(path: Path, annotations: Any) -> Any:
     if isinstance(data, dict) and "annotations" in data:
         return data
     if not isinstance(data, (list, dict)) or _is_coco(data):
-        return [_by_number(row, names) for row in data] if isinstance(data, list) else data
+        return [_by_number(entry, names) for entry in data] if isinstance(data, list) else data
     try:
         return _converted(path, data, annotations, names)
     except ValueError as error:
@@ -62,33 +118,34 @@ def read_rows(path: Path, annotations: Any) -> Any:
 
 def _is_coco(data: Any) -> bool:
     """Whether it is a list of COCO's results, as far as one sees, of COCO's 17 joints."""
-    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
         return isinstance(data, list)
-    ids = any("image_id" in row for row in data) or not any("keypoints" in row for row in data)
-    frames = any("frame" in row or "frame_id" in row for row in data)
-    named = any(isinstance(row.get("skeleton"), (str, dict)) for row in data)
-    return ids and not frames and not named
+    has_keypoints = any("keypoints" in entry for entry in data)
+    has_ids = any("image_id" in entry for entry in data) or not has_keypoints
+    has_frames = any("frame" in entry or "frame_id" in entry for entry in data)
+    has_skeleton = any(isinstance(entry.get("skeleton"), (str, dict)) for entry in data)
+    return has_ids and not has_frames and not has_skeleton
 
 
-def _by_number(row: Any, names: dict[str, int]) -> Any:
-    if isinstance(row, dict) and isinstance(row.get("image_id"), str):
-        return {**row, "image_id": names.get(row["image_id"], row["image_id"])}
-    return row
+def _by_number(entry: Any, names: dict[str, int]) -> Any:
+    if isinstance(entry, dict) and isinstance(entry.get("image_id"), str):
+        return {**entry, "image_id": names.get(entry["image_id"], entry["image_id"])}
+    return entry
 
 
-def _converted(path: Path, data: Any, annotations: Any, names: dict[str, int]) -> list[Row]:
+def _converted(path: Path, data: Any, annotations: Any, names: dict[str, int]) -> list[Detection]:
     category = category_of_people(annotations)
-    rows: list[Row] = []
-    for key, picture in pictures_in(data)[1].items():
+    results: list[Detection] = []
+    for key, image in entries_in(data)[1].items():
         image_id = _image_of(path) if key is None else key
         image_id = names.get(image_id, image_id) if isinstance(image_id, str) else image_id
         if image_id not in annotations.imgs:
             raise ValueError(f"image {image_id!r} is not in the annotations, neither as a name")
-        poses = poses_of(picture, None)
+        poses = poses_of(image, None)
         if not set(poses.skeleton.joints) & set(Skeleton.COCO17.joints):
             raise ValueError(f"its skeleton {poses.skeleton.name!r} has none of COCO's 17 joints")
-        rows += as_results(poses, int(image_id), category)
-    return rows
+        results += as_results(poses, int(image_id), category)
+    return results
 
 
 def _image_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Scenes of a given number of real people: cut from photos, and set side by side on one picture."""
+"""Scenes of a given number of real people: cut from photos, and set side by side on one image."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.evaluation.label_files import Annotation
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 _MARGIN = 0.08  # of a box, so that hands and feet at its border are whole
-_LEAST_JOINTS = 10  # labelled joints of a person worth pasting
+_LEAST_JOINTS = 10  # labeled joints of a person worth pasting
 
 
 def cut_people(
@@ -26,7 +27,7 @@ def cut_people(
     n_people: int,
     *,
     seed: int = 0,
-) -> list[Picture]:
+) -> list[Image]:
     """Pieces of photos with one person each, as far as labels tell.
 
     Args:
@@ -37,40 +38,39 @@ def cut_people(
         seed: Of the choice.
 
     Returns:
-        RGB pictures: the boxes of people with 10 labelled joints or more, at least 48 px high,
+        RGB images: the boxes of people with 10 labeled joints or more, at least 48 px high,
         whose boxes overlap no other's by more than a tenth of their own.
 
     Raises:
-        ValueError: If there is nobody to cut out.
+        ValueError: If there is no person to cut out.
         ImageError: If a photo cannot be read.
     """
     chosen = []
     for image_id in image_ids:
-        rows = annotations.imgToAnns.get(image_id, [])
-        for row in rows:
-            enough = row["num_keypoints"] >= _LEAST_JOINTS and not row["iscrowd"]
-            alone = all(
-                _overlap(row["bbox"], other["bbox"]) <= 0.1 for other in rows if other is not row
-            )
-            if enough and alone and row["bbox"][3] >= 48 and row["bbox"][2] >= 16:
-                chosen.append(row)
+        people = annotations.imgToAnns.get(image_id, [])
+        for person in people:
+            box, others = person["bbox"], [other for other in people if other is not person]
+            has_joints = person["num_keypoints"] >= _LEAST_JOINTS and not person["iscrowd"]
+            is_alone = all(_overlap(box, other["bbox"]) <= 0.1 for other in others)
+            if has_joints and is_alone and box[3] >= 48 and box[2] >= 16:
+                chosen.append(person)
     if not chosen:
         raise ValueError(
-            f"annotations: nobody to compose scenes of: expected people of {_LEAST_JOINTS} or "
-            "more labelled joints, 48 px high, and not in front of others"
+            f"annotations: expected people of {_LEAST_JOINTS} or more labeled joints, 48 px "
+            "high, and not in front of others, to compose scenes of; got none"
         )
     order = np.random.default_rng(seed).permutation(len(chosen))[:n_people]
     return [_cut(annotations, images, chosen[int(i)]) for i in order]
 
 
 def compose(
-    people: Sequence[Picture],
+    people: Sequence[Image],
     n_people: int,
     *,
     size_hw: tuple[int, int] = (480, 856),
     seed: int = 0,
-) -> Picture:
-    """A scene of people who do not cover each other, on grey.
+) -> Image:
+    """A scene of people who do not cover each other, on gray.
 
     The more there are, the smaller they are: each gets a cell of a grid, and is a tenth to a
     quarter smaller than it.
@@ -85,7 +85,7 @@ def compose(
         RGB uint8 (height, width, 3).
 
     Raises:
-        ValueError: If nobody is given or wanted.
+        ValueError: If no person is given, or ``n_people`` is below 1.
     """
     if not people or n_people < 1:
         raise ValueError(f"people: expected at least one, got {min(len(people), n_people)}")
@@ -111,19 +111,19 @@ def compose(
     return scene
 
 
-def _resized(picture: Picture, ratio: float) -> Picture:
-    hw = (max(1, round(picture.shape[0] * ratio)), max(1, round(picture.shape[1] * ratio)))
-    image_hw = (picture.shape[0], picture.shape[1])
+def _resized(image: Image, ratio: float) -> Image:
+    hw = (max(1, round(image.shape[0] * ratio)), max(1, round(image.shape[1] * ratio)))
+    image_hw = (image.shape[0], image.shape[1])
     letterbox = Letterbox(image_hw=image_hw, resized_hw=hw, size_hw=hw)
-    return np.asarray(letterbox.apply(picture).transpose(1, 2, 0), np.uint8)
+    return np.asarray(letterbox.apply(image).transpose(1, 2, 0), np.uint8)
 
 
-def _cut(annotations: Any, images: str | Path, row: dict[str, Any]) -> Picture:
-    picture = read_image(inside_folder(images, annotations.imgs[row["image_id"]]["file_name"]))
-    x, y, w, h = row["bbox"]
+def _cut(annotations: Any, images: str | Path, person: Annotation) -> Image:
+    image = read_image(inside_folder(images, annotations.imgs[person["image_id"]]["file_name"]))
+    x, y, w, h = person["bbox"]
     x0, y0 = max(0, int(x - _MARGIN * w)), max(0, int(y - _MARGIN * h))
     x1, y1 = int(x + (1 + _MARGIN) * w) + 1, int(y + (1 + _MARGIN) * h) + 1
-    return picture[y0:y1, x0:x1].copy()
+    return image[y0:y1, x0:x1].copy()
 
 
 def _overlap(box: Sequence[float], other: Sequence[float]) -> float:

@@ -15,14 +15,12 @@ from openpaf import weights
 from openpaf.errors import WeightsError
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.result_files import files_of
+from openpaf.io.files import sha256_of
 from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn")
 _METHOD_NAMES = {"part_affinity": "paf", "mask_rcnn": "mask-rcnn"}
-
-# What does not change a result, so that a run may go on where one with another of these stopped.
-_NO_PART_OF_KEY = ("date", "machine")
 
 
 def method_of(model: str) -> str:
@@ -70,7 +68,7 @@ def describe(estimator: PoseEstimator, device: str | None = None) -> dict[str, A
     return {
         "method": _METHOD_NAMES[estimator.spec.method],
         "model": estimator.source.file.stem,
-        "model_sha256": file_sha256(estimator.source.file),
+        "model_sha256": sha256_of(estimator.source.file),
         "engine": estimator.engine,
         "device": device or "auto",
         "size": estimator.size,
@@ -97,11 +95,6 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def key_part(settings: dict[str, Any]) -> dict[str, Any]:
-    """Those settings that results depend on."""
-    return {name: value for name, value in settings.items() if name not in _NO_PART_OF_KEY}
-
-
 def check_joints(estimator: PoseEstimator, model: str) -> None:
     """See that a model finds COCO's joints.
 
@@ -120,15 +113,6 @@ def results_sha256(path: str | Path) -> str:
     """The SHA-256 of a file of results; of a folder of them, that of all their names and hashes."""
     files = files_of(path)
     if files == [Path(path)]:
-        return file_sha256(path)
-    lines = [f"{file.name} {file_sha256(file)}\n" for file in files]
+        return sha256_of(path)
+    lines = [f"{file.name} {sha256_of(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode(errors="replace")).hexdigest()
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

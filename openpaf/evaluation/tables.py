@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.page import page, picture_file, table
+from openpaf.evaluation.page import image_file, page, table
 from openpaf.evaluation.report import CROWDING
 from openpaf.evaluation.steps import STEPS
 
@@ -15,65 +15,68 @@ logger = logging.getLogger(__name__)
 Table = tuple[str, list[str], list[list[str]]]
 
 
-def tables(rows: list[dict[str, Any]]) -> list[Table]:
-    """The tables of a comparison: a title, a header and rows each.
+def tables(methods: list[dict[str, Any]]) -> list[Table]:
+    """The tables of a comparison: a title, a header and lines each.
 
     Args:
-        rows: The methods, from :func:`openpaf.evaluation.compare.with_ratios`.
+        methods: The methods, from :func:`openpaf.evaluation.compare.with_ratios`.
     """
-    made = [_accuracy(rows), _crowding(rows), _errors(rows)]
-    if any(row["ms"] for row in rows):
-        made.append(_times(rows))
-    if any(row["time_by_people"] for row in rows):
-        made.append(_people(rows))
+    made = [_accuracy(methods), _crowding(methods), _errors(methods)]
+    if any(method["ms"] for method in methods):
+        made.append(_times(methods))
+    if any(method["time_by_people"] for method in methods):
+        made.append(_people(methods))
     return made
 
 
-def _accuracy(rows: list[dict[str, Any]]) -> Table:
+def _accuracy(methods: list[dict[str, Any]]) -> Table:
     names = ["AP", "AP50", "AP75", "APM", "APL", "AR"]
     lines = [
-        [row["name"], *(_figure(row[name]) for name in names),
-         _figure(row["persons"]["precision"]), _figure(row["persons"]["recall"]),
-         _figure(row["pck"]["PCK"])]
-        for row in rows
+        [method["name"], *(_figure(method[name]) for name in names),
+         _figure(method["persons"]["precision"]), _figure(method["persons"]["recall"]),
+         _figure(method["pck"]["PCK"])]
+        for method in methods
     ]  # fmt: skip
-    score = rows[0]["persons"]["min_score"]
+    score = methods[0]["persons"]["min_score"]
     header = ["method", *names, "precision", "recall", "PCK"]
     return f"Accuracy (precision and recall at OKS 0.5, score {score:g})", header, lines
 
 
-def _crowding(rows: list[dict[str, Any]]) -> Table:
-    photos = [band["photos"] for band in rows[0]["by_people"]]
+def _crowding(methods: list[dict[str, Any]]) -> Table:
+    photos = [band["photos"] for band in methods[0]["by_people"]]
     header = ["method", *(
         f"{name} ({n} photo{'s' * (n != 1)})"
         for (name, _, _), n in zip(CROWDING, photos, strict=True)
     )]  # fmt: skip
-    lines = [[row["name"], *(_figure(band["AP"]) for band in row["by_people"])] for row in rows]
+    lines = [
+        [method["name"], *(_figure(band["AP"]) for band in method["by_people"])]
+        for method in methods
+    ]
     return "AP by people in the photo", header, lines
 
 
-def _errors(rows: list[dict[str, Any]]) -> Table:
-    kinds = list(rows[0]["errors"]["share"])
+def _errors(methods: list[dict[str, Any]]) -> Table:
+    kinds = list(methods[0]["errors"]["share"])
     lines = [
-        [row["name"], *(f"{100 * row['errors']['share'][kind]:.1f} %" for kind in kinds),
-         str(row["errors"]["missed"]), str(row["errors"]["false"])]
-        for row in rows
+        [method["name"], *(f"{100 * method['errors']['share'][kind]:.1f} %" for kind in kinds),
+         str(method["errors"]["missed"]), str(method["errors"]["false"])]
+        for method in methods
     ]  # fmt: skip
     header = ["method", *kinds, "people missed", "false"]
     return "Joints of found people (Ronchi and Perona 2017)", header, lines
 
 
-def _times(rows: list[dict[str, Any]]) -> Table:
+def _times(methods: list[dict[str, Any]]) -> Table:
     lines = []
-    for row in rows:
-        ms, ratio = row["ms"], row["ratio"]
+    for method in methods:
+        ms, ratio = method["ms"], method["ratio"]
         lines.append(
             [
-                row["name"],
+                method["name"],
                 *(_ms(ms.get(step)) for step in STEPS),
                 _ms(ms.get("total")),
                 _times_first(ratio.get("ms", {}).get("total")),
-                "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
+                "-" if method["peak_mb"] is None else f"{method['peak_mb']:.0f}",
                 _times_first(ratio.get("peak_mb")),
             ]
         )
@@ -81,16 +84,16 @@ def _times(rows: list[dict[str, Any]]) -> Table:
     return "Milliseconds a photo by step (median), and memory", header, lines
 
 
-def _people(rows: list[dict[str, Any]]) -> Table:
-    timed = [row for row in rows if row["time_by_people"]]
+def _people(methods: list[dict[str, Any]]) -> Table:
+    timed = [method for method in methods if method["time_by_people"]]
     header = ["people"] + [
-        text for row in timed for text in (f"{row['name']}: ms", "ratio", "found")
+        text for method in timed for text in (f"{method['name']}: ms", "ratio", "found")
     ]
     lines = []
     for i, scene in enumerate(timed[0]["time_by_people"]):
         line = [str(scene["people"])]
-        for row in timed:
-            own = row["time_by_people"][i]
+        for method in timed:
+            own = method["time_by_people"][i]
             line += [_ms(own["ms"]["total"]), _times_first(own.get("ratio")), str(own["found"])]
         lines.append(line)
     return "Time against people, on composed scenes", header, lines
@@ -100,8 +103,8 @@ def as_markdown(title: str, note: str, made: list[Table], plot: str | None) -> s
     """The tables as Markdown, with the plot between them if there is one."""
     parts = [f"# {title}", note]
     for name, header, lines in made:
-        rows = [header, ["---"] * len(header), *lines]
-        text = "\n".join("| " + " | ".join(_escaped(c) for c in row) + " |" for row in rows)
+        cells = [header, ["---"] * len(header), *lines]
+        text = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in cells)
         parts += [f"## {name}", text]
     if plot:
         parts.append(f"![Time against people]({plot})")
@@ -116,26 +119,26 @@ def as_page(title: str, note: str, made: list[Table], plot: Path | None, scene: 
     for name, header, lines in made:
         parts += [f"<h2>{escape(name)}</h2>", table(header, lines)]
     if plot:
-        parts.append(picture_file(plot, "Time against people"))
+        parts.append(image_file(plot, "Time against people"))
     if scene:
-        parts += ["<h2>One of the scenes</h2>", picture_file(scene, scene.stem.replace("-", ": "))]
+        parts += ["<h2>One of the scenes</h2>", image_file(scene, scene.stem.replace("-", ": "))]
     return page(title, "\n".join(parts))
 
 
-def draw_plot(rows: list[dict[str, Any]], path: Path) -> bool:
+def draw_plot(methods: list[dict[str, Any]], path: Path) -> bool:
     """Draw time against people as a PNG.
 
     Args:
-        rows: The methods.
+        methods: The methods.
         path: The file.
 
     Returns:
-        Whether it was drawn: not without scenes, nor without matplotlib, which is said.
+        Whether it was drawn: not without scenes, nor without matplotlib, which is logged.
 
     Reference:
         Cao et al., TPAMI 2021, the figure of runtime against people.
     """
-    timed = [row for row in rows if row["time_by_people"]]
+    timed = [method for method in methods if method["time_by_people"]]
     if not timed:
         return False
     try:
@@ -143,16 +146,16 @@ def draw_plot(rows: list[dict[str, Any]], path: Path) -> bool:
     except ImportError:
         logger.warning("no plot: matplotlib is missing; pip install 'openpaf[compare]'")
         return False
-    steps = [row for row in timed if "people" in row["ms"]]
+    steps = [method for method in timed if "people" in method["ms"]]
     figure = Figure(figsize=(11 if steps else 6, 4.4), dpi=120, layout="constrained")
     panels = figure.subplots(1, 2 if steps else 1, squeeze=False)[0]
-    for row in timed:
-        scenes = row["time_by_people"]
+    for method in timed:
+        scenes = method["time_by_people"]
         x = [scene["people"] for scene in scenes]
-        panels[0].plot(x, [s["ms"]["total"] for s in scenes], marker="o", label=row["name"])
-        if row in steps:
+        panels[0].plot(x, [s["ms"]["total"] for s in scenes], marker="o", label=method["name"])
+        if method in steps:
             after = [s["ms"]["total"] - s["ms"]["network"] for s in scenes]
-            panels[1].plot(x, after, marker="o", label=row["name"])
+            panels[1].plot(x, after, marker="o", label=method["name"])
     panels[0].set_title("From the photo to its people")
     if steps:
         panels[1].set_title("After the network (bottom-up)")

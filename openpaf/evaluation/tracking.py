@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.poses import Poses
+from openpaf.poses import Poses, oks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class TrackingFigures:
 
     Args:
         n_truth: True people, summed over the frames.
-        n_missed: Of these, those whom nobody was found for.
-        n_false: Found people who are nobody.
+        n_missed: Of these, those who were not found.
+        n_false: Found people who are none of the true ones.
         n_switches: How often a true person's id became another one.
         n_id_matches: People found under the id that is theirs over the whole video.
         n_found: Found people, summed over the frames.
@@ -101,27 +101,6 @@ def evaluate_tracking(
         n_id_matches=_id_matches(overlaps),
         n_found=n_found,
     )
-
-
-def oks(truth: Poses, found: Poses, areas: NDArray[Any] | None = None) -> NDArray[np.float64]:
-    """Object keypoint similarity of true and found people.
-
-    Args:
-        truth: The N true people; joints that they lack do not count.
-        found: The M found people; joints that they lack do not fit.
-        areas: (N,) areas of the true people in px^2; of the boxes around their joints if None.
-
-    Returns:
-        (N, M), 0 to 1.
-    """
-    if areas is None:
-        boxes = truth.boxes().astype(np.float64)
-        areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 16)
-    variance = areas[:, None] * (2 * np.array(truth.skeleton.oks_sigmas)) ** 2  # (T, K)
-    squared = ((truth.xy[:, None].astype(np.float64) - found.xy[None]) ** 2).sum(axis=3)
-    fit = np.where(np.isfinite(squared), np.exp(-np.nan_to_num(squared) / 2 / variance[:, None]), 0)
-    labelled = (truth.scores > 0).sum(axis=1)
-    return np.asarray(fit.sum(axis=2) / np.maximum(labelled, 1)[:, None])
 
 
 def _ids(name: str, poses: Poses) -> list[int]:

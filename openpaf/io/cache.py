@@ -13,10 +13,11 @@ import json
 import logging
 import os
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from openpaf.io.files import is_temporary, replacing
 
 Made = TypeVar("Made")
 
@@ -124,17 +125,9 @@ def write_sealed(path: Path, data: bytes, *, max_bytes: int = _MAX_BYTES) -> Non
         OSError: If it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".openpaf-{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(hashlib.sha256(data).digest())
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else the name may be on the disk before the bytes
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with replacing(path, sync=True) as partial, open(partial, "wb") as file:
+        file.write(hashlib.sha256(data).digest())
+        file.write(data)
     prune(path.parent, path.suffix, max_bytes=max_bytes)
 
 
@@ -159,7 +152,7 @@ def prune(
             with contextlib.suppress(OSError):  # another process may be pruning
                 if path.suffix == suffix:
                     files.append((path.stat().st_mtime, path.stat().st_size, path))
-                elif _is_partial(path) and now - path.stat().st_mtime > _PARTIAL_SECONDS:
+                elif is_temporary(path) and now - path.stat().st_mtime > _PARTIAL_SECONDS:
                     path.unlink()
     total = 0
     for i, (modified, size, path) in enumerate(sorted(files, reverse=True)):
@@ -167,10 +160,6 @@ def prune(
         if i and (total > max_bytes or now - modified > max_age_seconds):
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-def _is_partial(path: Path) -> bool:
-    return path.name.startswith(".openpaf-") and path.suffix == ".partial"
 
 
 def read_note(name: str) -> Any:

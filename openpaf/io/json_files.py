@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import math
 import os
 import re
-import uuid
-from pathlib import Path
 from typing import Any
+
+from openpaf.io.files import write_text
 
 #: Files of more bytes are refused; COCO's own largest has 0.5 GB.
 MAX_BYTES = 2 * 1024**3
@@ -98,7 +96,7 @@ def _parsed(text: str, name: str) -> Any:
             parse_constant=_refuse_constant,
         )
     except _NoNumberError as error:
-        # The parser does not say where; the first that looks like it is nearly always it.
+        # The parser does not say where; the first that matches is nearly always it.
         match = _NO_NUMBER.search(text)
         near = text[max(0, match.start() - 60) : match.end() + 20] if match else ""
         place = f", near {' '.join(near.split())}" if near else ""
@@ -137,43 +135,10 @@ def write_json(data: Any, path: str | os.PathLike[str]) -> None:
 
     Args:
         data: Lists, dictionaries, texts and finite numbers.
-        path: The file; its folder must exist. An existing file is replaced.
+        path: As for :func:`openpaf.io.files.write_text`.
 
     Raises:
         ValueError: If a number is NaN or infinite.
         OSError: If the file cannot be written; the message names the path.
     """
-    text = json.dumps(data, allow_nan=False) + "\n"
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".openpaf-{uuid.uuid4().hex}.tmp")
-    try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            _write_to_pipe(target, text)
-            return
-        if target.is_dir():
-            raise IsADirectoryError(21, "Is a directory")
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        # The same kind of error, but about the path that the caller knows.
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-
-
-def _write_to_pipe(path: Path, text: str) -> None:
-    """Write to a pipe or to ``/dev/stdout``; to open a pipe that nobody reads would wait for ever.
-
-    Raises:
-        OSError: If nobody reads it.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            raise OSError(errno.ENXIO, "a pipe that nobody reads") from error
-        raise
-    os.set_blocking(descriptor, True)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    write_text(path, json.dumps(data, allow_nan=False) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from openpaf.io.json_files import is_number
-from openpaf.io.pose_layouts import ImageId, Picture, Pictures
+from openpaf.io.pose_layouts import ImageEntries, ImageEntry, ImageId
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -18,38 +18,36 @@ BUILT_IN = (
 )  # fmt: skip
 
 
-def poses_by_image(pictures: Pictures, skeleton: Skeleton | None) -> dict[ImageId, Poses]:
-    """The people of every picture that has an id; see :func:`poses_of`."""
-    return {
-        key: poses_of(picture, skeleton) for key, picture in pictures.items() if key is not None
-    }
+def poses_by_image(images: ImageEntries, skeleton: Skeleton | None) -> dict[ImageId, Poses]:
+    """The people of every image that has an id; see :func:`poses_of`."""
+    return {key: poses_of(image, skeleton) for key, image in images.items() if key is not None}
 
 
-def poses_of(picture: Picture, skeleton: Skeleton | None) -> Poses:
-    """The people of one picture of a file, checked.
+def poses_of(image: ImageEntry, skeleton: Skeleton | None) -> Poses:
+    """The people of one image of a file, checked.
 
     Args:
-        picture: As :func:`openpaf.io.pose_layouts.pictures_in` gives it.
+        image: As :func:`openpaf.io.pose_layouts.entries_in` gives it.
         skeleton: The joints of the file; what it says itself, or what their number tells, if None.
 
     Raises:
-        ValueError: If a row has the wrong number of joints or values, the skeleton cannot be told
-            or is another one, or people of one picture have different ones.
+        ValueError: If a person has the wrong number of joints or values, the skeleton is not known
+            or is another one, or people of one image have different ones.
     """
-    people = picture.people
-    skeleton = _skeleton_of(picture, skeleton)
+    people = image.people
+    skeleton = _skeleton_of(image, skeleton)
     if not people:
         return Poses.empty(skeleton)
     for n, person in enumerate(people):
-        if not isinstance(person.row, list) or len(person.row) != 3 * skeleton.n_joints:
-            found = len(person.row) if isinstance(person.row, list) else 0
+        if not isinstance(person.values, list) or len(person.values) != 3 * skeleton.n_joints:
+            count = len(person.values) if isinstance(person.values, list) else 0
             raise ValueError(
                 f"person {n}: expected {3 * skeleton.n_joints} values, 3 for each of the "
-                f"{skeleton.n_joints} joints of {skeleton.name!r}, got {found}"
+                f"{skeleton.n_joints} joints of {skeleton.name!r}, got {count}"
             )
-        if not all(map(_is_number, person.row)):
+        if not all(map(_is_number, person.values)):
             raise ValueError(f"person {n}: expected finite numbers")
-    array = np.array([p.row for p in people], np.float64).reshape(len(people), -1, 3)
+    array = np.array([p.values for p in people], np.float64).reshape(len(people), -1, 3)
     scores = np.maximum(array[..., 2], 0).astype(np.float32)
     present = scores > 0
     means = scores.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
@@ -64,13 +62,13 @@ def poses_of(picture: Picture, skeleton: Skeleton | None) -> Poses:
         scores=scores,
         person_scores=np.array(person_scores, np.float32),
         skeleton=skeleton,
-        ids=_ids_of(picture),
+        ids=_ids_of(image),
     )
 
 
-def _ids_of(picture: Picture) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+def _ids_of(image: ImageEntry) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     """The people's ids over time; None unless each has one that is a number."""
-    ids = [person.id for person in picture.people]
+    ids = [person.id for person in image.people]
     if not all(type(i) is int for i in ids):
         return None
     if not all(-(2**63) <= i < 2**63 for i in ids):
@@ -78,22 +76,23 @@ def _ids_of(picture: Picture) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     return np.array(ids, np.int64)
 
 
-def _skeleton_of(picture: Picture, skeleton: Skeleton | None) -> Skeleton:
-    """The joints of a picture's people: what the file says, or what their number tells.
+def _skeleton_of(image: ImageEntry, skeleton: Skeleton | None) -> Skeleton:
+    """The joints of an image's people: what the file says, or what their number tells.
 
     Raises:
         ValueError: If neither tells, or the file says others than ``skeleton``.
     """
-    said = [person.skeleton or picture.skeleton for person in picture.people] or [picture.skeleton]
-    if any(other != said[0] for other in said):
-        raise ValueError("skeleton: people of one picture have different ones")
-    named = _named_skeleton(said[0], skeleton)
+    named_skeletons = [person.skeleton or image.skeleton for person in image.people]
+    first = named_skeletons[0] if named_skeletons else image.skeleton
+    if any(other != first for other in named_skeletons):
+        raise ValueError("skeleton: people of one image have different ones")
+    named = _named_skeleton(first, skeleton)
     if skeleton is not None and named is not None and named.joints != skeleton.joints:
         raise ValueError(f"skeleton: the file has {named.name!r}, not {skeleton.name!r}")
-    if skeleton is not None or named is not None or not picture.people:
+    if skeleton is not None or named is not None or not image.people:
         return skeleton or named or Skeleton.COCO17
-    row, layouts = picture.people[0].row, picture.people[0].layouts
-    count = len(row) if isinstance(row, list) else 0
+    values, layouts = image.people[0].values, image.people[0].layouts
+    count = len(values) if isinstance(values, list) else 0
     for layout in layouts:
         if 3 * layout.n_joints == count:
             return layout
@@ -101,24 +100,24 @@ def _skeleton_of(picture: Picture, skeleton: Skeleton | None) -> Skeleton:
     raise ValueError(f"person 0: expected {known} values, got {count}; or give skeleton=")
 
 
-def _named_skeleton(said: Any, skeleton: Skeleton | None) -> Skeleton | None:
+def _named_skeleton(named: Any, skeleton: Skeleton | None) -> Skeleton | None:
     """The skeleton that a file names; None if it names none, or one that the caller knows.
 
     Raises:
         ValueError: If it is not built in, not described, and not known to the caller either.
     """
-    if said is None or isinstance(said, Skeleton):
-        return said
-    if isinstance(said, Mapping):
+    if named is None or isinstance(named, Skeleton):
+        return named
+    if isinstance(named, Mapping):
         try:
-            if not all(isinstance(name, str) for name in (said["name"], *said["joints"])):
+            if not all(isinstance(name, str) for name in (named["name"], *named["joints"])):
                 raise ValueError("expected names of joints")
-            return Skeleton.from_dict(said)
+            return Skeleton.from_dict(named)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"skeleton: not as Skeleton.to_dict gives it: {error}") from error
-    built_in = next((known for known in BUILT_IN if known.name == said), None)
+    built_in = next((known for known in BUILT_IN if known.name == named), None)
     if built_in is None and skeleton is None:
-        raise ValueError(f"skeleton: the file has {said!r}, which is not built in; give skeleton=")
+        raise ValueError(f"skeleton: the file has {named!r}, which is not built in; give skeleton=")
     return built_in
 
 

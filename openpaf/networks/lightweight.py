@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from openpaf.checks import check_number
 from openpaf.networks.pyramid import Pyramid
 from openpaf.skeleton import Skeleton
 
@@ -186,11 +187,8 @@ class LightweightNetwork(nn.Module):
             raise ValueError(
                 f"trunk_widths: expected {len(TRUNK_WIDTHS)} numbers >= 1, got {trunk_widths}"
             )
-        if n_refinement_stages < 0 or width < 1:
-            raise ValueError(
-                "n_refinement_stages, width: expected >= 0 and >= 1, got "
-                f"{n_refinement_stages} and {width}"
-            )
+        check_number("n_refinement_stages", n_refinement_stages, least=0)
+        check_number("width", width, least=1)
         for name, channels in (
             ("refinement_width", refinement_width),
             ("refinement_hidden_width", refinement_hidden_width),
@@ -201,12 +199,6 @@ class LightweightNetwork(nn.Module):
             raise ValueError(f"n_refinement_blocks: expected >= 1, got {n_refinement_blocks}")
         if ranks is not None and (len(ranks) != 3 or min(ranks) < 0):
             raise ValueError(f"ranks: expected three numbers >= 0, or None, got {ranks}")
-        strides = (4, 8) if atrous else (4, 8, 16)
-        if stride not in strides:
-            raise ValueError(
-                f"stride: expected one of {', '.join(map(str, strides))} with "
-                f"atrous={atrous}, got {stride!r}"
-            )
         of_context, of_initial, of_refinement = (rank or None for rank in ranks or (0, 0, 0))
         self.trunk, finer = _trunk(trunk_widths, atrous, stride)
         self.context = Context(
@@ -262,7 +254,17 @@ def _refinement(n_in: int, width: int, hidden: int, rank: int | None, n_blocks: 
 def _trunk(
     widths: Sequence[int], atrous: bool, stride: int
 ) -> tuple[nn.Sequential, list[tuple[int, int]]]:
-    """The trunk; and index and channels of its last layer at each stride the pyramid reads."""
+    """The trunk; and index and channels of its last layer at each stride the pyramid reads.
+
+    Raises:
+        ValueError: If it cannot have the stride.
+    """
+    strides = (4, 8) if atrous else (4, 8, 16)
+    if stride not in strides:
+        raise ValueError(
+            f"stride: expected one of {', '.join(map(str, strides))} with "
+            f"atrous={atrous}, got {stride!r}"
+        )
     n_in, reached = widths[0], 2
     layers: list[nn.Module] = [nn.Conv2d(3, n_in, 3, stride=reached, padding=1), nn.ReLU()]
     last = {}

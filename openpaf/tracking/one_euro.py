@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.checks import is_finite
+from openpaf.checks import check_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,8 @@ class Smoothing:
     max_gap_s: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("min_cutoff_hz", "beta", "speed_cutoff_hz", "max_gap_s"):
-            value = getattr(self, name)
-            if not is_finite(value) or value < 0 or (value == 0 and name != "beta"):
-                raise ValueError(f"{name}: expected a positive number, got {value!r}")
+        check_numbers(self, ("min_cutoff_hz", "speed_cutoff_hz", "max_gap_s"), above=0)
+        check_numbers(self, ("beta",), least=0)
 
 
 class OneEuro:

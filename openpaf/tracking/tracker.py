@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.checks import is_finite, is_number
-from openpaf.poses import Poses
+from openpaf.checks import check_numbers, is_finite
+from openpaf.poses import Poses, joint_similarity
 from openpaf.skeleton import Skeleton
 from openpaf.tracking.kalman import Track
 from openpaf.tracking.one_euro import OneEuro, Smoothing, smooth
@@ -72,20 +72,13 @@ class TrackerConfig:
     keeps_all: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_gap_s", "max_new_gap_s", "min_sigma", "acceleration"):
-            if not is_finite(getattr(self, name)) or not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected a number > 0, got {getattr(self, name)!r}")
-        if not is_number(self.second_reach) or not self.second_reach >= 1:
-            raise ValueError(f"second_reach: expected a number >= 1, got {self.second_reach!r}")
-        if not is_number(self.max_joint_speed) or not self.max_joint_speed > 0:
-            raise ValueError(
-                f"max_joint_speed: expected a number > 0, got {self.max_joint_speed!r}"
-            )
+        positive = ("max_gap_s", "max_new_gap_s", "min_sigma", "acceleration")
+        check_numbers(self, positive, above=0)
+        check_numbers(self, ("second_reach",), least=1, most=math.inf)
+        check_numbers(self, ("max_joint_speed",), above=0, most=math.inf)
         shares = ("min_similarity", "min_new_score", "sure_new_score", "min_joint_score",
                   "duplicate_similarity")  # fmt: skip
-        for name in shares:
-            if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a number, 0 to 1, got {getattr(self, name)!r}")
+        check_numbers(self, shares, least=0, most=1)
 
 
 _DISCOUNT = 0.25  # chosen on other composed scenes than those of the benchmark
@@ -279,11 +272,10 @@ def _similarities(
     own = (2 * sizes[:, None] * sigmas) ** 2  # (P, K)
     variance = own + uncertainty[:, None]
     squared = ((expected[:, None] - xy[None]) ** 2).sum(axis=3)  # (P, N, K)
-    both = np.isfinite(squared)
-    fit = np.where(both, np.exp(-np.where(both, squared, 0) / (2 * variance[:, None])), 0)
+    fit = joint_similarity(squared, variance[:, None])
     fit *= (own / variance)[:, None] ** _DISCOUNT
     # One or two joints in common are weak evidence: as if two more did not fit.
-    n_common = both.sum(axis=2)
+    n_common = np.isfinite(squared).sum(axis=2)
     return np.asarray(fit.sum(axis=2) / np.maximum(n_common + 2 * (n_common < 3), 1))
 
 

@@ -6,13 +6,13 @@ import dataclasses
 import io
 import json
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from openpaf.errors import OpenpafError
+from openpaf.io import files
 from openpaf.training.config import SetConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -59,27 +59,8 @@ def write_whole(data: bytes | memoryview, path: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except BaseException:  # Ctrl-C too
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut too, where the system can."""
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+    # A fixed name: of a run that is killed again and again, one file is left, and replaced.
+    files.write_whole(path, data, temporary=path.with_name(path.name + ".partial"), sync=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from openpaf.io.files import write_whole
+
 _log = logging.getLogger(__name__)
 _Batch = TypeVar("_Batch")
 
@@ -54,9 +56,7 @@ class Journal:
         kept = [line for line in text.splitlines() if 0 <= _step_of(line) <= step]
         wanted = "".join(line + "\n" for line in kept)
         if wanted != text:
-            partial = self.file.with_name(self.file.name + ".partial")
-            partial.write_text(wanted, encoding="utf-8")
-            partial.replace(self.file)
+            write_whole(self.file, wanted.encode())
 
 
 def _step_of(line: str) -> int:

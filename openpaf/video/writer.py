@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import VideoError
+from openpaf.io.files import temporary_beside
 from openpaf.video.base import file_address, import_av, reason_of
 from openpaf.video.pipeline import uninterrupted
 from openpaf.video.sound import Sound
@@ -53,7 +53,7 @@ class VideoWriter:
     ) -> None:
         self._av = import_av()
         self.path = Path(path)
-        self._partial = self.path.with_name(f".openpaf-{uuid.uuid4().hex}.mp4")
+        self._partial = temporary_beside(self.path)
         self._fps = fps if fps and 0 < fps <= 1000 else 25.0
         self._crf, self._pixel_aspect = crf, pixel_aspect
         self._sound_source = sound

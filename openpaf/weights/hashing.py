@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from openpaf.io.files import digest_of
+from openpaf.io.files import sha256_of as sha256_of
 from openpaf.weights.published import Published
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as 64 digits.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    return _digest(path, "sha256")
 
 
 def mismatch(row: Published, path: Path) -> str | None:
@@ -37,7 +29,7 @@ def mismatch(row: Published, path: Path) -> str | None:
         expected, name = row.md5, "md5"
     if expected is None:
         return None
-    found = _digest(path, name)
+    found = digest_of(path, name)
     return None if found.startswith(expected) else f"expected {name} {expected}, found {found}"
 
 
@@ -63,14 +55,6 @@ def write_down(row: Published, path: Path, digest: str) -> None:
     """Keep the hash of a file beside it, if its publisher gave none."""
     if not (row.sha256 or row.md5):
         _note(path).write_text(f"{digest}\n", encoding="ascii")
-
-
-def _digest(path: Path, name: str) -> str:
-    digest = hashlib.new(name, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _note(path: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openpaf.errors import WeightsError, printable
+from openpaf.io.files import write_whole
 from openpaf.weights.checkpoints import compare, fill, open_checkpoint
 from openpaf.weights.outline import check_grids, outline
 from openpaf.weights.safetensors_files import open_safetensors
@@ -59,14 +60,7 @@ def save(state: dict[str, Tensor], path: str | Path, spec: ModelSpec) -> None:
     from safetensors.torch import save as to_bytes
 
     halves = {key: value.to("cpu", torch.float16).contiguous() for key, value in state.items()}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(to_bytes(halves, metadata=spec.to_metadata()))
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, to_bytes(halves, metadata=spec.to_metadata()))
 
 
 def load_network(source: ModelSource) -> nn.Module:

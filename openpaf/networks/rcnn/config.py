@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 
+from openpaf.checks import check_choice, check_number, check_numbers
 from openpaf.networks.rcnn.backbone import BACKBONES
 from openpaf.networks.rcnn.roi_pooling import METHODS
 
@@ -121,16 +122,9 @@ class MaskRCNNConfig:
             "mask_head": ("fcn", "mlp"),
         }
         for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
-                )
-        if self.num_classes < 2:
-            raise ValueError(
-                f"num_classes: expected at least 2, background being one, got {self.num_classes}"
-            )
-        if self.num_keypoints < 0:
-            raise ValueError(f"num_keypoints: expected at least 0, got {self.num_keypoints}")
+            check_choice(name, getattr(self, name), known)
+        check_numbers(self, ("num_classes",), least=2)  # background is one
+        check_numbers(self, ("num_keypoints",), least=0)
         if not sizes or min(sizes) < 1 or self.max_size < max(sizes):
             raise ValueError(
                 f"min_size, max_size: expected 1 <= min_size <= max_size, got {sizes} "
@@ -140,12 +134,11 @@ class MaskRCNNConfig:
             raise ValueError(f"anchor_sizes: expected 5, got {len(self.anchor_sizes)}")
         for entry in fields(self):
             name, value = entry.name, getattr(self, entry.name)
-            if name.endswith(("thresh", "fraction")) and not 0 <= value <= 1:
-                raise ValueError(f"{name}: expected 0 to 1, got {value}")
+            if name.endswith(("thresh", "fraction")):
+                check_numbers(self, (name,), least=0, most=1)
             if "top_n" in name or "_per_im" in name or "_channels" in name:
-                least = min(value, default=0) if isinstance(value, Sequence) else value
-                if least < 1:
-                    raise ValueError(f"{name}: expected at least 1, got {value}")
+                check_number(name, min(value, default=0) if isinstance(value, Sequence) else value,
+                             least=1)  # fmt: skip
 
     def _check_types(self) -> None:
         """Refuse values of other types than annotated, as they may come from a file."""

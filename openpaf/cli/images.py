@@ -1,0 +1,133 @@
+"""``openpaf predict`` of images: read, estimated in batches, and written; what fails is counted."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openpaf.cli.common import counted, described, one_line, report, say, shown, traceback_wanted
+from openpaf.cli.interrupts import raise_if_terminated
+from openpaf.cli.outputs import IMAGE, Outputs, write_image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from openpaf.estimator import PoseEstimator
+    from openpaf.poses import Poses
+
+# What stops every photo from being written, so that to go on would only repeat it.
+_FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass
+class ImageJob:
+    """The images of a run.
+
+    Args:
+        estimator: Finds the people.
+        threshold: Leave out people whose score is below this.
+        quiet: Say nothing but errors.
+        done: How many images were written.
+        people: How many people are on these.
+        skipped: How many images could not be read, estimated or written.
+    """
+
+    estimator: PoseEstimator
+    threshold: float
+    quiet: bool
+    done: int = 0
+    people: int = 0
+    skipped: int = 0
+
+    def predict(self, photos: Sequence[Path], outputs: Sequence[Outputs], batch_size: int) -> None:
+        """Go through the photos in batches, with a progress bar on a terminal."""
+        from tqdm import tqdm
+
+        hidden = True if self.quiet else None  # None: hidden unless the stream is a terminal
+        with tqdm(
+            total=len(photos), unit="photo", file=sys.stderr, disable=hidden, leave=False
+        ) as bar:
+            for start in range(0, len(photos), batch_size):
+                raise_if_terminated()
+                chunk = range(start, min(start + batch_size, len(photos)))
+                images = {i: image for i in chunk if (image := self._read(photos[i])) is not None}
+                for i, poses in self._estimate(photos, images).items():
+                    self._finish(photos[i], outputs[i], images[i], poses)
+                bar.update(len(chunk))
+
+    def skip(self, message: str) -> None:
+        """Report an image that gives no result, and count it."""
+        self.skipped += 1
+        report(f"skipped {message}")
+
+    def _read(self, photo: Path) -> NDArray[np.uint8] | None:
+        from openpaf.errors import ImageError
+        from openpaf.io.images import read_image
+
+        try:
+            return read_image(photo)
+        except ImageError as error:
+            self.skip(one_line(error))
+            return None
+
+    def _estimate(
+        self, photos: Sequence[Path], images: dict[int, NDArray[np.uint8]]
+    ) -> dict[int, Poses]:
+        """The people of each image; where a batch fails, one at a time, without those that fail."""
+        if not images:
+            return {}
+        try:
+            return dict(zip(images, self.estimator.batch(list(images.values())), strict=True))
+        except Exception as error:
+            if traceback_wanted():
+                raise
+            if len(images) == 1:
+                self.skip(f"{shown(photos[next(iter(images))])}: {described(error)}")
+                return {}
+        people: dict[int, Poses] = {}
+        for i, image in images.items():
+            people.update(self._estimate(photos, {i: image}))
+        return people
+
+    def _finish(self, photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses) -> None:
+        """Write one photo's results and say how many people it has."""
+        poses = poses[poses.person_scores >= self.threshold]
+        try:
+            _write(photo, output, image, poses)
+        except MemoryError as error:
+            self.skip(f"{shown(photo)}: {one_line(error)}")
+            return
+        except OSError as error:
+            if error.errno in _FOR_ALL:
+                raise
+            self.skip(f"{shown(photo)}: cannot write {one_line(error)}")
+            return
+        self.done += 1
+        self.people += len(poses)
+        if not self.quiet:
+            renamed = "" if output.stem == photo.stem else f" -> {shown(output.stem)}"
+            say(f"{shown(photo)}: {counted(len(poses), 'person', 'people')}{renamed}")
+
+
+def _write(photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses) -> None:
+    from openpaf.io.pose_files import write_poses
+    from openpaf.visualization.draw import draw_poses
+
+    for name, path in output.files.items():
+        if name == IMAGE:
+            write_image(draw_poses(image, poses), path)
+        else:
+            write_poses(poses, path, name, image_id=_image_id(photo))
+
+
+def _image_id(photo: Path) -> int | str:
+    """COCO's own photos are numbers, as in ``000000000139.jpg``; others go by their file name."""
+    stem = photo.stem
+    if stem.isascii() and stem.isdecimal() and len(stem) <= 18:
+        return int(stem)
+    return photo.name.encode(errors="replace").decode()
