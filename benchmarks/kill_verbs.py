@@ -37,7 +37,7 @@ def predict_photos() -> Verb:
     return Verb(
         "predict",
         ["predict", "in", "--output", "out", "--size", "64", "--format", "image,coco,openpose",
-         "--runtime", "torch", "--threshold", "0"],
+         "--engine", "torch", "--threshold", "0"],
         _photos, "out",
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ def predict_photos() -> Verb:
 def predict_video() -> Verb:
     return Verb(
         "predict, video",
-        ["predict", "in/film.mkv", "--output", "out", "--size", "64", "--runtime", "torch"],
+        ["predict", "in/film.mkv", "--output", "out", "--size", "64", "--engine", "torch"],
         _film, "out",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def predict_video() -> Verb:
 def evaluate() -> Verb:
     return Verb(
         "evaluate",
-        ["evaluate", "--annotations", "a.json", "--images", "in", "--size", "64", "--runtime",
+        ["evaluate", "--annotations", "a.json", "--images", "in", "--size", "64", "--engine",
          "torch", "--partial", "out/partial.jsonl", "--save-results", "out/results.json", "--json",
          "out/figures.json", "--gallery", "out/worst.html"],
         _labelled, "out",

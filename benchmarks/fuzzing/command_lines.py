@@ -30,7 +30,7 @@ _VALUES = (
     "pipe.jpg", "link.jpg", "$HOME", "%s", "%n", "`id`", "~", "~nobody/x",
 )  # fmt: skip
 _FLAGS = {
-    "predict": ("--output", "--format", "--model", "--weights", "--runtime", "--device", "--size",
+    "predict": ("--output", "--format", "--model", "--weights", "--engine", "--device", "--size",
                 "--threshold", "--batch-size", "--no-smoothing", "--quiet"),
     "evaluate": ("--annotations", "--images", "--results", "--json", "--save-results", "--gallery",
                  "--size", "--scales", "--subset", "--image-ids", "--pck-alpha",
@@ -77,7 +77,7 @@ def _base(rng: np.random.Generator, verb: str) -> list[str]:
         sources = [
             str(rng.choice(["a.jpg", "photos", "é.png", "photos/*.png", "bad.jpg", "bad.mp4"]))
         ]
-        return ["predict", *sources, "--output", "out", "--size", "32", "--runtime", "torch"]
+        return ["predict", *sources, "--output", "out", "--size", "32", "--engine", "torch"]
     if verb == "evaluate":
         return ["evaluate", "--annotations", "labels.json", "--results", "results.json"]
     if verb == "train":  # never one that trains
