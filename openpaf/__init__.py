@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from openpaf.errors import ImageError as ImageError
     from openpaf.errors import VideoError as VideoError
     from openpaf.errors import WeightsError as WeightsError
-    from openpaf.estimator.pose_estimator import PoseEstimator as PoseEstimator
+    from openpaf.estimator import PoseEstimator as PoseEstimator
     from openpaf.fields import Fields as Fields
     from openpaf.fields import encode_fields as encode_fields
     from openpaf.fields import encode_mask as encode_mask

@@ -459,7 +459,7 @@ def test_a_changed_byte_of_a_shipped_file_is_found(
     copies = [tmp_path / shipped.name, tmp_path / f"{shipped.stem}.md"]
     for copy in copies:
         shutil.copy(shipped.with_name(copy.name), copy)
-    monkeypatch.setattr(weights, "_shipped", lambda: [copies[0]])
+    monkeypatch.setattr("openpaf.weights.catalog._shipped", lambda: [copies[0]])
     digest = weights.table()[0]["sha256"]
     assert "fast-coco17: good (sha256" in _verified(capsys, 0)
     weights.load_model("fast")

@@ -322,7 +322,9 @@ def test_damaged_files_of_a_shipped_model_are_not_run(
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     for path in find("fast").parent.glob("fast-coco17*.*"):
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(weights, "_shipped", lambda: [tmp_path / "fast-coco17.safetensors"])
+    monkeypatch.setattr(
+        "openpaf.weights.catalog._shipped", lambda: [tmp_path / "fast-coco17.safetensors"]
+    )
     assert weights.verify("fast-coco17") == "sha256, that of its card"
     for name in ("-int8.bin", "-int8.xml", ".safetensors"):
         path = tmp_path / f"fast-coco17{name}"

@@ -51,7 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.engines.auto import chosen_runtime
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.evaluation.steps import median_times, run_in_steps
     from openpaf.io.images import list_images, read_image
 

@@ -219,7 +219,7 @@ def _check_models(arguments: argparse.Namespace) -> None:
 
 
 def _estimator(arguments: argparse.Namespace, size: int) -> Any:
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
 
     return PoseEstimator(
         arguments.model,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.poses import Poses
 
 # What stops every photo from being written, so that to go on would only repeat it.
@@ -248,7 +248,7 @@ def _find_photos(
 
 
 def _load(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.weights.published import PUBLISHED
 
     estimator = PoseEstimator(

@@ -19,7 +19,7 @@ from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import Outputs
 
 if TYPE_CHECKING:
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.video.base import Video
     from openpaf.video.stream import Seen
 

@@ -66,7 +66,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
     check_display()
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.tracking.tracker import Tracker, TrackerConfig
     from openpaf.video.stream import watch
 

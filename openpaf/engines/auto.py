@@ -47,7 +47,7 @@ def chosen_runtime(
         WeightsError: If the model is missing or damaged.
     """
     from openpaf.engines.conversion import FORMATS, is_export
-    from openpaf.estimator.pose_estimator import is_detector
+    from openpaf.estimator import is_detector
 
     if runtime != "auto":
         return runtime

@@ -43,7 +43,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         photos by step), ``peak_mb`` of this process, ``gpu_peak_mb`` where a GPU was used, and
         ``time_by_people``, a dictionary a scene.
     """
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
 
     annotations = read_annotations(job["annotations"])
     runtime = chosen_runtime(job["model"], job["runtime"], job["device"])

@@ -13,7 +13,7 @@ from typing import Any
 import openpaf
 from openpaf import weights
 from openpaf.errors import WeightsError
-from openpaf.estimator.pose_estimator import PoseEstimator, is_detector
+from openpaf.estimator import PoseEstimator, is_detector
 from openpaf.evaluation.result_files import files_of
 from openpaf.skeleton import Skeleton
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
-from openpaf.estimator.pose_estimator import PoseEstimator
+from openpaf.estimator import PoseEstimator
 from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
 

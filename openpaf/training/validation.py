@@ -14,7 +14,7 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.errors import ImageError
-from openpaf.estimator.pose_estimator import PoseEstimator
+from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate
 from openpaf.io.paths import inside_folder
 from openpaf.poses import Poses

@@ -17,7 +17,7 @@ from openpaf.video.pipeline import overlap
 from openpaf.video.pixels import square_pixels
 
 if TYPE_CHECKING:
-    from openpaf.estimator.pose_estimator import PoseEstimator
+    from openpaf.estimator import PoseEstimator
     from openpaf.fields import Fields
 
 #: Makes a picture of a frame, its people, the fields they were found in (a detector has none), and
