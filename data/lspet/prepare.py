@@ -15,7 +15,7 @@ SETS = [
         annotations="pseudo_keypoints.json",
         images="images",
         weight=1.5,
-        trusted=False,
+        fully_annotated=False,
         min_agreement=0.3,
     )
 ]

@@ -22,7 +22,7 @@ SETS = [
         annotations=f"{name}/pseudo_keypoints.json",
         images=f"{name}/images",
         weight=weight,
-        trusted=False,
+        fully_annotated=False,
     )
     for name, weight in WEIGHTS.items()
 ]

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from openpaf import weights
-from openpaf.training.checkpoints import write_whole
+from openpaf.io.files import write_whole
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.validation import Validation
+from openpaf.weights import ModelSpec
 
 _log = logging.getLogger(__name__)
 
@@ -47,36 +48,33 @@ class BestWeights:
         self.validated = -1  # the step of the last validation
 
     def is_due(self, step: int) -> bool:
-        """Whether the weights after so many steps are to be looked at, and were not yet."""
+        """Whether the weights after so many steps are to be validated, and were not yet."""
         if step == self.validated or (step == 0 and self.validation is None):
             return False
         return step % self.every == 0 or step == self.steps
 
     def consider(
-        self,
-        step: int,
-        state: dict[str, Tensor],
-        row: Callable[[dict[str, Any]], weights.ModelSpec],
+        self, step: int, state: dict[str, Tensor], spec: Callable[[dict[str, Any]], ModelSpec]
     ) -> dict[str, float]:
         """Write weights if they are the best so far.
 
         Args:
             step: After so many steps.
             state: The weights.
-            row: How they are run, given figures that are written into the file.
+            spec: What they are described as, given figures that are written into the file.
 
         Returns:
             Their COCO figures; none without validation.
         """
-        figures = {} if self.validation is None else self.validation(state, row({}))
+        figures = {} if self.validation is None else self.validation(state, spec({}))
         with self.signals.held():
             self.validated = step
             if not figures:
-                weights.save(state, self.file, row({}))
+                weights.save(state, self.file, spec({}))
                 return figures
             if figures["AP"] > self.ap:
                 self.ap = figures["AP"]
-                weights.save(state, self.file, row({"validation": figures}))
+                weights.save(state, self.file, spec({"validation": figures}))
                 self.bytes = self.file.read_bytes()
         _log.info("step %d: validation AP %.3f", step, figures["AP"])
         return figures
@@ -85,16 +83,12 @@ class BestWeights:
         """What a checkpoint holds of this."""
         return {"best": self.ap, "best_file": self.bytes, "validated": self.validated}
 
-    def load(self, state: dict[str, Any], *, writes: bool = True) -> None:
-        """Go on from a checkpoint, with the file as it was then.
-
-        Args:
-            state: Of the whole run.
-            writes: Whether this process writes files.
-        """
-        self.ap, self.bytes = state["best"], state.get("best_file")
-        self.validated = state.get("validated", state["step"])  # older files: it was done
+    def load(self, state: dict[str, Any], *, writes: bool) -> None:
+        """Resume from a checkpoint, with the file as it was then; a process may write no files."""
+        self.ap, self.bytes, self.validated = (
+            state[key] for key in ("best", "best_file", "validated")
+        )
         if not writes or self.bytes is None:
             return
         if not self.file.exists() or self.file.read_bytes() != self.bytes:
-            write_whole(self.bytes, self.file)
+            write_whole(self.file, self.bytes, sync=True)

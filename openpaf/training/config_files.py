@@ -2,49 +2,77 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from openpaf.checks import is_finite
-from openpaf.training.config import SetConfig, TrainConfig
-from openpaf.training.data.augmentation import AugmentConfig
+from msgspec.structs import replace
+
+from openpaf.training.config import (
+    DataConfig,
+    DistillationConfig,
+    OptimizerConfig,
+    SetConfig,
+    TargetsConfig,
+    TrainConfig,
+)
+from openpaf.training.tables import Table, as_table
 from openpaf.training.toml_files import read_toml
+
+#: Where the keys of the files of older versions stand now, those apart that kept their names.
+_RENAMED = {
+    "sets": "[[data.sets]]", "validation": "[data.validation]", "index": "data.index",
+    "options": "[network.options]", "init": "network.weights", "network": "network.name",
+    "imagenet": "network.imagenet",
+    "teacher": "distillation.teacher", "teacher_runtime": "distillation.engine",
+    "teacher_scales": "distillation.scales", "teacher_mirrored": "distillation.mirrored_scales",
+    "teacher_share": "distillation.weight",
+    "teacher_unmasks": "distillation.inside_ignore_regions",
+    "picture_scales": "distillation.image_scales", "reused_crops": "distillation.cached_crops",
+    "optimizer": "optimizer.name", "size": "optimizer.validation_size",
+    "data_on_device": "data.on_device", "shrink": "models/recipes",
+    "open_model_zoo": "models/recipes", "fit_batches": "models/recipes",
+}  # fmt: skip
+_RENAMED |= dict.fromkeys(
+    ("n_refinement_stages", "width", "ranks", "hidden_width", "refinement_width",
+     "refinement_hidden_width", "atrous"),
+    "in [network.options]",
+)  # fmt: skip
+_TABLES: dict[str, type[Table]] = {
+    "data": DataConfig, "targets": TargetsConfig, "optimizer": OptimizerConfig,
+    "distillation": DistillationConfig,
+}  # fmt: skip
+_T = TypeVar("_T", bound=Table)
 
 
 def read_config(path: str | Path) -> TrainConfig:
     """Read and check a training configuration.
 
-    Its keys are those of :class:`TrainConfig`, and ``index``: a file of more ``[[sets]]``, as
-    ``data/<set>/prepare.py`` writes it.
+    Returns:
+        The configuration, its paths relative to the current folder, the sets of its index in it.
 
     Raises:
         ValueError: If the file cannot be read, is not TOML, or has an unknown, missing or wrong
             key; the message names the file and the key.
     """
     path = Path(path)
-    data = read_toml(path)
+    values = read_toml(path)
     try:
-        index = data.pop("index", None)
-        data["sets"] = _sets(data, path.parent)
-        if index is not None:
-            data["sets"] += read_index(path.parent / str(index))
-        if "validation" in data:
-            row = as_config(SetConfig, data["validation"], "validation")
-            data["validation"] = resolve_set(row, path.parent)
-        if "augment" in data:
-            data["augment"] = as_config(AugmentConfig, data["augment"], "augment")
-        config: TrainConfig = as_config(TrainConfig, data, "the file")
-    except (TypeError, ValueError) as error:
+        _refuse_old_keys(values)
+        config = as_table(TrainConfig, values)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    paths: dict[str, Any] = {
-        name: str(path.parent / getattr(config, name))
-        for name in ("output", "init", "open_model_zoo", "shrink", "teacher")
-        if getattr(config, name)
-    }
-    return dataclasses.replace(config, **paths)
+    folder, data = path.parent, config.data
+    sets = [_located(one, folder, "annotations", "images") for one in data.sets]
+    if data.index is not None:
+        sets += read_index(folder / data.index)
+    validation = data.validation and _located(data.validation, folder, "annotations", "images")
+    return replace(
+        _located(config, folder, "output"),
+        data=replace(data, sets=tuple(sets), index=None, validation=validation),
+        network=_located(config.network, folder, "weights", "imagenet"),
+        distillation=_located(config.distillation, folder, "teacher"),
+    )
 
 
 def read_index(path: str | Path) -> tuple[SetConfig, ...]:
@@ -54,87 +82,42 @@ def read_index(path: str | Path) -> tuple[SetConfig, ...]:
         ValueError: As :func:`read_config`.
     """
     path = Path(path)
-    data = read_toml(path)
+    values = read_toml(path)
     try:
-        if set(data) - {"sets"}:
-            raise ValueError(f"unknown key {sorted(set(data) - {'sets'})[0]!r}; known: sets")
-        return _sets(data, path.parent)
-    except (TypeError, ValueError) as error:
+        index = as_table(_Index, values)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    return tuple(_located(one, path.parent, "annotations", "images") for one in index.sets)
 
 
-def _sets(data: dict[str, Any], folder: Path) -> tuple[SetConfig, ...]:
-    rows = data.pop("sets", ())
-    if not isinstance(rows, list | tuple):
-        raise ValueError("sets: expected [[sets]], with two brackets")
-    return tuple(resolve_set(as_config(SetConfig, row, "sets"), folder) for row in rows)
+class _Index(Table, frozen=True, kw_only=True):
+    sets: tuple[SetConfig, ...] = ()
 
 
-def resolve_set(row: SetConfig, folder: Path) -> SetConfig:
-    """A set whose paths are relative to a folder, its ``holdout`` checked."""
-    return dataclasses.replace(
-        row,
-        annotations=str(folder / row.annotations),
-        images=str(folder / row.images),
-        holdout=_holdout(row.holdout),
-    )
+def _located(table: _T, folder: Path, *keys: str) -> _T:
+    """A table whose paths are relative to a folder."""
+    paths = {key: getattr(table, key) for key in keys}
+    return replace(table, **{key: str(folder / path) for key, path in paths.items() if path})
 
 
-def _holdout(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if not _fits(value, "tuple[int, int]") or not 0 <= value[0] < value[1]:
-        raise ValueError(f"holdout: expected [remainder, n], remainder below n, got {value!r}")
-    return value[0], value[1]
+def _refuse_old_keys(values: Mapping[str, Any]) -> None:
+    """Say where the keys of a file of an older version stand now, which had no tables."""
+    tables = TrainConfig.__struct_fields__
+    old = [key for key, value in values.items() if key not in tables or _is_flat(key, value)]
+    moved = {key: place for key in old if (place := _new_place(key)) is not None}
+    if moved:
+        places = "; ".join(f"{key} is now {place}" for key, place in moved.items())
+        raise ValueError(f"keys stand in tables, see docs/training.md: {places}")
 
 
-def as_config(cls: Any, values: Mapping[str, Any], where: str) -> Any:
-    """A dataclass of a TOML file's table.
-
-    Args:
-        cls: The dataclass.
-        values: The table.
-        where: What an error calls it.
-
-    Raises:
-        ValueError: If it is no table, or a key is unknown, missing or of a wrong type.
-    """
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected a table")
-    known = {entry.name for entry in dataclasses.fields(cls)}
-    known |= {"index"} if cls is TrainConfig else set()
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(
-            f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}"
-        )
-    for entry in dataclasses.fields(cls):
-        if entry.name not in values:
-            if entry.default is MISSING and entry.default_factory is MISSING:
-                raise ValueError(f"missing key {entry.name!r} in {where}")
-        elif not _fits(values[entry.name], str(entry.type)):
-            raise ValueError(
-                f"{entry.name}: expected {_NAMES.get(str(entry.type), entry.type)}, "
-                f"got {values[entry.name]!r}"
-            )
-    return cls(**values)
+def _is_flat(key: str, value: Any) -> bool:
+    return key in ("network", "optimizer") and isinstance(value, str)
 
 
-_NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-def _fits(value: Any, wanted: str) -> bool:
-    """Whether a value of a TOML file is of a dataclass entry's type, by the type's name."""
-    whole = isinstance(value, int) and is_finite(value) and not isinstance(value, bool)
-    number = is_finite(value) and not isinstance(value, bool)
-    if wanted.startswith("tuple["):
-        kind = wanted[6:].split(",")[0].removesuffix("]")
-        n = wanted.count(",") + 1
-        return (
-            isinstance(value, (list, tuple))
-            and ("..." in wanted or len(value) == n)
-            and all(_fits(item, kind) for item in value)
-        )
-    kinds = {"str": isinstance(value, str), "bool": isinstance(value, bool)}
-    kinds |= {"int": whole, "float": number}
-    return kinds.get(wanted.removesuffix(" | None"), True)  # tables check themselves
+def _new_place(key: str) -> str | None:
+    if key in _RENAMED:
+        return _RENAMED[key]
+    for name, table in _TABLES.items():
+        if key in table.__struct_fields__:
+            return f"{name}.{key}"
+    return None

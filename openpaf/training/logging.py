@@ -1,4 +1,4 @@
-"""What a run tells of itself: JSON lines, TensorBoard, and a progress bar."""
+"""Figures of a run: JSON lines, TensorBoard, and a progress bar."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from openpaf.io.files import write_whole
+
 _log = logging.getLogger(__name__)
 _Batch = TypeVar("_Batch")
 
 
 class Journal:
-    """``log.jsonl``, one row of figures a line, and the same for TensorBoard beside it.
+    """``log.jsonl``, the figures of a step a line, and the same for TensorBoard beside it.
 
-    A run that was killed repeats the steps after its checkpoint; their rows, and a line that was
-    only half written, are taken out of the file first, so that each step is there once.
+    A run that was killed repeats the steps after its checkpoint; their lines, and one that was only
+    half written, are taken out of the file first, so that each step is there once.
 
     Args:
         folder: The run's; gets ``log.jsonl`` and ``tensorboard/``.
-        step: Where the run goes on.
+        step: Where the run resumes.
         tensorboard: Whether TensorBoard is written; without its package, one line says so.
     """
 
@@ -33,10 +35,10 @@ class Journal:
         self._board = _open_board(folder / "tensorboard", step) if tensorboard else None
 
     def write(self, step: int, **figures: float) -> None:
-        """Add a row."""
-        row = {"step": step, **{key: _rounded(value) for key, value in figures.items()}}
+        """Add a line."""
+        line = {"step": step, **{key: _rounded(value) for key, value in figures.items()}}
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(line) + "\n")
         if self._board is not None:
             for key, value in figures.items():
                 self._board.add_scalar(key, value, step)
@@ -51,12 +53,10 @@ class Journal:
         if not self.file.exists():
             return
         text = self.file.read_text(encoding="utf-8", errors="replace")
-        kept = [line for line in text.splitlines() if 0 <= _step_of(line) <= step]
-        wanted = "".join(line + "\n" for line in kept)
-        if wanted != text:
-            partial = self.file.with_name(self.file.name + ".partial")
-            partial.write_text(wanted, encoding="utf-8")
-            partial.replace(self.file)
+        lines = [line for line in text.splitlines() if 0 <= _step_of(line) <= step]
+        complete = "".join(line + "\n" for line in lines)
+        if complete != text:
+            write_whole(self.file, complete.encode())
 
 
 def _step_of(line: str) -> int:
@@ -83,7 +83,7 @@ class Progress:
     """A bar with the time left, images per second, and the share of the time spent on waiting.
 
     Args:
-        step: Where the run goes on.
+        step: Where the run resumes.
         steps: Where it ends.
         batch_size: Images a step.
         shown: Whether there is a bar at all; it shows on terminals only.
@@ -125,7 +125,7 @@ class Progress:
         return {"images_per_s": rate, "waiting": waiting}
 
     def pause(self) -> None:
-        """What follows, e.g. a validation, is not the training's time: begin to count anew."""
+        """Begin to count anew: what was done since, e.g. a validation, is not the training's."""
         self._start_window()
 
     def close(self) -> None:

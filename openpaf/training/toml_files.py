@@ -1,4 +1,4 @@
-"""TOML, read by Python and written for the few kinds of values that our files have."""
+"""TOML files: read, and written for the few kinds of values that ours have."""
 
 from __future__ import annotations
 
@@ -31,11 +31,27 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not TOML ({error})") from error
 
 
-def toml_rows(values: Mapping[str, Any]) -> Iterator[str]:
-    """Lines ``key = value``; text, numbers, booleans and lists of JSON are TOML's too.
+def toml_rows(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """Lines of a table: its values, then the tables and the lists of tables in it.
 
-    TOML has no null: such keys are left out.
+    Text, numbers, booleans and lists of JSON are TOML's too. TOML has no null: such keys are left
+    out.
+
+    Args:
+        values: The table.
+        place: Its name with a dot after it; empty for the whole file.
     """
+    tables = {key: value for key, value in values.items() if _has_tables(value)}
     for key, value in values.items():
-        if value is not None:
+        if value is not None and key not in tables:
             yield f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+    for key, value in tables.items():
+        is_list = isinstance(value, list)
+        for table in value if is_list else [value]:
+            yield f"\n[[{place}{key}]]\n" if is_list else f"\n[{place}{key}]\n"
+            yield from toml_rows(table, f"{place}{key}.")
+
+
+def _has_tables(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, Mapping)

@@ -1,17 +1,19 @@
 """Batches of crops and targets, each a pure function of the seed and the step.
 
-Nothing is kept between steps, so a run that is killed and resumed sees the same crops.
+No state is kept between steps, so a run that is killed and resumed sees the same crops.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,8 +24,10 @@ from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_ma
 from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.augmentation import AugmentConfig, CropPlan, plan_crop
-from openpaf.training.data.dataset import Photo, PhotoSet
+from openpaf.training.config import DataConfig
+from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.data.augmentation import CropPlan, plan_crop
+from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
 from openpaf.training.data.rendering import Crop, render
 
@@ -32,17 +36,17 @@ LABELS = Skeleton.COCO17  # the joints that photos are labelled with
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Crops and what the network should say of them.
+    """Crops and their targets.
 
     Args:
         images: (B, 3, S, S) float32, RGB, 0 to 255.
         heatmaps: (B, K+1, h, w) float32 targets.
         pafs: (B, 2L, h, w) float32 targets.
-        heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
-        paf_weights: (B, 2L, h, w) float32, likewise.
-        trusted: (B,) bool, whether what is not labelled is background.
-        features: (B, width, h, w) float32, the teacher's where they were kept; see
-            :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
+        heatmap_weights: (B, K+1, h, w) float32, 0 where an error does not count.
+        paf_weights: (B, 2L, h, w) float32, the same of the PAFs.
+        fully_annotated: (B,) bool, whether what is not labelled is background.
+        features: (B, C, h, w), hidden ones of a teacher; see
+            :class:`openpaf.training.distillation.feature_hints.Hints`.
     """
 
     images: Tensor
@@ -50,7 +54,7 @@ class Batch:
     pafs: Tensor
     heatmap_weights: Tensor
     paf_weights: Tensor
-    trusted: Tensor
+    fully_annotated: Tensor
     features: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
@@ -80,11 +84,91 @@ def prepared_ahead(
             yield ahead.pop(0).result()
 
 
-class BatchMaker:
-    """Draws batches from photo sets.
+def load_sets(data: DataConfig) -> list[PhotoSet]:
+    """The image sets of a run.
+
+    Raises:
+        DatasetError: If one is missing or without people.
+    """
+    if data.index is not None:
+        raise ValueError("data.index: expected the sets themselves, as read_config gives them")
+    return [load_photo_set(**msgspec.structs.asdict(one)) for one in data.sets]
+
+
+class CropMaker(ABC, Generic[_Made]):
+    """Draws crops from image sets, and makes batches of them.
 
     Args:
-        sets: The photo sets, mixed by their weights.
+        sets: The image sets, mixed by their weights.
+        batch_size: Crops a batch.
+        augment: How crops are drawn.
+        seed: With the step, fixes every batch.
+
+    Raises:
+        ValueError: If there is no set, or no set has a positive weight.
+    """
+
+    def __init__(
+        self, sets: Sequence[PhotoSet], *, batch_size: int, augment: AugmentConfig, seed: int
+    ) -> None:
+        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
+        if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
+            raise ValueError("sets: expected at least one with a positive weight")
+        self.sets, self.shares = sets, weights / weights.sum()
+        self.batch_size, self.augment, self.seed = batch_size, augment, seed
+        self.photos = PhotoReader(sets)
+
+    @abstractmethod
+    def batch(self, step: int, rows: range | None = None) -> _Made:
+        """The batch of a step, or some of its crops."""
+
+    def stream(
+        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
+    ) -> Generator[_Made]:
+        """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
+        yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
+
+    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
+        """What crop ``i`` of a step is to be, and whether its images are fully annotated.
+
+        Others follow without end, in case that images of the first cannot be read.
+        """
+        rng = np.random.default_rng((self.seed, step, i))
+        while True:
+            drawn: list[PhotoSet] = []
+            plan = plan_crop(
+                self._draw(rng, drawn),
+                self.augment,
+                LABELS,
+                rng,
+                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
+            )
+            yield plan, all(photo_set.fully_annotated for photo_set in drawn)
+
+    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
+        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+        drawn.append(photo_set)
+        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+
+    def crop(self, step: int, i: int) -> tuple[Crop, CropPlan, bool]:
+        """Crop ``i`` of a step, its plan, and whether its images are fully annotated.
+
+        Raises:
+            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
+        """
+        for plan, fully_annotated in self.plans(step, i):
+            try:
+                return render(plan, self.photos.read), plan, fully_annotated
+            except ImageError:
+                continue  # another image takes its place
+        raise AssertionError("there is always another plan")
+
+
+class BatchMaker(CropMaker[Batch]):
+    """Makes batches with fields.
+
+    Args:
+        sets: The image sets, mixed by their weights.
         batch_size: Crops a batch.
         augment: How crops are drawn.
         skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
@@ -93,9 +177,6 @@ class BatchMaker:
         sigma_px: Standard deviation of a joint's Gaussian in px.
         paf_half_width_px: A limb's field reaches this far to either side, in px.
         seed: With the step, fixes every batch.
-
-    Raises:
-        ValueError: If there is no set, or no set has a positive weight.
     """
 
     def __init__(
@@ -111,81 +192,26 @@ class BatchMaker:
         paf_half_width_px: float = PAF_HALF_WIDTH_PX,
         seed: int = 0,
     ) -> None:
-        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
-        if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
-            raise ValueError("sets: expected at least one with a positive weight")
-        self.sets = sets
-        self.shares = weights / weights.sum()
-        self.batch_size = batch_size
-        self.augment = augment
-        self.skeleton = skeleton
-        self.heatmap_grid = heatmap_grid
-        self.paf_grid = paf_grid
-        self.sigma_px = sigma_px
-        self.paf_half_width_px = paf_half_width_px
-        self.seed = seed
-        self.photos = PhotoReader(sets)
+        super().__init__(sets, batch_size=batch_size, augment=augment, seed=seed)
+        self.skeleton, self.heatmap_grid, self.paf_grid = skeleton, heatmap_grid, paf_grid
+        self.sigma_px, self.paf_half_width_px = sigma_px, paf_half_width_px
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
-        """The batch of a step, or some of its crops.
-
-        Args:
-            step: Which step.
-            rows: Which of the crops; all where not given.
-
-        Raises:
-            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
-        """
-        samples = [self._sample(step, i) for i in rows or range(self.batch_size)]
-        return Batch(
-            images=torch.from_numpy(np.stack([row[0].image for row in samples]))
-            .permute(0, 3, 1, 2)
-            .float(),
-            heatmaps=torch.from_numpy(np.stack([row[1] for row in samples])),
-            pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
-            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
-            paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
-            trusted=torch.tensor([row[5] for row in samples]),
+        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""
+        samples = [self.crop(step, i) for i in rows or range(self.batch_size)]
+        targets = zip(*(self._targets(crop) for crop, _, _ in samples), strict=True)
+        heatmaps, pafs, heatmap_weights, paf_weights = (
+            torch.from_numpy(np.stack(parts)) for parts in targets
         )
-
-    def stream(
-        self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
-    ) -> Generator[Batch]:
-        """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
-        yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
-
-    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
-        """What crop ``i`` of a step is to be, and whether its background is to be trusted.
-
-        Others follow without end, in case that photos of the first cannot be read.
-        """
-        rng = np.random.default_rng((self.seed, step, i))
-        while True:
-            drawn: list[PhotoSet] = []
-            plan = plan_crop(
-                self._draw(rng, drawn),
-                self.augment,
-                LABELS,
-                rng,
-                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
-            )
-            yield plan, all(photo_set.trusted for photo_set in drawn)
-
-    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
-        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-        drawn.append(photo_set)
-        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
-
-    def _sample(
-        self, step: int, i: int
-    ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-        for plan, trusted in self.plans(step, i):
-            try:
-                crop = render(plan, self.photos.read)
-            except ImageError:
-                continue  # another photo takes its place
-            return (crop, *self._targets(crop), trusted)
-        raise AssertionError("there is always another plan")
+        pixels = torch.from_numpy(np.stack([crop.image for crop, _, _ in samples]))
+        return Batch(
+            images=pixels.permute(0, 3, 1, 2).float(),
+            heatmaps=heatmaps,
+            pafs=pafs,
+            heatmap_weights=heatmap_weights,
+            paf_weights=paf_weights,
+            fully_annotated=torch.tensor([complete for _, _, complete in samples]),
+        )
 
     def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         size_hw = crop.image.shape[0], crop.image.shape[1]
@@ -201,13 +227,13 @@ class BatchMaker:
         paf_mask = encode_mask(size_hw, self.paf_grid, region=crop.ignore)
         heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
         pafs = fields.pafs.reshape(-1, *fields.size_cells)
-        if len(crop.maybe):
-            unsure = np.zeros((len(crop.maybe), LABELS.n_joints, 3), np.float32)
-            rows, joints = np.arange(len(crop.maybe)), crop.maybe[:, 0].astype(np.int64)
-            unsure[rows, joints, :2] = crop.maybe[:, 1:]
-            unsure[rows, joints, 2] = 1
+        if n_uncertain := len(crop.maybe):
+            uncertain = np.zeros((n_uncertain, LABELS.n_joints, 3), np.float32)
+            place = np.arange(n_uncertain), crop.maybe[:, 0].astype(np.int64)
+            uncertain[(*place, np.s_[:2])] = crop.maybe[:, 1:]
+            uncertain[(*place, 2)] = 1
             blobs = encode_fields(
-                Poses.from_keypoints(unsure, LABELS).to(self.skeleton),
+                Poses.from_keypoints(uncertain, LABELS).to(self.skeleton),
                 size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,

@@ -66,14 +66,14 @@ class PhotoSet:
         name: For reports.
         photos: Those with at least one labelled person.
         weight: Share of the crops that come from this set, relative to the other sets'.
-        trusted: Whether everything outside the labels and the ignored boxes is truly background.
-            False for pseudo-labels, which miss people.
+        fully_annotated: Whether all outside the labels and the ignored places is background; false
+            for pseudo-labels, which miss people.
     """
 
     name: str
     photos: Sequence[Photo] = field(repr=False)
     weight: float = 1.0
-    trusted: bool = True
+    fully_annotated: bool = True
 
     @property
     def n_people(self) -> int:
@@ -87,7 +87,7 @@ def load_photo_set(
     *,
     name: str | None = None,
     weight: float = 1.0,
-    trusted: bool = True,
+    fully_annotated: bool = True,
     skeleton: Skeleton = Skeleton.COCO17,
     min_agreement: float = 0.0,
     holdout: tuple[int, int] | None = None,
@@ -106,7 +106,7 @@ def load_photo_set(
         images: The folder of the photos.
         name: For reports; the annotation file's folder where not given.
         weight: Share of the crops, relative to the other sets'.
-        trusted: Whether what is not labelled is background.
+        fully_annotated: Whether what is not labelled is background.
         skeleton: Joints that are looked for in the file's.
         min_agreement: Photos with a person whose ``agree`` is lower are left out.
         holdout: ``(remainder, n)`` leaves out every n-th photo, whose position in the file
@@ -146,7 +146,10 @@ def load_photo_set(
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
     return PhotoSet(
-        name=name or annotations.parent.name, photos=photos, weight=weight, trusted=trusted
+        name=name or annotations.parent.name,
+        photos=photos,
+        weight=weight,
+        fully_annotated=fully_annotated,
     )
 
 

@@ -6,18 +6,18 @@ reading the rest.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -26,6 +26,7 @@ from openpaf.io.images import decode_image, read_image
 from openpaf.io.paths import inside_folder
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.data.dataset import DatasetError, read_json
+from openpaf.training.tables import plain
 from openpaf.training.toml_files import toml_rows
 
 SHARD_BYTES = 60_000_000
@@ -108,32 +109,33 @@ def pack(config: TrainConfig, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     packed: dict[tuple[str, str], str] = {}
-    rows = [*config.sets, *([config.validation] if config.validation else [])]
+    data = config.data
+    rows = [*data.sets, *([data.validation] if data.validation else [])]
     for row in rows:
         key = (row.annotations, row.images)
         if key not in packed:
             packed[key] = f"set-{len(packed)}"
             _pack_set(row, folder / packed[key])
     files: dict[str, Any] = {}
-    for name in ("init", "open_model_zoo", "shrink", "teacher"):
-        source = getattr(config, name)
+    for table, name in (("network", "weights"), ("distillation", "teacher")):
+        source = getattr(getattr(config, table), name)
         if source:
-            files[name] = f"{name}{Path(source).suffix}"
-            shutil.copyfile(source, folder / files[name])
+            copy = f"{name}{Path(source).suffix}"
+            files[table] = replace(getattr(config, table), **{name: copy})
+            shutil.copyfile(source, folder / copy)
 
     def moved(row: SetConfig) -> SetConfig:
         name = packed[row.annotations, row.images]
-        return dataclasses.replace(row, annotations=f"{name}/labels.json", images=name)
+        return replace(row, annotations=f"{name}/labels.json", images=name)
 
-    new = dataclasses.replace(
-        config,
-        output="run",
-        sets=tuple(map(moved, config.sets)),
-        validation=moved(config.validation) if config.validation else None,
-        **files,
+    data = replace(
+        config.data,
+        sets=tuple(map(moved, config.data.sets)),
+        validation=moved(config.data.validation) if config.data.validation else None,
     )
+    new = replace(config, output="run", data=data, **files)
     path = folder / "run.toml"
-    path.write_text("".join(_toml_lines(new)), encoding="utf-8")
+    path.write_text("".join(toml_rows(plain(new))), encoding="utf-8")
     return path
 
 
@@ -187,18 +189,3 @@ def _photo_bytes(path: Path, folder: Path) -> bytes:
     with place[0].open("rb") as file:
         file.seek(place[1])
         return file.read(place[2])
-
-
-def _toml_lines(config: TrainConfig) -> Iterator[str]:
-    """The configuration as a file."""
-    values = dataclasses.asdict(config)
-    tables = {name: values.pop(name) for name in ("augment", "validation")}
-    sets = values.pop("sets")
-    yield from toml_rows(values)
-    for name, table in tables.items():
-        if table is not None:
-            yield f"\n[{name}]\n"
-            yield from toml_rows(table)
-    for row in sets:
-        yield "\n[[sets]]\n"
-        yield from toml_rows(row)

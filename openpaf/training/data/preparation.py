@@ -24,6 +24,7 @@ from openpaf.training.config_files import read_index
 from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import refuse_other_size
 from openpaf.training.data.survey import as_text, draw, survey
+from openpaf.training.tables import plain
 from openpaf.training.toml_files import toml_rows
 
 _HEAD = "# Written by data/<set>/prepare.py; paths are relative to this file.\n"
@@ -38,7 +39,7 @@ class Source:
         annotations: Relative to the folder that the user names.
         images: Likewise.
         weight: Share of the crops, relative to the other sets'.
-        trusted: Whether what is not labelled is background.
+        fully_annotated: Whether what is not labelled is background.
         min_agreement: See :func:`~openpaf.training.data.dataset.load_photo_set`.
         holdout: Likewise.
         masks: Likewise.
@@ -48,7 +49,7 @@ class Source:
     annotations: str
     images: str
     weight: float = 1.0
-    trusted: bool = True
+    fully_annotated: bool = True
     min_agreement: float = 0.0
     holdout: tuple[int, int] | None = None
     masks: str = "boxes"
@@ -167,7 +168,7 @@ def _write_index(sources: Sequence[Source], folder: Path, path: Path) -> None:
         )
     lines = [_HEAD]
     for row in rows.values():
-        values = dataclasses.asdict(row)
+        values = plain(row)
         for key in ("annotations", "images"):
             values[key] = Path(os.path.relpath(values[key], path.parent)).as_posix()
         lines += ["\n[[sets]]\n", *toml_rows(values)]

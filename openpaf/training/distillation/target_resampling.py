@@ -1,11 +1,9 @@
-"""Targets of a network from those of one that sees the same crop larger.
+"""Targets of a network that is shown smaller crops than its teacher, or than were labelled.
 
-A network that is shown the crop made smaller draws Gaussians and limbs that are wider on the crop
-than those of its teacher, which sees it as it is. The teacher's fields become such fields without
-being parsed: Gaussians are widened by a dilation, whose maximum over a Gaussian is a wider Gaussian
-of the same height, and limbs by taking the longest vector near by. The teacher of a network that
-sees the crop smaller still sees all of it, and so knows small people that no network finds at that
-size.
+Gaussians and limbs of the smaller crop are wider on the crop as it is. Fields, the teacher's among
+them, become such fields without being parsed: Gaussians are widened by a dilation, whose maximum
+over a Gaussian is a wider Gaussian of the same height, and limbs by taking the longest vector near
+by. A teacher that sees the crop as it is knows small people that no network finds at that size.
 
 Reference:
     van den Boomgaard and Smeulders, The Morphological Structure of Images, TPAMI 1994 (dilation by
@@ -16,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,21 +22,32 @@ from torch import Tensor, nn
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid, resize_px
-from openpaf.training.config import TrainConfig, target_grids
 from openpaf.training.data.batches import Batch
 
 _FINER = 3  # steps a cell at which a heatmap's maximum is looked for
 
 
-def as_the_network_sees(batch: Batch, config: TrainConfig, step: int) -> Batch:
-    """A batch of a run at one of its picture scales."""
-    drawn = np.random.default_rng((config.seed, step)).integers(len(config.picture_scales))
-    scale = config.picture_scales[drawn]
-    return batch if scale == 1 else coarsen(batch, scale, target_grids(config))
+class ImageScales:
+    """Resizes each batch by one of a few scales, drawn at random.
+
+    Args:
+        scales: Above 0 and at most 1.
+        grids: Of heatmaps and PAFs.
+        seed: With the step, fixes which scale.
+    """
+
+    def __init__(self, scales: Sequence[float], grids: tuple[Grid, Grid], seed: int) -> None:
+        self.scales, self.grids, self.seed = scales, grids, seed
+
+    def __call__(self, batch: Batch, step: int) -> Batch:
+        """The batch of a step, resized."""
+        rng = np.random.default_rng((self.seed, step))
+        scale = self.scales[int(rng.integers(len(self.scales)))]
+        return batch if scale == 1 else resample_targets(batch, scale, self.grids)
 
 
-def coarsen(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
-    """A batch for a network that sees the crops smaller.
+def resample_targets(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
+    """A batch of smaller crops.
 
     Args:
         batch: Crops and targets.
@@ -45,7 +55,7 @@ def coarsen(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
         grids: Of the heatmaps and the PAFs, on the crops of the batch and on the smaller ones.
 
     Returns:
-        The batch of the smaller crops, without the teacher's features.
+        The smaller crops and their targets, without the teacher's features.
 
     Raises:
         ValueError: If the scale is out of its range.
@@ -134,11 +144,11 @@ def widen_pafs(pafs: Tensor, at: Tensor, distance: float) -> Tensor:
     for dx, dy in _disc(distance):
         x, y = (2 * (at + d) / max(n - 1, 1) - 1 for d in (dx, dy))
         places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), -1).to(pafs.device)
-        found = nn.functional.grid_sample(
+        sampled = nn.functional.grid_sample(
             pafs, places.expand(b, -1, -1, -1), padding_mode="border", align_corners=True
         ).view(longest.shape)
-        squared = found.square().sum(2, keepdim=True)
-        longest = torch.where(squared > length, found, longest)
+        squared = sampled.square().sum(2, keepdim=True)
+        longest = torch.where(squared > length, sampled, longest)
         length = torch.maximum(squared, length)
     return longest.view(b, channels, m, m)
 

@@ -85,7 +85,7 @@ class _Drawn:
     layers: tuple[_Layer, ...]
     colours: NDArray[np.float32]  # (B, 5) saturation, contrast, offsets of red, green and blue
     blurs: NDArray[np.float64]  # (B,) standard deviations in px, 0 for none
-    trusted: NDArray[np.bool_]  # (B,)
+    fully_annotated: NDArray[np.bool_]  # (B,)
     xy: NDArray[np.float32]  # (N, K, 2), all people, in px of their crop
     scores: NDArray[np.float32]  # (N, K)
     crop: NDArray[np.int64]  # (N,) whose they are
@@ -128,7 +128,7 @@ class _Drawer(Dataset[_Drawn]):
             layers=tuple(self._layer(plans, number) for number in range(n_layers)),
             colours=np.array(colours, np.float32),
             blurs=np.array([plan.blur for plan in plans]),
-            trusted=np.array([trusted for _, trusted in chosen]),
+            fully_annotated=np.array([trusted for _, trusted in chosen]),
             xy=np.concatenate([np.nan_to_num(poses.xy) for poses in people]),
             scores=np.concatenate([poses.scores for poses in people]),
             crop=np.repeat(np.arange(len(plans)), [len(poses) for poses in people]),
@@ -224,7 +224,7 @@ class DeviceBatchMaker:
 
     @torch.no_grad()
     def _make(self, drawn: _Drawn) -> Batch:
-        maker, n = self.maker, len(drawn.trusted)
+        maker, n = self.maker, len(drawn.fully_annotated)
         xy, scores, crop = (self._on_device(x) for x in (drawn.xy, drawn.scores, drawn.crop))
         heatmap_mask, paf_mask = map(self._on_device, (drawn.heatmap_mask, drawn.paf_mask))
         taught = [self._on_device(x) for x in (drawn.taught_heatmaps, drawn.taught_pafs)]
@@ -249,7 +249,7 @@ class DeviceBatchMaker:
             pafs=pafs,
             heatmap_weights=heatmap_weights * taught[0][..., None, None],
             paf_weights=paf_mask[:, None] * taught[1][..., None, None],
-            trusted=self._on_device(drawn.trusted),
+            fully_annotated=self._on_device(drawn.fully_annotated),
         )
 
     def _images(self, drawn: _Drawn) -> Tensor:
