@@ -1,4 +1,12 @@
-"""Networks that turn a picture into heatmaps and part affinity fields."""
+"""Networks that compute heatmaps and part affinity fields, or detect people, by name.
+
+Example:
+    >>> import openpaf
+    >>> network = openpaf.networks.build("lightweight", openpaf.Skeleton.COCO17)
+    >>> figures = openpaf.networks.describe(network, size_hw=(368, 656))
+    >>> figures.parameters, figures.stride
+    (4112148, 8)
+"""
 
 from __future__ import annotations
 
@@ -17,6 +25,7 @@ from openpaf.networks.two_branch import TwoBranchNetwork
 from openpaf.skeleton import Skeleton
 
 __all__ = [
+    "BUILDERS",
     "Body25Network",
     "Description",
     "LightweightNetwork",
@@ -27,8 +36,9 @@ __all__ = [
     "describe",
 ]
 
-# Each network, and the skeleton that it was published for (of ours: is trained for).
-_BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
+#: Each network by name: its class, and the skeleton that it was published or is trained for. A new
+#: family is a file in this folder and one row here.
+BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lightweight": (LightweightNetwork, Skeleton.COCO17),
     "lightweight_coco": (LightweightPublishedNetwork, Skeleton.COCO18),
     "cmu_coco": (TwoBranchNetwork, Skeleton.COCO18),
@@ -40,22 +50,26 @@ _BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
 
 
 def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Module:
-    """A network by name, with fresh weights.
+    """Build a network by name, with random weights.
 
     Args:
-        name: ``"lightweight"``, our own; ``"lightweight_coco"``, as published by Osokin;
-            ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017; ``"body25"``,
-            CMU's of 2019; ``"open_model_zoo"``, Intel's human-pose-estimation-0001; or a
-            detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
+        name: ``"lightweight"``, that of the shipped models; ``"lightweight_coco"``, as published
+            by Osokin; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
+            ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's human-pose-estimation-0001;
+            or a detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
             ``"keypointrcnn_resnet50_fpn"``.
-        skeleton: Its joints and limbs give the channels of the heads; the network's own where not
-            given: ``Skeleton.COCO17`` for ours, for the others what they were published for.
-        **options: Passed to the network, e.g. ``n_refinement_stages`` or ``n_stages``.
+        skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
+            :data:`BUILDERS`.
+        **options: Options of the network, e.g. ``n_refinement_stages`` or ``n_stages``.
+
+    Returns:
+        The network, in training mode.
 
     Raises:
-        ValueError: If there is no such network; the message lists those there are.
+        ValueError: If there is no such network, or an option is out of range; the message lists
+            the names.
     """
-    if name not in _BUILDERS:
-        raise ValueError(f"network: expected one of {', '.join(_BUILDERS)}, got {name!r}")
-    builder, own_skeleton = _BUILDERS[name]
+    if name not in BUILDERS:
+        raise ValueError(f"network: expected one of {', '.join(BUILDERS)}, got {name!r}")
+    builder, own_skeleton = BUILDERS[name]
     return builder(skeleton or own_skeleton, **options)
