@@ -9,7 +9,6 @@ from torch import nn
 
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
-from openpaf.training.distillation.feature_hints import Hints
 from openpaf.training.linear import keep_most_missed
 from openpaf.training.shrink import shrink
 
@@ -155,35 +154,3 @@ def test_widths_and_ranks_that_no_network_has_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         LightweightNetwork(Skeleton.COCO17, **options)
-
-
-def test_hints_compare_hidden_features_and_reach_every_part() -> None:
-    torch.manual_seed(0)
-    student = LightweightNetwork(
-        Skeleton.COCO17,
-        width=16,
-        ranks=[8, 8, 8],
-        trunk_widths=_WIDTHS,
-        atrous=False,
-    )
-    teacher, images = _network(1), noise()
-    hints = Hints(student, teacher)
-    with torch.no_grad():
-        teacher(images)
-    student(images)
-    loss = hints.loss()
-    loss.backward()
-    assert float(loss.detach()) > 0
-    reached = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None}
-    assert reached == {"trunk", "context", "initial_stage", "refinement_stages"}
-    twin = _network(1)
-    same = Hints(twin, teacher)
-    with torch.no_grad():
-        teacher(images)
-    twin(images)
-    assert float(same.loss().detach()) < 1e-9
-
-
-def test_hints_need_features_of_the_same_width() -> None:
-    with pytest.raises(ValueError, match=r"hints need 14 channels and 1 .*got 16 and 1"):
-        Hints(_network(0, width=14), _network(0))

@@ -50,7 +50,7 @@ HEAD_TEACHER = f'{HEAD}[distillation]\nteacher = "t"\n'
         (f'{HEAD}[optimizer]\nsteps = "many"\n{SET}', "optimizer.steps: expected int, got 'many'"),
         (f"{HEAD}[optimizer]\nstep = 3\n{SET}", "optimizer: unknown key 'step'; known: name,"),
         (f'{HEAD}[optimizer]\nname = "adam"\n{SET}',
-         "optimizer.name: expected one of adamw, muon, sgd, got 'adam'"),
+         "optimizer.name: expected one of adamw, sgd, muon, got 'adam'"),
         (f"{HEAD}[optimizer]\nclip = nan\n{SET}", "optimizer.clip: expected float > 0.0, got nan"),
         (f"{HEAD}[optimizer]\naverage = 1\n{SET}", "optimizer.average: expected float < 1.0"),
         (f"{HEAD}[targets]\npeak_weight = -1.0\n{SET}", "targets.peak_weight: expected float >= 0"),
@@ -114,7 +114,7 @@ def test_files_of_older_versions_are_told_where_their_keys_stand(tmp_path: Path)
         read_config(path)
     for place in (
         "steps is now optimizer.steps", "optimizer is now optimizer.name",
-        "width is now in [network.options]", "shrink is now models/recipes",
+        "width is now [network.options]", "shrink is now a script of models/recipes",
         "teacher_share is now distillation.weight", "sets is now [[data.sets]]",
     ):  # fmt: skip
         assert place in str(error.value)
@@ -129,7 +129,7 @@ def test_files_of_older_versions_are_told_where_their_keys_stand(tmp_path: Path)
     ("make", "message"),
     [
         (lambda: OptimizerConfig(steps=0), "steps: expected int >= 1, got 0"),
-        (lambda: OptimizerConfig(name="adam"), "name: expected one of adamw, muon, sgd"),
+        (lambda: OptimizerConfig(name="adam"), "name: expected one of adamw, sgd, muon"),
         (lambda: replace(OptimizerConfig(), clip=-1.0), "clip: expected float > 0.0, got -1.0"),
         (lambda: DistillationConfig(scales=[1, 0], teacher="t"), r"scales\[1\]: expected float"),
         (lambda: SetConfig(annotations=3, images="b"), "annotations: expected text, got 3"),

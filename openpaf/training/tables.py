@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 try:
     import msgspec
 except ModuleNotFoundError as error:
     raise ImportError("training needs msgspec: pip install 'openpaf[train]'") from error
-from msgspec import inspect
 
-_LARGEST = 1e300
-Count = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-CountOrZero = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_MOST, _LARGEST = 2**31, 1e300
+Count = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+CountOrZero = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 PositiveOrZero = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Scale = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Decay = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
+# Words of msgspec, which speaks of JSON, and those of TOML.
+_WORDS = (("`", ""), (" | null", ""), ("object", "table"), ("array", "list"), ("str", "text"))
 _T = TypeVar("_T", bound="Table")
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table of a TOML file as a frozen value, checked when it is read and when Python makes it.
 
     Raises:
-        ValueError: If a value is of another type, out of its range, or does not fit the others.
+        ValueError: If a value is of another type, out of its range, or does not fit the others;
+            the message begins with the key.
     """
 
     def __post_init__(self) -> None:
@@ -40,32 +41,71 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             try:
                 checked = msgspec.convert(value, field.type)
             except msgspec.ValidationError as error:
-                message = _explained(error, {field.name: value}, type(self), f".{field.name}")
-                raise ValueError(message) from error
+                raise ValueError(field.name + _reason(error, value, field.type)) from error
             if checked is not value:  # e.g. a list where a tuple is meant
                 msgspec.structs.force_setattr(self, field.name, checked)
         self.check()
+
+    def check(self) -> None:
+        """Raise a ValueError, whose message begins with the key, where values do not fit."""
 
     def changed(self, *keys: str) -> list[str]:
         """Those of some keys whose values are not the defaults."""
         defaults = {field.name: field.default for field in msgspec.structs.fields(type(self))}
         return [key for key in keys if getattr(self, key) != defaults[key]]
 
-    def check(self) -> None:
-        """Raise a ValueError, whose message begins with the key, where values do not fit."""
 
-
-def as_table(cls: type[_T], values: Any) -> _T:
+def as_table(cls: type[_T], values: Any, place: str = "") -> _T:
     """A table of values as a TOML file has them.
+
+    Args:
+        cls: Which table.
+        values: What the file has.
+        place: Where in the file, with a dot after it.
 
     Raises:
         ValueError: If a key is unknown or missing, or a value is wrong; the message begins with the
             key's place, e.g. ``optimizer.steps``.
     """
+    where = f"{place.removesuffix('.')}: " if place else ""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where}expected a table, got {reprlib.repr(values)}")
+    fields = {field.name: field for field in msgspec.structs.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ValueError(f"{where}unknown key {key!r}; known: {', '.join(fields)}")
+    for key, field in fields.items():
+        if field.required and key not in values:
+            raise ValueError(f"{where}missing key {key!r}")
+    nested = {k: _nested(fields[k].type, value, place + k) for k, value in values.items()}
     try:
-        return msgspec.convert(values, cls)
-    except msgspec.ValidationError as error:
-        raise ValueError(_explained(error, values, cls)) from error
+        return cls(**nested)
+    except ValueError as error:
+        raise ValueError(f"{place}{error}") from error
+
+
+def _nested(kind: Any, value: Any, place: str) -> Any:
+    """A value with the tables in it made."""
+    kinds = (kind, *get_args(kind))
+    table = next((one for one in kinds if isinstance(one, type) and issubclass(one, Table)), None)
+    if table is None or value is None or isinstance(value, table):
+        return value
+    if isinstance(value, list) and Ellipsis in kinds:
+        return [as_table(table, one, f"{place}[{i}].") for i, one in enumerate(value)]
+    return value if Ellipsis in kinds else as_table(table, value, f"{place}.")
+
+
+def _reason(error: msgspec.ValidationError, value: Any, kind: Any) -> str:
+    """What msgspec says of a value, with the choices that there are, and what came."""
+    text, _, place = str(error).partition(" - at `$")
+    if place := place.rstrip("`"):  # of an entry of a list, such as [1]
+        value = value[int(place[1:-1])]
+    if text.startswith("Invalid enum value"):
+        text = f"expected one of {', '.join(get_args(kind))}"
+    for theirs, ours in _WORDS:
+        text = text.replace(theirs, ours)
+    text = text[0].lower() + text.split(", got")[0][1:]
+    return f"{place}: {text}, got {reprlib.repr(value)}"
 
 
 def plain(table: Table) -> dict[str, Any]:
@@ -83,47 +123,3 @@ def flat(values: Any, place: str = "") -> dict[str, Any]:
     else:
         return {place: values}
     return {key: value for name, part in parts for key, value in flat(part, name).items()}
-
-
-def _explained(
-    error: msgspec.ValidationError, values: Any, cls: type[Table], start: str = ""
-) -> str:
-    """What msgspec says, with the place first, the known keys, and the value that came."""
-    text, _, place = str(error).partition(" - at `$")
-    place = start + place.rstrip("`")
-    kind: inspect.Type = inspect.type_info(cls)
-    for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", place):
-        values = values[key] if key else values[int(index)]
-        kind = _part(kind, key)
-    place = place.removeprefix(".")
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
-        tables = (one for one in _kinds(kind) if isinstance(one, inspect.StructType))
-        known = ", ".join(field.name for field in next(tables).fields)
-        return f"{place}: unknown key {unknown[1]!r}; known: {known}".removeprefix(": ")
-    if missing := re.fullmatch(r"Object missing required field `(.*)`", text, re.DOTALL):
-        return f"{place}: missing key {missing[1]!r}".removeprefix(": ")
-    if text.startswith("Invalid enum value"):
-        choices = ", ".join(str(one) for one in getattr(kind, "values", ()))
-        return f"{place}: expected one of {choices}, got {reprlib.repr(values)}"
-    if re.match(r"[\w.]+(, [\w.]+)*: ", text):  # our own, of values that do not fit each other
-        return f"{place}.{text}".removeprefix(".")
-    if not text.startswith("Expected "):
-        return f"{place}: {text.lower()}, got {reprlib.repr(values)}"
-    expected = text.removeprefix("Expected ").split(", got")[0].replace("`", "")
-    for theirs, ours in ((" | null", ""), ("object", "table"), ("array", "list"), ("str", "text")):
-        expected = expected.replace(theirs, ours)
-    return f"{place}: expected {expected}, got {reprlib.repr(values)}"
-
-
-def _kinds(kind: inspect.Type) -> tuple[inspect.Type, ...]:
-    return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-
-
-def _part(kind: inspect.Type, key: str) -> inspect.Type:
-    """What a key of a table may be, or an entry of a list where there is no key."""
-    for one in _kinds(kind):
-        if isinstance(one, inspect.StructType):
-            return next(field.type for field in one.fields if field.name == key)
-        if isinstance(one, inspect.VarTupleType):
-            return one.item_type
-    return inspect.AnyType()

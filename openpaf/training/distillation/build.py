@@ -108,4 +108,4 @@ def _hints(config: TrainConfig, network: nn.Module, teacher: Teacher) -> Hints:
     theirs = teacher.network
     if not isinstance(network, LightweightNetwork) or not isinstance(theirs, LightweightNetwork):
         raise WeightsError(f"{config.distillation.teacher}: hints need two lightweight networks")
-    return Hints(network, theirs, only_shared=config.distillation.cached_crops > 0)
+    return Hints(network, theirs)

@@ -8,14 +8,12 @@ of new ones.
 
 from __future__ import annotations
 
-import os
+import dataclasses
 from collections.abc import Callable, Generator
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.training.data.batches import Batch, BatchMaker, prepared_ahead
@@ -28,8 +26,7 @@ class CachedCrops:
     """So many crops in a folder, in another order every time they are gone through.
 
     Args:
-        folder: Where they lie, a NumPy file for each part of a batch; about 0.8 MB a crop of
-            256 px.
+        folder: Where they lie, a NumPy file each; about 0.8 MB a crop of 256 px.
         maker: Makes the crops.
         n_crops: How many; at least a batch.
         processes: Each makes its part of the crops, and takes its part of every batch.
@@ -61,75 +58,53 @@ class CachedCrops:
         Raises:
             OSError: If they cannot be written, e.g. on a full disk.
         """
-        mark, device = self.folder / "made.txt", self.processes.device
-        if self.processes.agree(mark.exists() and mark.read_text() == self.of_run):
+        mark, processes = self.folder / "made.txt", self.processes
+        if processes.agree(mark.exists() and mark.read_text() == self.of_run):
             return
-        rows = self.processes.rows(self.maker.batch_size)
-        if self.processes.writes:
-            self._reserve(_parts(teach(self.maker.batch(0, rows).to(device))))
-        self.processes.agree(None)  # the others wait for the files
-        files = self._files("r+")
+        if processes.writes:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mark.unlink(missing_ok=True)
+            for old in self.folder.glob("*.npz"):
+                old.unlink()
+        processes.agree(None)  # the others wait for the folder
+        rows = processes.rows(self.maker.batch_size)
         batches = self.maker.stream(0, self.n_batches, rows=rows)
-        shown = tqdm(
-            batches, "crops", self.n_batches, unit="batch", disable=not self.processes.writes
-        )
+        shown = tqdm(batches, "crops", self.n_batches, unit="batch", disable=not processes.writes)
         for number, batch in enumerate(shown):
-            first = number * self.maker.batch_size
-            for name, part in _parts(teach(batch.to(device))).items():
-                files[name][first + rows.start : first + rows.stop] = part
-        for file in files.values():
-            file.flush()
-        self.processes.mean(torch.zeros(1, device=device))  # all wait for the last
-        if self.processes.writes:
+            parts = _arrays(teach(batch.to(processes.device)))
+            for i, row in enumerate(rows):
+                crop = {name: values[i] for name, values in parts.items()}
+                np.savez(self._file(number * self.maker.batch_size + row), **crop)
+        processes.mean(torch.zeros(1, device=processes.device))  # all wait for the last
+        if processes.writes:
             mark.write_text(self.of_run)
-
-    def _reserve(self, parts: dict[str, NDArray[np.generic]]) -> None:
-        """Files for all crops, in place of what an earlier call has left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "made.txt").unlink(missing_ok=True)
-        for old in self.folder.glob("*.npy"):
-            old.unlink()
-        n_crops = self.n_batches * self.maker.batch_size
-        for name, part in parts.items():
-            path, shape = self.folder / f"{name}.npy", (n_crops, *part.shape[1:])
-            np.lib.format.open_memmap(path, "w+", part.dtype, shape).flush()
-            if hasattr(os, "posix_fallocate"):  # a full disk would kill the process that writes
-                with path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
     def stream(
         self, start: int, stop: int, workers: int = 1, *, rows: range | None = None
     ) -> Generator[Batch]:
         """The batches of steps ``start`` to ``stop``, or some of their crops."""
-        files, rows = self._files("r"), rows or range(self.maker.batch_size)
-        yield from prepared_ahead(lambda step: self._read(files, step, rows), start, stop, workers)
+        rows = rows or range(self.maker.batch_size)
+        yield from prepared_ahead(lambda step: self._read(step, rows), start, stop, workers)
 
-    def _read(self, files: dict[str, np.memmap], step: int, rows: range) -> Batch:
+    def _read(self, step: int, rows: range) -> Batch:
         size, n = self.maker.batch_size, self.n_batches * self.maker.batch_size
         turn, at = divmod(step, self.n_batches)
         order = np.random.default_rng((self.maker.seed, turn)).permutation(n)
         chosen = order[at * size : (at + 1) * size][rows.start : rows.stop]
-        parts = {}
-        for name, file in files.items():
-            values = torch.from_numpy(np.ascontiguousarray(file[chosen]))
-            parts[name] = values if values.dtype == torch.bool else values.float()
-        return Batch(**parts)
+        crops = [dict(np.load(self._file(int(number)))) for number in chosen]
+        parts = {name: torch.from_numpy(np.stack([c[name] for c in crops])) for name in crops[0]}
+        return Batch(**{k: v if v.dtype == torch.bool else v.float() for k, v in parts.items()})
 
-    def _files(self, mode: str) -> dict[str, np.memmap]:
-        paths = {entry.name: self.folder / f"{entry.name}.npy" for entry in fields(Batch)}
-        return {
-            name: np.lib.format.open_memmap(path, mode)
-            for name, path in paths.items()
-            if path.exists()
-        }
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06}.npz"
 
 
-def _parts(batch: Batch) -> dict[str, NDArray[np.generic]]:
+def _arrays(batch: Batch) -> dict[str, np.ndarray]:
     """The parts of a batch as they are kept."""
-    parts = {}
-    for entry in fields(Batch):
-        value = getattr(batch, entry.name)
-        if value is not None:
-            rounded = value.round() if entry.name == "images" else value
-            parts[entry.name] = rounded.cpu().numpy().astype(_TYPES.get(entry.name, np.float16))
-    return parts
+    parts = {
+        entry.name: getattr(batch, entry.name)
+        for entry in dataclasses.fields(Batch)
+        if getattr(batch, entry.name) is not None
+    }
+    parts["images"] = parts["images"].round()
+    return {k: v.cpu().numpy().astype(_TYPES.get(k, np.float16)) for k, v in parts.items()}

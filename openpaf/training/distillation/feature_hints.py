@@ -28,16 +28,13 @@ class Hints:
     Args:
         student: The network in training.
         teacher: A network of the same width and number of stages.
-        only_shared: Whether only the features that the stages share are compared.
 
     Raises:
         ValueError: If the widths or the stages differ.
     """
 
-    def __init__(
-        self, student: LightweightNetwork, teacher: LightweightNetwork, *, only_shared: bool = False
-    ) -> None:
-        networks = student, teacher
+    def __init__(self, student: LightweightNetwork, teacher: LightweightNetwork) -> None:
+        self.student, self.teacher = networks = student, teacher
         ours, theirs = (
             (network.context.reduce.out_channels, len(network.refinement_stages))
             for network in networks
@@ -47,41 +44,48 @@ class Hints:
                 f"teacher: hints need {ours[0]} channels and {ours[1]} refinement stages as the "
                 f"student has them, got {theirs[0]} and {theirs[1]}"
             )
-        self.student, self.teacher = networks
-        self._ours, self._theirs = (_Recorder(_compared(n, only_shared)) for n in networks)
+        self._ours, self._theirs = (_record(_compared(network)) for network in networks)
         self._our_shared, self._their_shared = (
-            _Recorder([network.context, network.context.pyramid]) for network in networks
+            _record([network.context, network.context.pyramid]) for network in networks
         )
 
     def attach(self, batch: Batch) -> Batch:
         """The batch with the features that the teacher had in its last call."""
-        return replace(batch, features=torch.cat(self._theirs.outputs, 1))
+        return replace(batch, features=torch.cat(self._theirs, 1))
 
     def loss(self, batch: Batch) -> Tensor:
         """How far the student's features of its last call are from those of its batch."""
-        return torch.stack(_errors(self._ours.outputs, batch)).mean()
+        return torch.stack(_errors(self._ours, batch)).mean()
 
     @torch.no_grad()
     def attach_shared(self, batch: Batch, images: Tensor) -> Batch:
         """The batch with the teacher's features that the stages share, which it computes alone."""
         self.teacher.features(images)
-        return replace(batch, features=torch.cat(self._their_shared.outputs, 1))
+        return replace(batch, features=torch.cat(self._their_shared, 1))
 
     def shared_loss(self, images: Tensor, batch: Batch) -> Tensor:
         """How far the student's are from them; those of the pyramid steady the others."""
         self.student.features(images)
-        context, pyramid = _errors(self._our_shared.outputs, batch)
+        context, pyramid = _errors(self._our_shared, batch)
         return context + _PYRAMID * pyramid
 
 
-def _compared(network: LightweightNetwork, only_shared: bool) -> list[nn.Module]:
-    stages = [] if only_shared else [network.initial_stage.body]
-    blocks = [
-        block
-        for stage in ([] if only_shared else network.refinement_stages)
-        for block in cast(nn.Sequential, stage.body)
-    ]
-    return [network.context, *stages, *blocks]
+def _compared(network: LightweightNetwork) -> list[nn.Module]:
+    stages = [cast(nn.Sequential, stage.body) for stage in network.refinement_stages]
+    blocks = [block for stage in stages for block in stage]
+    return [network.context, network.initial_stage.body, *blocks]
+
+
+def _record(modules: list[nn.Module]) -> list[Tensor]:
+    """A list that holds the last outputs of modules."""
+    outputs = [torch.empty(0)] * len(modules)
+    for i, module in enumerate(modules):
+
+        def keep(_module: Any, _inputs: Any, output: Tensor, i: int = i) -> None:
+            outputs[i] = output
+
+        module.register_forward_hook(keep)
+    return outputs
 
 
 def _errors(outputs: list[Tensor], batch: Batch) -> list[Tensor]:
@@ -92,16 +96,3 @@ def _errors(outputs: list[Tensor], batch: Batch) -> list[Tensor]:
         (ours.float() - theirs).square().mean() / theirs.var().clamp(min=1e-12)
         for ours, theirs in zip(outputs, targets, strict=True)
     ]
-
-
-class _Recorder:
-    """Keeps the last outputs of modules."""
-
-    def __init__(self, modules: list[nn.Module]) -> None:
-        self.outputs: list[Tensor] = [torch.empty(0)] * len(modules)
-        for i, module in enumerate(modules):
-
-            def keep(_module: Any, _inputs: Any, output: Tensor, i: int = i) -> None:
-                self.outputs[i] = output
-
-            module.register_forward_hook(keep)

@@ -47,35 +47,28 @@ class ImageScales:
 
 
 def resample_targets(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
-    """A batch of smaller crops.
+    """A batch of smaller crops, without the teacher's features.
 
     Args:
         batch: Crops and targets.
         scale: The crops are resized by it: above 0, at most 1.
         grids: Of the heatmaps and the PAFs, on the crops of the batch and on the smaller ones.
 
-    Returns:
-        The smaller crops and their targets, without the teacher's features.
-
     Raises:
         ValueError: If the scale is out of its range.
     """
     if not 0 < scale <= 1:
         raise ValueError(f"scale: expected above 0 and at most 1, got {scale}")
-    side = batch.images.shape[2]
-    images = batch.images
+    side, images = batch.images.shape[2], batch.images
     if round(side * scale) != side:
-        images = nn.functional.interpolate(
-            images, size=2 * (round(side * scale),), mode="bilinear", antialias=True
-        )
-    ratio = images.shape[2] / side
-    wider = 1 / ratio  # Gaussians and limbs, in px of the crop
-    rows = grids[0].size_cells((images.shape[2], images.shape[3]))[0]
-    at = torch.arange(rows, dtype=torch.float32)
-    in_heatmaps, in_pafs = (grid.to_cells(resize_px(grid.to_px(at), 1 / ratio)) for grid in grids)
-    joints = widen_heatmaps(
-        batch.heatmaps[:, :-1], in_heatmaps, SIGMA_PX * math.sqrt(wider**2 - 1) / grids[0].stride
-    )
+        size = 2 * (round(side * scale),)
+        images = nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+    wider = side / images.shape[2]  # Gaussians and limbs, in px of the crop
+    n_cells = grids[0].size_cells((images.shape[2], images.shape[3]))[0]
+    at = torch.arange(n_cells, dtype=torch.float32)
+    in_heatmaps, in_pafs = (grid.to_cells(resize_px(grid.to_px(at), wider)) for grid in grids)
+    sigma = SIGMA_PX * math.sqrt(wider**2 - 1) / grids[0].stride
+    joints = widen_heatmaps(batch.heatmaps[:, :-1], in_heatmaps, sigma)
     limbs = widen_pafs(batch.pafs, in_pafs, PAF_HALF_WIDTH_PX * (wider - 1) / grids[1].stride)
     return dataclasses.replace(
         batch,
@@ -117,26 +110,23 @@ def widen_heatmaps(heatmaps: Tensor, at: Tensor, sigma: float) -> Tensor:
 def _dilate(rows: Tensor, reach: Tensor) -> Tensor:
     """The largest product along the last axis: (N, r, c) and (m, c) to (N, r, m)."""
     columns = []
-    for row, on_device in zip(reach, reach.to(rows.device), strict=True):
-        near = row.nonzero()
+    for weights, on_device in zip(reach, reach.to(rows.device), strict=True):
+        near = weights.nonzero()
         if len(near):
-            one = slice(int(near[0]), int(near[-1]) + 1)
-            columns.append((rows[..., one] * on_device[one]).amax(-1))
+            span = slice(int(near[0]), int(near[-1]) + 1)
+            columns.append((rows[..., span] * on_device[span]).amax(-1))
         else:
             columns.append(torch.zeros_like(rows[..., 0]))
     return torch.stack(columns, -1)
 
 
 def widen_pafs(pafs: Tensor, at: Tensor, distance: float) -> Tensor:
-    """PAFs at other places, their limbs wider: the longest vector within a distance.
+    """PAFs (B, 2L, m, m) at other places, their limbs wider: the longest vector within a distance.
 
     Args:
         pafs: (B, 2L, n, n), x and y of each limb in turn.
         at: (m,) places along both axes, in cells of the PAFs, on the CPU.
         distance: In cells.
-
-    Returns:
-        (B, 2L, m, m).
     """
     b, channels, n, _ = pafs.shape
     m = len(at)
