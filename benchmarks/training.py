@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -91,10 +92,10 @@ def loop(run: Run, n_steps: int) -> None:
     """What a run does with its time, after enough steps to have met every size of crops."""
     for first in (True, False):
         n = 20 if first else n_steps
-        run.optimization = replace(run.optimization, steps=run.step + n)
+        run.settings = replace(run.settings, steps=run.step + n)
         start = time.perf_counter()
         with GpuBusy(run.device) as busy:
-            run.go(None)
+            run.go(math.inf)
         seconds = time.perf_counter() - start
         if first:
             print(f"first {n} steps       {seconds:9.1f} s")

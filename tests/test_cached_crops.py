@@ -30,7 +30,7 @@ def _crops(folder: Path, n: int, of_run: str = "one", **more: object) -> CachedC
     return CachedCrops(folder / "crops", maker_for(folder, **more), n, _ALONE, of_run)
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Batch, step: int) -> Batch:
     return batch
 
 
@@ -57,12 +57,12 @@ def test_each_turn_gives_every_crop_once_in_an_order_of_its_own(photo_folder: Pa
 
 
 def test_the_rest_of_a_crop_comes_back_with_it(photo_folder: Path) -> None:  # noqa: F811
-    def teach(batch: Batch) -> Batch:
+    def teach(batch: Batch, step: int) -> Batch:
         return replace(batch, features=batch.images[:, :2, ::8, ::8] / 256)
 
     crops = _crops(photo_folder, 4, batch_size=2)
     crops.make(teach)
-    made = [teach(crops.maker.batch(step)) for step in range(2)]
+    made = [teach(crops.maker.batch(step), step) for step in range(2)]
     for batch in crops.stream(0, 2):
         assert batch.fully_annotated.dtype == torch.bool
         for i, image in enumerate(batch.images):
@@ -82,7 +82,7 @@ def test_crops_that_are_there_are_kept_and_those_of_another_run_or_half_made_are
 ) -> None:
     calls = []
 
-    def teach(batch: Batch) -> Batch:
+    def teach(batch: Batch, step: int) -> Batch:
         calls.append(1)
         if len(calls) == 6:
             raise KeyboardInterrupt

@@ -377,10 +377,10 @@ def test_nothing_is_saved_while_steps_are_bad(folder: Path) -> None:
     run = loop.Run(config, loop.Processes(device=torch.device("cpu")))
     run.resume_or_start()
     run.step, run.bad_steps = 1, 1
-    run._keep(late=True)
+    run._keep(stop=True)
     assert not run.checkpoint_file.exists()
     run.bad_steps = 0
-    run._keep(late=True)
+    run._keep(stop=True)
     assert run.checkpoint_file.exists()
 
 

@@ -1,4 +1,4 @@
-"""The weights that a run leaves: those with the best AP on the validation photos."""
+"""The weights that a run leaves: those with the best AP on the validation images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.io.files import write_whole
+from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.validation import Validation
 from openpaf.weights import ModelSpec
@@ -21,27 +22,19 @@ _log = logging.getLogger(__name__)
 class BestWeights:
     """The file of a run's best weights, and how good they are.
 
-    The weights that the run starts with are validated too, so that what it leaves is never worse.
-    Without validation the file holds the last weights.
+    The weights that the run starts with are validated too, so that what it leaves is never worse,
+    and those after the last step. Without validation the file holds the last weights.
 
     Args:
-        file: Where they are written.
-        validation: What measures them, if anything.
-        every: Steps between validations.
-        steps: Of the run; after the last one there is a validation too.
+        config: The run.
         signals: Held back while the file is written.
     """
 
-    def __init__(
-        self,
-        file: Path,
-        validation: Validation | None,
-        *,
-        every: int,
-        steps: int,
-        signals: HeldSignals,
-    ) -> None:
-        self.file, self.validation, self.every, self.steps = file, validation, every, steps
+    def __init__(self, config: TrainConfig, signals: HeldSignals) -> None:
+        images, self.settings = config.data.validation, config.optimizer
+        self.file = Path(config.output) / f"{config.name}.safetensors"
+        size = self.settings.validation_size
+        self.validation = None if images is None else Validation(images, size)
         self.signals = signals
         self.ap = -1.0
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all
@@ -51,7 +44,7 @@ class BestWeights:
         """Whether the weights after so many steps are to be validated, and were not yet."""
         if step == self.validated or (step == 0 and self.validation is None):
             return False
-        return step % self.every == 0 or step == self.steps
+        return step % self.settings.validate_every == 0 or step == self.settings.steps
 
     def consider(
         self, step: int, state: dict[str, Tensor], spec: Callable[[dict[str, Any]], ModelSpec]
@@ -85,10 +78,7 @@ class BestWeights:
 
     def load(self, state: dict[str, Any], *, writes: bool) -> None:
         """Resume from a checkpoint, with the file as it was then; a process may write no files."""
-        self.ap, self.bytes, self.validated = (
-            state[key] for key in ("best", "best_file", "validated")
-        )
-        if not writes or self.bytes is None:
-            return
-        if not self.file.exists() or self.file.read_bytes() != self.bytes:
+        self.ap, self.validated = state["best"], state["validated"]
+        self.bytes = state["best_file"]
+        if writes and self.bytes is not None:
             write_whole(self.file, self.bytes, sync=True)

@@ -75,16 +75,14 @@ def config_state(config: TrainConfig) -> dict[str, Any]:
 def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) -> None:
     """Make sure that a run resumes with the configuration that it began with.
 
-    What is in ``_FREE`` may differ, and what of it changes the run is logged; ``steps`` may be any
-    number that is not yet passed.
-
     Args:
         config: The run's.
         state: The checkpoint; keys that its ``config`` lacks count as left at their defaults.
         path: The checkpoint's, for the message.
 
     Raises:
-        CheckpointError: If they differ; the message shows each difference.
+        CheckpointError: If they differ, but for what may, or more steps are done than asked for;
+            the message shows each difference.
     """
     try:
         saved = as_table(TrainConfig, {**state["config"], "output": config.output})
@@ -94,10 +92,9 @@ def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) 
             "folder to start anew"
         ) from error
     ours, theirs = comparable_config(config), comparable_config(saved)
-    keys = [*ours, *(key for key in theirs if key not in ours)]
     differences = [
         f"{key}: {theirs.get(key)!r} -> {ours.get(key)!r}"
-        for key in keys
+        for key in {**ours, **theirs}
         if ours.get(key) != theirs.get(key)
     ]
     if differences:

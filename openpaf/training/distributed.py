@@ -89,7 +89,7 @@ class Processes:
 
     def any(self, value: bool) -> bool:
         """Whether it is so in any process."""
-        return bool(self.mean(torch.tensor(float(value), device=self.device)) > 0) or value
+        return bool(self.mean(torch.tensor(float(value), device=self.device)) > 0)
 
     def agree(self, value: _T) -> _T:
         """Process 0's value, in every process."""

@@ -36,7 +36,7 @@ class Journal:
 
     def write(self, step: int, **figures: float) -> None:
         """Add a line."""
-        line = {"step": step, **{key: _rounded(value) for key, value in figures.items()}}
+        line = {"step": step, **{k: float(f"{v:.6g}") for k, v in figures.items()}}
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self._board is not None:
@@ -75,10 +75,6 @@ def _open_board(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 class Progress:
     """A bar with the time left, images per second, and the share of the time spent on waiting.
 
@@ -91,25 +87,21 @@ class Progress:
 
     def __init__(self, step: int, steps: int, batch_size: int, *, shown: bool) -> None:
         self.batch_size = batch_size
-        self._bar = tqdm(
-            total=steps, initial=step, unit="step", disable=None if shown else True, leave=True
-        )
-        self._start_window()
+        disable = None if shown else True
+        self._bar = tqdm(total=steps, initial=step, unit="step", disable=disable)
+        self.restart()
 
-    def _start_window(self) -> None:
+    def restart(self) -> None:
+        """Begin to count anew: what was done since, e.g. a validation, is not the training's."""
         self._since, self._waited, self._steps = time.monotonic(), 0.0, 0
 
     def timed(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
         """The batches, the time until each comes counted as waiting."""
-        source = iter(batches)
-        while True:
-            asked = time.monotonic()
-            try:
-                batch = next(source)
-            except StopIteration:
-                return
+        asked = time.monotonic()
+        for batch in batches:
             self._waited += time.monotonic() - asked
             yield batch
+            asked = time.monotonic()
 
     def step(self) -> None:
         """Count a step."""
@@ -121,12 +113,8 @@ class Progress:
         spent = max(time.monotonic() - self._since, 1e-9)
         rate, waiting = self._steps * self.batch_size / spent, self._waited / spent
         self._bar.set_postfix_str(f"{rate:.1f} images/s, {waiting:.0%} waiting for data")
-        self._start_window()
+        self.restart()
         return {"images_per_s": rate, "waiting": waiting}
-
-    def pause(self) -> None:
-        """Begin to count anew: what was done since, e.g. a validation, is not the training's."""
-        self._start_window()
 
     def close(self) -> None:
         """Leave the bar as it is."""

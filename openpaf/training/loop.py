@@ -28,12 +28,12 @@ from openpaf.training.optimizer import learning_rate, make_optimizer
 from openpaf.training.part_affinity import PartAffinityTask
 from openpaf.training.rcnn.detection import DetectionTask
 from openpaf.training.task import Task
-from openpaf.training.validation import Validation
 from openpaf.weights import ModelSpec
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY = 20
 _MAX_BAD_STEPS = 10
+# A new method is a file with a task, a row here, and its name in the configuration.
 _TASKS: dict[str, Callable[[TrainConfig, Processes], Task]] = {
     "part-affinity": PartAffinityTask,
     "mask-rcnn": DetectionTask,
@@ -65,12 +65,12 @@ def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
         TrainingError: If loss, gradient or weights are not finite for many steps.
         OSError: If a file cannot be written, e.g. on a full disk; the old one survives.
     """
-    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
     with join() as processes:
         run = Run(config, processes)
         run.resume_or_start()
         run.go(deadline)
-        return run.weights_file
+        return run.best.file
 
 
 class Run:
@@ -83,23 +83,14 @@ class Run:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        self.optimization = config.optimizer
+        self.settings = config.optimizer
         self.output = Path(config.output)
         self.output.mkdir(parents=True, exist_ok=True)
         self.checkpoint_file = self.output / "checkpoint.pt"
-        self.weights_file = self.output / f"{config.name}.safetensors"
         torch.manual_seed(config.seed)
         self.signals = HeldSignals()
-        images = config.data.validation
-        size = self.optimization.validation_size
-        self.best = BestWeights(
-            self.weights_file,
-            None if images is None else Validation(images, size),
-            every=self.optimization.validate_every,
-            steps=self.optimization.steps,
-            signals=self.signals,
-        )
-        self.task: Task = _TASKS[config.method](config, processes)
+        self.best = BestWeights(config, self.signals)
+        self.task = _TASKS[config.method](config, processes)
         self.network = self.task.network
         self.step, self.bad_steps = 0, 0
         self.journal: Journal | None = None
@@ -113,10 +104,11 @@ class Run:
             refuse_other_config(self.config, state, self.checkpoint_file)
             self.network.load_state_dict(state["network"])
         self.processes.share_weights(self.network)
-        task = self.task
-        self.optimizer = make_optimizer(task.network, task.trunk, self.optimization, task.precision)
-        half = self.task.precision == torch.float16
-        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1024.0, enabled=half)
+        precision = self.task.precision
+        self.optimizer = make_optimizer(self.network, self.task.trunk, self.settings, precision)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, init_scale=1024.0, enabled=precision == torch.float16
+        )
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if state is None:
             return
@@ -127,23 +119,21 @@ class Run:
             self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.best.load(state, writes=self.processes.writes)
-        _log.info("resumed at step %d of %d", self.step, self.optimization.steps)
+        _log.info("resumed at step %d of %d", self.step, self.settings.steps)
 
-    def go(self, deadline: float | None) -> None:
+    def go(self, deadline: float) -> None:
         """Train to the last step, or to the deadline.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C or SIGTERM; the checkpoint is written before.
         """
-        steps = self.optimization.steps
+        steps, writes = self.settings.steps, self.processes.writes
         if self.step >= steps and not self.best.is_due(self.step):
             return
-        writes, is_single = self.processes.writes, self.processes.n == 1
         if writes:
-            self.journal = Journal(
-                self.output, self.step, tensorboard=self.optimization.tensorboard
-            )
-        progress = Progress(self.step, steps, self.optimization.batch_size, shown=writes)
+            self.journal = Journal(self.output, self.step, tensorboard=self.settings.tensorboard)
+        is_single = self.processes.n == 1
+        progress = Progress(self.step, steps, self.settings.batch_size, shown=writes)
         batches = self.task.batches(self.step, steps, progress)
         try:
             with self.signals.held(not is_single):  # several processes stop after the same step
@@ -166,9 +156,9 @@ class Run:
             if self.task.images.bad_files:
                 _log.warning("%d images could not be read", len(self.task.images.bad_files))
 
-    def _steps(self, batches: Iterator[Any], progress: Progress, deadline: float | None) -> None:
+    def _steps(self, batches: Iterator[Any], progress: Progress, deadline: float) -> None:
         """Step after step, until all are made or the run is to stop."""
-        steps = self.optimization.steps
+        steps = self.settings.steps
         while self.step < steps:
             batch = next(batches)
             with self.signals.held():
@@ -177,21 +167,21 @@ class Run:
                 progress.step()
                 if self.step % _LOG_EVERY == 0 or self.step == steps:
                     self._write_figures(figures, progress.figures())
-            late = deadline is not None and time.monotonic() > deadline
+            late = time.monotonic() > deadline
             stop = self.processes.any(late or self.signals.pending is not None)
             self._keep(stop)
-            if self.step % self.optimization.validate_every == 0:
-                progress.pause()
+            if self.step % self.settings.validate_every == 0:
+                progress.restart()
             if stop and self.step < steps:
                 why = "after the given time" if late else "by a signal"
                 _log.info("stopped %s at step %d", why, self.step)
                 return
 
-    def _keep(self, late: bool) -> None:
+    def _keep(self, stop: bool) -> None:
         """Validate and save where it is time to."""
-        last = self.step == self.optimization.steps
         to_validate = self.best.is_due(self.step)
-        to_save = self.step % self.optimization.checkpoint_every == 0 or last or late
+        is_due = self.step % self.settings.checkpoint_every == 0
+        to_save = is_due or stop or self.step == self.settings.steps
         # Weights that give nothing finite must not take the place of those that did.
         if not self.processes.writes or not (to_validate or to_save) or self.bad_steps:
             return
@@ -203,14 +193,16 @@ class Run:
 
     def learn(self, batch: Any) -> dict[str, Tensor]:
         """Learn from a batch that is ready; gives the figures for the log, still on the device."""
-        rate = learning_rate(self.optimization, self.step)
+        rate = learning_rate(self.settings, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate
         loss, parts = self.task.loss(batch, self.step)
         norm = self._descend(loss)
-        finite = math.isfinite(norm)
-        self._count_bad_steps(finite)
-        extra = {"gradient": norm} if finite else {"skipped": 1.0}
+        if math.isfinite(norm):
+            self.bad_steps = 0
+        else:
+            self._count_bad_step()
+        extra = {"gradient": norm} if math.isfinite(norm) else {"skipped": 1.0}
         figures = {name: torch.as_tensor(value) for name, value in {"rate": rate, **extra}.items()}
         return {**parts, "loss": loss.detach(), **figures}
 
@@ -220,22 +212,18 @@ class Run:
         self.scaler.scale(loss).backward()
         self.processes.average_gradients(self.network)
         self.scaler.unscale_(self.optimizer)
-        clip = self.optimization.clip
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), clip))
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip))
         if math.isfinite(norm):
             self.scaler.step(self.optimizer)
             self._move_average()
         self.scaler.update()
         return norm
 
-    def _count_bad_steps(self, finite: bool) -> None:
+    def _count_bad_step(self) -> None:
         """Leave out single bad steps, and stop where there is no end of them."""
-        if finite:
-            self.bad_steps = 0
-            return
         self.bad_steps += 1
         _log.warning("step %d: the gradient is not finite; the step is left out", self.step)
-        is_last = self.step + 1 == self.optimization.steps
+        is_last = self.step + 1 == self.settings.steps
         if self.bad_steps >= _MAX_BAD_STEPS or is_last:
             raise self._diverged(f"the gradient was not finite {self.bad_steps} times in a row")
 
@@ -254,7 +242,7 @@ class Run:
     @torch.no_grad()
     def _move_average(self) -> None:
         # The average follows quickly at first, so that it does not remember the start for long.
-        decay = min(self.optimization.average, (self.step + 1) / (self.step + 10))
+        decay = min(self.settings.average, (self.step + 1) / (self.step + 10))
         state = self.network.state_dict()
         floats = [key for key, value in state.items() if value.is_floating_point()]
         averages, values = ([of[key] for key in floats] for of in (self.average, state))
@@ -263,26 +251,23 @@ class Run:
             self.average[key].copy_(state[key])
 
     def _validate(self) -> None:
-        figures = self.best.consider(self.step, self.average, self._spec)
+        def spec(metrics: dict[str, Any]) -> ModelSpec:
+            return self.task.spec({"step": self.step, **metrics})
+
+        figures = self.best.consider(self.step, self.average, spec)
         if figures and self.journal is not None:
             self.journal.write(self.step, **{f"val_{k}": v for k, v in figures.items()})
 
-    def _spec(self, metrics: dict[str, Any]) -> ModelSpec:
-        return self.task.spec({"step": self.step, **metrics})
-
     def _save(self) -> None:
-        save_checkpoint(
-            {
-                "config": config_state(self.config),
-                "network": self.network.state_dict(),
-                "average": self.average,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "step": self.step,
-                **self.best.state(),
-            },
-            self.checkpoint_file,
-        )
+        state = {
+            "config": config_state(self.config),
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+        }
+        save_checkpoint({**state, **self.best.state()}, self.checkpoint_file)
 
     def _write_figures(self, figures: dict[str, Tensor], speed: dict[str, float]) -> None:
         values = torch.stack([value.to(self.device, torch.float64) for value in figures.values()])

@@ -41,15 +41,16 @@ def make_optimizer(
     """
     if trunk is None and (key := config.changed("trunk_rate", "frozen_layers")):
         raise ValueError(f"optimizer.{key[0]}: expected the default, as the network has no trunk")
-    layers = [] if trunk is None else list(trunk.children())
+    trunk = trunk or nn.Sequential()
+    layers = list(trunk.children())
     if config.frozen_layers > len(layers):
         raise ValueError(
             f"optimizer.frozen_layers: expected 0 to {len(layers)}, got {config.frozen_layers}"
         )
     for layer in layers if config.trunk_rate == 0 else layers[: config.frozen_layers]:
         layer.requires_grad_(False)
-    of_trunk = [] if trunk is None else list(trunk.parameters())
-    in_trunk = {id(parameter) for parameter in of_trunk}
+    of_trunk = list(trunk.parameters())
+    in_trunk = set(map(id, of_trunk))
     rest = [p for p in network.parameters() if id(p) not in in_trunk]
     groups = [{"params": rest, "factor": 1.0}]
     if of_trunk and config.trunk_rate > 0:

@@ -19,7 +19,7 @@ from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
 from openpaf.training.data.gpu.batches import make_device_batches
 from openpaf.training.data.stream import BatchSource, BatchStream
-from openpaf.training.distillation.build import Distillation
+from openpaf.training.distillation.build import build_distillation
 from openpaf.training.distillation.cached_crops import CachedCrops
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
@@ -56,17 +56,15 @@ class PartAffinityTask:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         name, crop_px = config.optimizer.precision, config.augment.crop_px
         self.precision = processes.agree(choose_precision(name, self.network, crop_px))
-        self.distillation = Distillation.of(
+        self.distillation = build_distillation(
             config, self.network, self.grids, self.device, self.precision
         )
 
     def load_start(self) -> None:
-        """Fill the network with the run's initial weights, if it has some."""
         if self.config.network.weights:
             weights.load(self.network, self.config.network.weights)
 
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
-        """The batches of steps ``start`` to ``stop``, ready to learn from."""
         return self.stream(self.source()).batches(start, stop, progress)
 
     def stream(self, source: BatchSource) -> BatchStream:
@@ -77,17 +75,16 @@ class PartAffinityTask:
 
     def source(self) -> BatchSource:
         """Where batches come from; cached crops are made first."""
-        if not self.config.distillation.cached_crops:
-            return make_device_batches(self.maker, self.device, self.config.data.on_device)
-        folder = Path(self.config.output) / "crops"
-        of_run = json.dumps(comparable_config(self.config), sort_keys=True)
         n_crops = self.config.distillation.cached_crops
+        if not n_crops:
+            return make_device_batches(self.maker, self.device, self.config.data.on_device)
+        of_run = json.dumps(comparable_config(self.config), sort_keys=True)
+        folder = Path(self.config.output) / "crops"
         crops = CachedCrops(folder, self.maker, n_crops, self.processes, of_run)
         crops.make(self.distillation.teach)
         return crops
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the fields of all stages, and of hidden features where there are hints."""
         images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
         hints, config = self.distillation.hints, self.config
         with autocast(self.device, self.precision):
@@ -112,7 +109,6 @@ class PartAffinityTask:
         return loss, parts
 
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
-        """What the weights are described as, given figures of their card."""
         return weights.ModelSpec(
             name=self.config.name,
             builder=self.config.network.name,
@@ -142,7 +138,7 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
 
 @torch.no_grad()
 def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
-    """Grids of heatmaps and PAFs: of a run's targets, and of its network, whose stride they have.
+    """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
 
     Raises:
         ValueError: If a dry run of the network does not give fields of the run's skeleton.
@@ -152,18 +148,17 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
     network.train()
     try:
         shapes = {tuple(tuple(part.shape) for part in stage) for stage in stages}
-        n_cells = shapes.copy().pop()[0][2]
-    except (AttributeError, IndexError, KeyError, TypeError):
+        n_cells = max(shapes)[0][2]
+    except (AttributeError, IndexError, TypeError, ValueError):
         shapes, n_cells = set(), 1
     size = n_cells, n_cells
-    expected = (1, skeleton.n_joints + 1, *size), (1, 2 * skeleton.n_limbs, *size)
-    if shapes != {expected}:
+    if shapes != {((1, skeleton.n_joints + 1, *size), (1, 2 * skeleton.n_limbs, *size))}:
         raise ValueError(
             f"network.name: expected a network that gives heatmaps and PAFs of {skeleton.name!r}, "
             f"got {config.network.name!r}"
         )
     stride = _DRY_RUN_PX // n_cells
-    offsets = targets.heatmap_offset, targets.paf_offset
+    offsets = (targets.heatmap_offset, targets.paf_offset)
     heatmap_grid, paf_grid = (
         Grid(stride) if offset is None else Grid(stride, offset) for offset in offsets
     )

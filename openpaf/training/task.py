@@ -14,19 +14,12 @@ from openpaf.weights import ModelSpec
 
 
 class Task(Protocol):
-    """What differs between networks that give fields and detectors.
+    """What differs between networks that give fields and detectors."""
 
-    Attributes:
-        network: What learns, on the device of the process.
-        trunk: Its part that may have a learning rate of its own, or be frozen; None if it has none.
-        precision: What the loss is computed in.
-        images: Reads the images of the batches.
-    """
-
-    network: nn.Module
-    trunk: nn.Module | None
-    precision: torch.dtype
-    images: PhotoReader
+    network: nn.Module  # what learns, on the device of the process
+    trunk: nn.Module | None  # its part that may have a learning rate of its own, or be frozen
+    precision: torch.dtype  # what the loss is computed in
+    images: PhotoReader  # reads the images of the batches
 
     def load_start(self) -> None:
         """Fill the network with what the run starts from."""

@@ -1,8 +1,7 @@
-"""What ``[distillation]`` adds to a run: transforms of its batches, and losses."""
+"""What ``[distillation]`` adds to a run: transforms of its batches, and a loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,90 +21,72 @@ from openpaf.training.optimizer import autocast
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """Parts of a run that learns from another network; none by default.
+    """Parts of a run that learns from another network.
 
     Args:
         transforms: What each batch goes through before the network sees it, in turn.
-        teach: Gives a batch, made before the run, what the teacher says of it.
+        teach: Gives a batch what the teacher says of it; one of the transforms, or for crops that
+            are made before the run.
         hints: An extra loss of hidden features, if there is one.
     """
 
     transforms: tuple[Transform, ...]
-    teach: Callable[[Batch], Batch]
+    teach: Transform
     hints: Hints | None
 
-    @classmethod
-    def of(
-        cls,
-        config: TrainConfig,
-        network: nn.Module,
-        grids: tuple[Grid, Grid],
-        device: torch.device,
-        precision: torch.dtype,
-    ) -> Distillation:
-        """The parts that a run asks for.
 
-        Raises:
-            WeightsError: If the teacher's weights are missing or do not fit.
-        """
-        table = config.distillation
-        skeleton = SKELETONS[config.targets.skeleton]
-        transforms: list[Transform] = []
-        teach, hints = _unchanged, None
-        if table.teacher is not None:
-            teacher = load_teacher(table, skeleton, grids, device)
-            hints = _hints(config, network, teacher) if table.hint_weight else None
-            teaching = Teaching(teacher, hints, table.feature_steps, device, precision)
-            teach = teaching.teach
-            if not table.cached_crops:  # which are kept with what the teacher says of them
-                transforms.append(teaching)
-        if table.resamples:
-            transforms.append(ImageScales(table.image_scales, grids, config.seed))
-        return cls(transforms=tuple(transforms), teach=teach, hints=hints)
+def build_distillation(
+    config: TrainConfig,
+    network: nn.Module,
+    grids: tuple[Grid, Grid],
+    device: torch.device,
+    precision: torch.dtype,
+) -> Distillation:
+    """The parts that a run asks for; none by default.
 
-
-class Teaching:
-    """Gives batches the teacher's fields, and its hidden features where there are hints.
-
-    Args:
-        teacher: The teacher.
-        hints: Take the features from the teacher as its fields are computed.
-        feature_steps: For so many steps at first, only features are given.
-        device: Where the teacher is.
-        precision: What it computes in.
+    Raises:
+        WeightsError: If the teacher's weights are missing or do not fit.
     """
-
-    def __init__(
-        self,
-        teacher: Teacher,
-        hints: Hints | None,
-        feature_steps: int,
-        device: torch.device,
-        precision: torch.dtype,
-    ) -> None:
-        self.teacher, self.hints, self.feature_steps = teacher, hints, feature_steps
-        self.device, self.precision = device, precision
-
-    def __call__(self, batch: Batch, step: int) -> Batch:
-        """The batch of a step, taught."""
-        if self.hints is not None and step < self.feature_steps:
-            with autocast(self.device, self.precision):
-                return self.hints.attach_shared(batch, self.teacher.inputs(batch))
-        return self.teach(batch)
-
-    def teach(self, batch: Batch) -> Batch:
-        """A batch with fields, and features where there are hints."""
-        with autocast(self.device, self.precision):
-            batch = self.teacher.fill(batch)
-        return batch if self.hints is None else self.hints.attach(batch)
+    table = config.distillation
+    transforms: list[Transform] = []
+    teach: Transform = _unchanged
+    hints = None
+    if table.teacher is not None:
+        teacher = load_teacher(table, SKELETONS[config.targets.skeleton], grids, device)
+        hints = _hints(table.teacher, network, teacher) if table.hint_weight else None
+        teach = _teaching(teacher, hints, table.feature_steps, device, precision)
+        if not table.cached_crops:  # which are kept as they are taught
+            transforms.append(teach)
+    if table.resamples:
+        transforms.append(ImageScales(table.image_scales, grids, config.seed))
+    return Distillation(transforms=tuple(transforms), teach=teach, hints=hints)
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Batch, step: int) -> Batch:
     return batch
 
 
-def _hints(config: TrainConfig, network: nn.Module, teacher: Teacher) -> Hints:
+def _teaching(
+    teacher: Teacher,
+    hints: Hints | None,
+    feature_steps: int,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Transform:
+    """The teacher's fields for a batch, and its features; of the first steps, features alone."""
+
+    def teach(batch: Batch, step: int) -> Batch:
+        with autocast(device, precision):
+            if hints is not None and step < feature_steps:
+                return hints.attach_shared(batch, teacher.inputs(batch))
+            batch = teacher.fill(batch)
+            return batch if hints is None else hints.attach(batch)
+
+    return teach
+
+
+def _hints(path: str, network: nn.Module, teacher: Teacher) -> Hints:
     theirs = teacher.network
     if not isinstance(network, LightweightNetwork) or not isinstance(theirs, LightweightNetwork):
-        raise WeightsError(f"{config.distillation.teacher}: hints need two lightweight networks")
+        raise WeightsError(f"{path}: hints need two lightweight networks")
     return Hints(network, theirs)

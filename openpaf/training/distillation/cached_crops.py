@@ -9,7 +9,7 @@ of new ones.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from openpaf.training.data.batches import Batch, BatchMaker, prepared_ahead
+from openpaf.training.data.stream import Transform
 from openpaf.training.distributed import Processes
 
 _TYPES = {"images": np.uint8, "fully_annotated": np.bool_}  # of the others, half precision will do
@@ -49,7 +50,7 @@ class CachedCrops:
                 f"{maker.batch_size} of a batch, got {n_crops}"
             )
 
-    def make(self, teach: Callable[[Batch], Batch]) -> None:
+    def make(self, teach: Transform) -> None:
         """Make the crops that are not there yet; those of an interrupted call are made anew.
 
         Args:
@@ -71,7 +72,7 @@ class CachedCrops:
         batches = self.maker.stream(0, self.n_batches, rows=rows)
         shown = tqdm(batches, "crops", self.n_batches, unit="batch", disable=not processes.writes)
         for number, batch in enumerate(shown):
-            parts = _arrays(teach(batch.to(processes.device)))
+            parts = _arrays(teach(batch.to(processes.device), number))
             for i, row in enumerate(rows):
                 crop = {name: values[i] for name, values in parts.items()}
                 np.savez(self._file(number * self.maker.batch_size + row), **crop)

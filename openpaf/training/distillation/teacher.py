@@ -25,9 +25,8 @@ class Teacher:
     """Mixes another network's fields into labels that miss people.
 
     Where an image is not fully annotated, the teacher's own fields stand in for every cell that no
-    label reaches: a person whom the labels miss stays as visible as the teacher finds him, instead
-    of being taught away. Limbs that the teacher does not know do not count there wherever it sees
-    a person.
+    label reaches, so that a person whom the labels miss is not learned as background. Limbs that
+    the teacher does not know do not count there wherever it sees a person.
 
     Args:
         network: The teacher: its last stage gives heatmaps and PAFs on the grids of ours.

@@ -41,7 +41,8 @@ class DetectionTask:
                 f"network.name: expected a detector of keypoints, got {config.network.name!r}"
             )
         self.detector = network
-        self.network: nn.Module = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = network.to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trunk: nn.Module | None = network.backbone.body
         self.precision = torch.float32
         batch_size = config.optimizer.batch_size
@@ -58,7 +59,6 @@ class DetectionTask:
         self.images = self.maker.photos
 
     def load_start(self) -> None:
-        """Fill the detector with the run's initial weights, or its trunk with ImageNet's."""
         table = self.config.network
         if table.weights:
             weights.load(self.detector, table.weights)
@@ -68,26 +68,20 @@ class DetectionTask:
             load_imagenet(self.trunk, table.imagenet)
 
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[DetectionBatch]:
-        """The batches of steps ``start`` to ``stop``, ready to learn from."""
         workers = self.config.data.workers
         yield from progress.timed(self.maker.stream(start, stop, workers, rows=self.rows))
 
     def loss(self, batch: DetectionBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of the detector's losses, and each of them."""
         # Which anchors the losses look at is drawn anew, so that a resumed run draws the same.
         torch.manual_seed((self.config.seed << 32) + step)
         images = list(batch.images.to(self.device))
-        targets = [
-            {key: value.to(self.device) for key, value in target.items()}
-            for target in batch.targets
-        ]
+        targets = [{k: v.to(self.device) for k, v in one.items()} for one in batch.targets]
         losses = self.detector.losses(images, targets, resize=False)
         factors = {"loss_keypoint": self.config.targets.keypoint_weight}
         parts = [self.share * factors.get(name, 1.0) * loss for name, loss in losses.items()]
         return torch.stack(parts).sum(), {name: loss.detach() for name, loss in losses.items()}
 
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
-        """What the weights are described as, given figures of their card."""
         grid = Grid(1, -HALF_PX)
         return weights.ModelSpec(
             name=self.config.name,
