@@ -5,11 +5,10 @@ No state is kept between steps, so a run that is killed and resumed sees the sam
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -59,14 +58,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        parts = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        return Batch(
-            **{
-                name: part.to(device, non_blocking=True)
-                for name, part in parts.items()
-                if part is not None
-            }
-        )
+        parts = {name: part for name, part in vars(self).items() if part is not None}
+        return Batch(**{k: part.to(device, non_blocking=True) for k, part in parts.items()})
 
 
 _Made = TypeVar("_Made")
@@ -95,6 +88,7 @@ def load_sets(data: DataConfig) -> list[PhotoSet]:
     return [load_photo_set(**msgspec.structs.asdict(one)) for one in data.sets]
 
 
+@dataclass
 class CropMaker(ABC, Generic[_Made]):
     """Draws crops from image sets, and makes batches of them.
 
@@ -108,15 +102,18 @@ class CropMaker(ABC, Generic[_Made]):
         ValueError: If there is no set, or no set has a positive weight.
     """
 
-    def __init__(
-        self, sets: Sequence[PhotoSet], *, batch_size: int, augment: AugmentConfig, seed: int
-    ) -> None:
-        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
+    sets: Sequence[PhotoSet]
+    _: KW_ONLY
+    batch_size: int
+    augment: AugmentConfig
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        weights = np.array([photo_set.weight for photo_set in self.sets], np.float64)
         if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
             raise ValueError("sets: expected at least one with a positive weight")
-        self.sets, self.shares = sets, weights / weights.sum()
-        self.batch_size, self.augment, self.seed = batch_size, augment, seed
-        self.photos = PhotoReader(sets)
+        self.shares = weights / weights.sum()
+        self.photos = PhotoReader(self.sets)
 
     @abstractmethod
     def batch(self, step: int, rows: range | None = None) -> _Made:
@@ -164,37 +161,24 @@ class CropMaker(ABC, Generic[_Made]):
         raise AssertionError("there is always another plan")
 
 
+@dataclass
 class BatchMaker(CropMaker[Batch]):
-    """Makes batches with fields.
+    """Makes batches with fields; see :class:`CropMaker`.
 
     Args:
-        sets: The image sets, mixed by their weights.
-        batch_size: Crops a batch.
-        augment: How crops are drawn.
         skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
         heatmap_grid: Where the cells of the heatmaps lie.
         paf_grid: Where the cells of the PAFs lie.
         sigma_px: Standard deviation of a joint's Gaussian in px.
         paf_half_width_px: A limb's field reaches this far to either side, in px.
-        seed: With the step, fixes every batch.
     """
 
-    def __init__(
-        self,
-        sets: Sequence[PhotoSet],
-        *,
-        batch_size: int,
-        augment: AugmentConfig,
-        skeleton: Skeleton,
-        heatmap_grid: Grid,
-        paf_grid: Grid,
-        sigma_px: float = SIGMA_PX,
-        paf_half_width_px: float = PAF_HALF_WIDTH_PX,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(sets, batch_size=batch_size, augment=augment, seed=seed)
-        self.skeleton, self.heatmap_grid, self.paf_grid = skeleton, heatmap_grid, paf_grid
-        self.sigma_px, self.paf_half_width_px = sigma_px, paf_half_width_px
+    _: KW_ONLY
+    skeleton: Skeleton
+    heatmap_grid: Grid
+    paf_grid: Grid
+    sigma_px: float = SIGMA_PX
+    paf_half_width_px: float = PAF_HALF_WIDTH_PX
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""

@@ -8,7 +8,6 @@ of new ones.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator
 from pathlib import Path
 
@@ -102,10 +101,6 @@ class CachedCrops:
 
 def _arrays(batch: Batch) -> dict[str, np.ndarray]:
     """The parts of a batch as they are kept."""
-    parts = {
-        entry.name: getattr(batch, entry.name)
-        for entry in dataclasses.fields(Batch)
-        if getattr(batch, entry.name) is not None
-    }
+    parts = {name: part for name, part in vars(batch).items() if part is not None}
     parts["images"] = parts["images"].round()
     return {k: v.cpu().numpy().astype(_TYPES.get(k, np.float16)) for k, v in parts.items()}

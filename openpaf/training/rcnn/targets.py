@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor
 
 from openpaf.geometry import transform_points
 from openpaf.networks.rcnn.transform import Target
-from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.data.batches import CropMaker
-from openpaf.training.data.dataset import Photo, PhotoSet
+from openpaf.training.data.dataset import Photo
 from openpaf.training.data.rendering import Crop
 
 #: Labels are px of centres, 0 being the middle of the first pixel; detectors count from its corner.
@@ -37,31 +36,16 @@ class DetectionBatch:
     targets: list[Target]
 
 
+@dataclass
 class DetectionBatchMaker(CropMaker[DetectionBatch]):
-    """Draws batches from image sets.
+    """Makes batches for a detector; see :class:`CropMaker`.
 
     Args:
-        sets: The image sets, mixed by their weights.
-        batch_size: Crops a batch.
-        augment: How crops are drawn; nothing is pasted.
         masks: Whether targets have masks.
-        seed: With the step, fixes every batch.
-
-    Raises:
-        ValueError: If no set has a positive weight.
     """
 
-    def __init__(
-        self,
-        sets: Sequence[PhotoSet],
-        *,
-        batch_size: int,
-        augment: AugmentConfig,
-        masks: bool = False,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(sets, batch_size=batch_size, augment=augment, seed=seed)
-        self.masks = masks
+    _: KW_ONLY
+    masks: bool = False
 
     def batch(self, step: int, rows: range | None = None) -> DetectionBatch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""
