@@ -27,10 +27,10 @@ class CropPlan:
 
     Args:
         photo: Whose pixels.
-        affine: (2, 3) from px of the photo to px of the crop.
+        affine: (2, 3) from px of the image to px of the crop.
         size: Side of the crop in px.
-        labels: Its people and its ignored places, in px of the crop, those of the patches included.
-        patches: Pieces of other photos, in the order in which they are laid over it.
+        labels: Its people and its ignore regions, in px of the crop, those of the patches included.
+        patches: Pieces of other images, in the order in which they are laid over it.
         saturation: Factor on color; 0 is gray.
         contrast: Factor on the distance from middle gray.
         offset: (3,) added to red, green and blue.
@@ -49,7 +49,7 @@ class CropPlan:
 
     @property
     def unlabelled(self) -> frozenset[int]:
-        """Joints that the set of one of its photos labels in nobody."""
+        """Joints that the set of one of its images labels in no person."""
         photos = (self.photo, *(patch.photo for patch in self.patches))
         return frozenset(joint for photo in photos for joint in photo.unlabelled)
 
@@ -61,14 +61,14 @@ def plan_crop(
     rng: np.random.Generator,
     other: Callable[[], Photo] | None = None,
 ) -> CropPlan:
-    """Draw a crop around one of a photo's people.
+    """Draw a crop around one of an image's people.
 
     Args:
-        photo: What is known of it.
+        photo: The image.
         config: How to draw.
         skeleton: Whose joints change places in a mirrored crop.
         rng: The only source of chance.
-        other: Draws the photos that pieces are cut from; nothing is pasted without it.
+        other: Draws the images that pieces are cut from; nothing is pasted without it.
     """
     affine, flip = _random_affine(photo, config, rng)
     labels = Labels.of(photo, affine, skeleton if flip else None)
@@ -89,14 +89,14 @@ def _random_affine(
     photo: Photo, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], bool]:
     keypoints = photo.keypoints[rng.integers(len(photo.keypoints))]
-    labelled = keypoints[keypoints[:, 2] > 0, :2]
-    low, high = labelled.min(axis=0), labelled.max(axis=0)
+    labeled = keypoints[keypoints[:, 2] > 0, :2]
+    low, high = labeled.min(axis=0), labeled.max(axis=0)
     # Joints end at eyes and ankles; a lone face must not be blown up to a whole person's size.
     extent = max(float((high - low).max()) * 1.15, 16.0)
-    if len(labelled) < 8:
+    if len(labeled) < 8:
         extent *= 2
-    wanted = math.exp(rng.uniform(*np.log(config.person_px)))
-    scale = min(wanted / extent, config.max_enlarge)
+    size_px = math.exp(rng.uniform(*np.log(config.person_px)))
+    scale = min(size_px / extent, config.max_enlarge)
     if photo.size_hw is not None:
         scale = max(scale, config.min_cover * config.crop_px / max(photo.size_hw))
     reach = config.shift * config.crop_px / scale

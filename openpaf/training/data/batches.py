@@ -30,7 +30,7 @@ from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
 from openpaf.training.data.rendering import Crop, render
 
-LABELS = Skeleton.COCO17  # the joints that photos are labelled with
+LABELS = Skeleton.COCO17  # the joints that images are labeled with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Batch:
         pafs: (B, 2L, h, w) float32 targets.
         heatmap_weights: (B, K+1, h, w) float32, 0 where an error does not count.
         paf_weights: (B, 2L, h, w) float32, the same of the PAFs.
-        fully_annotated: (B,) bool, whether what is not labelled is background.
+        fully_annotated: (B,) bool, whether what is not labeled is background.
         features: (B, C, h, w), hidden ones of a teacher; see
             :class:`openpaf.training.distillation.feature_hints.Hints`.
     """
@@ -211,13 +211,9 @@ class BatchMaker(CropMaker[Batch]):
         paf_mask = encode_mask(size_hw, self.paf_grid, region=crop.ignore)
         heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
         pafs = fields.pafs.reshape(-1, *fields.size_cells)
-        if n_uncertain := len(crop.maybe):
-            uncertain = np.zeros((n_uncertain, LABELS.n_joints, 3), np.float32)
-            place = np.arange(n_uncertain), crop.maybe[:, 0].astype(np.int64)
-            uncertain[(*place, np.s_[:2])] = crop.maybe[:, 1:]
-            uncertain[(*place, 2)] = 1
+        if len(crop.maybe):
             blobs = encode_fields(
-                Poses.from_keypoints(uncertain, LABELS).to(self.skeleton),
+                uncertain_people(crop.maybe, self.skeleton),
                 size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
@@ -232,9 +228,17 @@ class BatchMaker(CropMaker[Batch]):
         return fields.heatmaps, pafs, heatmap_weights, paf_weights
 
 
+def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
+    """Uncertain joints (J, 3) of joint, x and y, each as a person with no other joint."""
+    keypoints = np.zeros((len(joints), LABELS.n_joints, 3), np.float32)
+    keypoints[:, :, :2] = joints[:, None, 1:]
+    keypoints[np.arange(len(joints)), joints[:, 0].astype(np.int64), 2] = 1
+    return Poses.from_keypoints(keypoints, LABELS).to(skeleton)
+
+
 @lru_cache(maxsize=64)
 def taught_channels(
-    skeleton: Skeleton, unlabelled: frozenset[int]
+    skeleton: Skeleton, unlabeled: frozenset[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Which channels labels say something of, where their set labels not all joints.
 
@@ -242,14 +246,14 @@ def taught_channels(
 
     Args:
         skeleton: The network's.
-        unlabelled: Joints of ``LABELS`` that are labelled in nobody. Their mirror images are left
+        unlabeled: Joints of ``LABELS`` that are labeled in no person. Their mirror images are left
             out too, as a crop may be mirrored.
 
     Returns:
         (K+1,) for heatmaps, the background last, and (2L,) for PAFs: 1, or 0 for nothing.
     """
     swap = LABELS.flip_permutation
-    gone = [place for joint in unlabelled for place in (joint, swap[joint])]
+    gone = [place for joint in unlabeled for place in (joint, swap[joint])]
     labels = np.ones((1, LABELS.n_joints, 3), np.float32)
     labels[:, gone, 2] = 0
     known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0

@@ -60,7 +60,7 @@ class MultiScaleNetwork(nn.Module):
         """One stage, as a network gives it.
 
         Args:
-            images: (B, 3, S, S), normalised; S a multiple of the stride.
+            images: (B, 3, S, S), normalized; S a multiple of the stride.
 
         Returns:
             ``[(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))]``, float32.

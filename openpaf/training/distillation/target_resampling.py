@@ -1,4 +1,4 @@
-"""Targets of a network that is shown smaller crops than its teacher, or than were labelled.
+"""Targets of a network that is shown smaller crops than its teacher, or than were labeled.
 
 Gaussians and limbs of the smaller crop are wider on the crop as it is. Fields, the teacher's among
 them, become such fields without being parsed: Gaussians are widened by a dilation, whose maximum

@@ -16,7 +16,7 @@ from openpaf.training.data.batches import CropMaker
 from openpaf.training.data.dataset import Photo
 from openpaf.training.data.rendering import Crop
 
-#: Labels are px of centres, 0 being the middle of the first pixel; detectors count from its corner.
+#: Labels are px of centers, 0 being the middle of the first pixel; detectors count from its corner.
 HALF_PX = 0.5
 
 # A person of whom less than this share of the box is in the crop is neither person nor background.
