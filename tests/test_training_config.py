@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,14 @@ def test_the_docs_name_every_key_and_their_examples_are_runs(
     tables_of_keys = {"data", "network", "targets", "optimizer", "augment", "distillation"}
     missing = {key for key in keys - tables_of_keys if not re.search(rf"\b{key}\b", text)}
     assert not missing
+
+
+def test_a_missing_package_is_told_with_its_extra(tmp_path: Path) -> None:
+    """In a process of its own, as this one has it."""
+    code = (
+        "import sys; sys.modules['msgspec'] = None; from openpaf.cli import main; "
+        "sys.exit(main(['train', 'run.toml']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "openpaf: training needs msgspec: pip install 'openpaf[train]'\n"

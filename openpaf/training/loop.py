@@ -244,11 +244,10 @@ class Run:
         # The average follows quickly at first, so that it does not remember the start for long.
         decay = min(self.settings.average, (self.step + 1) / (self.step + 10))
         state = self.network.state_dict()
+        # Whole numbers stay: how many batches a batch norm has seen is of no use to its weights.
         floats = [key for key, value in state.items() if value.is_floating_point()]
         averages, values = ([of[key] for key in floats] for of in (self.average, state))
         torch._foreach_lerp_(averages, values, 1 - decay)
-        for key in state.keys() - floats:  # e.g. how many batches a batch norm has seen
-            self.average[key].copy_(state[key])
 
     def _validate(self) -> None:
         def spec(metrics: dict[str, Any]) -> ModelSpec:

@@ -7,10 +7,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args
 
-try:
-    import msgspec
-except ModuleNotFoundError as error:
-    raise ImportError("training needs msgspec: pip install 'openpaf[train]'") from error
+import msgspec
 
 _MOST, _LARGEST = 2**31, 1e300
 Count = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
