@@ -1,6 +1,6 @@
 """Training of networks that find people."""
 
-try:
-    import msgspec as _  # in whose tables configurations are checked
-except ModuleNotFoundError as error:
-    raise ImportError("training needs msgspec: pip install 'openpaf[train]'") from error
+from importlib.util import find_spec
+
+if find_spec("msgspec") is None:  # its tables check configurations
+    raise ImportError("training needs msgspec: pip install 'openpaf[train]'")
