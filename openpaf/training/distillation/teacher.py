@@ -18,8 +18,6 @@ from openpaf.training.distillation.multi_scale_teacher import MultiScaleNetwork
 
 _UNSURE = 0.1  # the teacher sees a person where its background is below 1 less this
 
-Channels = dict[str, list[tuple[int, int, float]]]
-
 
 class Teacher:
     """Mixes another network's fields into labels that miss people.
@@ -30,43 +28,35 @@ class Teacher:
 
     Args:
         network: The teacher: its last stage gives heatmaps and PAFs on the grids of ours.
-        skeleton: Ours.
-        channels: As :func:`shared_channels` gives them.
+        ours: The skeleton of the network in training.
+        theirs: The teacher's, whose joints and limbs are told by name.
         mean: Subtracted from the pixels (0 to 255) before the teacher sees them.
         scale: Divides them then.
-        weight: The teacher's share in the targets of every cell, the labels' being the rest; 0
-            leaves labels, and the background of fully annotated images, as they are. Only for a
-            teacher that knows every limb.
+        weight: The teacher's share in the targets of every cell, the labels' being the rest.
         inside_ignore_regions: Whether the teacher's fields alone are the targets inside ignore
-            regions and at uncertain joints. Only for a teacher that knows every limb.
+            regions and at uncertain joints.
 
     Raises:
-        ValueError: If the teacher lacks channels that it is to teach.
+        ValueError: If the last two are asked of a teacher that does not know every limb.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        skeleton: Skeleton,
-        channels: Channels,
+        ours: Skeleton,
+        theirs: Skeleton,
         *,
         mean: float = 128.0,
         scale: float = 255.0,
         weight: float = 0.0,
         inside_ignore_regions: bool = False,
     ) -> None:
-        if (weight or inside_ignore_regions) and len(channels["pafs"]) != 2 * skeleton.n_limbs:
-            raise ValueError(
-                "weight, inside_ignore_regions: expected a teacher that knows every limb of the "
-                "network"
-            )
+        self._joints, self._pafs, self._signs = map(torch.tensor, shared_channels(ours, theirs))
+        if (weight or inside_ignore_regions) and (self._pafs < 0).any():
+            raise ValueError("weight, inside_ignore_regions: expected a teacher of every limb")
         self.network = network.eval().requires_grad_(False)
         self.mean, self.scale = mean, scale
         self.weight, self.inside_ignore_regions = weight, inside_ignore_regions
-        self._background = channels["heatmaps"][-1][1]
-        self._heatmaps = torch.tensor([pair[:2] for pair in channels["heatmaps"][:-1]])
-        self._pafs = torch.tensor([pair[:2] for pair in channels["pafs"]])
-        self._signs = torch.tensor([pair[2] for pair in channels["pafs"]])
 
     def inputs(self, batch: Batch) -> Tensor:
         """The images as the teacher takes them: (B, 3, S, S)."""
@@ -76,64 +66,57 @@ class Teacher:
     def fill(self, batch: Batch) -> Batch:
         """The batch with the teacher's fields where labels say nothing."""
         heatmaps, pafs = (fields.float() for fields in self.network(self.inputs(batch))[-1])
+        signs = self._signs[:, None, None].to(pafs.device)
         incomplete = ~batch.fully_annotated[:, None, None, None]
-
-        ours, theirs = self._heatmaps.T
-        labels = batch.heatmaps[:, ours]
-        is_silent = incomplete & (labels == 0)
-        target_heatmaps = batch.heatmaps.clone()
-        target_heatmaps[:, ours] = self._mixed(
-            labels, heatmaps[:, theirs].clamp(0, 1), is_silent, batch.heatmap_weights[:, ours]
-        )
-        target_heatmaps[:, -1] = 1 - target_heatmaps[:, :-1].amax(dim=1)
-
+        joints = batch.heatmaps[:, :-1]
         # A limb's label reaches a cell where either of its two channels is not zero.
         pairs = batch.pafs.unflatten(1, (-1, 2))
-        is_silent = incomplete & (pairs == 0).all(dim=2).repeat_interleave(2, dim=1)
-        ours, theirs = self._pafs.T
-        taught = pafs[:, theirs] * self._signs[:, None, None].to(pafs.device)
-        target_pafs = batch.pafs.clone()
-        target_pafs[:, ours] = self._mixed(
-            batch.pafs[:, ours], taught, is_silent[:, ours], batch.paf_weights[:, ours]
+        silent = incomplete & (pairs == 0).all(dim=2).repeat_interleave(2, dim=1)
+        joint_weights, weights = batch.heatmap_weights[:, :-1], batch.paf_weights
+        taught = heatmaps[:, self._joints].clamp(0, 1)
+        joints = self._mixed(
+            joints, taught, self._joints, incomplete & (joints == 0), joint_weights
         )
-        batch = replace(batch, heatmaps=target_heatmaps, pafs=target_pafs)
+        limbs = self._mixed(batch.pafs, pafs[:, self._pafs] * signs, self._pafs, silent, weights)
+        joints = torch.cat([joints, 1 - joints.amax(1, keepdim=True)], 1)
         if self.inside_ignore_regions:
-            everywhere = map(torch.ones_like, (batch.heatmap_weights, batch.paf_weights))
-            return replace(batch, heatmap_weights=next(everywhere), paf_weights=next(everywhere))
-        unknown = torch.ones(batch.pafs.shape[1], dtype=torch.bool)
-        unknown[ours] = False
-        sees_person = (1 - heatmaps[:, self._background, None]) > _UNSURE  # (B, 1, h, w)
-        sees_person = nn.functional.max_pool2d(sees_person.float(), 5, 1, 2) > 0
-        paf_weights = batch.paf_weights.clone()
-        paf_weights[:, unknown] *= (~(is_silent & sees_person))[:, unknown]
-        return replace(batch, paf_weights=paf_weights)
+            heatmap_weights, weights = map(torch.ones_like, (batch.heatmap_weights, weights))
+        else:
+            sees_person = (1 - heatmaps[:, -1:] > _UNSURE).float()  # (B, 1, h, w)
+            sees_person = nn.functional.max_pool2d(sees_person, 5, 1, 2) > 0
+            unknown = (self._pafs < 0)[:, None, None].to(pafs.device)
+            heatmap_weights = batch.heatmap_weights
+            weights = weights * ~(unknown & silent & sees_person)
+        return replace(
+            batch, heatmaps=joints, pafs=limbs, heatmap_weights=heatmap_weights, paf_weights=weights
+        )
 
-    def _mixed(self, labels: Tensor, taught: Tensor, is_silent: Tensor, weights: Tensor) -> Tensor:
+    def _mixed(
+        self, labels: Tensor, taught: Tensor, channels: Tensor, silent: Tensor, weights: Tensor
+    ) -> Tensor:
         """The teacher's fields where labels say nothing, a mixture of both elsewhere."""
+        taught = torch.where((channels >= 0)[:, None, None].to(taught.device), taught, labels)
         if self.inside_ignore_regions:
-            is_silent = is_silent | (weights == 0)
-        return torch.where(is_silent, taught, labels + self.weight * (taught - labels))
+            silent = silent | (weights == 0)
+        return torch.where(silent, taught, labels + self.weight * (taught - labels))
 
 
-def shared_channels(ours: Skeleton, theirs: Skeleton) -> Channels:
-    """The channels that networks of two skeletons share, joints and limbs being told by name.
+def shared_channels(ours: Skeleton, theirs: Skeleton) -> tuple[list[int], list[int], list[float]]:
+    """Where another skeleton has our channels, joints and limbs being told by name.
 
     Returns:
-        For ``"heatmaps"`` (the background last) and ``"pafs"`` rows of our channel, theirs, and the
-        sign of theirs: -1 where a limb runs the other way.
+        For each of our joints (K) the channel of its heatmap, and for each of our PAFs (2L) its
+        channel, -1 where there is none, and its sign: -1 where the limb runs the other way.
     """
-    heatmaps = [
-        (k, theirs.index(name), 1.0) for k, name in enumerate(ours.joints) if name in theirs.joints
-    ]
-    numbers = {(theirs.joints[a], theirs.joints[b]): i for i, (a, b) in enumerate(theirs.limbs)}
-    pafs = []
-    for i, (a, b) in enumerate(ours.limbs):
-        limb = ours.joints[a], ours.joints[b]
-        for pair, sign in ((limb, 1.0), (limb[::-1], -1.0)):
-            if pair in numbers:
-                pafs += [(2 * i + axis, 2 * numbers[pair] + axis, sign) for axis in (0, 1)]
-                break
-    return {"heatmaps": [*heatmaps, (ours.n_joints, theirs.n_joints, 1.0)], "pafs": pafs}
+    joints = [theirs.index(name) if name in theirs.joints else -1 for name in ours.joints]
+    numbers = {limb: i for i, limb in enumerate(theirs.limbs)}
+    pafs, signs = [], []
+    for a, b in ours.limbs:
+        limb = joints[a], joints[b]
+        number = numbers.get(limb, numbers.get(limb[::-1], -1))
+        pafs += [2 * number, 2 * number + 1] if number >= 0 else [-1, -1]
+        signs += 2 * [1.0 if limb in numbers else -1.0]
+    return joints, pafs, signs
 
 
 def load_teacher(
@@ -173,7 +156,7 @@ def load_teacher(
     return Teacher(
         network,
         skeleton,
-        shared_channels(skeleton, spec.skeleton),
+        spec.skeleton,
         mean=mean,
         scale=scale,
         weight=config.weight,
