@@ -58,7 +58,7 @@ tensorboard = false
 crop_px = 32
 """)
     assert main(["train", str(tmp_path / "run.toml")]) == 0
-    estimator = PoseEstimator(tmp_path / "run" / "mine.safetensors", size=40, runtime="torch")
+    estimator = PoseEstimator(tmp_path / "run" / "mine.safetensors", size=40)
     fields = estimator.fields(np.zeros((40, 50, 3), np.uint8))
     assert (fields.heatmap_grid.stride, fields.heatmap_grid.offset) == (4, 1.5)
     assert fields.heatmaps.shape == (18, 10, 14)
