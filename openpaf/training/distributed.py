@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 # The others wait while the first one makes crops or validates.
 _TIMEOUT = timedelta(hours=3)
+_TORCHRUN = (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # what it tells by the environment
 _T = TypeVar("_T")
 
 
@@ -47,19 +48,17 @@ class Processes:
             ValueError: If there are fewer crops than processes.
         """
         if batch_size < self.n:
-            raise ValueError(
-                f"batch_size: expected at least one crop for each of {self.n} processes, "
-                f"got {batch_size}"
-            )
+            expected = f"expected at least one crop for each of {self.n} processes"
+            raise ValueError(f"optimizer.batch_size: {expected}, got {batch_size}")
         return range(self.rank * batch_size // self.n, (self.rank + 1) * batch_size // self.n)
 
     def share_weights(self, network: nn.Module) -> None:
         """Give every process the weights of process 0."""
         if self.n > 1:
             for value in network.state_dict().values():
-                contiguous = value.contiguous()
-                torch.distributed.broadcast(contiguous, 0)
-                value.copy_(contiguous)
+                shared = value.contiguous()
+                torch.distributed.broadcast(shared, 0)
+                value.copy_(shared)
 
     def average_gradients(self, network: nn.Module) -> None:
         """Average the gradients over the processes, in one message.
@@ -74,10 +73,10 @@ class Processes:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = [has_gradient.to(self.device), *(gradient.flatten() for gradient in gradients)]
         used, *means = self.mean(torch.cat(flat)).split([len(part) for part in flat])
-        for parameter, gradient, mean, is_used in zip(
-            parameters, gradients, means, (used > 0).tolist(), strict=True
-        ):
-            parameter.grad = gradient.copy_(mean.view_as(gradient)) if is_used else None
+        used = used.cpu()
+        for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+            mean = gradient.copy_(means[i].view_as(gradient))
+            parameter.grad = mean if used[i] > 0 else None
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of each value over the processes."""
@@ -110,14 +109,11 @@ def join() -> Generator[Processes]:
     Raises:
         ValueError: If there are GPUs, but fewer than processes.
     """
-    n = int(os.environ.get("WORLD_SIZE", "1"))
+    n, local = (int(os.environ.get(key, default)) for key, default in _TORCHRUN)
     device = torch.device("cpu")
-    if torch.cuda.is_available():
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        if local >= torch.cuda.device_count():
-            raise ValueError(
-                f"--nproc-per-node: expected at most {torch.cuda.device_count()}, one a GPU"
-            )
+    if n_gpus := torch.cuda.device_count():
+        if local >= n_gpus:
+            raise ValueError(f"--nproc-per-node: expected at most {n_gpus}, one a GPU")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     if n == 1:

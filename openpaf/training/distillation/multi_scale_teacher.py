@@ -65,11 +65,9 @@ class MultiScaleNetwork(nn.Module):
         Returns:
             ``[(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))]``, float32.
         """
-        heatmaps, pafs = self._view(images, *self.views[0])
-        for view in self.views[1:]:
-            more = self._view(images, *view)
-            heatmaps, pafs = heatmaps + more[0], pafs + more[1]
-        return [(heatmaps / len(self.views), pafs / len(self.views))]
+        views = [self._view(images, *view) for view in self.views]
+        heatmaps, pafs = (sum(fields) / len(views) for fields in zip(*views, strict=True))
+        return [(heatmaps, pafs)]
 
     def _view(self, images: Tensor, scale: float, mirrored: bool) -> tuple[Tensor, Tensor]:
         side, stride = images.shape[2], self.grids[0].stride
