@@ -69,9 +69,13 @@ class PartAffinityTask:
 
     def stream(self, source: BatchSource) -> BatchStream:
         """Batches of a source, on the device and transformed."""
-        rows = self.processes.rows(self.config.optimizer.batch_size)
-        transforms, workers = self.distillation.transforms, self.config.data.workers
-        return BatchStream(source, transforms, self.device, workers=workers, rows=rows)
+        return BatchStream(
+            source=source,
+            transforms=self.distillation.transforms,
+            device=self.device,
+            workers=self.config.data.workers,
+            rows=self.processes.rows(self.config.optimizer.batch_size),
+        )
 
     def source(self) -> BatchSource:
         """Where batches come from; cached crops are made first."""

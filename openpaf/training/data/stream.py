@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -25,6 +26,7 @@ class BatchSource(Protocol):
         """The batches of steps ``start`` to ``stop``, or some of their crops."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class BatchStream:
     """Gives a run its batches, on its device and transformed.
 
@@ -36,17 +38,11 @@ class BatchStream:
         rows: Which crops of every batch this process gets.
     """
 
-    def __init__(
-        self,
-        source: BatchSource,
-        transforms: Sequence[Transform],
-        device: torch.device,
-        *,
-        workers: int,
-        rows: range,
-    ) -> None:
-        self.source, self.transforms, self.device = source, transforms, device
-        self.workers, self.rows = workers, rows
+    source: BatchSource
+    transforms: Sequence[Transform]
+    device: torch.device
+    workers: int
+    rows: range
 
     @property
     def makes_ahead(self) -> bool:

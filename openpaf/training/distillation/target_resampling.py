@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from openpaf.training.data.batches import Batch
 _FINER = 3  # steps a cell at which a heatmap's maximum is looked for
 
 
+@dataclass(frozen=True)
 class ImageScales:
     """Resizes each batch by one of a few scales, drawn at random.
 
@@ -36,8 +38,9 @@ class ImageScales:
         seed: With the step, fixes which scale.
     """
 
-    def __init__(self, scales: Sequence[float], grids: tuple[Grid, Grid], seed: int) -> None:
-        self.scales, self.grids, self.seed = scales, grids, seed
+    scales: Sequence[float]
+    grids: tuple[Grid, Grid]
+    seed: int
 
     def __call__(self, batch: Batch, step: int) -> Batch:
         """The batch of a step, resized."""
