@@ -163,7 +163,7 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
     momentum: Decay = 0.9
     trunk_rate: Share = 1.0
     frozen_layers: CountOrZero = 0
-    warmup: Count = 100
+    warmup: CountOrZero = 100
     weight_decay: PositiveOrZero = 1e-4
     clip: Positive = 10.0
     average: Decay = 0.998
