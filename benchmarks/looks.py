@@ -22,7 +22,7 @@ from openpaf import Fields, PoseEstimator, Poses, weights
 from openpaf.evaluation.coco import METRICS, detect, evaluate
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
-from openpaf.training.distillation.multi_scale_teacher import SeveralLooks
+from openpaf.training.distillation.multi_scale_teacher import MultiScaleNetwork
 from openpaf.training.optimizer import PRECISIONS, autocast
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     annotations, ids = coco_photos.read(arguments)
     estimator = PoseEstimator(arguments.model, size=arguments.size, engine="torch")
     network, row = weights.load_model(arguments.model)
-    looks = SeveralLooks(
+    looks = MultiScaleNetwork(
         network.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         row.skeleton,
         (row.heatmap_grid, row.paf_grid),

@@ -10,8 +10,8 @@ many steps of the run itself; on a GPU, nvidia-smi says for what share of them i
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
+import math
 import os
 import platform
 import statistics
@@ -23,14 +23,17 @@ from datetime import date
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from openpaf import Poses, encode_fields
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker
 from openpaf.training.data.gpu.batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.data.stream import BatchStream
 from openpaf.training.distributed import join
 from openpaf.training.loop import Run
+from openpaf.training.part_affinity import PartAffinityTask
 
 
 def main() -> None:
@@ -43,14 +46,14 @@ def main() -> None:
     parser.add_argument("--no-training", action="store_true", help="leave the network out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as output:
-        config = dataclasses.replace(
-            read_config(arguments.config), output=output, tensorboard=False
+        config = read_config(arguments.config)
+        table = replace(config.optimizer, tensorboard=False)
+        config = replace(
+            config, output=output, optimizer=table, data=replace(config.data, validation=None)
         )
-        if arguments.occluders is not None:
-            augment = dataclasses.replace(
-                config.augment, occluders=arguments.occluders, paste_people=arguments.occluders
-            )
-            config = dataclasses.replace(config, augment=augment)
+        if (share := arguments.occluders) is not None:
+            augment = replace(config.augment, occluders=share, paste_people=share)
+            config = replace(config, augment=augment)
         measure(config, arguments)
 
 
@@ -60,22 +63,26 @@ def measure(config: TrainConfig, arguments: argparse.Namespace) -> None:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
         print(f"{date.today()}, {name}, {os.cpu_count()} cores, torch {torch.__version__}")
         print(
-            f"crops of {config.augment.crop_px} px, {config.batch_size} a step, {config.workers} "
-            f"threads for data, {torch.get_num_threads()} for the network"
+            f"crops of {config.augment.crop_px} px, {config.optimizer.batch_size} a step, "
+            f"{config.data.workers} threads for data, {torch.get_num_threads()} for the network"
         )
         encode(config)
         run = Run(config, processes)
-        source = make_device_batches(run.maker, device, config.data_on_device)
+        task = run.task
+        if not isinstance(task, PartAffinityTask):
+            raise ValueError("this benchmark is for networks that give fields, not for detectors")
+        source = make_device_batches(task.maker, device, config.data.on_device)
         delivered = loader(source, config, arguments.batches)
         print(f"loader               {delivered:9.1f} images/s")
         if arguments.no_training:
             return
         run.resume_or_start()
         batch = source.batch(0).to(device)
-        seconds = repeated(lambda: step(run, batch), arguments.steps)
-        taken = config.batch_size / seconds
+        stream = task.stream(source)
+        seconds = repeated(lambda: step(run, stream, batch), arguments.steps)
+        taken = config.optimizer.batch_size / seconds
         print(f"step                 {taken:9.1f} images/s, {seconds:.3f} s a step, "
-              f"{str(run.precision).removeprefix('torch.')}")  # fmt: skip
+              f"{str(task.precision).removeprefix('torch.')}")  # fmt: skip
         print(f"loader / step        {delivered / taken:9.2f}")
         if arguments.loop:
             loop(run, arguments.loop)
@@ -85,10 +92,10 @@ def loop(run: Run, n_steps: int) -> None:
     """What a run does with its time, after enough steps to have met every size of crops."""
     for first in (True, False):
         n = 20 if first else n_steps
-        run.config = dataclasses.replace(run.config, steps=run.step + n, validation=None)
+        run.settings = replace(run.settings, steps=run.step + n)
         start = time.perf_counter()
         with GpuBusy(run.device) as busy:
-            run.go(None)
+            run.go(math.inf)
         seconds = time.perf_counter() - start
         if first:
             print(f"first {n} steps       {seconds:9.1f} s")
@@ -134,7 +141,7 @@ def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
     centres = rng.uniform(40, size - 40, (n_people, 1, 2))
     keypoints = np.ones((n_people, LABELS.n_joints, 3), np.float32)
     keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, LABELS.n_joints, 2))
-    poses = Poses.from_keypoints(keypoints, LABELS).to(SKELETONS[config.skeleton])
+    poses = Poses.from_keypoints(keypoints, LABELS).to(SKELETONS[config.targets.skeleton])
     seconds = repeated(lambda: encode_fields(poses, (size, size)), 200)
     print(f"encode_fields        {1000 * seconds:9.3f} ms, {n_people} people, {cells} x {cells} "
           f"cells, {poses.skeleton.n_limbs} limbs")  # fmt: skip
@@ -143,19 +150,19 @@ def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
 def loader(source: BatchMaker | DeviceBatchMaker, config: TrainConfig, n_batches: int) -> float:
     """Images per second of batches that nobody works with, once their makers are at work."""
     source.batch(0)  # compiles
-    batches = source.stream(1, n_batches + 2, config.workers)
+    batches = source.stream(1, n_batches + 2, config.data.workers)
     next(batches)
     start = time.perf_counter()
     for batch in batches:
         last = batch
     if last.images.is_cuda:
         torch.cuda.synchronize()
-    return n_batches * config.batch_size / (time.perf_counter() - start)
+    return n_batches * config.optimizer.batch_size / (time.perf_counter() - start)
 
 
-def step(run: Run, batch: Batch) -> None:
+def step(run: Run, stream: BatchStream, batch: Batch) -> None:
     """One step, the teacher and the smaller crops included."""
-    run.learn(run.supply.ready(batch, run.step))
+    run.learn(stream.ready(batch, run.step))
     if run.device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -12,7 +12,7 @@ from openpaf import Grid, Skeleton
 from openpaf.engines.load import load_engine
 from openpaf.networks import LightweightNetwork
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.target_resampling import coarsen
+from openpaf.training.distillation.target_resampling import resample_targets
 from openpaf.training.muon import Muon
 from openpaf.weights import ModelSpec, save
 
@@ -49,8 +49,8 @@ def test_smaller_crops_are_the_same_on_both() -> None:
         paf_weights=torch.ones_like(pafs), fully_annotated=torch.ones(2, dtype=torch.bool),
     )  # fmt: skip
     grids = Grid(8), Grid(8, 0.0)
-    wanted = coarsen(batch, 0.75, grids)
-    ours = coarsen(batch.to(torch.device("cuda")), 0.75, grids).to(torch.device("cpu"))
+    wanted = resample_targets(batch, 0.75, grids)
+    ours = resample_targets(batch.to(torch.device("cuda")), 0.75, grids).to(torch.device("cpu"))
     for name in ("images", "heatmaps", "pafs", "heatmap_weights", "paf_weights"):
         torch.testing.assert_close(
             getattr(ours, name), getattr(wanted, name), atol=2e-3, rtol=1e-4, msg=name

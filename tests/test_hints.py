@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
+from openpaf.training.data.batches import Batch
 from openpaf.training.distillation.feature_hints import Hints
 
 _WIDTHS = (8, 8, 12, 12, 16, 16, 24, 24, 24, 24, 24, 24)
@@ -28,31 +29,43 @@ def noise(n: int = 3, seed: int = 1) -> Tensor:
     return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
+def batch_of(images: Tensor) -> Batch:
+    nothing = torch.zeros(len(images), 1, 8, 8)
+    return Batch(
+        images=images, heatmaps=nothing, pafs=nothing, heatmap_weights=nothing,
+        paf_weights=nothing, fully_annotated=torch.ones(len(images), dtype=torch.bool),
+    )  # fmt: skip
+
+
 def test_hints_compare_hidden_features_and_reach_every_part() -> None:
-    torch.manual_seed(0)
-    student = LightweightNetwork(
-        Skeleton.COCO17,
-        width=16,
-        ranks=[8, 8, 8],
-        trunk_widths=_WIDTHS,
-        atrous=False,
-    )
+    student = _network(0, ranks=[8, 8, 8], atrous=False).train()
     teacher, images = _network(1), noise()
     hints = Hints(student, teacher)
     with torch.no_grad():
         teacher(images)
+    batch = hints.attach(batch_of(images))
+    with torch.no_grad():
+        teacher(noise(seed=2))  # of the next batch, made ahead
     student(images)
-    loss = hints.loss()
+    loss = hints.loss(batch)
     loss.backward()
     assert float(loss.detach()) > 0
     reached = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None}
     assert reached == {"trunk", "context", "initial_stage", "refinement_stages"}
-    twin = _network(1)
-    same = Hints(twin, teacher)
-    with torch.no_grad():
-        teacher(images)
-    twin(images)
-    assert float(same.loss().detach()) < 1e-9
+    same = Hints(_network(1), teacher)
+    same.student(images)
+    assert float(same.loss(batch).detach()) < 1e-9
+
+
+def test_shared_features_are_compared_alone() -> None:
+    student, teacher, images = _network(0), _network(1), noise()
+    hints = Hints(student, teacher)
+    batch = hints.attach_shared(batch_of(images), images)
+    hints.shared_loss(images, batch).backward()
+    reached = {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None}
+    assert reached == {"trunk", "context"}
+    same = Hints(_network(1), teacher)
+    assert float(same.shared_loss(images, batch).detach()) < 1e-9
 
 
 def test_hints_need_features_of_the_same_width() -> None:

@@ -137,12 +137,6 @@ def test_constraints_cover_every_dependency(
 # How it is built
 
 MAX_LINES, MAX_PARAMETERS, MAX_MODULES = 60, 12, 9
-# What is known to be longer, and to be shortened.
-KNOWN_LONG = {"training.config.__post_init__"}
-# The circles that are known, to be removed.
-KNOWN_CIRCLES = [
-    ["training.data.augmentation", "training.data.pasting"],
-]
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +170,7 @@ def test_functions_are_short(trees: dict[str, ast.Module]) -> None:
                     n_lines -= _n_lines(node.body[0])
                 if n_lines > MAX_LINES or n_parameters > MAX_PARAMETERS:
                     long[f"{module}.{node.name}"] = (n_lines, n_parameters)
-    assert set(long) == KNOWN_LONG, long
+    assert not long
 
 
 def _n_lines(node: ast.stmt) -> int:
@@ -196,7 +190,7 @@ def test_no_imports_go_in_circles(trees: dict[str, ast.Module]) -> None:
         for module in imports
         if module in reached[module]
     }
-    assert sorted(map(list, circles)) == KNOWN_CIRCLES
+    assert not circles
 
 
 def _imported(tree: ast.Module, modules: set[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -21,14 +22,15 @@ from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
 from openpaf.training.config_files import read_config
-from openpaf.training.data.augmentation import AugmentConfig, plan_crop
+from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.data.augmentation import plan_crop
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker, made_ahead, make_device_batches
 from openpaf.training.data.pasting import Labels, Patch
 from openpaf.training.data.photos import find_in_shards, read_photo
 from openpaf.training.data.rendering import ignored_px, render
-from openpaf.training.sources import make_batches
+from openpaf.training.part_affinity import make_batches
 
 S = Skeleton.COCO17
 CPU = torch.device("cpu")
@@ -40,25 +42,39 @@ DEVICES = [
 CONFIG = """\
 output = "run"
 name = "tiny"
+[optimizer]
 steps = 2
 batch_size = 2
-workers = 1
-n_refinement_stages = 0
 precision = "float32"
 tensorboard = false
-{more}
+validation_size = 64
 [augment]
 crop_px = 64
 person_px = [30, 60]
-[[sets]]
+[network]
+{network}
+options = {{n_refinement_stages = 0}}
+[data]
+workers = 1
+on_device = "{on_device}"
+[[data.sets]]
 annotations = "people.json"
 images = "images"
 holdout = [1, 4]
-[validation]
+[data.validation]
 annotations = "people.json"
 images = "images"
 holdout = [1, 4]
+{more}
 """
+
+
+def write_config(
+    folder: Path, *, on_device: str = "auto", network: str = "", more: str = ""
+) -> Path:
+    path = folder / "run.toml"
+    path.write_text(CONFIG.format(on_device=on_device, network=network, more=more))
+    return path
 
 
 @pytest.fixture
@@ -146,7 +162,7 @@ def test_occluders_hide_joints_without_people_and_labels_say_so(seed: int) -> No
 def test_a_pasted_person_brings_its_pixels_and_labels() -> None:
     """Where a pasted joint's label is, the crop has the colour that the joint has in its photo."""
     config = AugmentConfig(
-        crop_px=128, person_px=(40, 60), colour=0, grey=0, blur=0, paste_people=1.0
+        crop_px=128, person_px=(40, 60), color=0, gray=0, blur=0, paste_people=1.0
     )
     photo = photo_with([[100, 100], [120, 130]])
     other = photo_with([[30, 30], [50, 70]], path=Path("other"))
@@ -288,7 +304,7 @@ def test_batches_of_the_device_are_those_of_the_processor(
 
 
 def test_a_plain_crop_of_the_device_is_nearly_exact(folder: Path) -> None:
-    plain = AugmentConfig(crop_px=96, person_px=(50, 120), colour=0.3, grey=0, blur=0)
+    plain = AugmentConfig(crop_px=96, person_px=(50, 120), color=0.3, gray=0, blur=0)
     maker = maker_for(folder, plain)
     for step in range(3):
         ours = DeviceBatchMaker(maker, CPU, workers=1).batch(step).images
@@ -350,8 +366,7 @@ def test_the_device_is_used_where_asked_for(folder: Path) -> None:
     assert [Path(name).name for name in holed.maker.photos.bad_files] == ["2.png"]
     ours, wanted = holed.batch(0), maker_for(folder, BUSY).batch(0)
     torch.testing.assert_close(ours.heatmaps, wanted.heatmaps, atol=1e-5, rtol=0)
-    (folder / "run.toml").write_text(CONFIG.format(more='data_on_device = "yes"\nsize = 64'))
-    assert main(["train", str(folder / "run.toml")]) == 0
+    assert main(["train", str(write_config(folder, on_device="yes"))]) == 0
 
 
 # --- shards
@@ -361,19 +376,16 @@ def test_a_packed_run_is_the_same_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr("openpaf.training.data.packing.SHARD_BYTES", 100_000)
-    (folder / "run.toml").write_text(CONFIG.format(more="size = 64"))
     packed = tmp_path / "packed"
-    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0
+    assert main(["train", str(write_config(folder)), "--pack", str(packed)]) == 0
     assert str(packed / "run.toml") in capsys.readouterr().out
     shards = sorted((packed / "set-0").glob("*.tar"))
     assert len(shards) > 1
     assert all(shard.stat().st_size <= 100_000 for shard in shards)
     assert not (packed / "set-1").exists()  # training and validation share their photos
     plain, moved = read_config(folder / "run.toml"), read_config(packed / "run.toml")
-    paths = {"output", "sets", "validation"}
-    assert {k: v for k, v in vars(plain).items() if k not in paths} == {
-        k: v for k, v in vars(moved).items() if k not in paths
-    }
+    assert moved == msgspec.structs.replace(plain, output=moved.output, data=moved.data)
+    assert moved.data.workers == 1
     for step in range(3):
         one, two = make_batches(plain).batch(step), make_batches(moved).batch(step)
         assert torch.equal(one.images, two.images)
@@ -384,18 +396,17 @@ def test_a_packed_run_is_the_same_run(
 
 def test_a_packed_run_takes_its_weights_along(folder: Path, tmp_path: Path) -> None:
     """Also where two files of different folders have one name."""
-    names = ("init", "teacher")
+    names = ("weights", "teacher")
     for name in names:
         (folder / name).mkdir()
         (folder / name / "wide.safetensors").write_bytes(name.encode())
-    more = "size = 64\n" + "\n".join(f'{name} = "{name}/wide.safetensors"' for name in names)
-    (folder / "run.toml").write_text(CONFIG.format(more=more))
-    assert main(["train", str(folder / "run.toml"), "--pack", str(tmp_path / "packed")]) == 0
+    table = '[distillation]\nteacher = "teacher/wide.safetensors"'
+    path = write_config(folder, network='weights = "weights/wide.safetensors"', more=table)
+    assert main(["train", str(path), "--pack", str(tmp_path / "packed")]) == 0
     moved = read_config(tmp_path / "packed" / "run.toml")
-    for name in names:
-        path = Path(getattr(moved, name))
-        assert path.parent == tmp_path / "packed"
-        assert path.read_bytes() == name.encode()
+    for name, copy in zip(names, (moved.network.weights, moved.distillation.teacher), strict=True):
+        assert Path(copy).parent == tmp_path / "packed"
+        assert Path(copy).read_bytes() == name.encode()
 
 
 def test_a_damaged_photo_in_a_shard_is_named(tmp_path: Path) -> None:

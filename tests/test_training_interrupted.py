@@ -20,19 +20,15 @@ from openpaf.cli import main
 from openpaf.training import best, checkpoints, loop
 from openpaf.training.checkpoints import load_checkpoint
 from openpaf.training.interrupts import HeldSignals
-from openpaf.training.rcnn import loop as topdown
 from openpaf.weights import load_model
 
 METHODS = ["fields", "mask-rcnn"]
-HEADS = {
-    "fields": """\
-n_refinement_stages = 0
-precision = "float32"
-tensorboard = false
-""",
+HEADS = {"fields": "", "mask-rcnn": 'method = "mask-rcnn"'}
+NETWORKS = {
+    "fields": "options = {n_refinement_stages = 0}",
     "mask-rcnn": """\
-method = "mask-rcnn"
-[options]
+name = "keypointrcnn_mobilenet_v2_fpn"
+[network.options]
 fpn_channels = 8
 box_channels = 8
 keypoint_channels = [8]
@@ -46,23 +42,30 @@ box_batch_size_per_image = 16
 CONFIG = """\
 output = "{output}"
 name = "tiny"
+{head}
+{more}
+[data]
+workers = 1
+[[data.sets]]
+annotations = "people.json"
+images = "images"
+[data.validation]
+annotations = "people.json"
+images = "images"
+[network]
+{network}
+[optimizer]
 steps = {steps}
 batch_size = {batch_size}
 warmup = 2
-workers = 1
-size = 32
+precision = "float32"
+tensorboard = false
+validation_size = 32
 validate_every = 4
 checkpoint_every = {checkpoint_every}
-{more}{head}
 [augment]
 crop_px = 32
 person_px = [20, 30]
-[[sets]]
-annotations = "people.json"
-images = "images"
-[validation]
-annotations = "people.json"
-images = "images"
 """
 
 
@@ -89,7 +92,8 @@ def folder(tmp_path: Path) -> Path:
 def config_file(folder: Path, method: str, output: str = "run", **changes: Any) -> Path:
     path = folder / f"{output}.toml"
     values = {"output": output, "steps": 6, "batch_size": 2, "checkpoint_every": 100, "more": ""}
-    path.write_text(CONFIG.format(**{**values, "head": HEADS[method], **changes}))
+    of_method = {"head": HEADS[method], "network": NETWORKS[method]}
+    path.write_text(CONFIG.format(**{**values, **of_method, **changes}))
     return path
 
 
@@ -166,7 +170,7 @@ assert os.waitpid(child("killed"), 0)[1] == 0
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("method", METHODS)
-def test_a_killed_run_goes_on_to_the_same_bits(folder: Path, method: str) -> None:
+def test_a_killed_run_resumes_bit_exactly(folder: Path, method: str) -> None:
     for output in ("whole", "killed"):
         config_file(folder, method, output, checkpoint_every=1)
     (folder / "script.py").write_text(KILL)
@@ -204,15 +208,14 @@ PLACES = {"step": 3, "validation": 4, "checkpoint": 6}
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_run_writes_its_checkpoint_and_goes_on_to_the_same_bits(
+def test_an_interrupted_run_writes_its_checkpoint_and_resumes_bit_exactly(
     folder: Path, method: str, place: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     assert main(["train", str(config_file(folder, method, "whole"))]) == 0
     path = str(config_file(folder, method))
-    run = (loop.Run, "learn") if method == "fields" else (topdown._Run, "_one_step")
     target, name, n = {
-        "step": (*run, 3),
+        "step": (loop.Run, "learn", 3),
         "validation": (best.Validation, "__call__", 2),
         "checkpoint": (os, "fsync", 1),
     }[place]
@@ -243,7 +246,7 @@ def test_a_run_terminated_from_outside(folder: Path) -> None:
                 process.send_signal(signal.SIGTERM)
     assert process.returncode == 143, "".join(said)
     assert said[-1] == "openpaf: terminated\n"
-    assert any("the same call goes on from there" in line for line in said)
+    assert any("the same call resumes from there" in line for line in said)
     assert state_of(folder, "run")["validated"] >= 0
 
 
@@ -307,10 +310,13 @@ def test_a_run_is_prolonged_and_its_batches_change(
     assert "steps: 2 until now, 4 from here on" in caplog.text
     assert "batch_size: 2 until now, 1 from here on" in caplog.text
     state = state_of(folder, "run")
-    assert (state["step"], state["config"]["steps"], state["config"]["batch_size"]) == (4, 4, 1)
+    table = state["config"]["optimizer"]
+    assert (state["step"], table["steps"], table["batch_size"]) == (4, 4, 1)
     capsys.readouterr()
     assert main(["train", str(config_file(folder, method, steps=3))]) == 2
-    assert "is at step 4 already; steps: expected no less, got 3" in capsys.readouterr().err
+    assert (
+        "is at step 4 already; optimizer.steps: expected no less, got 3" in capsys.readouterr().err
+    )
     assert main(["train", str(config_file(folder, method, steps=4, more="seed = 5\n"))]) == 2
     assert "made with another configuration (seed: 0 -> 5)" in capsys.readouterr().err
 
@@ -322,7 +328,7 @@ def test_a_prolonged_run_learns_at_the_rate_of_its_new_length(folder: Path) -> N
     assert main(["train", str(config_file(folder, "fields", "stopped", steps=4))]) == 0
     file = folder / "prolonged" / "checkpoint.pt"
     state = load_checkpoint(file)
-    state["config"]["steps"] = 1  # as if one step had been the whole run
+    state["config"]["optimizer"]["steps"] = 1  # as if one step had been the whole run
     checkpoints.save_checkpoint(state, file)
     assert main(["train", str(config_file(folder, "fields", "prolonged", steps=4))]) == 0
     one, two = state_of(folder, "stopped"), state_of(folder, "prolonged")

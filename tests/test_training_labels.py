@@ -20,7 +20,7 @@ from openpaf.cli import main
 from openpaf.errors import ImageError
 from openpaf.evaluation.labels import person_category, person_layout
 from openpaf.io.paths import inside_folder
-from openpaf.training.data.augmentation import AugmentConfig
+from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker
@@ -37,18 +37,21 @@ AP10K = [
 CONFIG = """\
 output = "run"
 name = "tiny"
+[network]
+options = {{n_refinement_stages = 0}}
+[optimizer]
 steps = 2
 batch_size = 2
-workers = 1
-size = 64
-n_refinement_stages = 0
+validation_size = 64
 precision = "float32"
 tensorboard = false
 {more}
 [augment]
 crop_px = 64
 person_px = [30, 60]
-[[sets]]
+[data]
+workers = 1
+[[data.sets]]
 annotations = "people.json"
 images = "images"
 """

@@ -73,12 +73,12 @@ def test_the_index_is_what_a_run_trains_on(folder: Path, capsys: Any) -> None:
     assert [(row.name, row.weight, row.fully_annotated, row.holdout) for row in rows] == [
         ("tiny", 2.0, True, None), ("other", 1.0, True, (1, 2)),
     ]  # fmt: skip
-    (folder / "run.toml").write_text('output = "run"\nindex = "index/index.toml"\n')
+    (folder / "run.toml").write_text('output = "run"\ndata = {index = "index/index.toml"}\n')
     config = read_config(folder / "run.toml")
-    assert config.sets == rows
-    assert Path(config.sets[0].annotations).samefile(folder / "set" / "people.json")
+    assert config.data.sets == rows
+    assert Path(config.data.sets[0].annotations).samefile(folder / "set" / "people.json")
     (folder / "bad.toml").write_text("steps = 3\n")
-    (folder / "run.toml").write_text('output = "run"\nindex = "bad.toml"\n')
+    (folder / "run.toml").write_text('output = "run"\ndata = {index = "bad.toml"}\n')
     with pytest.raises(ValueError, match=r"bad\.toml: unknown key 'steps'"):
         read_config(folder / "run.toml")
 

@@ -125,8 +125,8 @@ def test_the_command_refuses_it_before_the_run(
     (tmp_path / "nobody.json").write_text(json.dumps(data))
     for method in ("", 'method = "mask-rcnn"\n'):
         (tmp_path / "run.toml").write_text(
-            f'{method}output = "run"\n[[sets]]\nannotations = "people.json"\nimages = "images"\n'
-            '[validation]\nannotations = "nobody.json"\nimages = "images"\n'
+            f'{method}output = "run"\n[[data.sets]]\nannotations = "people.json"\n'
+            'images = "images"\n[data.validation]\nannotations = "nobody.json"\nimages = "images"\n'
         )
         assert main(["train", str(tmp_path / "run.toml")]) == 2
         assert "nobody.json: validation would measure nothing" in capsys.readouterr().err

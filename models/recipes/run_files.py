@@ -15,7 +15,7 @@ from torch import Tensor
 from openpaf import Grid, Skeleton, weights
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.networks import LightweightNetwork
-from openpaf.training.data.augmentation import AugmentConfig
+from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import load_photo_set
 from openpaf.training.toml_files import read_toml

@@ -12,18 +12,18 @@ _EPILOG = """\
 examples:
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf train my-run.toml --show-targets targets   # look at what it will learn
-  openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call goes on
+  openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call resumes
   torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs
 
-The output folder of the configuration gets checkpoint.pt (everything needed to go on), log.jsonl,
+The output folder of the configuration gets checkpoint.pt (everything needed to resume), log.jsonl,
 figures for TensorBoard where that is installed, and the weights as NAME.safetensors, which
-`openpaf predict --model` takes.
+`openpaf predict --model` takes. docs/training.md describes the configuration.
 
-Ctrl-C and SIGTERM (docker stop, Slurm) write a checkpoint first; the same call goes on to the same
-bits. A run that goes on may have other `steps` (the learning rate follows the new length from
-there on), another `batch_size`, and other values of what does not change what is learned: output,
-workers, checkpoint_every, validate_every, precision, tensorboard, data_on_device. Anything else is
-another run, and is refused.
+Ctrl-C and SIGTERM (docker stop, Slurm) write a checkpoint first; the same call resumes bit-exactly.
+A run that resumes may have other `optimizer.steps` (the learning rate follows the new length from
+there on), another `optimizer.batch_size`, and other values of what does not change what is learned:
+output, data.workers, data.on_device, and of [optimizer] checkpoint_every, validate_every, precision
+and tensorboard. Anything else is another run, and is refused.
 
 exit status: 0 done, or stopped after --max-minutes; 2 bad use or bad files; 130 interrupted by
 Ctrl-C; 143 by SIGTERM.
@@ -35,7 +35,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser(
         "train",
         help="train a network",
-        description="Trains a network from a TOML file; goes on where an earlier run stopped.",
+        description="Trains a network from a TOML file; resumes where an earlier run stopped.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -55,7 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--pack",
         metavar="DIR",
-        help="only copy photos (in shards of at most 60 MB), labels, weights and configuration "
+        help="only copy images (in shards of at most 60 MB), labels, weights and configuration "
         "into this folder, to train elsewhere",
     )
     parser.set_defaults(run=run)
@@ -65,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.training.config_files import read_config
     from openpaf.training.memory import keep_freed_memory
-    from openpaf.training.rcnn.config import is_top_down
 
     # Of the processes that torchrun starts, the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
@@ -74,9 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.max_minutes is not None and not arguments.max_minutes >= 0:
         raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
     keep_freed_memory()
-    if is_top_down(arguments.config):
-        return _train_top_down(arguments)
     config = read_config(arguments.config)
+    for flag, value in (("--show-targets", arguments.show_targets), ("--pack", arguments.pack)):
+        if value is not None and config.method == "mask-rcnn":
+            raise ValueError(f"{flag}: not for detectors; expected a file of another method")
     if arguments.show_targets is not None:
         from openpaf.training.data.show import show_targets
 
@@ -92,27 +92,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from openpaf.training.loop import train
 
-    path = train(config, max_minutes=arguments.max_minutes)
+    weights = train(config, max_minutes=arguments.max_minutes)
     if first:
-        _tell(path)
+        _print_result(weights)
     return 0
 
 
-def _train_top_down(arguments: argparse.Namespace) -> int:
-    from openpaf.training.rcnn.config import read_config
-    from openpaf.training.rcnn.loop import train
-
-    for name in ("show_targets", "pack"):
-        if getattr(arguments, name) is not None:
-            raise ValueError(
-                f"--{name.replace('_', '-')}: not for detectors; expected a file of another method"
-            )
-    config = read_config(arguments.config)
-    _tell(train(config, max_minutes=arguments.max_minutes))
-    return 0
-
-
-def _tell(weights: Path) -> None:
+def _print_result(weights: Path) -> None:
     """Where the weights are, if there are any yet."""
     there = weights.exists()
     print(f"weights: {weights}" if there else "stopped before there are weights; run it again")

@@ -1,260 +1,281 @@
-"""What a training run is, checked before anything starts."""
+"""What a training run is: the tables of its configuration, checked before anything starts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
-from openpaf.geometry import Grid
-from openpaf.networks.lightweight import TRUNK_WIDTHS
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.augmentation import AugmentConfig
+from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.tables import (
+    Count,
+    CountOrZero,
+    Decay,
+    Finite,
+    Positive,
+    PositiveOrZero,
+    Scale,
+    Share,
+    Table,
+)
 
-#: Engines that may run a teacher: which one is not left to a measurement, so that runs are alike.
-TEACHER_RUNTIMES = ("torch", "onnx", "openvino", "openvino-bf16")
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
+# Keys that only one of the methods reads.
+_ONLY = {
+    "part-affinity": (
+        "targets.skeleton", "targets.heatmap_offset", "targets.paf_offset", "targets.sigma_px",
+        "targets.paf_half_width_px", "targets.heatmap_weight", "targets.peak_weight",
+        "data.on_device", "augment.occluders", "augment.paste_people",
+    ),
+    "mask-rcnn": ("targets.keypoint_weight", "network.imagenet"),
+}  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetConfig:
-    """One set of photos; see :func:`openpaf.training.data.dataset.load_photo_set`.
+class SetConfig(Table, frozen=True, kw_only=True):
+    """One set of images; see :func:`openpaf.training.data.dataset.load_photo_set`.
 
-    Paths are relative to the configuration file.
+    Args:
+        annotations: A JSON file in COCO-keypoints format.
+        images: The folder of the images.
+        name: For reports.
+        weight: Share of the crops, relative to the other sets'.
+        fully_annotated: Whether everything outside labels and ignore regions is background.
+        min_agreement: Images with a person whose ``agree`` is lower are left out.
+        holdout: ``[r, n]`` leaves out every n-th image, whose position leaves the remainder r.
+        masks: What ignore regions are: ``"boxes"``, or ``"segments"`` where there are some.
     """
 
     annotations: str
     images: str
     name: str | None = None
-    weight: float = 1.0
+    weight: PositiveOrZero = 1.0
     fully_annotated: bool = True
-    min_agreement: float = 0.0
-    holdout: tuple[int, int] | None = None
-    masks: str = "boxes"
+    min_agreement: Finite = 0.0
+    holdout: tuple[CountOrZero, Count] | None = None
+    masks: Literal["boxes", "segments"] = "boxes"
 
-    def __post_init__(self) -> None:
-        if self.masks not in ("boxes", "segments"):
-            raise ValueError(f"masks: expected boxes or segments, got {self.masks!r}")
+    def check(self) -> None:
+        if self.holdout is not None and self.holdout[0] >= self.holdout[1]:
+            raise ValueError(f"holdout: expected [r, n] with r below n, got {list(self.holdout)}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """One training run.
+class DataConfig(Table, frozen=True, kw_only=True):
+    """``[data]``: what is learned from.
 
     Args:
-        output: Folder of checkpoints, log and weights; relative paths are relative to the
-            configuration file.
-        sets: The photos to train on.
-        validation: The photos by whose AP the best weights are chosen, or None.
-        name: Name of the trained model.
-        skeleton: Name of the network's skeleton, ``"coco17"`` or ``"coco18_redundant"``. Labels are
-            COCO's 17 joints always, and so are the people of the trained model.
-        init: Weights to start from: a safetensors file of the same network, or None.
-        teacher: A teacher for photos whose background is not trusted: a safetensors file of this
-            library, with the grids and the skeleton of ours.
-        teacher_runtime: What runs a teacher that is a safetensors file: ``"torch"``, or an engine
-            of :func:`openpaf.engines.load.load_engine`; some processors are twice as fast with
-            ``"openvino-bf16"``. Hints need torch.
-        teacher_scales: The teacher looks at the crops resized by each of these, and what it says is
-            the mean; see :class:`openpaf.training.distillation.multi_scale_teacher.SeveralLooks`.
-        teacher_mirrored: So it looks at their mirror images too, none where empty.
-        teacher_share: The teacher's share in the targets where labels are; see
-            :class:`openpaf.training.losses.Teacher`.
-        teacher_unmasks: Whether the teacher's fields are taught where labels are unsure or ignored,
-            and nothing would be taught without; for a teacher that knows every limb.
-        hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
-            :class:`openpaf.training.distillation.feature_hints.Hints`.
-        feature_steps: For so many steps at first, only the features that the stages share are
-            drawn to the teacher's, which is much quicker than a whole step; in one process.
-        n_refinement_stages: Stages after the initial one.
-        width: Channels of the features that the stages share.
-        ranks: Of the 3x3 convolutions of context block, initial stage and refinement stages, whole
-            where 0, all of them if empty; see :class:`openpaf.networks.LightweightNetwork`.
-        hidden_width: Hidden channels of the initial stage's heads, ``4 * width`` if None.
-        refinement_width: Channels of the refinement stages, ``width`` if None.
-        refinement_hidden_width: Those between the two 3x3 convolutions of a refinement block, as
-            many if None.
-        atrous: Whether the trunk stays at stride 8, dilated, or is strided once more and brought
-            back to stride 8 by a pyramid.
-        picture_scales: The network is shown each batch resized by one of these, above 0 and at most
-            1, drawn at random; its teacher sees the crops as they are, and so knows small people
-            that no network finds at that size. See
-            :mod:`openpaf.training.distillation.target_resampling`.
-        heatmap_offset: Grid offset of the heatmaps in px.
-        paf_offset: Grid offset of the PAFs in px.
-        sigma_px: Standard deviation of a joint's Gaussian in the targets, in px. Fine-tuning does
-            least harm with the width that the initial weights were trained with.
-        paf_half_width_px: A limb's field in the targets reaches this far to either side, in px.
-        steps: Optimiser steps of the whole run.
-        batch_size: Crops a step, over all processes.
-        reused_crops: So many crops are made once, with what the teacher says of them, kept in the
-            folder ``crops`` of the output (0.8 MB a crop of 256 px), and learned from again and
-            again; 0 makes every crop anew. See
-            :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
-        optimizer: ``"adamw"``, ``"sgd"`` with Nesterov's momentum, or ``"muon"``; see
+        sets: The images to train on.
+        index: A file of more ``[[sets]]``, as ``data/<set>/prepare.py`` writes it.
+        validation: The images by whose AP the best weights are chosen, or None.
+        workers: Threads that prepare batches.
+        on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
+            crops and targets there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that
+            has the memory.
+    """
+
+    sets: tuple[SetConfig, ...] = ()
+    index: str | None = None
+    validation: SetConfig | None = None
+    workers: Count = 2
+    on_device: Literal["auto", "yes", "no"] = "auto"
+
+    def check(self) -> None:
+        if not self.sets and self.index is None:
+            raise ValueError("sets: expected at least one [[data.sets]], or an index of some")
+
+
+class NetworkConfig(Table, frozen=True, kw_only=True):
+    """``[network]``: what learns.
+
+    Args:
+        name: As for :func:`openpaf.networks.build`.
+        options: Arguments of its builder.
+        weights: A file to start from, of the same network; fresh weights where None.
+        imagenet: ``mobilenet_v2_1.0.npz``, with which a detector's MobileNetV2 trunk starts.
+    """
+
+    name: str = "lightweight"
+    options: dict[str, Any] = {}  # noqa: RUF012  # msgspec copies it
+    weights: str | None = None
+    imagenet: str | None = None
+
+    def check(self) -> None:
+        if self.weights and self.imagenet:
+            raise ValueError("weights, imagenet: expected one of them, got both")
+
+
+class TargetsConfig(Table, frozen=True, kw_only=True):
+    """``[targets]``: what a network is to give, and what of it counts how much in the loss.
+
+    Args:
+        skeleton: Of the network, ``"coco17"`` or ``"coco18_redundant"``. Labels are COCO's 17
+            joints always, and so are the people of the trained model.
+        heatmap_offset: Grid offset of the heatmaps in px; ``(stride - 1) / 2`` if None.
+        paf_offset: That of the PAFs.
+        sigma_px: Standard deviation of a joint's Gaussian in px. Fine-tuning does least harm with
+            the width that the initial weights were trained with.
+        paf_half_width_px: A limb's field reaches this far to either side, in px.
+        heatmap_weight: Factor on the heatmaps' error.
+        peak_weight: Cells at peaks, weak ones most, count up to so much more in the heatmaps'
+            error; see :func:`openpaf.training.losses.near_peaks`.
+        keypoint_weight: Factor on the error of a detector's joints.
+    """
+
+    skeleton: Literal["coco17", "coco18_redundant"] = "coco17"
+    heatmap_offset: Finite | None = None
+    paf_offset: Finite | None = None
+    sigma_px: Positive = SIGMA_PX
+    paf_half_width_px: Positive = PAF_HALF_WIDTH_PX
+    heatmap_weight: Positive = 1.0
+    peak_weight: PositiveOrZero = 0.0
+    keypoint_weight: Positive = 1.0
+
+
+class OptimizerConfig(Table, frozen=True, kw_only=True):
+    """``[optimizer]``: how it is learned, and what is kept on the way.
+
+    Args:
+        name: ``"adamw"``, ``"sgd"`` with Nesterov's momentum, or ``"muon"``; see
             :class:`openpaf.training.muon.Muon`.
-        momentum: Of SGD.
+        steps: Of the whole run.
+        batch_size: Crops a step, over all processes.
         learning_rate: After warm-up; it falls as a half cosine to a twentieth.
-        trunk_rate: Factor on it for the trunk; 0 freezes the trunk.
-        frozen_layers: So many layers of the trunk, counted from the picture, do not learn.
+        momentum: Of SGD.
+        trunk_rate: Factor on the rate for the trunk; 0 freezes the trunk.
+        frozen_layers: So many layers of the trunk, counted from the image, do not learn.
         warmup: Steps over which the rate rises.
-        weight_decay: Of AdamW, decoupled; of SGD, added to the gradient.
-        heatmap_weight: Factor on the heatmaps' error in the loss.
-        peak_weight: Cells at peaks, weak ones most, count up to so much more in the heatmaps' error
-            than others; see :func:`openpaf.training.losses.near_peaks`.
+        weight_decay: Of AdamW and Muon, decoupled; of SGD, added to the gradient.
         clip: Largest gradient norm.
         average: Decay of the running average of weights, which is what is saved.
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"`` with a scaled loss, or ``"auto"``:
-            bfloat16 where it is faster here by a short measurement.
+            bfloat16 where it is faster here by a short measurement. Detectors train in float32.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
-        size: Short side in px at validation.
-        workers: Threads that prepare batches.
-        data_on_device: ``"yes"`` holds all photos on the device of the network, as uint8, and makes
-            crops and targets there; ``"no"`` makes them on the processor; ``"auto"`` is yes on a
-            GPU that has the memory.
+        validation_size: Short side in px at validation.
         tensorboard: Whether figures are written for TensorBoard too, where it is installed.
+    """
+
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
+    steps: Count = 1000
+    batch_size: Count = 8
+    learning_rate: Positive = 1e-4
+    momentum: Decay = 0.9
+    trunk_rate: Share = 1.0
+    frozen_layers: CountOrZero = 0
+    warmup: CountOrZero = 100
+    weight_decay: PositiveOrZero = 1e-4
+    clip: Positive = 10.0
+    average: Decay = 0.998
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    checkpoint_every: Count = 100
+    validate_every: Count = 500
+    validation_size: Count = 368
+    tensorboard: bool = True
+
+
+class DistillationConfig(Table, frozen=True, kw_only=True):
+    """``[distillation]``: what is learned from another network.
+
+    Args:
+        teacher: A safetensors file of this library. Its fields stand in for labels where a set is
+            not fully annotated.
+        engine: What runs the teacher, of :func:`openpaf.engines.load.load_engine`; named and not
+            measured, so that runs are alike. Hints need torch.
+        scales: The teacher's fields are the mean over the crops resized by each of these.
+        mirrored_scales: And over their mirror images, resized by each of these.
+        weight: The teacher's share in the targets where labels are.
+        inside_ignore_regions: Whether the teacher's fields are used as targets inside ignore
+            regions and at uncertain joints; for a teacher that knows every limb.
+        hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
+            :class:`openpaf.training.distillation.feature_hints.Hints`.
+        feature_steps: For so many steps at first, only the features that the stages share are
+            drawn to the teacher's, which is much quicker than a whole step.
+        image_scales: The network is shown each batch resized by one of these, above 0 and at most
+            1, drawn at random, with targets from the crops as they are; see
+            :mod:`openpaf.training.distillation.target_resampling`.
+        cached_crops: So many crops are made once, with the teacher's fields, kept in the folder
+            ``crops`` of the output (0.8 MB a crop of 256 px), and used again and again; 0 makes
+            every crop anew. See :class:`openpaf.training.distillation.cached_crops.CachedCrops`.
+    """
+
+    teacher: str | None = None
+    engine: Literal["torch", "onnx", "openvino", "openvino-bf16"] = "torch"
+    scales: tuple[Positive, ...] = (1.0,)
+    mirrored_scales: tuple[Positive, ...] = ()
+    weight: Share = 0.0
+    inside_ignore_regions: bool = False
+    hint_weight: PositiveOrZero = 0.0
+    feature_steps: CountOrZero = 0
+    image_scales: Annotated[tuple[Scale, ...], Meta(min_length=1)] = (1.0,)
+    cached_crops: CountOrZero = 0
+
+    def check(self) -> None:
+        of_teacher = ("engine", "scales", "mirrored_scales", "weight", "inside_ignore_regions")
+        if not self.teacher and (key := self.changed(*of_teacher, "hint_weight")):
+            raise ValueError(f"{key[0]}: expected a teacher beside it, got none")
+        if self.teacher and not (*self.scales, *self.mirrored_scales):
+            raise ValueError("scales, mirrored_scales: expected at least one number, got none")
+        if self.hint_weight and (key := self.changed("engine", "scales", "mirrored_scales")):
+            raise ValueError(f"{key[0]}: expected the default beside hint_weight")
+        if self.hint_weight and self.resamples:
+            raise ValueError("hint_weight: expected 0 beside image_scales other than 1")
+        if self.feature_steps and not self.hint_weight:
+            raise ValueError("feature_steps: expected a hint_weight above 0 beside it")
+        if self.cached_crops and self.feature_steps:
+            raise ValueError("cached_crops: expected no feature_steps beside it")
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the network is shown smaller crops than its teacher."""
+        return set(self.image_scales) != {1.0}
+
+
+class TrainConfig(Table, frozen=True, kw_only=True):
+    """One training run.
+
+    Args:
+        output: Folder of checkpoints, log and weights.
+        name: Of the trained model, and of the file of its weights.
+        method: ``"part-affinity"``, or ``"mask-rcnn"`` for detectors.
         seed: Fixes crops and new weights.
-        augment: How crops are drawn.
+
+    The other arguments are tables. Paths in a file are relative to it.
     """
 
     output: str
-    sets: tuple[SetConfig, ...]
-    validation: SetConfig | None = None
-    name: str = "lightweight-coco17"
-    skeleton: str = "coco17"
-    init: str | None = None
-    teacher: str | None = None
-    teacher_runtime: str = "torch"
-    teacher_scales: tuple[float, ...] = (1.0,)
-    teacher_mirrored: tuple[float, ...] = ()
-    teacher_share: float = 0.0
-    teacher_unmasks: bool = False
-    hint_weight: float = 0.0
-    feature_steps: int = 0
-    n_refinement_stages: int = 1
-    width: int = 128
-    ranks: tuple[int, ...] = ()
-    hidden_width: int | None = None
-    refinement_width: int | None = None
-    refinement_hidden_width: int | None = None
-    atrous: bool = True
-    picture_scales: tuple[float, ...] = (1.0,)
-    heatmap_offset: float = 3.5
-    paf_offset: float = 3.5
-    sigma_px: float = SIGMA_PX
-    paf_half_width_px: float = PAF_HALF_WIDTH_PX
-    steps: int = 1000
-    batch_size: int = 8
-    reused_crops: int = 0
-    optimizer: str = "adamw"
-    momentum: float = 0.9
-    learning_rate: float = 1e-4
-    trunk_rate: float = 1.0
-    frozen_layers: int = 0
-    warmup: int = 100
-    weight_decay: float = 1e-4
-    heatmap_weight: float = 1.0
-    peak_weight: float = 0.0
-    clip: float = 10.0
-    average: float = 0.998
-    precision: str = "auto"
-    checkpoint_every: int = 100
-    validate_every: int = 500
-    size: int = 368
-    workers: int = 2
-    data_on_device: str = "auto"
-    tensorboard: bool = True
-    seed: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    name: str = "model"
+    method: Literal["part-affinity", "mask-rcnn"] = "part-affinity"
+    seed: CountOrZero = 0
+    data: DataConfig
+    network: NetworkConfig = NetworkConfig()
+    targets: TargetsConfig = TargetsConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: AugmentConfig = AugmentConfig()
+    distillation: DistillationConfig = DistillationConfig()
 
-    def __post_init__(self) -> None:
-        if not self.sets:
-            raise ValueError("sets: expected at least one [[sets]]")
-        for name in ("steps", "batch_size", "checkpoint_every", "validate_every", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0 or not 0 <= self.trunk_rate <= 1:
-            raise ValueError("learning_rate, trunk_rate: expected > 0, and 0 to 1")
-        for name, allowed in (
-            ("skeleton", tuple(SKELETONS)),
-            ("optimizer", ("adamw", "sgd", "muon")),
-            ("precision", ("auto", "float32", "bfloat16", "float16")),
-            ("data_on_device", ("auto", "yes", "no")),
-            ("teacher_runtime", TEACHER_RUNTIMES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
-                )
-        for name in ("heatmap_weight", "clip", "sigma_px", "paf_half_width_px"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected > 0, got {getattr(self, name)}")
-        if not self.peak_weight >= 0:
-            raise ValueError(f"peak_weight: expected >= 0, got {self.peak_weight}")
-        for name in ("average", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)}")
-        if not 0 <= self.teacher_share <= 1:
-            raise ValueError(f"teacher_share: expected 0 to 1, got {self.teacher_share}")
-        if self.hint_weight < 0 or (self.hint_weight and not self.teacher):
-            raise ValueError("hint_weight: expected >= 0, and a teacher that gives the hints")
-        if self.feature_steps < 0 or (self.feature_steps and not self.hint_weight):
-            raise ValueError("feature_steps: expected >= 0, and a hint_weight above 0")
-        if self.reused_crops < 0 or (self.reused_crops and self.feature_steps):
-            raise ValueError("reused_crops: expected >= 0, and no feature_steps")
-        if not 0 <= self.frozen_layers <= len(TRUNK_WIDTHS) + 1:
+    def check(self) -> None:
+        widths = self.targets.changed("sigma_px", "paf_half_width_px")
+        if widths and self.distillation.resamples:
             raise ValueError(
-                f"frozen_layers: expected 0 to {len(TRUNK_WIDTHS) + 1}, got {self.frozen_layers}"
+                f"targets.{widths[0]}: expected the default beside distillation.image_scales"
             )
-        if not self.picture_scales or not all(0 < scale <= 1 for scale in self.picture_scales):
-            raise ValueError(
-                f"picture_scales: expected numbers above 0 and at most 1, got {self.picture_scales}"
-            )
-        resampled = set(self.picture_scales) != {1.0}
-        widths = self.sigma_px, self.paf_half_width_px
-        if resampled and widths != (SIGMA_PX, PAF_HALF_WIDTH_PX):
-            raise ValueError(
-                f"sigma_px, paf_half_width_px: expected {SIGMA_PX} and {PAF_HALF_WIDTH_PX} where "
-                f"targets are resampled (picture_scales), got {widths[0]} and {widths[1]}"
-            )
-        if self.hint_weight and resampled:
-            raise ValueError("hint_weight: expected 0 where the network sees less than its teacher")
-        if self.teacher_runtime != "torch" and (self.hint_weight or not self.teacher):
-            raise ValueError(
-                "teacher_runtime: expected torch with hint_weight or without a teacher, "
-                f"got {self.teacher_runtime!r}"
-            )
-        if self.teacher_unmasks and not self.teacher:
-            raise ValueError("teacher_unmasks: expected a teacher that speaks where labels do not")
-        looks = (*self.teacher_scales, *self.teacher_mirrored)
-        if not looks or not all(scale > 0 for scale in looks):
-            raise ValueError(
-                "teacher_scales, teacher_mirrored: expected numbers above 0, at least one, "
-                f"got {self.teacher_scales}, {self.teacher_mirrored}"
-            )
-        if looks != (1.0,) and (self.hint_weight or not self.teacher):
-            raise ValueError(
-                "teacher_scales, teacher_mirrored: expected [1.0] and [] with hint_weight or "
-                f"without a teacher, got {self.teacher_scales}, {self.teacher_mirrored}"
-            )
-        for name in ("ranks", "picture_scales", "teacher_scales", "teacher_mirrored"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for method, keys in _ONLY.items():
+            for table, key in (place.split(".") for place in keys):
+                if method != self.method and getattr(self, table).changed(key):
+                    raise ValueError(f'{table}.{key}: expected only with method = "{method}"')
+        if self.method == "mask-rcnn":
+            self._check_detector()
 
-
-def network_options(config: TrainConfig) -> dict[str, Any]:
-    """The options of a run's network, as its weights' description has them."""
-    return {
-        "n_refinement_stages": config.n_refinement_stages,
-        "width": config.width,
-        "ranks": list(config.ranks) or None,
-        "hidden_width": config.hidden_width,
-        "refinement_width": config.refinement_width,
-        "refinement_hidden_width": config.refinement_hidden_width,
-        "atrous": config.atrous,
-    }
-
-
-def target_grids(config: TrainConfig) -> tuple[Grid, Grid]:
-    """Grids of heatmaps and PAFs: of a run's targets, and of its network."""
-    return Grid(8, config.heatmap_offset), Grid(8, config.paf_offset)
+    def _check_detector(self) -> None:
+        if self.distillation != DistillationConfig():
+            raise ValueError('distillation: expected only with method = "part-affinity"')
+        if self.augment.crop_px % 32:
+            raise ValueError(
+                f"augment.crop_px: expected a multiple of 32, got {self.augment.crop_px}"
+            )
+        if self.optimizer.precision not in ("auto", "float32"):
+            raise ValueError(
+                f"optimizer.precision: expected float32 for a detector, "
+                f"got {self.optimizer.precision!r}"
+            )

@@ -2,49 +2,68 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from openpaf.checks import is_finite
+from msgspec.structs import fields, replace
+
 from openpaf.training.config import SetConfig, TrainConfig
-from openpaf.training.data.augmentation import AugmentConfig
+from openpaf.training.tables import Table, as_table
 from openpaf.training.toml_files import read_toml
+
+# Where the keys of files of older versions stand now, which had no tables.
+_MOVED = {
+    "[network.options]": (
+        "n_refinement_stages", "width", "ranks", "hidden_width", "refinement_width",
+        "refinement_hidden_width", "atrous", "options",
+    ),
+    "[[data.sets]]": ("sets",), "data.on_device": ("data_on_device",),
+    "network.name": ("network",), "network.weights": ("init",),
+    "optimizer.name": ("optimizer",), "optimizer.validation_size": ("size",),
+    "distillation.engine": ("teacher_runtime",), "distillation.scales": ("teacher_scales",),
+    "distillation.mirrored_scales": ("teacher_mirrored",),
+    "distillation.weight": ("teacher_share",),
+    "distillation.inside_ignore_regions": ("teacher_unmasks",),
+    "distillation.image_scales": ("picture_scales",),
+    "distillation.cached_crops": ("reused_crops",),
+    "a script of models/recipes": ("shrink", "open_model_zoo", "fit_batches"),
+}  # fmt: skip
+_T = TypeVar("_T", bound=Table)
+
+
+class _Index(Table, frozen=True, kw_only=True):
+    sets: tuple[SetConfig, ...] = ()
 
 
 def read_config(path: str | Path) -> TrainConfig:
     """Read and check a training configuration.
 
-    Its keys are those of :class:`TrainConfig`, and ``index``: a file of more ``[[sets]]``, as
-    ``data/<set>/prepare.py`` writes it.
+    Returns:
+        The configuration, its paths relative to the current folder, the sets of its index in it.
 
     Raises:
         ValueError: If the file cannot be read, is not TOML, or has an unknown, missing or wrong
             key; the message names the file and the key.
     """
     path = Path(path)
-    data = read_toml(path)
+    values = read_toml(path)
     try:
-        index = data.pop("index", None)
-        data["sets"] = _sets(data, path.parent)
-        if index is not None:
-            data["sets"] += read_index(path.parent / str(index))
-        if "validation" in data:
-            row = as_config(SetConfig, data["validation"], "validation")
-            data["validation"] = resolve_set(row, path.parent)
-        if "augment" in data:
-            data["augment"] = as_config(AugmentConfig, data["augment"], "augment")
-        config: TrainConfig = as_config(TrainConfig, data, "the file")
-    except (TypeError, ValueError) as error:
+        _refuse_old_keys(values)
+        config = as_table(TrainConfig, values)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    paths: dict[str, Any] = {
-        name: str(path.parent / getattr(config, name))
-        for name in ("output", "init", "teacher")
-        if getattr(config, name)
-    }
-    return dataclasses.replace(config, **paths)
+    folder, data = path.parent, config.data
+    sets = [_located(one, folder) for one in data.sets]
+    if data.index is not None:
+        sets += read_index(folder / data.index)
+    validation = data.validation and _located(data.validation, folder)
+    return replace(
+        _located(config, folder),
+        data=replace(data, sets=tuple(sets), index=None, validation=validation),
+        network=_located(config.network, folder),
+        distillation=_located(config.distillation, folder),
+    )
 
 
 def read_index(path: str | Path) -> tuple[SetConfig, ...]:
@@ -54,87 +73,29 @@ def read_index(path: str | Path) -> tuple[SetConfig, ...]:
         ValueError: As :func:`read_config`.
     """
     path = Path(path)
-    data = read_toml(path)
+    values = read_toml(path)
     try:
-        if set(data) - {"sets"}:
-            raise ValueError(f"unknown key {sorted(set(data) - {'sets'})[0]!r}; known: sets")
-        return _sets(data, path.parent)
-    except (TypeError, ValueError) as error:
+        return tuple(_located(one, path.parent) for one in as_table(_Index, values).sets)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _sets(data: dict[str, Any], folder: Path) -> tuple[SetConfig, ...]:
-    rows = data.pop("sets", ())
-    if not isinstance(rows, list | tuple):
-        raise ValueError("sets: expected [[sets]], with two brackets")
-    return tuple(resolve_set(as_config(SetConfig, row, "sets"), folder) for row in rows)
+def _located(table: _T, folder: Path) -> _T:
+    """A table with its paths, which are relative to a folder."""
+    keys = {"output", "annotations", "images", "weights", "imagenet", "teacher"}
+    paths = {key: getattr(table, key) for key in keys.intersection(table.__struct_fields__)}
+    return replace(table, **{key: str(folder / path) for key, path in paths.items() if path})
 
 
-def resolve_set(row: SetConfig, folder: Path) -> SetConfig:
-    """A set whose paths are relative to a folder, its ``holdout`` checked."""
-    return dataclasses.replace(
-        row,
-        annotations=str(folder / row.annotations),
-        images=str(folder / row.images),
-        holdout=_holdout(row.holdout),
-    )
-
-
-def _holdout(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if not _fits(value, "tuple[int, int]") or not 0 <= value[0] < value[1]:
-        raise ValueError(f"holdout: expected [remainder, n], remainder below n, got {value!r}")
-    return value[0], value[1]
-
-
-def as_config(cls: Any, values: Mapping[str, Any], where: str) -> Any:
-    """A dataclass of a TOML file's table.
-
-    Args:
-        cls: The dataclass.
-        values: The table.
-        where: What an error calls it.
-
-    Raises:
-        ValueError: If it is no table, or a key is unknown, missing or of a wrong type.
-    """
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected a table")
-    known = {entry.name for entry in dataclasses.fields(cls)}
-    known |= {"index"} if cls is TrainConfig else set()
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(
-            f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}"
-        )
-    for entry in dataclasses.fields(cls):
-        if entry.name not in values:
-            if entry.default is MISSING and entry.default_factory is MISSING:
-                raise ValueError(f"missing key {entry.name!r} in {where}")
-        elif not _fits(values[entry.name], str(entry.type)):
-            raise ValueError(
-                f"{entry.name}: expected {_NAMES.get(str(entry.type), entry.type)}, "
-                f"got {values[entry.name]!r}"
-            )
-    return cls(**values)
-
-
-_NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-def _fits(value: Any, wanted: str) -> bool:
-    """Whether a value of a TOML file is of a dataclass entry's type, by the type's name."""
-    whole = isinstance(value, int) and is_finite(value) and not isinstance(value, bool)
-    number = is_finite(value) and not isinstance(value, bool)
-    if wanted.startswith("tuple["):
-        kind = wanted[6:].split(",")[0].removesuffix("]")
-        n = wanted.count(",") + 1
-        return (
-            isinstance(value, (list, tuple))
-            and ("..." in wanted or len(value) == n)
-            and all(_fits(item, kind) for item in value)
-        )
-    kinds = {"str": isinstance(value, str), "bool": isinstance(value, bool)}
-    kinds |= {"int": whole, "float": number}
-    return kinds.get(wanted.removesuffix(" | None"), True)  # tables check themselves
+def _refuse_old_keys(values: Mapping[str, Any]) -> None:
+    """Say where the keys of a file of an older version stand now."""
+    tables = {one.name: getattr(one.type, "__struct_fields__", ()) for one in fields(TrainConfig)}
+    moved = []
+    for key, value in values.items():
+        is_flat = key in ("network", "optimizer") and isinstance(value, str)
+        if key not in tables or is_flat:
+            places = [place for place, keys in _MOVED.items() if key in keys]
+            places += [f"{name}.{key}" for name, keys in tables.items() if key in keys]
+            moved += [f"{key} is now {place}" for place in places[:1]]
+    if moved:
+        raise ValueError(f"keys stand in tables, see docs/training.md: {'; '.join(moved)}")

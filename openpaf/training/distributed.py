@@ -1,7 +1,7 @@
 """One run on several processes, as ``torchrun`` starts them.
 
-Each process takes its slice of the same batch, so the crops of a step depend neither on the number
-of processes nor on who they are, and a run may go on with another number of them.
+Each process takes its slice of the same batch, so the crops of a step do not depend on the number
+of processes, and a run may resume with another number of them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-# The others wait while the first one fits a start or validates.
+# The others wait while the first one makes crops or validates.
 _TIMEOUT = timedelta(hours=3)
+_TORCHRUN = (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # what it tells by the environment
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,30 +48,35 @@ class Processes:
             ValueError: If there are fewer crops than processes.
         """
         if batch_size < self.n:
-            raise ValueError(
-                f"batch_size: expected at least one crop for each of {self.n} processes, "
-                f"got {batch_size}"
-            )
+            expected = f"expected at least one crop for each of {self.n} processes"
+            raise ValueError(f"optimizer.batch_size: {expected}, got {batch_size}")
         return range(self.rank * batch_size // self.n, (self.rank + 1) * batch_size // self.n)
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network with its gradients averaged over the processes, and process 0's weights."""
-        if self.n == 1:
-            return network
-        from torch.nn.parallel import DistributedDataParallel
-
-        ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=ids)
+    def share_weights(self, network: nn.Module) -> None:
+        """Give every process the weights of process 0."""
+        if self.n > 1:
+            for value in network.state_dict().values():
+                shared = value.contiguous()
+                torch.distributed.broadcast(shared, 0)
+                value.copy_(shared)
 
     def average_gradients(self, network: nn.Module) -> None:
-        """Average the gradients of a network that was not called by what :meth:`wrap` gave."""
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        if self.n == 1 or not gradients:
+        """Average the gradients over the processes, in one message.
+
+        A parameter without a gradient in any process, e.g. of a head that a step does not use,
+        stays without one; one that has a gradient somewhere counts as 0 elsewhere.
+        """
+        if self.n == 1:
             return
-        mean = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
-        sizes = [gradient.numel() for gradient in gradients]
-        for gradient, part in zip(gradients, mean.split(sizes), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        has_gradient = torch.tensor([float(p.grad is not None) for p in parameters])
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = [has_gradient.to(self.device), *(gradient.flatten() for gradient in gradients)]
+        used, *means = self.mean(torch.cat(flat)).split([len(part) for part in flat])
+        used = used.cpu()
+        for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+            mean = gradient.copy_(means[i].view_as(gradient))
+            parameter.grad = mean if used[i] > 0 else None
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of each value over the processes."""
@@ -80,35 +88,32 @@ class Processes:
 
     def any(self, value: bool) -> bool:
         """Whether it is so in any process."""
-        return bool(self.mean(torch.tensor(float(value), device=self.device)) > 0) or value
+        return bool(self.mean(torch.tensor(float(value), device=self.device)) > 0)
 
-    def agree(self, value: float) -> float:
+    def agree(self, value: _T) -> _T:
         """Process 0's value, in every process."""
-        if self.n == 1:
-            return value
-        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
-        torch.distributed.broadcast(shared, 0)
-        return float(shared)
+        values: list[Any] = [value]
+        if self.n > 1:
+            torch.distributed.broadcast_object_list(values, 0, device=self.device)
+        agreed: _T = values[0]
+        return agreed
 
 
 @contextmanager
 def join() -> Generator[Processes]:
     """The processes that ``torchrun`` started, or this one alone.
 
-    Uses the GPU of this process's number where there are GPUs (NCCL), the processor where there
+    Uses the GPU of this process's number where there are GPUs (NCCL), the CPU where there
     are none (Gloo).
 
     Raises:
         ValueError: If there are GPUs, but fewer than processes.
     """
-    n = int(os.environ.get("WORLD_SIZE", "1"))
+    n, local = (int(os.environ.get(key, default)) for key, default in _TORCHRUN)
     device = torch.device("cpu")
-    if torch.cuda.is_available():
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        if local >= torch.cuda.device_count():
-            raise ValueError(
-                f"--nproc-per-node: expected at most {torch.cuda.device_count()}, one a GPU"
-            )
+    if n_gpus := torch.cuda.device_count():
+        if local >= n_gpus:
+            raise ValueError(f"--nproc-per-node: expected at most {n_gpus}, one a GPU")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     if n == 1:

@@ -1,4 +1,4 @@
-"""What a run tells of itself: JSON lines, TensorBoard, and a progress bar."""
+"""Figures of a run: JSON lines, TensorBoard, and a progress bar."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _Batch = TypeVar("_Batch")
 
 
 class Journal:
-    """``log.jsonl``, one row of figures a line, and the same for TensorBoard beside it.
+    """``log.jsonl``, the figures of a step a line, and the same for TensorBoard beside it.
 
-    A run that was killed repeats the steps after its checkpoint; their rows, and a line that was
-    only half written, are taken out of the file first, so that each step is there once.
+    A run that was killed repeats the steps after its checkpoint; their lines, and one that was only
+    half written, are taken out of the file first, so that each step is there once.
 
     Args:
         folder: The run's; gets ``log.jsonl`` and ``tensorboard/``.
-        step: Where the run goes on.
+        step: Where the run resumes.
         tensorboard: Whether TensorBoard is written; without its package, one line says so.
     """
 
@@ -35,10 +35,10 @@ class Journal:
         self._board = _open_board(folder / "tensorboard", step) if tensorboard else None
 
     def write(self, step: int, **figures: float) -> None:
-        """Add a row."""
-        row = {"step": step, **{key: _rounded(value) for key, value in figures.items()}}
+        """Add a line."""
+        line = {"step": step, **{k: float(f"{v:.6g}") for k, v in figures.items()}}
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(line) + "\n")
         if self._board is not None:
             for key, value in figures.items():
                 self._board.add_scalar(key, value, step)
@@ -53,10 +53,10 @@ class Journal:
         if not self.file.exists():
             return
         text = self.file.read_text(encoding="utf-8", errors="replace")
-        kept = [line for line in text.splitlines() if 0 <= _step_of(line) <= step]
-        wanted = "".join(line + "\n" for line in kept)
-        if wanted != text:
-            write_whole(self.file, wanted.encode())
+        lines = [line for line in text.splitlines() if 0 <= _step_of(line) <= step]
+        complete = "".join(line + "\n" for line in lines)
+        if complete != text:
+            write_whole(self.file, complete.encode())
 
 
 def _step_of(line: str) -> int:
@@ -75,15 +75,11 @@ def _open_board(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 class Progress:
     """A bar with the time left, images per second, and the share of the time spent on waiting.
 
     Args:
-        step: Where the run goes on.
+        step: Where the run resumes.
         steps: Where it ends.
         batch_size: Images a step.
         shown: Whether there is a bar at all; it shows on terminals only.
@@ -91,25 +87,21 @@ class Progress:
 
     def __init__(self, step: int, steps: int, batch_size: int, *, shown: bool) -> None:
         self.batch_size = batch_size
-        self._bar = tqdm(
-            total=steps, initial=step, unit="step", disable=None if shown else True, leave=True
-        )
-        self._start_window()
+        disable = None if shown else True
+        self._bar = tqdm(total=steps, initial=step, unit="step", disable=disable)
+        self.restart()
 
-    def _start_window(self) -> None:
+    def restart(self) -> None:
+        """Begin to count anew: what was done since, e.g. a validation, is not the training's."""
         self._since, self._waited, self._steps = time.monotonic(), 0.0, 0
 
     def timed(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
         """The batches, the time until each comes counted as waiting."""
-        source = iter(batches)
-        while True:
-            asked = time.monotonic()
-            try:
-                batch = next(source)
-            except StopIteration:
-                return
+        asked = time.monotonic()
+        for batch in batches:
             self._waited += time.monotonic() - asked
             yield batch
+            asked = time.monotonic()
 
     def step(self) -> None:
         """Count a step."""
@@ -121,12 +113,8 @@ class Progress:
         spent = max(time.monotonic() - self._since, 1e-9)
         rate, waiting = self._steps * self.batch_size / spent, self._waited / spent
         self._bar.set_postfix_str(f"{rate:.1f} images/s, {waiting:.0%} waiting for data")
-        self._start_window()
+        self.restart()
         return {"images_per_s": rate, "waiting": waiting}
-
-    def pause(self) -> None:
-        """What follows, e.g. a validation, is not the training's time: begin to count anew."""
-        self._start_window()
 
     def close(self) -> None:
         """Leave the bar as it is."""

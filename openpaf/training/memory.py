@@ -1,9 +1,4 @@
-"""Keeps the memory of one training step for the next one.
-
-Glibc's allocator gives large blocks back to the system as soon as they are freed, and gets them
-again, page by page, for the next layer of the network. Of a training step on a processor that takes
-a third of the time.
-"""
+"""Keeps the memory of one training step for the next one."""
 
 from __future__ import annotations
 
@@ -19,17 +14,16 @@ _AT_ONCE = 64 * 2**20  # bytes by which the heap grows
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it has freed, for itself; where that can be told.
+    """Let this process keep the memory that it has freed, where the allocator is glibc's.
 
-    The process then takes as much as its largest step, until it ends. Nothing happens but on Linux
-    with glibc.
+    Glibc gives large blocks back to the system and gets them again, page by page, for the next
+    layer: a third of the time of a training step on a CPU. The process then takes as much memory as
+    its largest step, until it ends.
 
     Returns:
         Whether the allocator took it.
     """
-    if sys.platform != "linux":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, _AT_ONCE))

@@ -52,20 +52,14 @@ class Muon(torch.optim.AdamW):
 
     Args:
         groups: As of AdamW.
-        lr: The rate.
-        weight_decay: Decoupled.
         precision: Of :func:`orthogonalized`.
+        **adamw: The other arguments of AdamW.
     """
 
     def __init__(
-        self,
-        groups: Iterable[Any],
-        *,
-        lr: float,
-        weight_decay: float = 1e-2,
-        precision: torch.dtype = torch.float32,
+        self, groups: Iterable[Any], *, precision: torch.dtype = torch.float32, **adamw: Any
     ) -> None:
-        super().__init__(groups, lr=lr, weight_decay=weight_decay)
+        super().__init__(groups, **adamw)
         self.precision = precision
 
     @torch.no_grad()
@@ -79,9 +73,8 @@ class Muon(torch.optim.AdamW):
                     by_shape[direction.shape[0], direction.shape[1]].append((parameter, direction))
                     parameter.grad = None  # so that AdamW passes it by
             for shape, rows in by_shape.items():  # at once, as one product of many small matrices
-                steps = orthogonalized(
-                    torch.stack([direction for _, direction in rows]), self.precision
-                )
+                directions = torch.stack([direction for _, direction in rows])
+                steps = orthogonalized(directions, self.precision)
                 size = _STEP * max(shape) ** 0.5
                 for (parameter, _), step in zip(rows, steps, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

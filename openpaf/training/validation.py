@@ -50,7 +50,7 @@ class Validation:
 
     Raises:
         DatasetError: If the file cannot be read, annotations lack what the COCO figures need, or
-            nobody is labelled of whom they could be computed.
+            nobody is labeled of whom they could be computed.
     """
 
     def __init__(self, photos: SetConfig, size: int) -> None:
@@ -125,9 +125,9 @@ class Validation:
     def _refuse_nobody(self, rows: Sequence[Mapping[str, Any]]) -> None:
         chosen = set(self.ids)
         here = [row for row in rows if row["image_id"] in chosen]
-        labelled = [row for row in here if row["num_keypoints"] and not row["iscrowd"]]
-        if not any(row["area"] > 0 for row in labelled):
-            what = "an area above 0" if labelled else "labelled joints"
+        labeled = [row for row in here if row["num_keypoints"] and not row["iscrowd"]]
+        if not any(row["area"] > 0 for row in labeled):
+            what = "an area above 0" if labeled else "labeled joints"
             raise DatasetError(
                 f"{self.source}: validation would measure nothing: of {len(here)} people in "
                 f"{len(chosen)} photos nobody has {what}"

@@ -1,6 +1,6 @@
-"""How a training crop is drawn from a photo: one affine map, colour, blur, and what is pasted.
+"""How a training crop is drawn from an image: one affine map, color, blur, and what is pasted.
 
-Chance is here and pixels are in :mod:`openpaf.training.data.rendering`, so that the processor
+Chance is here and pixels are in :mod:`openpaf.training.data.rendering`, so that the CPU
 and a GPU draw the same crops.
 """
 
@@ -16,55 +16,9 @@ from numpy.typing import NDArray
 
 from openpaf.geometry import crop_affine
 from openpaf.skeleton import Skeleton
+from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.data.dataset import Photo
 from openpaf.training.data.pasting import Labels, Patch, paste_occluders, paste_person
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """How training crops are drawn.
-
-    Args:
-        crop_px: Side of the square crop in px; a multiple of 8.
-        person_px: The chosen person's longer side becomes a length in this range, log-uniform.
-        max_enlarge: A photo is enlarged by at most this factor.
-        min_cover: A photo is shrunk no further than to where its longer side covers this share of
-            the crop's side; without it, a person who fills a small photo leaves most of the crop
-            grey. 0 lets every photo shrink.
-        rotation_deg: Standard deviation of the rotation in degrees; cut at three of them.
-        shift: The person's middle lies within this share of the crop's side from its middle.
-        flip: Probability of a mirrored crop.
-        colour: Strength of brightness, contrast and saturation changes, 0 to 1.
-        grey: Probability of a crop without colour.
-        blur: Probability of a blurred crop.
-        occluders: Probability of a crop with pieces of other photos pasted over joints.
-        paste_people: Probability of a crop with a person of another photo pasted into it.
-    """
-
-    crop_px: int = 288
-    person_px: tuple[float, float] = (48.0, 340.0)
-    max_enlarge: float = 2.5
-    min_cover: float = 0.0
-    rotation_deg: float = 15.0
-    shift: float = 0.25
-    flip: float = 0.5
-    colour: float = 0.3
-    grey: float = 0.05
-    blur: float = 0.1
-    occluders: float = 0.0
-    paste_people: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.crop_px < 8 or self.crop_px % 8:
-            raise ValueError(f"crop_px: expected a positive multiple of 8, got {self.crop_px}")
-        object.__setattr__(self, "person_px", tuple(float(size) for size in self.person_px))
-        if len(self.person_px) != 2 or not 0 < self.person_px[0] <= self.person_px[1]:
-            raise ValueError(f"person_px: expected two rising lengths, got {self.person_px}")
-        for name in (
-            "min_cover", "shift", "flip", "colour", "grey", "blur", "occluders", "paste_people"
-        ):  # fmt: skip
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +27,12 @@ class CropPlan:
 
     Args:
         photo: Whose pixels.
-        affine: (2, 3) from px of the photo to px of the crop.
+        affine: (2, 3) from px of the image to px of the crop.
         size: Side of the crop in px.
-        labels: Its people and its ignored places, in px of the crop, those of the patches included.
-        patches: Pieces of other photos, in the order in which they are laid over it.
-        saturation: Factor on colour; 0 is grey.
-        contrast: Factor on the distance from middle grey.
+        labels: Its people and its ignore regions, in px of the crop, those of the patches included.
+        patches: Pieces of other images, in the order in which they are laid over it.
+        saturation: Factor on color; 0 is gray.
+        contrast: Factor on the distance from middle gray.
         offset: (3,) added to red, green and blue.
         blur: Standard deviation of a Gaussian blur in px, 0 for none.
     """
@@ -95,7 +49,7 @@ class CropPlan:
 
     @property
     def unlabeled(self) -> frozenset[int]:
-        """Joints that the set of one of its photos labels in no person."""
+        """Joints that the set of one of its images labels in no person."""
         photos = (self.photo, *(patch.photo for patch in self.patches))
         return frozenset(joint for photo in photos for joint in photo.unlabeled)
 
@@ -107,18 +61,18 @@ def plan_crop(
     rng: np.random.Generator,
     other: Callable[[], Photo] | None = None,
 ) -> CropPlan:
-    """Draw a crop around one of a photo's people.
+    """Draw a crop around one of an image's people.
 
     Args:
-        photo: What is known of it.
+        photo: The image.
         config: How to draw.
         skeleton: Whose joints change places in a mirrored crop.
         rng: The only source of chance.
-        other: Draws the photos that pieces are cut from; nothing is pasted without it.
+        other: Draws the images that pieces are cut from; nothing is pasted without it.
     """
     affine, flip = _random_affine(photo, config, rng)
     labels = Labels.of(photo, affine, skeleton if flip else None)
-    colour = _random_colour(config, rng)
+    color = _random_color(config, rng)
     patches: list[Patch] = []
     size = config.crop_px
     # Chance is asked only where something may be pasted, so that other runs see the same crops.
@@ -127,7 +81,7 @@ def plan_crop(
     if other is not None and config.occluders and rng.random() < config.occluders:
         labels = paste_occluders(labels, patches, other(), size, rng)
     return CropPlan(
-        photo=photo, affine=affine, size=size, labels=labels, patches=tuple(patches), **colour
+        photo=photo, affine=affine, size=size, labels=labels, patches=tuple(patches), **color
     )
 
 
@@ -135,14 +89,14 @@ def _random_affine(
     photo: Photo, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], bool]:
     keypoints = photo.keypoints[rng.integers(len(photo.keypoints))]
-    labelled = keypoints[keypoints[:, 2] > 0, :2]
-    low, high = labelled.min(axis=0), labelled.max(axis=0)
+    labeled = keypoints[keypoints[:, 2] > 0, :2]
+    low, high = labeled.min(axis=0), labeled.max(axis=0)
     # Joints end at eyes and ankles; a lone face must not be blown up to a whole person's size.
     extent = max(float((high - low).max()) * 1.15, 16.0)
-    if len(labelled) < 8:
+    if len(labeled) < 8:
         extent *= 2
-    wanted = math.exp(rng.uniform(*np.log(config.person_px)))
-    scale = min(wanted / extent, config.max_enlarge)
+    size_px = math.exp(rng.uniform(*np.log(config.person_px)))
+    scale = min(size_px / extent, config.max_enlarge)
     if photo.size_hw is not None:
         scale = max(scale, config.min_cover * config.crop_px / max(photo.size_hw))
     reach = config.shift * config.crop_px / scale
@@ -153,13 +107,13 @@ def _random_affine(
     return crop_affine((center[0], center[1]), scale, rotation, flip, size), flip
 
 
-def _random_colour(config: AugmentConfig, rng: np.random.Generator) -> dict[str, Any]:
-    saturation = rng.uniform(1 - config.colour, 1 + config.colour)
-    if rng.random() < config.grey:
+def _random_color(config: AugmentConfig, rng: np.random.Generator) -> dict[str, Any]:
+    saturation = rng.uniform(1 - config.color, 1 + config.color)
+    if rng.random() < config.gray:
         saturation = 0.0
-    contrast = rng.uniform(1 - config.colour, 1 + config.colour)
-    brightness = rng.uniform(-config.colour, config.colour) * 96
-    tint = rng.uniform(-config.colour, config.colour, 3) * 24
+    contrast = rng.uniform(1 - config.color, 1 + config.color)
+    brightness = rng.uniform(-config.color, config.color) * 96
+    tint = rng.uniform(-config.color, config.color, 3) * 24
     blur = rng.uniform(0.5, 1.5) if rng.random() < config.blur else 0.0
     return {
         "saturation": saturation, "contrast": contrast, "offset": brightness + tint, "blur": blur

@@ -1,17 +1,18 @@
 """Batches of crops and targets, each a pure function of the seed and the step.
 
-Nothing is kept between steps, so a run that is killed and resumed sees the same crops.
+No state is kept between steps, so a run that is killed and resumed sees the same crops.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,27 +23,29 @@ from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_ma
 from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.augmentation import AugmentConfig, CropPlan, plan_crop
-from openpaf.training.data.dataset import Photo, PhotoSet
+from openpaf.training.config import DataConfig
+from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.data.augmentation import CropPlan, plan_crop
+from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
 from openpaf.training.data.rendering import Crop, render
 
-LABELS = Skeleton.COCO17  # the joints that photos are labelled with
+LABELS = Skeleton.COCO17  # the joints that images are labeled with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Crops and what the network should say of them.
+    """Crops and their targets.
 
     Args:
         images: (B, 3, S, S) float32, RGB, 0 to 255.
         heatmaps: (B, K+1, h, w) float32 targets.
         pafs: (B, 2L, h, w) float32 targets.
-        heatmap_weights: (B, K+1, h, w) float32, 0 where the loss does not look.
-        paf_weights: (B, 2L, h, w) float32, likewise.
-        fully_annotated: (B,) bool, whether what is not labelled is background.
-        features: (B, width, h, w) float32, the teacher's where they were kept; see
-            :class:`openpaf.training.distillation.cached_crops.ReusedCrops`.
+        heatmap_weights: (B, K+1, h, w) float32, 0 where an error does not count.
+        paf_weights: (B, 2L, h, w) float32, the same of the PAFs.
+        fully_annotated: (B,) bool, whether what is not labeled is background.
+        features: (B, C, h, w), hidden ones of a teacher; see
+            :class:`openpaf.training.distillation.feature_hints.Hints`.
     """
 
     images: Tensor
@@ -55,14 +58,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        parts = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        return Batch(
-            **{
-                name: part.to(device, non_blocking=True)
-                for name, part in parts.items()
-                if part is not None
-            }
-        )
+        parts = {name: part for name, part in vars(self).items() if part is not None}
+        return Batch(**{k: part.to(device, non_blocking=True) for k, part in parts.items()})
 
 
 _Made = TypeVar("_Made")
@@ -80,84 +77,58 @@ def prepared_ahead(
             yield ahead.pop(0).result()
 
 
-class BatchMaker:
-    """Draws batches from photo sets.
+def load_sets(data: DataConfig) -> list[PhotoSet]:
+    """The image sets of a run.
+
+    Raises:
+        DatasetError: If one is missing or without people.
+    """
+    if data.index is not None:
+        raise ValueError("data.index: expected the sets themselves, as read_config gives them")
+    return [load_photo_set(**msgspec.structs.asdict(one)) for one in data.sets]
+
+
+@dataclass
+class CropMaker(ABC, Generic[_Made]):
+    """Draws crops from image sets, and makes batches of them.
 
     Args:
-        sets: The photo sets, mixed by their weights.
+        sets: The image sets, mixed by their weights.
         batch_size: Crops a batch.
         augment: How crops are drawn.
-        skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
-        heatmap_grid: Where the cells of the heatmaps lie.
-        paf_grid: Where the cells of the PAFs lie.
-        sigma_px: Standard deviation of a joint's Gaussian in px.
-        paf_half_width_px: A limb's field reaches this far to either side, in px.
         seed: With the step, fixes every batch.
 
     Raises:
         ValueError: If there is no set, or no set has a positive weight.
     """
 
-    def __init__(
-        self,
-        sets: Sequence[PhotoSet],
-        *,
-        batch_size: int,
-        augment: AugmentConfig,
-        skeleton: Skeleton,
-        heatmap_grid: Grid,
-        paf_grid: Grid,
-        sigma_px: float = SIGMA_PX,
-        paf_half_width_px: float = PAF_HALF_WIDTH_PX,
-        seed: int = 0,
-    ) -> None:
-        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
+    sets: Sequence[PhotoSet]
+    _: KW_ONLY
+    batch_size: int
+    augment: AugmentConfig
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        weights = np.array([photo_set.weight for photo_set in self.sets], np.float64)
         if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
             raise ValueError("sets: expected at least one with a positive weight")
-        self.sets = sets
         self.shares = weights / weights.sum()
-        self.batch_size = batch_size
-        self.augment = augment
-        self.skeleton = skeleton
-        self.heatmap_grid = heatmap_grid
-        self.paf_grid = paf_grid
-        self.sigma_px = sigma_px
-        self.paf_half_width_px = paf_half_width_px
-        self.seed = seed
-        self.photos = PhotoReader(sets)
+        self.photos = PhotoReader(self.sets)
 
-    def batch(self, step: int, rows: range | None = None) -> Batch:
-        """The batch of a step, or some of its crops.
-
-        Args:
-            step: Which step.
-            rows: Which of the crops; all where not given.
-
-        Raises:
-            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
-        """
-        samples = [self._sample(step, i) for i in rows or range(self.batch_size)]
-        return Batch(
-            images=torch.from_numpy(np.stack([row[0].image for row in samples]))
-            .permute(0, 3, 1, 2)
-            .float(),
-            heatmaps=torch.from_numpy(np.stack([row[1] for row in samples])),
-            pafs=torch.from_numpy(np.stack([row[2] for row in samples])),
-            heatmap_weights=torch.from_numpy(np.stack([row[3] for row in samples])),
-            paf_weights=torch.from_numpy(np.stack([row[4] for row in samples])),
-            fully_annotated=torch.tensor([row[5] for row in samples]),
-        )
+    @abstractmethod
+    def batch(self, step: int, rows: range | None = None) -> _Made:
+        """The batch of a step, or some of its crops."""
 
     def stream(
         self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
-    ) -> Generator[Batch]:
+    ) -> Generator[_Made]:
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
         yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
 
     def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
-        """What crop ``i`` of a step is to be, and whether its background is to be trusted.
+        """What crop ``i`` of a step is to be, and whether its images are fully annotated.
 
-        Others follow without end, in case that photos of the first cannot be read.
+        Others follow without end, in case that images of the first cannot be read.
         """
         rng = np.random.default_rng((self.seed, step, i))
         while True:
@@ -176,16 +147,55 @@ class BatchMaker:
         drawn.append(photo_set)
         return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
 
-    def _sample(
-        self, step: int, i: int
-    ) -> tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-        for plan, trusted in self.plans(step, i):
+    def crop(self, step: int, i: int) -> tuple[Crop, CropPlan, bool]:
+        """Crop ``i`` of a step, its plan, and whether its images are fully annotated.
+
+        Raises:
+            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
+        """
+        for plan, fully_annotated in self.plans(step, i):
             try:
-                crop = render(plan, self.photos.read)
+                return render(plan, self.photos.read), plan, fully_annotated
             except ImageError:
-                continue  # another photo takes its place
-            return (crop, *self._targets(crop), trusted)
+                continue  # another image takes its place
         raise AssertionError("there is always another plan")
+
+
+@dataclass
+class BatchMaker(CropMaker[Batch]):
+    """Makes batches with fields; see :class:`CropMaker`.
+
+    Args:
+        skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
+        heatmap_grid: Where the cells of the heatmaps lie.
+        paf_grid: Where the cells of the PAFs lie.
+        sigma_px: Standard deviation of a joint's Gaussian in px.
+        paf_half_width_px: A limb's field reaches this far to either side, in px.
+    """
+
+    _: KW_ONLY
+    skeleton: Skeleton
+    heatmap_grid: Grid
+    paf_grid: Grid
+    sigma_px: float = SIGMA_PX
+    paf_half_width_px: float = PAF_HALF_WIDTH_PX
+
+    def batch(self, step: int, rows: range | None = None) -> Batch:
+        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""
+        samples = [self.crop(step, i) for i in rows or range(self.batch_size)]
+        targets = zip(*(self._targets(crop) for crop, _, _ in samples), strict=True)
+        heatmaps, pafs, heatmap_weights, paf_weights = (
+            torch.from_numpy(np.stack(parts)) for parts in targets
+        )
+        pixels = torch.from_numpy(np.stack([crop.image for crop, _, _ in samples]))
+        return Batch(
+            images=pixels.permute(0, 3, 1, 2).float(),
+            heatmaps=heatmaps,
+            pafs=pafs,
+            heatmap_weights=heatmap_weights,
+            paf_weights=paf_weights,
+            fully_annotated=torch.tensor([complete for _, _, complete in samples]),
+        )
 
     def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         size_hw = crop.image.shape[0], crop.image.shape[1]
@@ -228,7 +238,7 @@ def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
 
 @lru_cache(maxsize=64)
 def taught_channels(
-    skeleton: Skeleton, unlabelled: frozenset[int]
+    skeleton: Skeleton, unlabeled: frozenset[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Which channels labels say something of, where their set labels not all joints.
 
@@ -236,14 +246,14 @@ def taught_channels(
 
     Args:
         skeleton: The network's.
-        unlabelled: Joints of ``LABELS`` that are labelled in nobody. Their mirror images are left
+        unlabeled: Joints of ``LABELS`` that are labeled in no person. Their mirror images are left
             out too, as a crop may be mirrored.
 
     Returns:
         (K+1,) for heatmaps, the background last, and (2L,) for PAFs: 1, or 0 for nothing.
     """
     swap = LABELS.flip_permutation
-    gone = [place for joint in unlabelled for place in (joint, swap[joint])]
+    gone = [place for joint in unlabeled for place in (joint, swap[joint])]
     labels = np.ones((1, LABELS.n_joints, 3), np.float32)
     labels[:, gone, 2] = 0
     known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0

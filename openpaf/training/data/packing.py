@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import shutil
@@ -17,6 +16,7 @@ from openpaf.io.paths import inside_folder
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.dataset import DatasetError, read_json
 from openpaf.training.data.photos import find_in_shards, read_from_shard
+from openpaf.training.tables import plain
 from openpaf.training.toml_files import toml_rows
 
 SHARD_BYTES = 60_000_000
@@ -41,7 +41,7 @@ def pack(config: TrainConfig, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    values = {**_packed(dataclasses.asdict(config), folder, {}), "output": "run"}
+    values = {**_packed(plain(config), folder, {}), "output": "run"}
     path = folder / "run.toml"
     path.write_text("".join(toml_rows(values)), encoding="utf-8")
     return path

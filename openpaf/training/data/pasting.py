@@ -20,7 +20,7 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.data.dataset import Photo
 
 if TYPE_CHECKING:
-    from openpaf.training.data.augmentation import AugmentConfig
+    from openpaf.training.data.augment_config import AugmentConfig
 
 _TRIES = 12  # places that are tried for a piece before it is given up
 _MAX_HIDDEN = 0.5  # share of a person's joints

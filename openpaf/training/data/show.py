@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ from openpaf.fields import Fields
 from openpaf.geometry import Grid
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker
-from openpaf.training.sources import make_batches, teacher_of
+from openpaf.training.distillation.teacher import load_teacher
+from openpaf.training.part_affinity import make_batches
 from openpaf.visualization.draw import draw_poses
 
 
@@ -42,15 +42,17 @@ def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    maker = make_batches(config)
-    cpu = torch.device("cpu")
-    teacher = teacher_of(dataclasses.replace(config, teacher_runtime="torch"), cpu)
+    maker, cpu = make_batches(config), torch.device("cpu")
+    distillation, grids = config.distillation, (maker.heatmap_grid, maker.paf_grid)
+    teacher = distillation.teacher and load_teacher(distillation, maker.skeleton, grids, cpu)
     with tqdm(total=n_crops, unit="crop", disable=None) as bar:
-        for step in range(-(-n_crops // config.batch_size)):
+        for step in range(-(-n_crops // config.optimizer.batch_size)):
             batch = maker.batch(step)
-            batch = teacher.fill(batch) if teacher is not None else batch
-            for i in range(min(config.batch_size, n_crops - step * config.batch_size)):
-                number = step * config.batch_size + i
+            batch = teacher.fill(batch) if teacher else batch
+            for i in range(
+                min(config.optimizer.batch_size, n_crops - step * config.optimizer.batch_size)
+            ):
+                number = step * config.optimizer.batch_size + i
                 Image.fromarray(_panels(batch, i, maker)).save(folder / f"{number:04}.png")
                 bar.update()
     return n_crops

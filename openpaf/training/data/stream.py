@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
-from openpaf.training.checkpoints import comparable_config
-from openpaf.training.config import TrainConfig
-from openpaf.training.data.batches import Batch, BatchMaker
-from openpaf.training.data.gpu.batches import DeviceBatchMaker, made_ahead, make_device_batches
-from openpaf.training.distillation.cached_crops import ReusedCrops
-from openpaf.training.distillation.feature_hints import Hints
-from openpaf.training.distillation.target_resampling import as_the_network_sees
-from openpaf.training.distributed import Processes
+from openpaf.training.data.batches import Batch
+from openpaf.training.data.gpu.batches import made_ahead
 from openpaf.training.logging import Progress
-from openpaf.training.losses import Teacher
-from openpaf.training.optimizer import autocast
+
+#: Changes the batch of a step, e.g. adds what a teacher says of it.
+Transform = Callable[[Batch, int], Batch]
 
 
-class Supply:
-    """Gives a run its batches: made, taught, and as the network is to see them.
+class BatchSource(Protocol):
+    """Makes the batches of a run."""
+
+    def stream(
+        self, start: int, stop: int, workers: int = ..., *, rows: range | None = None
+    ) -> Generator[Batch]:
+        """The batches of steps ``start`` to ``stop``, or some of their crops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchStream:
+    """Gives a run its batches, on its device and transformed.
 
     Args:
-        config: The run.
-        processes: Those that it is shared by.
-        maker: Makes the crops.
+        source: Makes them.
+        transforms: What each goes through in turn.
+        device: Of the network.
+        workers: Threads or processes of the source.
         rows: Which crops of every batch this process gets.
-        teacher: Says what it sees in them, if there is one.
-        hints: Keeps the teacher's features, if the run has hints.
-        precision: What the teacher computes in.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        processes: Processes,
-        maker: BatchMaker,
-        rows: range,
-        *,
-        teacher: Teacher | None,
-        hints: Hints | None,
-        precision: torch.dtype,
-    ) -> None:
-        self.config, self.processes, self.device = config, processes, processes.device
-        self.rows = rows
-        self.maker, self.teacher, self.hints = maker, teacher, hints
-        self.precision = precision
+    source: BatchSource
+    transforms: Sequence[Transform]
+    device: torch.device
+    workers: int
+    rows: range
 
     @property
     def makes_ahead(self) -> bool:
@@ -59,54 +51,19 @@ class Supply:
 
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
         """The batches of steps ``start`` to ``stop``, ready to learn from."""
-        drawn = self._source().stream(start, stop, self.config.workers, rows=self.rows)
         steps = range(start, stop)
         with ExitStack() as to_close:
+            drawn = self.source.stream(start, stop, self.workers, rows=self.rows)
             to_close.enter_context(closing(drawn))
             if not self.makes_ahead:
                 yield from map(self.ready, progress.timed(drawn), steps)
-            elif self.hints is not None:  # which are those of the batch that the teacher saw last
-                ahead = to_close.enter_context(closing(made_ahead(drawn, self.device)))
-                yield from map(self.ready, progress.timed(ahead), steps)
-            else:
-                ready = map(self.ready, drawn, steps)
-                ahead = to_close.enter_context(closing(made_ahead(ready, self.device)))
-                yield from progress.timed(ahead)
+                return
+            ahead = made_ahead(map(self.ready, drawn, steps), self.device)
+            yield from progress.timed(to_close.enter_context(closing(ahead)))
 
     def ready(self, batch: Batch, step: int) -> Batch:
-        """A batch on the device, with what the teacher says of it, as the network is to see it."""
+        """The batch of a step on the device, transformed."""
         batch = batch.to(self.device)
-        if step < self.config.feature_steps:
-            return batch
-        if self.teacher is not None and not self.config.reused_crops:
-            with autocast(self.device, self.precision):
-                batch = self.teacher.fill(batch)
-        return as_the_network_sees(batch, self.config, step)
-
-    def _source(self) -> BatchMaker | DeviceBatchMaker | ReusedCrops:
-        """Where batches come from."""
-        if not self.config.reused_crops:
-            return make_device_batches(self.maker, self.device, self.config.data_on_device)
-        crops = ReusedCrops(
-            Path(self.config.output) / "crops",
-            self.maker,
-            self.config.reused_crops,
-            self._taught,
-            self.processes,
-            json.dumps(
-                {**comparable_config(self.config), "batch_size": self.config.batch_size},
-                sort_keys=True,
-            ),
-        )
-        crops.make(self.rows)
-        return crops
-
-    def _taught(self, batch: Batch) -> Batch:
-        """A batch with what the teacher says of it."""
-        if self.teacher is None:
-            return batch
-        with autocast(self.device, self.precision):
-            batch = self.teacher.fill(batch)
-        if self.hints is None:
-            return batch
-        return dataclasses.replace(batch, features=self.hints.teachers_features())
+        for transform in self.transforms:
+            batch = transform(batch, step)
+        return batch

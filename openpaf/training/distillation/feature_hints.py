@@ -10,18 +10,20 @@ Reference:
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.training.data.batches import Batch
 
-_ALIGNED = 0.3  # weight of the features before their view is widened, where only features learn
+_PYRAMID = 0.3  # weight of the features before the context block, where only features learn
 
 
 class Hints:
-    """Compares the shared features of two networks.
+    """Compares the hidden features of two networks.
 
     Args:
         student: The network in training.
@@ -32,67 +34,65 @@ class Hints:
     """
 
     def __init__(self, student: LightweightNetwork, teacher: LightweightNetwork) -> None:
+        self.student, self.teacher = networks = student, teacher
         ours, theirs = (
-            (_width(network), len(network.refinement_stages)) for network in (student, teacher)
+            (network.context.reduce.out_channels, len(network.refinement_stages))
+            for network in networks
         )
         if ours != theirs:
             raise ValueError(
                 f"teacher: hints need {ours[0]} channels and {ours[1]} refinement stages as the "
                 f"student has them, got {theirs[0]} and {theirs[1]}"
             )
-        pairs = [
-            (student.context, teacher.context),
-            (student.initial_stage.body, teacher.initial_stage.body),
-        ]
-        for our_stage, their_stage in zip(
-            student.refinement_stages, teacher.refinement_stages, strict=True
-        ):
-            bodies = (cast(nn.Sequential, stage.body) for stage in (our_stage, their_stage))
-            pairs += zip(*bodies, strict=True)
-        self._student, self._teacher = (_Recorder([pair[k] for pair in pairs]) for k in range(2))
-        self._student_aligned = _Recorder([student.context.pyramid])
-        self._teacher_aligned = _Recorder([teacher.context.pyramid])
+        self._ours, self._theirs = (_record(_compared(network)) for network in networks)
+        self._our_shared, self._their_shared = (
+            _record([network.context, network.context.pyramid]) for network in networks
+        )
 
-    def of_features(self) -> Tensor:
-        """The same of the features that the stages share alone; linear ones steady the others."""
-        aligned = hint(self._student_aligned.kept[0], self._teacher_aligned.kept[0])
-        return hint(self._student.kept[0], self._teacher.kept[0]) + _ALIGNED * aligned
+    def attach(self, batch: Batch) -> Batch:
+        """The batch with the features that the teacher had in its last call."""
+        return replace(batch, features=torch.cat(self._theirs, 1))
 
-    def teachers_features(self) -> Tensor:
-        """Those of the teacher's last call that the stages share."""
-        return self._teacher.kept[0]
+    def loss(self, batch: Batch) -> Tensor:
+        """How far the student's features of its last call are from those of its batch."""
+        return torch.stack(_errors(self._ours, batch)).mean()
 
-    def of_kept(self, features: Tensor) -> Tensor:
-        """As :meth:`loss`, of the shared features alone, to a teacher's that were kept."""
-        return hint(self._student.kept[0], features)
+    @torch.no_grad()
+    def attach_shared(self, batch: Batch, images: Tensor) -> Batch:
+        """The batch with the teacher's features that the stages share, which it computes alone."""
+        self.teacher.features(images)
+        return replace(batch, features=torch.cat(self._their_shared, 1))
 
-    def loss(self) -> Tensor:
-        """Mean squared error of the features of the last calls of both, over their variance."""
-        pairs = zip(self._student.kept, self._teacher.kept, strict=True)
-        return torch.stack([hint(ours, theirs) for ours, theirs in pairs]).mean()
+    def shared_loss(self, images: Tensor, batch: Batch) -> Tensor:
+        """How far the student's are from them; those of the pyramid steady the others."""
+        self.student.features(images)
+        context, pyramid = _errors(self._our_shared, batch)
+        return context + _PYRAMID * pyramid
 
 
-def hint(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Mean squared error of features, over the variance of the teacher's."""
-    wanted = theirs.detach().float()
-    return (ours.float() - wanted).square().mean() / wanted.var().clamp(min=1e-12)
+def _compared(network: LightweightNetwork) -> list[nn.Module]:
+    stages = [cast(nn.Sequential, stage.body) for stage in network.refinement_stages]
+    blocks = [block for stage in stages for block in stage]
+    return [network.context, network.initial_stage.body, *blocks]
 
 
-def _width(network: LightweightNetwork) -> int:
-    """Channels of the features that the stages share."""
-    return network.context.reduce.out_channels
+def _record(modules: list[nn.Module]) -> list[Tensor]:
+    """A list that holds the last outputs of modules."""
+    outputs = [torch.empty(0)] * len(modules)
+    for i, module in enumerate(modules):
+
+        def keep(_module: Any, _inputs: Any, output: Tensor, i: int = i) -> None:
+            outputs[i] = output
+
+        module.register_forward_hook(keep)
+    return outputs
 
 
-class _Recorder:
-    """Keeps the outputs of modules as they pass."""
-
-    def __init__(self, modules: list[nn.Module]) -> None:
-        self.kept: list[Tensor] = [torch.empty(0)] * len(modules)
-        for i, module in enumerate(modules):
-            module.register_forward_hook(self._keeper(i))
-
-    def _keeper(self, i: int):  # type: ignore[no-untyped-def]
-        def keep(module: object, inputs: object, output: Tensor) -> None:
-            self.kept[i] = output
-
-        return keep
+def _errors(outputs: list[Tensor], batch: Batch) -> list[Tensor]:
+    """Mean squared errors, over the variance of the teacher's features."""
+    assert batch.features is not None  # a transform has attached them
+    targets = batch.features.float().split([output.shape[1] for output in outputs], 1)
+    return [
+        (ours.float() - theirs).square().mean() / theirs.var().clamp(min=1e-12)
+        for ours, theirs in zip(outputs, targets, strict=True)
+    ]

@@ -1,7 +1,7 @@
-"""A network that looks several times: at crops of several sizes, and at mirror images.
+"""A network whose fields are a mean over crops of several sizes, and over mirror images.
 
-The mean of what it says then is far better than one look, which costs a camera too much time; as a
-teacher it costs nothing when its student is used.
+That mean is far better than the fields of a single view, and too slow for a camera; as a teacher it
+costs nothing when its student is used.
 
 Reference:
     Radosavovic et al., Data Distillation: Towards Omni-Supervised Learning, CVPR 2018.
@@ -19,21 +19,21 @@ from openpaf.geometry import Grid, flip_x, resize_px
 from openpaf.skeleton import Skeleton
 
 
-class SeveralLooks(nn.Module):
-    """A network of one stage: the mean of the last stage of another over several looks.
+class MultiScaleNetwork(nn.Module):
+    """A network of one stage: the mean of the last stage of another over several views.
 
-    As :func:`openpaf.estimator.multiscale.multiscale_fields` on whatever device the network is
-    on, but on the cells of a look at the crops as they are.
+    As :func:`openpaf.estimator.multiscale.multiscale_fields` on whatever device the network is on,
+    but on the cells of the crops as they are.
 
     Args:
         network: Gives heatmaps and PAFs of all its stages.
         skeleton: Its channels.
         grids: Of its heatmaps and its PAFs.
-        scales: A look at the crops resized by each of these.
-        mirrored: Likewise, at their mirror images.
+        scales: The crops are resized by each of these.
+        mirrored: Their mirror images are resized by each of these.
 
     Raises:
-        ValueError: If there is no look, a scale is not positive, or the mirror image of a limb is
+        ValueError: If there is no view, a scale is not positive, or the mirror image of a limb is
             not a limb of the skeleton.
     """
 
@@ -48,7 +48,7 @@ class SeveralLooks(nn.Module):
         super().__init__()
         check_scales((*scales, *mirrored))
         self.network, self.grids = network, grids
-        self.looks = [*((scale, False) for scale in scales), *((scale, True) for scale in mirrored)]
+        self.views = [(scale, False) for scale in scales] + [(scale, True) for scale in mirrored]
         self._joints = [*skeleton.flip_permutation, skeleton.n_joints]  # the background stays
         flip = skeleton.flip_limbs if mirrored else ()
         self._limbs = [2 * index + axis for index, _ in flip for axis in (0, 1)]
@@ -60,23 +60,21 @@ class SeveralLooks(nn.Module):
         """One stage, as a network gives it.
 
         Args:
-            images: (B, 3, S, S), normalised; S a multiple of the stride.
+            images: (B, 3, S, S), normalized; S a multiple of the stride.
 
         Returns:
             ``[(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))]``, float32.
         """
-        heatmaps, pafs = self._look(images, *self.looks[0])
-        for look in self.looks[1:]:
-            more = self._look(images, *look)
-            heatmaps, pafs = heatmaps + more[0], pafs + more[1]
-        return [(heatmaps / len(self.looks), pafs / len(self.looks))]
+        views = [self._view(images, *view) for view in self.views]
+        heatmaps, pafs = (sum(fields) / len(views) for fields in zip(*views, strict=True))
+        return [(heatmaps, pafs)]
 
-    def _look(self, images: Tensor, scale: float, mirrored: bool) -> tuple[Tensor, Tensor]:
+    def _view(self, images: Tensor, scale: float, mirrored: bool) -> tuple[Tensor, Tensor]:
         side, stride = images.shape[2], self.grids[0].stride
-        seen = stride * max(1, round(side * scale / stride))
-        if seen != side:
+        size = stride * max(1, round(side * scale / stride))
+        if size != side:
             images = nn.functional.interpolate(
-                images, size=(seen, seen), mode="bilinear", antialias=seen < side
+                images, size=(size, size), mode="bilinear", antialias=size < side
             )
         if mirrored:
             images = images.flip(3)
@@ -85,21 +83,21 @@ class SeveralLooks(nn.Module):
         if mirrored:
             signs = self._signs.to(pafs.device, pafs.dtype)[:, None, None]
             heatmaps, pafs = heatmaps[:, self._joints], pafs[:, self._limbs] * signs
-        if seen == side and not mirrored:
+        if size == side and not mirrored:
             return heatmaps, pafs
         return (
-            _resampled(heatmaps, self.grids[0], side, seen, mirrored),
-            _resampled(pafs, self.grids[1], side, seen, mirrored),
+            _resampled(heatmaps, self.grids[0], side, size, mirrored),
+            _resampled(pafs, self.grids[1], side, size, mirrored),
         )
 
 
-def _resampled(field: Tensor, grid: Grid, side: int, seen: int, mirrored: bool) -> Tensor:
-    """A look's field at the cells of the crop as it is."""
+def _resampled(field: Tensor, grid: Grid, side: int, size: int, mirrored: bool) -> Tensor:
+    """A view's field at the cells of the crop as it is."""
     n = grid.size_cells((side, side))[0]
-    px = resize_px(grid.to_px(torch.arange(n, dtype=torch.float64).numpy()), seen / side)
+    px = resize_px(grid.to_px(torch.arange(n, dtype=torch.float64).numpy()), size / side)
     rows, columns = (
         torch.from_numpy(cubic_weights(grid.to_cells(place), field.shape[2])).to(field.device)
-        for place in (px, flip_x(px, seen) if mirrored else px)
+        for place in (px, flip_x(px, size) if mirrored else px)
     )
     with torch.autocast(field.device.type, enabled=False):
         return rows @ field @ columns.T

@@ -1,11 +1,9 @@
-"""Targets of a network from those of one that sees the same crop larger.
+"""Targets of a network that is shown smaller crops than its teacher, or than were labeled.
 
-A network that is shown the crop made smaller draws Gaussians and limbs that are wider on the crop
-than those of its teacher, which sees it as it is. The teacher's fields become such fields without
-being parsed: Gaussians are widened by a dilation, whose maximum over a Gaussian is a wider Gaussian
-of the same height, and limbs by taking the longest vector near by. The teacher of a network that
-sees the crop smaller still sees all of it, and so knows small people that no network finds at that
-size.
+Gaussians and limbs of the smaller crop are wider on the crop as it is. Fields, the teacher's among
+them, become such fields without being parsed: Gaussians are widened by a dilation, whose maximum
+over a Gaussian is a wider Gaussian of the same height, and limbs by taking the longest vector near
+by. A teacher that sees the crop as it is knows small people that no network finds at that size.
 
 Reference:
     van den Boomgaard and Smeulders, The Morphological Structure of Images, TPAMI 1994 (dilation by
@@ -16,6 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,49 +23,55 @@ from torch import Tensor, nn
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid, resize_px
-from openpaf.training.config import TrainConfig, target_grids
 from openpaf.training.data.batches import Batch
 
 _FINER = 3  # steps a cell at which a heatmap's maximum is looked for
 
 
-def as_the_network_sees(batch: Batch, config: TrainConfig, step: int) -> Batch:
-    """A batch of a run at one of its picture scales."""
-    drawn = np.random.default_rng((config.seed, step)).integers(len(config.picture_scales))
-    scale = config.picture_scales[drawn]
-    return batch if scale == 1 else coarsen(batch, scale, target_grids(config))
+@dataclass(frozen=True)
+class ImageScales:
+    """Resizes each batch by one of a few scales, drawn at random.
+
+    Args:
+        scales: Above 0 and at most 1.
+        grids: Of heatmaps and PAFs.
+        seed: With the step, fixes which scale.
+    """
+
+    scales: Sequence[float]
+    grids: tuple[Grid, Grid]
+    seed: int
+
+    def __call__(self, batch: Batch, step: int) -> Batch:
+        """The batch of a step, resized."""
+        rng = np.random.default_rng((self.seed, step))
+        scale = self.scales[int(rng.integers(len(self.scales)))]
+        return batch if scale == 1 else resample_targets(batch, scale, self.grids)
 
 
-def coarsen(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
-    """A batch for a network that sees the crops smaller.
+def resample_targets(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
+    """A batch of smaller crops, without the teacher's features.
 
     Args:
         batch: Crops and targets.
         scale: The crops are resized by it: above 0, at most 1.
         grids: Of the heatmaps and the PAFs, on the crops of the batch and on the smaller ones.
 
-    Returns:
-        The batch of the smaller crops, without the teacher's features.
-
     Raises:
         ValueError: If the scale is out of its range.
     """
     if not 0 < scale <= 1:
         raise ValueError(f"scale: expected above 0 and at most 1, got {scale}")
-    side = batch.images.shape[2]
-    images = batch.images
+    side, images = batch.images.shape[2], batch.images
     if round(side * scale) != side:
-        images = nn.functional.interpolate(
-            images, size=2 * (round(side * scale),), mode="bilinear", antialias=True
-        )
-    ratio = images.shape[2] / side
-    wider = 1 / ratio  # Gaussians and limbs, in px of the crop
-    rows = grids[0].size_cells((images.shape[2], images.shape[3]))[0]
-    at = torch.arange(rows, dtype=torch.float32)
-    in_heatmaps, in_pafs = (grid.to_cells(resize_px(grid.to_px(at), 1 / ratio)) for grid in grids)
-    joints = widen_heatmaps(
-        batch.heatmaps[:, :-1], in_heatmaps, SIGMA_PX * math.sqrt(wider**2 - 1) / grids[0].stride
-    )
+        size = 2 * (round(side * scale),)
+        images = nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+    wider = side / images.shape[2]  # Gaussians and limbs, in px of the crop
+    n_cells = grids[0].size_cells((images.shape[2], images.shape[3]))[0]
+    at = torch.arange(n_cells, dtype=torch.float32)
+    in_heatmaps, in_pafs = (grid.to_cells(resize_px(grid.to_px(at), wider)) for grid in grids)
+    sigma = SIGMA_PX * math.sqrt(wider**2 - 1) / grids[0].stride
+    joints = widen_heatmaps(batch.heatmaps[:, :-1], in_heatmaps, sigma)
     limbs = widen_pafs(batch.pafs, in_pafs, PAF_HALF_WIDTH_PX * (wider - 1) / grids[1].stride)
     return dataclasses.replace(
         batch,
@@ -107,26 +113,23 @@ def widen_heatmaps(heatmaps: Tensor, at: Tensor, sigma: float) -> Tensor:
 def _dilate(rows: Tensor, reach: Tensor) -> Tensor:
     """The largest product along the last axis: (N, r, c) and (m, c) to (N, r, m)."""
     columns = []
-    for row, on_device in zip(reach, reach.to(rows.device), strict=True):
-        near = row.nonzero()
+    for weights, on_device in zip(reach, reach.to(rows.device), strict=True):
+        near = weights.nonzero()
         if len(near):
-            one = slice(int(near[0]), int(near[-1]) + 1)
-            columns.append((rows[..., one] * on_device[one]).amax(-1))
+            span = slice(int(near[0]), int(near[-1]) + 1)
+            columns.append((rows[..., span] * on_device[span]).amax(-1))
         else:
             columns.append(torch.zeros_like(rows[..., 0]))
     return torch.stack(columns, -1)
 
 
 def widen_pafs(pafs: Tensor, at: Tensor, distance: float) -> Tensor:
-    """PAFs at other places, their limbs wider: the longest vector within a distance.
+    """PAFs (B, 2L, m, m) at other places, their limbs wider: the longest vector within a distance.
 
     Args:
         pafs: (B, 2L, n, n), x and y of each limb in turn.
         at: (m,) places along both axes, in cells of the PAFs, on the CPU.
         distance: In cells.
-
-    Returns:
-        (B, 2L, m, m).
     """
     b, channels, n, _ = pafs.shape
     m = len(at)
@@ -134,11 +137,11 @@ def widen_pafs(pafs: Tensor, at: Tensor, distance: float) -> Tensor:
     for dx, dy in _disc(distance):
         x, y = (2 * (at + d) / max(n - 1, 1) - 1 for d in (dx, dy))
         places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), -1).to(pafs.device)
-        found = nn.functional.grid_sample(
+        sampled = nn.functional.grid_sample(
             pafs, places.expand(b, -1, -1, -1), padding_mode="border", align_corners=True
         ).view(longest.shape)
-        squared = found.square().sum(2, keepdim=True)
-        longest = torch.where(squared > length, found, longest)
+        squared = sampled.square().sum(2, keepdim=True)
+        longest = torch.where(squared > length, sampled, longest)
         length = torch.maximum(squared, length)
     return longest.view(b, channels, m, m)
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from openpaf.errors import ImageError
 from openpaf.geometry import transform_points
 from openpaf.networks.rcnn.transform import Target
-from openpaf.skeleton import Skeleton
-from openpaf.training.data.augmentation import AugmentConfig, plan_crop
-from openpaf.training.data.dataset import Photo, PhotoSet
-from openpaf.training.data.photos import PhotoReader
-from openpaf.training.data.rendering import Crop, render
+from openpaf.training.data.batches import CropMaker
+from openpaf.training.data.dataset import Photo
+from openpaf.training.data.rendering import Crop
 
-#: Labels are px of centres, 0 being the middle of the first pixel; detectors count from its corner.
+#: Labels are px of centers, 0 being the middle of the first pixel; detectors count from its corner.
 HALF_PX = 0.5
 
 # A person of whom less than this share of the box is in the crop is neither person nor background.
@@ -40,69 +36,25 @@ class DetectionBatch:
     targets: list[Target]
 
 
-class DetectionBatches:
-    """Draws batches from photo sets, each a pure function of the seed and the step.
+@dataclass
+class DetectionBatchMaker(CropMaker[DetectionBatch]):
+    """Makes batches for a detector; see :class:`CropMaker`.
 
     Args:
-        sets: The photo sets, mixed by their weights.
-        batch_size: Crops a batch.
-        augment: How crops are drawn.
         masks: Whether targets have masks.
-        seed: With the step, fixes every batch.
-
-    Raises:
-        ValueError: If no set has a positive weight.
     """
 
-    def __init__(
-        self,
-        sets: Sequence[PhotoSet],
-        *,
-        batch_size: int,
-        augment: AugmentConfig,
-        masks: bool = False,
-        seed: int = 0,
-    ) -> None:
-        weights = np.array([photo_set.weight for photo_set in sets], np.float64)
-        if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
-            raise ValueError("sets: expected at least one with a positive weight")
-        self.sets, self.shares = sets, weights / weights.sum()
-        self.batch_size, self.augment = batch_size, augment
-        self.masks, self.seed = masks, seed
-        self.photos = PhotoReader(sets)
+    _: KW_ONLY
+    masks: bool = False
 
-    def batch(self, step: int) -> DetectionBatch:
-        """The batch of a step.
-
-        Raises:
-            DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
-        """
-        rows = [self._sample(step, i) for i in range(self.batch_size)]
-        pixels = torch.from_numpy(np.stack([crop.image for crop, _ in rows]))
+    def batch(self, step: int, rows: range | None = None) -> DetectionBatch:
+        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""
+        samples = [self.crop(step, i) for i in rows or range(self.batch_size)]
+        pixels = torch.from_numpy(np.stack([crop.image for crop, _, _ in samples]))
         return DetectionBatch(
             images=pixels.permute(0, 3, 1, 2).float() / 255,
-            targets=[make_target(crop, photo, masks=self.masks) for crop, photo in rows],
+            targets=[make_target(crop, plan.photo, masks=self.masks) for crop, plan, _ in samples],
         )
-
-    def stream(self, start: int, stop: int, workers: int = 2) -> Generator[DetectionBatch]:
-        """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: list[Future[DetectionBatch]] = []
-            for step in range(start, stop):
-                while len(ahead) <= workers and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self.batch, step + len(ahead)))
-                yield ahead.pop(0).result()
-
-    def _sample(self, step: int, i: int) -> tuple[Crop, Photo]:
-        rng = np.random.default_rng((self.seed, step, i))
-        while True:
-            photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-            photo = photo_set.photos[int(rng.integers(len(photo_set.photos)))]
-            try:
-                plan = plan_crop(photo, self.augment, Skeleton.COCO17, rng)
-                return render(plan, self.photos.read), photo
-            except ImageError:
-                continue  # another photo takes its place
 
 
 def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
@@ -138,8 +90,8 @@ def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
         ]
         drawn = [_draw_mask(polygons, crop.affine, size) for polygons in outlines]
         target["masks"] = torch.from_numpy(np.array(drawn, np.uint8).reshape(-1, size, size))
-        labelled = [len(polygons) > 0 for polygons in outlines]
-        target["masks_labeled"] = torch.tensor(labelled, dtype=torch.bool)
+        labeled = [len(polygons) > 0 for polygons in outlines]
+        target["masks_labeled"] = torch.tensor(labeled, dtype=torch.bool)
     return target
 
 

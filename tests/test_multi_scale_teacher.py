@@ -1,4 +1,4 @@
-"""Several looks of a teacher: what they are the mean of, and where their cells lie."""
+"""A multi-scale teacher: what its fields are the mean of, and where their cells lie."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openpaf.estimator.multiscale import average_fields, mirror_fields, resample
 from openpaf.fields import encode_fields
 from openpaf.geometry import flip_x, resize_px
 from openpaf.networks import LightweightNetwork
-from openpaf.training.distillation.multi_scale_teacher import SeveralLooks
+from openpaf.training.distillation.multi_scale_teacher import MultiScaleNetwork
 
 S = Skeleton.COCO18_REDUNDANT
 SIDE, LARGE = 96, 256
@@ -24,7 +24,7 @@ def network() -> LightweightNetwork:
     return LightweightNetwork(S, n_refinement_stages=0).eval()
 
 
-def picture() -> Tensor:
+def waves() -> Tensor:
     rows = torch.linspace(0, 3, SIDE)
     return torch.stack([torch.sin(rows[:, None] * k + rows.cos()) for k in (1, 2, 3)])[None]
 
@@ -43,27 +43,27 @@ def same(ours: Fields, wanted: Fields) -> None:
 
 
 @torch.no_grad()
-def test_one_look_is_the_network_and_a_mirrored_one_is_brought_back() -> None:
-    net, image = network(), picture()
+def test_one_view_is_the_network_and_a_mirrored_one_is_brought_back() -> None:
+    net, image = network(), waves()
     alone = as_fields(net(image))
-    same(as_fields(SeveralLooks(net, S, GRIDS, [1.0])(image)), alone)
+    same(as_fields(MultiScaleNetwork(net, S, GRIDS, [1.0])(image)), alone)
     mirrored = mirror_fields(as_fields(net(image.flip(3))), SIDE)
-    same(as_fields(SeveralLooks(net, S, GRIDS, [], [1.0])(image)), mirrored)
-    both = SeveralLooks(net, S, GRIDS, [1.0], [1.0])(image)
+    same(as_fields(MultiScaleNetwork(net, S, GRIDS, [], [1.0])(image)), mirrored)
+    both = MultiScaleNetwork(net, S, GRIDS, [1.0], [1.0])(image)
     same(as_fields(both), average_fields([alone, mirrored]))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("scale", [0.5, 1.5])
-def test_a_look_at_another_size_is_resampled_as_the_estimator_does(scale: float) -> None:
+def test_a_view_of_another_size_is_resampled_as_the_estimator_does(scale: float) -> None:
     grids = Grid(8, 3.5), Grid(8, 3.5)
-    net, image = network(), picture()
+    net, image = network(), waves()
     seen = nn.functional.interpolate(
         image, size=2 * (round(SIDE * scale),), mode="bilinear", antialias=scale < 1
     )
     boxes = [Letterbox.fit((SIDE, SIDE), round(SIDE * s)) for s in (scale, 1)]
     wanted = resample_fields(as_fields(net(seen), grids), *boxes, grids[0])
-    same(as_fields(SeveralLooks(net, S, grids, [scale])(image), grids), wanted)
+    same(as_fields(MultiScaleNetwork(net, S, grids, [scale])(image), grids), wanted)
 
 
 class Knowing(nn.Module):
@@ -92,15 +92,15 @@ class Knowing(nn.Module):
     ("scales", "mirrored"),
     [([1.0], []), ([], [1.0]), ([0.75], [0.75]), ([1.0, 0.75], [0.75, 1.5, 2.0])],
 )
-def test_every_look_puts_a_known_person_in_the_same_place(
+def test_every_view_puts_a_known_person_in_the_same_place(
     scales: list[float], mirrored: list[float]
 ) -> None:
     keypoints = np.ones((1, 17, 3))
     keypoints[..., :2] = np.random.default_rng(3).uniform(24, LARGE - 24, (1, 17, 2))
     poses = Poses.from_keypoints(keypoints, Skeleton.COCO17).to(S)
     image = torch.linspace(1, -1, LARGE).expand(1, 3, LARGE, LARGE)
-    looks = SeveralLooks(Knowing(poses), S, GRIDS, scales, mirrored)
-    found = decode(as_fields(looks(image)))
+    views = MultiScaleNetwork(Knowing(poses), S, GRIDS, scales, mirrored)
+    found = decode(as_fields(views(image)))
     assert len(found) == 1
     there = found.scores[0] > 0
     assert there.sum() >= 16
@@ -108,6 +108,6 @@ def test_every_look_puts_a_known_person_in_the_same_place(
 
 
 @pytest.mark.parametrize(("scales", "mirrored"), [([], []), ([0.0], []), ([1.0], [-1.0])])
-def test_looks_that_cannot_be(scales: list[float], mirrored: list[float]) -> None:
+def test_views_that_cannot_be(scales: list[float], mirrored: list[float]) -> None:
     with pytest.raises(ValueError, match="scales: expected positive numbers"):
-        SeveralLooks(network(), S, GRIDS, scales, mirrored)
+        MultiScaleNetwork(network(), S, GRIDS, scales, mirrored)

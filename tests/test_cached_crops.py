@@ -1,35 +1,40 @@
-"""Crops that are made once and learned from again, and the optimiser that goes with them."""
+"""Crops that are made once and learned from again, and the optimizer that goes with them."""
 
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_training import config_for, maker_for, photo_folder, two_runs  # noqa: F401
+from test_training import (  # noqa: F401
+    assert_equal,
+    maker_for,
+    photo_folder,
+    states_of_two_runs,
+    teacher,
+)
 from torch import nn
 
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.cached_crops import ReusedCrops
+from openpaf.training.distillation.cached_crops import CachedCrops
 from openpaf.training.distributed import Processes
-from openpaf.training.loop import train
 from openpaf.training.muon import Muon, is_matrix, orthogonalized
-from openpaf.weights import load_model
 
 _ALONE = Processes(device=torch.device("cpu"))
 
 
-def _crops(folder: Path, n: int, of_run: str = "one", **more: object) -> ReusedCrops:
-    learned = more.pop("learned", lambda batch: batch)
-    maker = maker_for(folder, **more)
-    return ReusedCrops(folder / "crops", maker, n, learned, _ALONE, of_run)  # type: ignore[arg-type]
+def _crops(folder: Path, n: int, of_run: str = "one", **more: object) -> CachedCrops:
+    return CachedCrops(folder / "crops", maker_for(folder, **more), n, _ALONE, of_run)
 
 
-def _all(crops: ReusedCrops, start: int, stop: int) -> Batch:
+def _unchanged(batch: Batch, step: int) -> Batch:
+    return batch
+
+
+def _all(crops: CachedCrops, start: int, stop: int) -> Batch:
     batches = list(crops.stream(start, stop))
     names = ("images", "heatmaps", "pafs", "heatmap_weights", "paf_weights", "fully_annotated")
     return Batch(**{name: torch.cat([getattr(b, name) for b in batches]) for name in names})
@@ -39,7 +44,7 @@ def test_each_turn_gives_every_crop_once_in_an_order_of_its_own(photo_folder: Pa
     crops = _crops(photo_folder, 13)
     size = crops.maker.batch_size
     n = 13 // size  # whole batches
-    crops.make(range(size))
+    crops.make(_unchanged)
     made = torch.cat([crops.maker.batch(step).images for step in range(n)]).round()
     turns = [_all(crops, turn * n, turn * n + n).images for turn in range(2)]
     orders = [[int((made - x).abs().sum((1, 2, 3)).argmin()) for x in turn] for turn in turns]
@@ -52,12 +57,12 @@ def test_each_turn_gives_every_crop_once_in_an_order_of_its_own(photo_folder: Pa
 
 
 def test_the_rest_of_a_crop_comes_back_with_it(photo_folder: Path) -> None:  # noqa: F811
-    def learned(batch: Batch) -> Batch:
+    def teach(batch: Batch, step: int) -> Batch:
         return replace(batch, features=batch.images[:, :2, ::8, ::8] / 256)
 
-    crops = _crops(photo_folder, 4, batch_size=2, learned=learned)
-    crops.make(range(2))
-    made = [learned(crops.maker.batch(step)) for step in range(2)]
+    crops = _crops(photo_folder, 4, batch_size=2)
+    crops.make(teach)
+    made = [teach(crops.maker.batch(step), step) for step in range(2)]
     for batch in crops.stream(0, 2):
         assert batch.fully_annotated.dtype == torch.bool
         for i, image in enumerate(batch.images):
@@ -77,54 +82,53 @@ def test_crops_that_are_there_are_kept_and_those_of_another_run_or_half_made_are
 ) -> None:
     calls = []
 
-    def learned(batch: Batch) -> Batch:
+    def teach(batch: Batch, step: int) -> Batch:
         calls.append(1)
-        if len(calls) == 7:
+        if len(calls) == 6:
             raise KeyboardInterrupt
         return batch
 
     def made(of_run: str) -> int:
         calls.clear()
-        _crops(photo_folder, 4, of_run, batch_size=1, learned=learned).make(range(1))
+        _crops(photo_folder, 4, of_run, batch_size=1).make(teach)
         return len(calls)
 
-    assert [made("one"), made("one"), made("two")] == [5, 0, 5]
-    np.save(photo_folder / "crops" / "features.npy", np.zeros((4, 2, 4, 4), np.float16))
-    assert made("three") == 5
-    assert not (photo_folder / "crops" / "features.npy").exists()  # that of a run with hints
+    assert [made("one"), made("one"), made("two")] == [4, 0, 4]
     with pytest.raises(KeyboardInterrupt):
-        _crops(photo_folder, 9, "four", batch_size=1, learned=learned).make(range(1))
+        _crops(photo_folder, 9, "four", batch_size=1).make(teach)
     calls.clear()
-    assert made("three") == 5  # half of them were overwritten
+    assert made("two") == 4  # half of them were overwritten
 
 
 def test_too_few_crops_and_a_full_disk(
     photo_folder: Path,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(ValueError, match="reused_crops: expected at least the 2 of a batch, got 1"):
+    with pytest.raises(ValueError, match="cached_crops: expected at least the 2 of a batch, got 1"):
         _crops(photo_folder, 1, batch_size=2)
 
-    def full(*args: object) -> None:
+    def full(*args: object, **more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
-        _crops(photo_folder, 2, batch_size=2).make(range(2))
+        _crops(photo_folder, 2, batch_size=2).make(_unchanged)
+    assert not (photo_folder / "crops" / "made.txt").exists()
 
 
 @pytest.mark.parametrize("hint_weight", [0.0, 0.5])
-def test_a_run_on_reused_crops_goes_on_to_the_same_bits(
+def test_a_run_on_cached_crops_resumes_bit_exactly(
     photo_folder: Path,  # noqa: F811
+    teacher: str,  # noqa: F811
     hint_weight: float,
 ) -> None:
-    wide = train(config_for(photo_folder, steps=1))
-    more = {"teacher": str(wide), "hint_weight": hint_weight, "optimizer": "muon"}
-    more |= {"reused_crops": 4, "batch_size": 2, "steps": 3, "trunk_rate": 0.0}
-    states = [load_model(path)[0].state_dict() for path in two_runs(photo_folder, **more)]
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    with pytest.raises(ValueError, match="reused_crops: expected >= 0, and no feature_steps"):
-        config_for(photo_folder, **{**more, "feature_steps": 1, "hint_weight": 1.0})
+    assert_equal(
+        states_of_two_runs(
+            photo_folder,
+            optimizer={"name": "muon", "steps": 3, "trunk_rate": 0.0},
+            distillation={"teacher": teacher, "hint_weight": hint_weight, "cached_crops": 4},
+        )
+    )
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -1,4 +1,4 @@
-"""What a network learns from that sees its crops smaller than its teacher does."""
+"""Targets of a network that is shown smaller crops than its teacher."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from openpaf import Grid, Poses, Skeleton, encode_fields
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.target_resampling import coarsen
+from openpaf.training.distillation.target_resampling import resample_targets
 
 _GRIDS = (Grid(8), Grid(8, 0.0))
 
@@ -37,10 +37,10 @@ def _batch(poses: Poses, side: int) -> Batch:
 
 @pytest.mark.parametrize("scale", [0.8, 0.65, 0.5])
 @pytest.mark.parametrize("n_people", [1, 3])
-def test_targets_are_those_of_the_smaller_picture(scale: float, n_people: int) -> None:
+def test_targets_are_those_of_the_smaller_image(scale: float, n_people: int) -> None:
     side = 320
     poses = _people(n_people, 120, side)
-    coarse = coarsen(_batch(poses, side), scale, _GRIDS)
+    coarse = resample_targets(_batch(poses, side), scale, _GRIDS)
     size = round(side * scale)
     assert coarse.images.shape == (1, 3, size, size)
     ratio = size / side
@@ -56,10 +56,10 @@ def test_targets_are_those_of_the_smaller_picture(scale: float, n_people: int) -
     assert 0.85 < np.abs(pafs).sum() / np.abs(theirs).sum() < 1.15
 
 
-def test_what_the_loss_does_not_look_at_stays_so() -> None:
+def test_what_does_not_count_stays_so() -> None:
     batch = _batch(_people(1, 100, 240), 240)
     batch.heatmap_weights[:, 2, :15] = 0
-    coarse = coarsen(batch, 2 / 3, _GRIDS)
+    coarse = resample_targets(batch, 2 / 3, _GRIDS)
     assert coarse.heatmap_weights[0, 2, :10].max() == 0
     assert coarse.heatmap_weights[0, 2, 10:].min() == 1
     assert coarse.heatmap_weights[0, 1].min() == 1
@@ -70,4 +70,4 @@ def test_scales_that_cannot_be() -> None:
     batch = _batch(_people(1, 100, 240), 240)
     for scale in (0.0, 1.5):
         with pytest.raises(ValueError, match="scale: expected above 0 and at most 1"):
-            coarsen(batch, scale, _GRIDS)
+            resample_targets(batch, scale, _GRIDS)

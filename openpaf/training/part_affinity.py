@@ -1,0 +1,194 @@
+"""Training of networks that give heatmaps and part affinity fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openpaf import weights
+from openpaf.geometry import Grid
+from openpaf.networks import build
+from openpaf.skeleton import Skeleton
+from openpaf.training.checkpoints import comparable_config
+from openpaf.training.config import SKELETONS, TrainConfig
+from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
+from openpaf.training.data.gpu.batches import make_device_batches
+from openpaf.training.data.stream import BatchSource, BatchStream
+from openpaf.training.distillation.build import build_distillation
+from openpaf.training.distillation.cached_crops import CachedCrops
+from openpaf.training.distributed import Processes
+from openpaf.training.logging import Progress
+from openpaf.training.losses import fields_loss
+from openpaf.training.optimizer import autocast, choose_precision
+
+MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
+_DRY_RUN_PX = 128
+
+
+class PartAffinityTask:
+    """See :class:`openpaf.training.task.Task`.
+
+    Args:
+        config: The run.
+        processes: Those that it is shared by.
+
+    Raises:
+        DatasetError: If a set is missing or without people.
+        WeightsError: If the teacher's weights are missing or do not fit.
+        ValueError: If the network is unknown, or gives no fields.
+    """
+
+    def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        self.config, self.processes, self.device = config, processes, processes.device
+        self.skeleton = SKELETONS[config.targets.skeleton]
+        self.network = build_network(config, self.skeleton)
+        self.grids = target_grids(config, self.network)
+        self.maker = make_batches(config, self.grids)
+        self.images = self.maker.photos
+        trunk = getattr(self.network, "trunk", None)
+        self.trunk = trunk if isinstance(trunk, nn.Module) else None
+        self.network.to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        name, crop_px = config.optimizer.precision, config.augment.crop_px
+        self.precision = processes.agree(choose_precision(name, self.network, crop_px))
+        self.distillation = build_distillation(
+            config, self.network, self.grids, self.device, self.precision
+        )
+
+    def load_start(self) -> None:
+        if self.config.network.weights:
+            weights.load(self.network, self.config.network.weights)
+
+    def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
+        return self.stream(self.source()).batches(start, stop, progress)
+
+    def stream(self, source: BatchSource) -> BatchStream:
+        """Batches of a source, on the device and transformed."""
+        return BatchStream(
+            source=source,
+            transforms=self.distillation.transforms,
+            device=self.device,
+            workers=self.config.data.workers,
+            rows=self.processes.rows(self.config.optimizer.batch_size),
+        )
+
+    def source(self) -> BatchSource:
+        """Where batches come from; cached crops are made first."""
+        n_crops = self.config.distillation.cached_crops
+        if not n_crops:
+            return make_device_batches(self.maker, self.device, self.config.data.on_device)
+        of_run = json.dumps(comparable_config(self.config), sort_keys=True)
+        folder = Path(self.config.output) / "crops"
+        crops = CachedCrops(folder, self.maker, n_crops, self.processes, of_run)
+        crops.make(self.distillation.teach)
+        return crops
+
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+        hints, config = self.distillation.hints, self.config
+        with autocast(self.device, self.precision):
+            if hints is not None and step < config.distillation.feature_steps:
+                loss = hints.shared_loss(images, batch)
+                return loss, {"hints": loss.detach()}
+            stages = self.network(images)
+        # Gradients are averaged over the processes, whose slices may differ by a crop: each
+        # divides by the mean size of a slice, so that the average is the whole batch's gradient.
+        # Crops that were made smaller count by their area: every cell counts alike.
+        share = (images.shape[2] / config.augment.crop_px) ** 2
+        loss, parts = fields_loss(
+            stages,
+            batch,
+            heatmap_weight=config.targets.heatmap_weight,
+            peak_weight=config.targets.peak_weight,
+            n_crops=config.optimizer.batch_size / self.processes.n / share,
+        )
+        if hints is not None:
+            extra = hints.loss(batch)
+            loss, parts["hints"] = loss + config.distillation.hint_weight * extra, extra.detach()
+        return loss, parts
+
+    def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
+        return weights.ModelSpec(
+            name=self.config.name,
+            builder=self.config.network.name,
+            options=self.config.network.options,
+            skeleton=self.skeleton,
+            heatmap_grid=self.grids[0],
+            paf_grid=self.grids[1],
+            mean=MEAN,
+            scale=SCALE,
+            licence="Apache-2.0",
+            metrics=metrics,
+            result=None if self.skeleton == LABELS else LABELS,
+        )
+
+
+def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
+    """The network of a run, with fresh weights.
+
+    Raises:
+        ValueError: If it is unknown, or has no such options.
+    """
+    try:
+        return build(config.network.name, skeleton, **config.network.options)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:  # torch's among them
+        raise ValueError(f"[network] {error}") from error
+
+
+@torch.no_grad()
+def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
+    """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
+
+    Raises:
+        ValueError: If a dry run of the network does not give fields of the run's skeleton.
+    """
+    skeleton, targets = SKELETONS[config.targets.skeleton], config.targets
+    stages = network.eval()(torch.zeros(1, 3, _DRY_RUN_PX, _DRY_RUN_PX))
+    network.train()
+    try:
+        shapes = {tuple(tuple(part.shape) for part in stage) for stage in stages}
+        n_cells = max(shapes)[0][2]
+    except (AttributeError, IndexError, TypeError, ValueError):
+        shapes, n_cells = set(), 1
+    size = n_cells, n_cells
+    if shapes != {((1, skeleton.n_joints + 1, *size), (1, 2 * skeleton.n_limbs, *size))}:
+        raise ValueError(
+            f"network.name: expected a network that gives heatmaps and PAFs of {skeleton.name!r}, "
+            f"got {config.network.name!r}"
+        )
+    stride = _DRY_RUN_PX // n_cells
+    offsets = (targets.heatmap_offset, targets.paf_offset)
+    heatmap_grid, paf_grid = (
+        Grid(stride) if offset is None else Grid(stride, offset) for offset in offsets
+    )
+    return heatmap_grid, paf_grid
+
+
+def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) -> BatchMaker:
+    """The batches of a run, with labels alone.
+
+    Args:
+        config: The run.
+        grids: Of heatmaps and PAFs; those of the run's network if None.
+
+    Raises:
+        DatasetError: If a set is missing or without people.
+    """
+    skeleton = SKELETONS[config.targets.skeleton]
+    heatmap_grid, paf_grid = grids or target_grids(config, build_network(config, skeleton))
+    return BatchMaker(
+        load_sets(config.data),
+        batch_size=config.optimizer.batch_size,
+        augment=config.augment,
+        skeleton=skeleton,
+        heatmap_grid=heatmap_grid,
+        paf_grid=paf_grid,
+        sigma_px=config.targets.sigma_px,
+        paf_half_width_px=config.targets.paf_half_width_px,
+        seed=config.seed,
+    )

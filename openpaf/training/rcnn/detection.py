@@ -1,0 +1,98 @@
+"""Training of Mask R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openpaf import weights
+from openpaf.geometry import Grid
+from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
+from openpaf.networks.rcnn.mobilenet import MobileNetV2
+from openpaf.skeleton import Skeleton
+from openpaf.training.config import TrainConfig
+from openpaf.training.data.batches import load_sets
+from openpaf.training.distributed import Processes
+from openpaf.training.logging import Progress
+from openpaf.training.part_affinity import build_network
+from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
+from openpaf.weights.imagenet import load_imagenet
+
+
+class DetectionTask:
+    """See :class:`openpaf.training.task.Task`.
+
+    Args:
+        config: The run.
+        processes: Those that it is shared by.
+
+    Raises:
+        DatasetError: If a set is missing or without people.
+        ValueError: If the detector is unknown or finds no joints.
+    """
+
+    def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        self.config, self.device = config, processes.device
+        network = build_network(config, Skeleton.COCO17)
+        if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
+            raise ValueError(
+                f"network.name: expected a detector of keypoints, got {config.network.name!r}"
+            )
+        self.detector = network
+        self.network: nn.Module = network.to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trunk: nn.Module | None = network.backbone.body
+        self.precision = torch.float32
+        batch_size = config.optimizer.batch_size
+        self.rows = processes.rows(batch_size)
+        # Losses are means over a slice, and slices may differ by a crop.
+        self.share = len(self.rows) * processes.n / batch_size
+        self.maker = DetectionBatchMaker(
+            load_sets(config.data),
+            batch_size=batch_size,
+            augment=config.augment,
+            masks=network.config.masks,
+            seed=config.seed,
+        )
+        self.images = self.maker.photos
+
+    def load_start(self) -> None:
+        table = self.config.network
+        if table.weights:
+            weights.load(self.detector, table.weights)
+        elif table.imagenet:
+            if not isinstance(self.trunk, MobileNetV2):
+                raise ValueError("network.imagenet: expected a detector with a MobileNetV2 trunk")
+            load_imagenet(self.trunk, table.imagenet)
+
+    def batches(self, start: int, stop: int, progress: Progress) -> Generator[DetectionBatch]:
+        workers = self.config.data.workers
+        yield from progress.timed(self.maker.stream(start, stop, workers, rows=self.rows))
+
+    def loss(self, batch: DetectionBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        # Which anchors the losses look at is drawn anew, so that a resumed run draws the same.
+        torch.manual_seed((self.config.seed << 32) + step)
+        images = list(batch.images.to(self.device))
+        targets = [{k: v.to(self.device) for k, v in one.items()} for one in batch.targets]
+        losses = self.detector.losses(images, targets, resize=False)
+        factors = {"loss_keypoint": self.config.targets.keypoint_weight}
+        parts = [self.share * factors.get(name, 1.0) * loss for name, loss in losses.items()]
+        return torch.stack(parts).sum(), {name: loss.detach() for name, loss in losses.items()}
+
+    def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
+        grid = Grid(1, -HALF_PX)
+        return weights.ModelSpec(
+            name=self.config.name,
+            builder=self.config.network.name,
+            options=self.config.network.options,
+            skeleton=Skeleton.COCO17,
+            heatmap_grid=grid,
+            paf_grid=grid,
+            mean=0.0,
+            scale=255.0,
+            licence="Apache-2.0",
+            metrics=metrics,
+        )

@@ -1,0 +1,192 @@
+"""Configurations of training runs: tables that are checked wherever they are made."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from openpaf.training.config import (
+    DataConfig,
+    DistillationConfig,
+    OptimizerConfig,
+    SetConfig,
+    TargetsConfig,
+    TrainConfig,
+)
+from openpaf.training.config_files import read_config
+from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.tables import Table, as_table, plain
+from openpaf.training.toml_files import read_toml, toml_rows
+
+SET = '[[data.sets]]\nannotations = "a.json"\nimages = "photos"\n'
+HEAD = 'output = "x"\n'
+DETECTOR = f'{HEAD}method = "mask-rcnn"\n'
+HEAD_TEACHER = f'{HEAD}[distillation]\nteacher = "t"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps =", "not TOML"),
+        pytest.param("steps = " + "[" * 100_000, "not TOML", id="deep"),
+        pytest.param(f"{HEAD}{SET}[optimizer]\nsteps = 1{'0' * 400}", "steps: expect", id="long"),
+        (SET, "missing key 'output'"),
+        (HEAD, "missing key 'data'"),
+        (f"{HEAD}[data]", "data.sets: expected at least one [[data.sets]], or an index of some"),
+        (f'{HEAD}[data.sets]\nimages = "b"', "data.sets: expected list, got {'images': 'b'}"),
+        (f"{HEAD}{SET}holdout = [2, 2]", "data.sets[0].holdout: expected [r, n] with r below n"),
+        (f"{HEAD}{SET}holdout = [2]", "data.sets[0].holdout: expected list of length 2, got [2]"),
+        (f"{HEAD}{SET}trusted = true", "data.sets[0]: unknown key 'trusted'; known: annotations, "),
+        (f'{HEAD}{SET}[[data.sets]]\nannotations = "a"', "data.sets[1]: missing key 'images'"),
+        (f'{HEAD}{SET}[data.validation]\nimages = "b"', "data.validation: missing key"),
+        (f"{HEAD}method = 3\n{SET}", "method: expected text, got 3"),
+        (f"{HEAD}speed = 3\n{SET}", "unknown key 'speed'; known: output, name, method, seed, "),
+        (f"{HEAD}[optimizer]\nsteps = 0\n{SET}", "optimizer.steps: expected int >= 1, got 0"),
+        (f"{HEAD}[optimizer]\nsteps = 6.5\n{SET}", "optimizer.steps: expected int, got 6.5"),
+        (f'{HEAD}[optimizer]\nsteps = "many"\n{SET}', "optimizer.steps: expected int, got 'many'"),
+        (f"{HEAD}[optimizer]\nstep = 3\n{SET}", "optimizer: unknown key 'step'; known: name,"),
+        (f'{HEAD}[optimizer]\nname = "adam"\n{SET}',
+         "optimizer.name: expected one of adamw, sgd, muon, got 'adam'"),
+        (f"{HEAD}[optimizer]\nclip = nan\n{SET}", "optimizer.clip: expected float > 0.0, got nan"),
+        (f"{HEAD}[optimizer]\naverage = 1\n{SET}", "optimizer.average: expected float < 1.0"),
+        (f"{HEAD}[targets]\npeak_weight = -1.0\n{SET}", "targets.peak_weight: expected float >= 0"),
+        (f'{HEAD}[targets]\nskeleton = "coco18"\n{SET}',
+         "targets.skeleton: expected one of coco17, coco18_redundant, got 'coco18'"),
+        (f"{HEAD}[augment]\ncrop_px = 100\n{SET}", "augment.crop_px: expected a multiple of 8"),
+        (f"{HEAD}[augment]\nperson_px = [20, 9]\n{SET}", "augment.person_px: expected two rising"),
+        (f"{HEAD}[augment]\ncolour = 0.2\n{SET}", "augment: unknown key 'colour'; known: crop_px,"),
+        (f'{HEAD}[network]\nweights = "a"\nimagenet = "b"\n{SET}',
+         "network.weights, imagenet: expected one of them, got both"),
+        (f"{HEAD}[network]\nwidth = 9\n{SET}", "network: unknown key 'width'; known: name,"),
+        (f"{HEAD}[distillation]\nweight = 0.5\n{SET}", "distillation.weight: expected a teacher"),
+        (f'{HEAD}[distillation]\nengine = "onnx"\n{SET}', "distillation.engine: expected a"),
+        (f"{HEAD}[distillation]\nfeature_steps = 5\n{SET}",
+         "distillation.feature_steps: expected a hint_weight above 0"),
+        (f"{HEAD}[distillation]\nimage_scales = [1, 1.2]\n{SET}",
+         "distillation.image_scales[1]: expected float <= 1.0, got 1.2"),
+        (f"{HEAD}[distillation]\nimage_scales = []\n{SET}",
+         "distillation.image_scales: expected list of length >= 1, got []"),
+        (f"{HEAD}[distillation]\nimage_scales = [0.5]\n[targets]\nsigma_px = 9\n{SET}",
+         "targets.sigma_px: expected the default beside distillation.image_scales"),
+        (f"{HEAD_TEACHER}scales = []\n{SET}", "scales, mirrored_scales: expected at least one"),
+        (f"{HEAD_TEACHER}scales = [0]\n{SET}", "distillation.scales[0]: expected float > 0.0"),
+        (f"{HEAD_TEACHER}hint_weight = 1\nscales = [2]\n{SET}",
+         "distillation.scales: expected the default beside hint_weight"),
+        (f'{HEAD_TEACHER}hint_weight = 1\nengine = "onnx"\n{SET}',
+         "distillation.engine: expected the default beside hint_weight"),
+        (f"{HEAD_TEACHER}hint_weight = 1\nimage_scales = [0.5]\n{SET}",
+         "distillation.hint_weight: expected 0 beside image_scales other than 1"),
+        (f"{HEAD_TEACHER}hint_weight = 1\nfeature_steps = 1\ncached_crops = 9\n{SET}",
+         "distillation.cached_crops: expected no feature_steps beside it"),
+        (f"{HEAD}[targets]\nkeypoint_weight = 2\n{SET}",
+         'targets.keypoint_weight: expected only with method = "mask-rcnn"'),
+        (f"{DETECTOR}[targets]\nsigma_px = 9\n{SET}",
+         'targets.sigma_px: expected only with method = "part-affinity"'),
+        (f"{DETECTOR}[augment]\noccluders = 0.2\n{SET}", "augment.occluders: expected only with"),
+        (f"{DETECTOR}[augment]\ncrop_px = 40\n{SET}", "augment.crop_px: expected a multiple of 32"),
+        (f'{DETECTOR}[optimizer]\nprecision = "float16"\n{SET}',
+         "optimizer.precision: expected float32 for a detector, got 'float16'"),
+        (f"{DETECTOR}[distillation]\ncached_crops = 9\n{SET}", "distillation: expected only with"),
+    ],
+)  # fmt: skip
+def test_errors_name_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        read_config(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert len(str(error.value)) < 500
+
+
+def test_files_of_older_versions_are_told_where_their_keys_stand(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'output = "x"\nsteps = 3\noptimizer = "muon"\nwidth = 64\nshrink = "a"\nteacher_share = 1\n'
+        '[[sets]]\nannotations = "a"\ntrusted = false\n'
+    )
+    with pytest.raises(
+        ValueError, match=r"run\.toml: keys stand in tables.*docs/training"
+    ) as error:
+        read_config(path)
+    for place in (
+        "steps is now optimizer.steps", "optimizer is now optimizer.name",
+        "width is now [network.options]", "shrink is now a script of models/recipes",
+        "teacher_share is now distillation.weight", "sets is now [[data.sets]]",
+    ):  # fmt: skip
+        assert place in str(error.value)
+    path.write_text(f'{DETECTOR}network = "keypointrcnn_mobilenet_v2_fpn"\n{SET}')
+    with pytest.raises(ValueError, match=r"network is now network\.name"):
+        read_config(path)
+    with pytest.raises(ValueError, match=r"missing\.toml: cannot be read"):
+        read_config(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OptimizerConfig(steps=0), "steps: expected int >= 1, got 0"),
+        (lambda: OptimizerConfig(name="adam"), "name: expected one of adamw, sgd, muon"),
+        (lambda: replace(OptimizerConfig(), clip=-1.0), "clip: expected float > 0.0, got -1.0"),
+        (lambda: DistillationConfig(scales=[1, 0], teacher="t"), r"scales\[1\]: expected float"),
+        (lambda: SetConfig(annotations=3, images="b"), "annotations: expected text, got 3"),
+        (lambda: DataConfig(), "sets: expected at least one"),
+        (lambda: AugmentConfig(crop_px=9), "crop_px: expected a multiple of 8, got 9"),
+    ],
+)  # fmt: skip
+def test_python_is_checked_too(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        make()
+
+
+def test_paths_are_relative_to_the_file_and_the_rest_is_as_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'output = "o"\nseed = 3\n{SET}holdout = [1, 2]\n[network]\nweights = "w"\n'
+        '[network.options]\nranks = [1, 2, 3]\n[distillation]\nteacher = "/t"\nscales = [1, 2]\n'
+    )
+    config = read_config(path)
+    assert config.output == str(tmp_path / "o")
+    assert config.network.weights == str(tmp_path / "w")
+    assert config.network.options == {"ranks": [1, 2, 3]}
+    assert config.distillation.teacher == "/t"
+    assert config.distillation.scales == (1.0, 2.0)
+    assert config.data.sets[0].images == str(tmp_path / "photos")
+    assert config.data.sets[0].holdout == (1, 2)
+    assert config.targets == TargetsConfig()
+    again = tmp_path / "again.toml"
+    again.write_text("".join(toml_rows(plain(config))))
+    assert read_config(again) == config
+
+
+def test_the_docs_name_every_key_and_their_examples_are_runs(
+    repo_root: Path, tmp_path: Path
+) -> None:
+    text = (repo_root / "docs" / "training.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "run.toml").write_text(example)
+        config = as_table(TrainConfig, read_toml(tmp_path / "run.toml"))
+    tables = [config, *(getattr(config, key) for key in config.__struct_fields__)]
+    keys = {key for table in tables if isinstance(table, Table) for key in table.__struct_fields__}
+    keys |= set(SetConfig.__struct_fields__)
+    tables_of_keys = {"data", "network", "targets", "optimizer", "augment", "distillation"}
+    missing = {key for key in keys - tables_of_keys if not re.search(rf"\b{key}\b", text)}
+    assert not missing
+
+
+def test_a_missing_package_is_told_with_its_extra(tmp_path: Path) -> None:
+    """In a process of its own, as this one has it."""
+    code = (
+        "import sys; sys.modules['msgspec'] = None; from openpaf.cli import main; "
+        "sys.exit(main(['train', 'run.toml']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "openpaf: training needs msgspec: pip install 'openpaf[train]'\n"
