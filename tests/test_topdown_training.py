@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
-from openpaf.estimator.top_down import TopDownEstimator
 from PIL import Image
 
 import openpaf
@@ -122,7 +121,7 @@ def test_targets_move_with_the_crop(folder: Path) -> None:
         seen = torch.from_numpy((crop.image[..., 0] > 128).astype(np.uint8))
         if len(row["boxes"]) == 0:
             continue
-        assert row["masks_labelled"].tolist() == [True]
+        assert row["masks_labeled"].tolist() == [True]
         assert (row["masks"][0] != seen).sum() <= 0.08 * seen.sum()
         box = row["boxes"][0]
         assert (box >= 0).all()
@@ -151,7 +150,7 @@ def test_people_outside_the_crop_are_neither_person_nor_background(folder: Path)
             image=crop.image,
             keypoints=crop.keypoints + np.array([shift, 0, 0], np.float32),
             ignore=crop.ignore,
-            maybe=crop.maybe,
+            uncertain_joints=crop.uncertain_joints,
             affine=crop.affine + np.array([[0, 0, shift], [0, 0, 0]]),
         )
         row = make_target(moved, dataclasses.replace(photo, ignore_boxes=photo.ignore_boxes[:0]))
@@ -258,7 +257,7 @@ def test_the_command_trains_validates_and_predicts(
     arguments = ["predict", photo, "--output", str(folder / "out"), "--model", model]
     assert main([*arguments, "--size", "64", "--format", "coco,image"]) == 0
     assert (folder / "out" / "0.json").is_file()
-    assert main([*arguments, "--runtime", "openvino"]) == 2
+    assert main([*arguments, "--engine", "openvino"]) == 2
     assert "a detector runs in 'torch' only" in capsys.readouterr().err
     assert main(["train", str(path), "--show-targets", str(folder / "t")]) == 2
 
@@ -301,7 +300,7 @@ def save_model(path: Path, builder: str = "keypointrcnn_mobilenet_v2_fpn", **opt
 def test_the_estimator_gives_poses(tmp_path: Path) -> None:
     model = save_model(tmp_path / "mask-rcnn-test.safetensors")
     estimator = openpaf.PoseEstimator(model, size=64, device="cpu")
-    assert isinstance(estimator, TopDownEstimator)
+    assert estimator.spec.method == "mask_rcnn"
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (90, 50))]
     one, other = estimator(pictures[0]), estimator(pictures[1])

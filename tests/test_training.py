@@ -124,7 +124,7 @@ def test_disagreeing_labels_and_doubtful_people(photo_folder: Path) -> None:
     file.write_text(json.dumps(data))
     photos = load_photo_set(file, photo_folder / "images", min_agreement=0.3)
     assert [photo.path.stem for photo in photos.photos] == ["2", "3", "4", "5", "6", "7"]
-    assert photos.photos[0].maybe.tolist() == [[9, 30, 40]]
+    assert photos.photos[0].uncertain_joints.tolist() == [[9, 30, 40]]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_joints_move_with_the_pixels() -> None:
     keypoints[0, [0, 5, 6], :2], keypoints[0, [0, 5, 6], 2] = points, 2
     photo = Photo(
         path=Path("none"), keypoints=keypoints, boxes=np.zeros((1, 4), np.float32),
-        ignore_boxes=np.zeros((0, 4), np.float32), maybe=np.zeros((0, 3), np.float32),
+        ignore_boxes=np.zeros((0, 4), np.float32), uncertain_joints=np.zeros((0, 3), np.float32),
     )  # fmt: skip
     plain = AugmentConfig(crop_px=256, person_px=(90, 200), color=0, gray=0, blur=0, shift=0.05)
     flipped = 0
