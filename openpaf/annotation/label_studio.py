@@ -14,7 +14,9 @@ from openpaf.skeleton import Skeleton
 
 #: The addresses of files in Label Studio's local storage begin so.
 LOCAL_FILES = "/data/local-files/?d="
-_PERSON, _DOUBTFUL = "person", "doubtful person"
+#: The label of rectangles around doubtful people.
+DOUBTFUL = "doubtful person"
+_PERSON = "person"
 _POINT_WIDTH = 0.5  # of a drawn joint, in percent of the image
 
 
@@ -53,7 +55,7 @@ def label_studio_config(labels: LabelSet) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image")
     boxes = ElementTree.SubElement(view, "RectangleLabels", name="box", toName="image")
-    for value in (_PERSON, _DOUBTFUL):
+    for value in (_PERSON, DOUBTFUL):
         ElementTree.SubElement(boxes, "Label", value=value)
     joints = ElementTree.SubElement(view, "KeyPointLabels", name="joint", toName="image")
     for k, joint in enumerate(labels.skeleton.joints):  # its exports order joints by model_index
@@ -99,7 +101,7 @@ def _of_person(
             "width": _percent(box_width, width),
             "height": _percent(box_height, height),
             "rotation": 0,
-            "rectanglelabels": [_DOUBTFUL if person.is_doubtful else _PERSON],
+            "rectanglelabels": [DOUBTFUL if person.is_doubtful else _PERSON],
         },
     }
     joints = [

@@ -55,8 +55,8 @@ class PersonLabel:
     """One labeled person.
 
     Args:
-        keypoints: (K, 3) float64: x and y in px, and COCO's v: 2, or 0 with x and y 0 where
-            unlabeled.
+        keypoints: (K, 3) float64: x and y in px, and COCO's v: 2, 1 where a labeler has marked the
+            joint as hidden, or 0 with x and y 0 where unlabeled.
         joint_scores: (K,) float64, 0 where unlabeled.
         box: x, y, width and height in px, inside of the image.
         score: Of the person, 0 or more.
@@ -159,7 +159,7 @@ def label_people(
             PersonLabel(
                 keypoints=np.column_stack([xy, np.full(len(xy), 2.0)]) * is_sure[:, None],
                 joint_scores=scores,
-                box=_box(xy[around], last),
+                box=box_around(xy[around], image_hw),
                 score=score,
                 is_doubtful=score < config.threshold or not is_sure.any(),
             )
@@ -167,11 +167,19 @@ def label_people(
     return tuple(labels)
 
 
-def _box(xy: NDArray[np.float64], last: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """The box x, y, width, height around joints and a little more, inside of the image."""
+def box_around(
+    xy: NDArray[np.float64], image_hw: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The box x, y, width, height in px around joints (N, 2) and a little more, inside the image.
+
+    Args:
+        xy: The joints, at least one.
+        image_hw: Height and width of the image in px.
+    """
+    size = np.array(image_hw[::-1], np.float64)
     low, high = xy.min(axis=0), xy.max(axis=0)
     margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN_PX)
-    low, high = np.clip(low - margin, 0, last + 1), np.clip(high + margin, 0, last + 1)
+    low, high = np.clip(low - margin, 0, size), np.clip(high + margin, 0, size)
     x, y = np.round(low, 3).tolist()
     width, height = np.round(high - low, 3).tolist()
     return x, y, width, height
