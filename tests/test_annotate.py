@@ -17,6 +17,7 @@ import openpaf
 import openpaf.estimator
 from openpaf import DecodeConfig, PoseEstimator, Poses, Skeleton
 from openpaf.annotation.files import LABEL_FORMATS, write_labels
+from openpaf.annotation.label_formats import LabelFormat
 from openpaf.annotation.labels import LabelConfig, LabelSet, label_people
 from openpaf.annotation.review import draw_review
 from openpaf.annotation.run import annotate_images
@@ -311,6 +312,20 @@ def test_every_format_is_written_with_what_sets_up_its_tool(run: Run) -> None:
     assert set(LABEL_FORMATS) == {"coco", "cvat", "label-studio"}
 
 
+def test_a_label_format_from_outside(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry in a table: help, names of files, checks and writing follow."""
+
+    def lines(labels: LabelSet, _prefix: str) -> str:
+        return "".join(f"{image.file_name},{len(image.people)}\n" for image in labels.images)
+
+    counts = LabelFormat(description="people of each image", files={".csv": lines})
+    monkeypatch.setitem(LABEL_FORMATS, "counts", counts)
+    assert run("--format", "coco,counts")[0] == 0
+    assert Path("labels.csv").read_text().startswith("photos/0.png,2\n")
+    assert run("--format", "counts", output="other.json")[0] == 2
+    assert run("--help")[1].count("counts") >= 2
+
+
 def test_contact_sheets(run: Run, tmp_path: Path) -> None:
     Path("sheets").mkdir()
     Path("sheets/review-0002.jpg").write_bytes(b"of an earlier run")
@@ -329,13 +344,13 @@ def test_contact_sheets(run: Run, tmp_path: Path) -> None:
 
 
 def test_contact_sheets_of_no_people_and_of_images_that_are_gone(tmp_path: Path) -> None:
-    class Nobody(FakeEstimator):
+    class Empty(FakeEstimator):
         def __call__(self, image: np.ndarray) -> Poses:
             return Poses.empty(Skeleton.COCO17)
 
     for n in range(13):
         Image.new("RGB", (30, 500)).save(tmp_path / f"{n}.png")
-    labels = annotate_images(tmp_path, Nobody(), progress=False)  # type: ignore[arg-type]
+    labels = annotate_images(tmp_path, Empty(), progress=False)  # type: ignore[arg-type]
     (tmp_path / "3.png").unlink()
     pages = draw_review(labels, tmp_path, tmp_path / "sheets", progress=False)
     assert [page.name for page in pages] == ["review-0001.jpg", "review-0002.jpg"]

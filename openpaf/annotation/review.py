@@ -1,4 +1,4 @@
-"""Contact sheets: pages of small images with their labels, to look over many quickly."""
+"""Contact sheets: pages of small images with their labels, for quick inspection."""
 
 from __future__ import annotations
 

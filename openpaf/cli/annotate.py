@@ -188,7 +188,7 @@ def _estimator(arguments: argparse.Namespace) -> PoseEstimator:
         device=arguments.device,
         threads=arguments.threads,
         size=arguments.size,
-        scales=arguments.scales,
+        scales=tuple(arguments.scales),
         flip=arguments.flip,
     )
     if arguments.model in PUBLISHED and not arguments.quiet:
