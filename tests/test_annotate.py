@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import shutil
@@ -389,6 +390,16 @@ def test_labels_are_what_evaluation_and_training_read(repo_root: Path, tmp_path:
     assert isinstance(labels, LabelSet)
     same = next(photo for photo in unboxed.photos if photo.path.name == "astronaut.jpg")
     np.testing.assert_allclose(same.boxes, first.boxes, atol=0.01)
+
+
+def test_the_example_of_annotate_images(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repo_root)
+    docstring = annotate_images.__doc__ or ""
+    example = doctest.DocTestParser().get_doctest(docstring, {}, "annotate_images", None, None)
+    report: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(example, out=report.append)
+    assert example.examples
+    assert not report, "".join(report)
 
 
 def test_the_python_way_raises_what_the_command_counts(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def annotate_images(
 
     Example:
         >>> import openpaf
-        >>> from openpaf.annotation import annotate_images
+        >>> from openpaf.annotation.run import annotate_images
         >>> estimator = openpaf.PoseEstimator("fast", engine="torch", size=256)
         >>> labels = annotate_images("data/photos/astronaut.jpg", estimator, progress=False)
         >>> labels.images[0].file_name, len(labels.images[0].people)
