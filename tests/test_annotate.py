@@ -357,14 +357,37 @@ def test_contact_sheets_of_no_people_and_of_images_that_are_gone(tmp_path: Path)
     assert [page.name for page in pages] == ["review-0001.jpg", "review-0002.jpg"]
 
 
+class Remembering:
+    """An estimator that runs once for each image."""
+
+    def __init__(self, estimator: PoseEstimator) -> None:
+        self.skeleton, self.spec = estimator.skeleton, estimator.spec
+        self._estimator = estimator
+        self._people: dict[bytes, Poses] = {}
+
+    def __call__(self, source: Any) -> Poses:
+        image = openpaf.read_image(source)
+        if image.tobytes() not in self._people:
+            self._people[image.tobytes()] = self._estimator(image)
+        return self._people[image.tobytes()]
+
+
 def test_labels_are_what_evaluation_and_training_read(repo_root: Path, tmp_path: Path) -> None:
     """The model measured on its own labels is right; doubtful people count as nothing."""
-    estimator = PoseEstimator("fast", engine="torch", size=256)
+    estimator: Any = Remembering(PoseEstimator("fast", engine="torch", size=256))
     photos = repo_root / "data" / "photos"
-    labels = annotate_images(photos, estimator, progress=False)
+    chosen = [
+        photos / f"{name}.jpg" for name in ("astronaut", "pedestrians_468", "pedestrians_576")
+    ]
+    every = annotate_images(
+        chosen, estimator, config=LabelConfig(threshold=0, ignore_threshold=0), progress=False
+    )
+    scores = sorted(person.score for image in every.images for person in image.people)
+    config = LabelConfig(threshold=scores[1] + 1e-6, ignore_threshold=scores[1] - 1e-6)
+    labels = annotate_images(chosen, estimator, config=config, progress=False)
     people = [person for image in labels.images for person in image.people]
     assert sum(person.is_doubtful for person in people) >= 1
-    assert sum(not person.is_doubtful for person in people) >= 5
+    assert sum(not person.is_doubtful for person in people) >= 3
     write_labels(labels, tmp_path / "labels.json")
     annotations = read_annotations(tmp_path / "labels.json")
     results = detect(annotations, photos, estimator, progress=False)
