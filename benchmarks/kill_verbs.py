@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ class Verb(NamedTuple):
         fill: Puts the inputs into the folder.
         results: Where the results are, in the folder.
         before: Runs in the process before the command.
+        signals: What it is killed by, in turns.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Verb(NamedTuple):
     fill: Callable[[Path], None]
     results: str
     before: Callable[[Path], None] = lambda folder: None
+    signals: tuple[signal.Signals, ...] = (signal.SIGKILL, signal.SIGTERM)
 
 
 def predict_photos() -> Verb:
@@ -47,6 +50,7 @@ def predict_video() -> Verb:
         "predict, video",
         ["predict", "in/film.mkv", "--output", "out", "--size", "64", "--engine", "torch"],
         _film, "out",
+        signals=(signal.SIGKILL,),  # SIGTERM ends a video where it is, be it without a frame
     )  # fmt: skip
 
 
@@ -60,12 +64,28 @@ def evaluate() -> Verb:
     )  # fmt: skip
 
 
+def annotate() -> Verb:
+    return Verb(
+        "annotate",
+        ["annotate", "in", "--output", "out/labels.json", "--format", "coco,cvat,label-studio",
+         "--review", "out/sheets", "--size", "64", "--engine", "torch", "--threshold", "0.2",
+         "--ignore-threshold", "0"],
+        _photos_and_out, "out",
+    )  # fmt: skip
+
+
 def fetch() -> Verb:
     return Verb("weights fetch", ["weights", "fetch", "fast-test", "--cache", "out", "--quiet"],
                 lambda folder: (folder / "out").mkdir(), "out", _serve)  # fmt: skip
 
 
-VERBS = {"predict": predict_photos, "video": predict_video, "evaluate": evaluate, "fetch": fetch}
+VERBS = {
+    "predict": predict_photos,
+    "video": predict_video,
+    "evaluate": evaluate,
+    "annotate": annotate,
+    "fetch": fetch,
+}
 
 
 def _photo(n: int) -> Image.Image:
@@ -81,6 +101,11 @@ def _photos(folder: Path) -> None:
         _photo(n).save(folder / "in" / f"{n}.{'jpg' if n % 2 else 'png'}")
 
 
+def _photos_and_out(folder: Path) -> None:
+    _photos(folder)
+    (folder / "out").mkdir()
+
+
 def _film(folder: Path) -> None:
     import av
 
@@ -94,8 +119,7 @@ def _film(folder: Path) -> None:
 
 
 def _labelled(folder: Path) -> None:
-    _photos(folder)
-    (folder / "out").mkdir()
+    _photos_and_out(folder)
     names = sorted(path.name for path in (folder / "in").iterdir())
     images = [{"id": n, "file_name": name, "width": 240, "height": 240}
               for n, name in enumerate(names, 1)]  # fmt: skip

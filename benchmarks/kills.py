@@ -1,11 +1,12 @@
 """Kills every verb that writes, at random moments, and looks at what is left.
 
-    python benchmarks/kills.py --kills 20 [--seed 0] [--verbs predict,video,evaluate,fetch]
+    python benchmarks/kills.py --kills 20 [--seed 0] [--verbs predict,annotate]
 
 Nothing may be half-written: every JSON file and line parses, every picture opens, every film plays,
 and a fetched file has its hash or is not there. The same command, run once more to its end, must
 then give what a run without a kill gives. Moments are drawn among those at which a run opens,
-renames or deletes files, up to 30 ms after one of them. Exits with 1 if anything is otherwise.
+renames or deletes files, up to 30 ms after one of them; every second kill is SIGTERM, after which
+the command may clean up, but of videos. Exits with 1 if anything is otherwise.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 from kill_verbs import VERBS, Verb, weights_file
@@ -31,13 +34,15 @@ from openpaf.cli import main as openpaf_main
 _EVENTS = {"open", "os.rename", "os.remove", "os.mkdir"}
 _LONGEST_PAUSE_S = 0.03
 _TOO_LONG_S = 300  # of a run without a kill
+_TERMINATED = 143  # the exit status after SIGTERM
 
 
 class Moment(NamedTuple):
-    """When to die: after so many events, and then after so many seconds."""
+    """When to die: after so many events, and then after so many seconds; and by which signal."""
 
     event: int
     pause_s: float
+    number: signal.Signals = signal.SIGKILL
 
 
 def run(verb: Verb, folder: Path, moment: Moment | None = None) -> tuple[int, int]:
@@ -90,8 +95,13 @@ def _watch(folder: Path, moment: Moment | None, writer: int) -> None:
         os.write(writer, b".")
         if moment is not None and n_events == moment.event:
             if moment.pause_s < 1e-3:
-                os.kill(os.getpid(), signal.SIGKILL)
-            signal.setitimer(signal.ITIMER_REAL, moment.pause_s)
+                os.kill(os.getpid(), moment.number)
+            elif moment.number == signal.SIGTERM:
+                timer = threading.Timer(moment.pause_s, os.kill, (os.getpid(), moment.number))
+                timer.daemon = True
+                timer.start()
+            else:
+                signal.setitimer(signal.ITIMER_REAL, moment.pause_s)
 
     sys.addaudithook(hook)
 
@@ -119,6 +129,8 @@ def _open(path: Path) -> None:
         lines = path.read_text().split("\n")
         for line in lines[:-1]:  # a last line without its end is known for what it is
             json.loads(line)
+    elif path.suffix == ".xml":
+        ElementTree.parse(path)
     elif path.suffix in (".jpg", ".png"):
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
@@ -182,13 +194,14 @@ def kill(verb: Verb, n_kills: int, rng: np.random.Generator, scratch: Path) -> I
     yield from half_written(folder / verb.results)
     shutil.copytree(folder / verb.results, wanted)
     n_killed = 0
-    for _ in range(n_kills):
+    for n in range(n_kills):
         fresh()
         pause_s = float(rng.choice([0.0, rng.uniform(0, _LONGEST_PAUSE_S)]))
-        moment = Moment(int(rng.integers(1, n_events + 1)), pause_s)
+        number = verb.signals[n % len(verb.signals)]
+        moment = Moment(int(rng.integers(1, n_events + 1)), pause_s, number)
         status, _ = run(verb, folder, moment)
-        n_killed += os.WIFSIGNALED(status)
-        when = f"{verb.name}: killed {moment.pause_s * 1000:.0f} ms after event {moment.event}"
+        n_killed += os.waitstatus_to_exitcode(status) in (-number, -signal.SIGALRM, _TERMINATED)
+        when = f"{verb.name}: {number.name} {pause_s * 1000:.0f} ms after event {moment.event}"
         for problem in half_written(folder / verb.results):
             yield f"{when}: {problem}"
         status, _ = run(verb, folder)

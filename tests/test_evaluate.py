@@ -28,13 +28,13 @@ from openpaf.evaluation.coco import METRICS, detect, evaluate
 from openpaf.evaluation.label_files import load_annotations
 from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.matching import precision_at
-from openpaf.evaluation.partial_results import PartialResults, settings_key
 from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.run import read_ahead
 from openpaf.evaluation.settings import METHODS as METHODS_OF_MODELS
 from openpaf.evaluation.settings import default_model
 from openpaf.io.coco import poses_to_coco
 from openpaf.io.openpose import poses_to_openpose
+from openpaf.io.partial_results import PartialResults, settings_key
 from openpaf.io.pose_files import read_poses_by_image
 from openpaf.training.data.dataset import read_json as read_json_for_training
 from openpaf.weights import resolve

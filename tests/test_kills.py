@@ -14,7 +14,7 @@ import openpaf
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes of POSIX")
-@pytest.mark.parametrize("verb", ["predict", "video", "evaluate", "fetch"])
+@pytest.mark.parametrize("verb", ["predict", "video", "evaluate", "annotate", "fetch"])
 def test_a_killed_command_leaves_nothing_half_written(
     repo_root: Path, tmp_path: Path, verb: str
 ) -> None:

@@ -35,6 +35,10 @@ _FLAGS = {
     "evaluate": ("--annotations", "--images", "--results", "--json", "--save-results", "--gallery",
                  "--size", "--scales", "--subset", "--image-ids", "--pck-alpha",
                  "--pck-reference", "--partial", "--method", "--model", "--fresh", "--flip"),
+    "annotate": ("--output", "--format", "--images-root", "--threshold", "--ignore-threshold",
+                 "--joint-threshold", "--image-prefix", "--review", "--model", "--weights",
+                 "--engine", "--device", "--size", "--scales", "--workers", "--partial", "--fresh",
+                 "--flip", "--quiet"),
     "train": ("--max-minutes", "--show-targets", "--samples", "--pack"),
     "weights": ("--cache",),
     "export": ("--output", "--format", "--model", "--size"),
@@ -49,7 +53,7 @@ _loaded = functools.lru_cache(4)(openpaf.estimator.PoseEstimator)
 
 def make(rng: np.random.Generator, folder: Path) -> Case:
     _fill(rng, folder)
-    verb = str(rng.choice(list(_FLAGS), p=[0.45, 0.25, 0.1, 0.1, 0.05, 0.05]))
+    verb = str(rng.choice(list(_FLAGS), p=[0.4, 0.2, 0.15, 0.08, 0.07, 0.05, 0.05]))
     arguments = _base(rng, verb)
     for _ in range(int(rng.integers(0, 4))):
         choice = rng.random()
@@ -78,6 +82,10 @@ def _base(rng: np.random.Generator, verb: str) -> list[str]:
             str(rng.choice(["a.jpg", "photos", "é.png", "photos/*.png", "bad.jpg", "bad.mp4"]))
         ]
         return ["predict", *sources, "--output", "out", "--size", "32", "--engine", "torch"]
+    if verb == "annotate":
+        sources = [str(rng.choice(["a.jpg", "photos", "é.png", "photos/*.png", "bad.jpg"]))]
+        return ["annotate", *sources, "--output", "made.json", "--partial", "partial.jsonl",
+                "--size", "32", "--engine", "torch"]  # fmt: skip
     if verb == "evaluate":
         return ["evaluate", "--annotations", "labels.json", "--results", "results.json"]
     if verb == "train":  # never one that trains
@@ -125,7 +133,7 @@ def _run(arguments: list[str], folder: Path) -> str | None:
 
 def _half_written(folder: Path) -> str | None:
     """What of the results is not whole."""
-    for path in sorted((folder / "out").glob("*")):
+    for path in sorted([*(folder / "out").glob("*"), *folder.glob("made*")]):
         if path.name.startswith("."):
             return f"left behind: {path.name}"
         if path.suffix == ".json":

@@ -15,7 +15,17 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import openpaf
-from openpaf.cli import benchmark, compare, evaluate, export, predict, train, webcam, weights
+from openpaf.cli import (
+    annotate,
+    benchmark,
+    compare,
+    evaluate,
+    export,
+    predict,
+    train,
+    webcam,
+    weights,
+)
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 from openpaf.cli.interrupts import no_interrupt_is_swallowed
 from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
@@ -28,6 +38,7 @@ examples:
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf predict street.mp4 --output out
   openpaf webcam
+  openpaf annotate photos/ --output labels.json
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf weights list
@@ -104,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"openpaf {openpaf.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
+    annotate.add_parser(verbs)
     train.add_parser(verbs)
     benchmark.add_parser(verbs)
     evaluate.add_parser(verbs)

@@ -27,7 +27,7 @@ from openpaf.cli.photos import (
 if TYPE_CHECKING:
     from openpaf.errors import ImageError
     from openpaf.evaluation.label_files import Detection
-    from openpaf.evaluation.partial_results import PartialResults
+    from openpaf.io.partial_results import PartialResults
 
 _DESCRIPTION = """\
 Measures a model on photos with COCO keypoint annotations: AP, AP50, AP75, APM, APL, AR, AR50, AR75,
@@ -246,10 +246,10 @@ def _detect(
     skipped: dict[int, ImageError],
 ) -> tuple[list[Detection], dict[str, Any]]:
     """Run the model at one size, from where an earlier run stopped; tell what cannot be read."""
-    from openpaf.evaluation.partial_results import PartialResults, default_partial_path
     from openpaf.evaluation.run import detect_photos
     from openpaf.evaluation.settings import describe
     from openpaf.io.files import sha256_of
+    from openpaf.io.partial_results import PartialResults, default_partial_path
 
     estimator = _estimator(arguments, size)
     settings = describe(estimator, arguments.device)

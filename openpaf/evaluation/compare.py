@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.partial_results import settings_key
 from openpaf.evaluation.report import measure
 from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.scenes import compose, cut_people
 from openpaf.evaluation.settings import results_sha256, surroundings
 from openpaf.io.files import sha256_of
 from openpaf.io.json_files import read_json, write_json
+from openpaf.io.partial_results import settings_key
 
 #: Numbers of people of the scenes.
 PEOPLE = (1, 2, 5, 10, 20, 30, 40, 50)

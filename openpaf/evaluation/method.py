@@ -18,11 +18,11 @@ from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import as_results
 from openpaf.evaluation.label_files import category_of_people
 from openpaf.evaluation.labels import check_image_size
-from openpaf.evaluation.partial_results import PartialResults
 from openpaf.evaluation.settings import check_joints, describe
 from openpaf.evaluation.steps import median_times, run_in_steps
 from openpaf.io.images import read_image
 from openpaf.io.json_files import read_json, write_json
+from openpaf.io.partial_results import PartialResults
 from openpaf.io.paths import inside_folder
 
 logger = logging.getLogger(__name__)

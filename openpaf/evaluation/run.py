@@ -16,8 +16,8 @@ from openpaf.errors import ImageError
 from openpaf.evaluation.coco import as_results
 from openpaf.evaluation.label_files import Detection, category_of_people
 from openpaf.evaluation.labels import check_image_size
-from openpaf.evaluation.partial_results import PartialResults
 from openpaf.io.images import read_image
+from openpaf.io.partial_results import PartialResults
 from openpaf.io.paths import inside_folder
 from openpaf.poses import Poses
 

@@ -34,8 +34,8 @@ class PartialResults:
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.key = settings_key(settings)
-        #: What was found earlier with these settings, by image id.
-        self.done: dict[int, Any] = {}
+        #: What was found earlier with these settings, by image id or name.
+        self.done: dict[Any, Any] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = True
         if self.path.exists():
@@ -50,7 +50,7 @@ class PartialResults:
         if not whole:
             self._file.write("\n")
 
-    def add(self, image_id: int, result: Any) -> None:
+    def add(self, image_id: int | str, result: Any) -> None:
         """Keep the result of an image; it is in the file when this returns."""
         self.done[image_id] = result
         entry = {"key": self.key, "image_id": image_id, "result": result}
@@ -84,6 +84,6 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def default_partial_path(settings: Mapping[str, Any]) -> Path:
+def default_partial_path(settings: Mapping[str, Any], verb: str = "evaluate") -> Path:
     """Where the results of an unfinished run wait: a file in the user's cache folder."""
-    return cache_folder() / "evaluate" / f"{settings_key(settings)}.jsonl"
+    return cache_folder() / verb / f"{settings_key(settings)}.jsonl"

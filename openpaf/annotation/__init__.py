@@ -1,0 +1,1 @@
+"""Labels for a labeling tool and for training, made by a model."""
