@@ -19,7 +19,11 @@ from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn")
-_METHOD_NAMES = {"part_affinity": "paf", "mask_rcnn": "mask-rcnn"}
+_METHOD_NAMES = {
+    "part_affinity": "paf",
+    "mask_rcnn": "mask-rcnn",
+    "top_down": "top-down",
+}
 
 # What does not change a result, so that a run may go on where one with another of these stopped.
 _NO_PART_OF_KEY = ("date", "machine")
