@@ -16,7 +16,7 @@ from openpaf.engines.base import Arrays, versions
 from openpaf.engines.table import ENGINES, load_named
 from openpaf.io.cache import file_key, read_note, write_note
 from openpaf.io.extras import installed
-from openpaf.weights.spec import ModelSource
+from openpaf.weights.spec import PARTS, ModelSource
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,9 @@ def fastest_engine(
         for name, entry in ENGINES.items()
         if entry.load_module().available(source, entry.precision)
     ]
+    if source.spec.method in PARTS and "openvino" in candidates:
+        # Torch takes a minute to write one of these as ONNX, for little or no gain.
+        candidates = [name for name in candidates if name != "onnx"]
     if len(candidates) == 1:
         return EngineChoice(engine=candidates[0], seconds={}, reason="no other is installed")
     key = file_key(

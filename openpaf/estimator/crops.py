@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from openpaf.geometry import Grid, crop_affine
 
-#: A crop is this much larger than the box, so that limbs that reach out of it are seen.
-PADDING = 1.25
 # Half a side of the square of cells around a peak that the fit sees, beside the peak's own.
 _REACH = 2
 _KERNEL, _SIGMA_CELLS = 11, 2.0
 
 
-def affine_of(box: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float64]:
+def affine_of(
+    box: NDArray[np.float32], size_hw: tuple[int, int], padding: float
+) -> NDArray[np.float64]:
     """The map (2, 3) from pixel coordinates of the image to those of a box's crop.
 
     The crop has the box's middle, and the network's aspect: the smaller side of the box grows.
@@ -26,10 +26,12 @@ def affine_of(box: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.
     Args:
         box: (4,) x0, y0, x1, y1 in px.
         size_hw: Of the crop in px.
+        padding: Size of the crop as a multiple of the box, so that limbs that reach out of it are
+            seen.
     """
     x0, y0, x1, y1 = (float(value) for value in box)
     # A box of one pixel, or a line, has a size, too.
-    scale = min(size_hw[1] / max(x1 - x0, 1.0), size_hw[0] / max(y1 - y0, 1.0)) / PADDING
+    scale = min(size_hw[1] / max(x1 - x0, 1.0), size_hw[0] / max(y1 - y0, 1.0)) / padding
     return crop_affine(((x0 + x1) / 2, (y0 + y1) / 2), scale, 0.0, False, size_hw)
 
 

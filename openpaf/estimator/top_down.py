@@ -72,6 +72,7 @@ class TopDown:
         detectors: One for each run; the same may run at several sizes.
         pose: From crops (B, 3, h, w) to ``heatmaps`` (B, K, h / stride, w / stride).
         pose_spec: Of the network of one person: skeleton, grid, and the size of its crops.
+        padding: Size of a crop as a multiple of its box.
         options: Those of the estimator; ``config`` and ``size`` have no effect, as there is no
             parser, and the pair says the sizes.
 
@@ -84,6 +85,7 @@ class TopDown:
         detectors: Sequence[PersonDetector],
         pose: Engine,
         pose_spec: ModelSpec,
+        padding: float,
         options: Options,
     ) -> None:
         if options.scales != (1.0,):
@@ -91,7 +93,7 @@ class TopDown:
         assert pose_spec.size_hw is not None  # pair_source has seen to it
         self.detectors, self.pose, self.engine = tuple(detectors), pose, pose.name
         self.pose_spec, self.options = pose_spec, options
-        self.crop_hw = pose_spec.size_hw
+        self.crop_hw, self.padding = pose_spec.size_hw, padding
 
     @classmethod
     def load(cls, source: ModelSource, options: Options) -> TopDown:
@@ -117,8 +119,9 @@ class TopDown:
             for part, long_side in zip(source.parts, detector_sides(source.spec), strict=False)
         ]
         pose = source.parts[-1]
-        flip = options.flip or bool(source.spec.options["flip"])
-        return cls(detectors, engines[pose.file], pose.spec, options.replace(flip=flip))
+        says = source.spec.options
+        options = options.replace(flip=options.flip or says["flip"])
+        return cls(detectors, engines[pose.file], pose.spec, says["padding"], options)
 
     @classmethod
     def from_network(cls, network: nn.Module, spec: ModelSpec, options: Options) -> TopDown:
@@ -152,7 +155,9 @@ class TopDown:
         self, images: Sequence[NDArray[np.uint8]], detections: Sequence[Detections]
     ) -> list[PeopleInBoxes]:
         affines = [
-            np.array([affine_of(box, self.crop_hw) for box in found]).reshape(-1, 2, 3)
+            np.array([affine_of(box, self.crop_hw, self.padding) for box in found]).reshape(
+                -1, 2, 3
+            )
             for found, _ in detections
         ]
         crops = [

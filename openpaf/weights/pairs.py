@@ -5,12 +5,13 @@ A pair is a JSON file such as::
     {
       "name": "mine",
       "detectors": ["picodet-s-320", "rtmdet-nano@640"],
-      "pose": "tinypose-256x192"
+      "pose": "tinypose-256x192",
+      "padding": 1.25
     }
 
 Networks are named as models are, or by the path of their file from the folder of the pair. What
 stands after ``@`` is the long side in px of a detector's input; without it the image is stretched
-to the size that the detector was trained for.
+to the size that the detector was trained for. A crop is ``padding`` times as large as its box.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openpaf.checks import is_finite
 from openpaf.errors import WeightsError, printable
 from openpaf.io.json_files import read_json
 from openpaf.weights.spec import PARTS, ModelSource, ModelSpec
 
-_KEYS = {"name", "detectors", "pose", "flip", "licence", "metrics"}
+_KEYS = {"name", "detectors", "pose", "padding", "flip", "licence", "metrics"}
 _REQUIRED = {"name", "detectors", "pose"}
 _MAX_BYTES = 100_000
 _MAX_DETECTORS = 16
@@ -37,6 +39,7 @@ class Pair:
         name: Of the model.
         detectors: Name and long side of the input in px, or None, of each run of a detector.
         pose: Name of the network that finds the joints in a box.
+        padding: Size of a crop as a multiple of its box.
         flip: Whether mirrored images are always run, too.
         licence: In plain words.
         metrics: Figures of its card.
@@ -45,6 +48,7 @@ class Pair:
     name: str
     detectors: tuple[tuple[str, int | None], ...]
     pose: str
+    padding: float = 1.25
     flip: bool = False
     licence: str = "not given"
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +85,9 @@ def _checked(values: dict[str, Any]) -> Pair:
     detectors = values["detectors"]
     if not isinstance(detectors, list) or not 1 <= len(detectors) <= _MAX_DETECTORS:
         raise ValueError(f"detectors: expected a list of 1 to {_MAX_DETECTORS} names")
+    padding = values.get("padding", 1.0)
+    if not is_finite(padding) or isinstance(padding, bool) or not 0.5 <= padding <= 4:
+        raise ValueError(f"padding: expected a number from 0.5 to 4, got {padding!r}")
     if not isinstance(values.get("flip", False), bool):
         raise ValueError("flip: expected true or false")
     if not isinstance(values.get("metrics", {}), dict):
@@ -136,6 +143,7 @@ def pair_source(path: Path, pair: Pair, parts: tuple[ModelSource, ...]) -> Model
         options={
             "detectors": [list(detector) for detector in pair.detectors],
             "pose": pair.pose,
+            "padding": pair.padding,
             "flip": pair.flip,
         },
         skeleton=pose.skeleton,
