@@ -95,7 +95,7 @@ def read_openvino(path: Path) -> list[tuple[str, str, Conv]]:
 
 
 def read_tinypose(path: Path) -> list[Conv]:
-    """PP-TinyPose: its batch norms are numbered in the order of its definition, the head is last."""
+    """PP-TinyPose: its batch norms are numbered as the network defines them, the head is last."""
 
     def number(conv: tuple[str, str, Conv]) -> float:
         match = re.match(r"batch_norm2d_(\d+)", conv[1])
@@ -142,7 +142,8 @@ def fill(network: nn.Module, convs: list[Conv]) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-# Cell 0 at 1.5 px, as measured: see the card of topdown.
+# Where the joints of COCO train2017 lie beside the cells: the grid of DARK, cell i at 4 i px. (That
+# of UDP would have cells (n - 1) / (n / 4 - 1) px apart; fitted: 3.98 to 4.03 px.)
 _OFFSET_PX = 0.0
 
 
@@ -200,13 +201,13 @@ RECIPES = {
 _CARD = """\
 # {name}
 
-{title}. A part of top-down models, such as [topdown](topdown.md), and no model alone; a pair of your own may name it,
-too (`openpaf.weights.pairs`).
+{title}. A part of top-down models, such as [topdown](topdown.md), and no model
+alone; a pair of your own may name it, too (`openpaf.weights.pairs`).
 
 | | |
 |---|---|
 | file | `{name}.safetensors`, float16, sha256 `{sha256}` |
-| network | `openpaf.networks.{network}`, {parameters:,} parameters, batch norms folded into the convolutions |
+| network | `openpaf.networks.{network}`, {parameters:,} parameters, batch norms folded in |
 | paper | {papers} |
 | input | {takes} |
 | output | {gives} |
@@ -214,9 +215,11 @@ too (`openpaf.weights.pairs`).
 
 ## Origin
 
-`{file}` of {origin}, sha256 `{source_sha256}`. Nothing was trained here:
-`models/recipes/topdown.py` takes the numbers of its convolutions. In float32 the network gives what that file gives in
-its own engine, within 1e-4; `tests/test_topdown_pair.py` compares them.
+`{numbers}` of {origin},
+sha256 `{source_sha256}`.
+Nothing was trained here: `models/recipes/topdown.py` takes the numbers of its convolutions. In
+float32 the network gives what that file gives in OpenVINO, within 1e-4;
+`tests/test_topdown_pair.py` compares them.
 """
 
 
@@ -243,6 +246,7 @@ def make(name: str, recipe: Recipe, folder: Path, output: Path) -> None:
     )
     path = output / f"{name}.safetensors"
     weights.save(state, path, spec)
+    numbers = source.with_suffix(".bin") if source.suffix == ".xml" else source
     card = _CARD.format(
         name=name,
         title=recipe.title,
@@ -252,9 +256,9 @@ def make(name: str, recipe: Recipe, folder: Path, output: Path) -> None:
         papers=recipe.papers,
         takes=recipe.takes,
         gives=recipe.gives,
-        file=recipe.file,
+        numbers=numbers.name,
         origin=recipe.origin,
-        source_sha256=sha256_of(source.with_suffix(".bin") if source.suffix == ".xml" else source),
+        source_sha256=sha256_of(numbers),
     )
     path.with_suffix(".md").write_text(card, encoding="utf-8")
 

@@ -36,8 +36,8 @@ class PoseEstimator:
     Args:
         model: ``"default"``, ``"fast"``, ``"topdown"``, another name of
             :func:`openpaf.weights.table`, path of a safetensors file of ours, of a pair's JSON file
-            (see :mod:`openpaf.weights.pairs`), or of an ONNX or OpenVINO file that ``openpaf export`` wrote;
-            the default model if None.
+            (see :mod:`openpaf.weights.pairs`), or of an ONNX or OpenVINO file that
+            ``openpaf export`` wrote; the default model if None.
         weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
             together with ``model="cmu-coco"``.
         engine: ``"auto"``, the fastest here, ``"torch"``, ``"onnx"``, ``"openvino"``,
