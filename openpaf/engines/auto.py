@@ -16,11 +16,12 @@ from openpaf.engines.base import Arrays, versions
 from openpaf.engines.table import ENGINES, load_named
 from openpaf.io.cache import file_key, read_note, write_note
 from openpaf.io.extras import installed
-from openpaf.weights.spec import ModelSource
+from openpaf.weights.spec import PARTS, ModelSource
 
 logger = logging.getLogger(__name__)
 
-_SIZE_HW = (256, 456)
+# Of the image, for networks that take any size; detectors want multiples of 32 px.
+_SIZE_HW = {"part_affinity": (256, 456), "person_detector": (256, 448)}
 _SECONDS = 1.0
 _ROUNDS = 3
 _PAUSE_SECONDS = 0.05
@@ -71,6 +72,8 @@ def fastest_engine(
         WeightsError: If the model is damaged.
     """
     named = _named_by_environment()
+    if source.parts and device in (None, "cpu") and not named:
+        return _fastest_for_all(source, device, threads, measure_again)
     if device not in (None, "cpu"):
         return EngineChoice(engine="torch", seconds={}, reason=f"device {device}")
     if named:
@@ -82,6 +85,9 @@ def fastest_engine(
         for name, entry in ENGINES.items()
         if entry.load_module().available(source, entry.precision)
     ]
+    if source.spec.method in PARTS and "openvino" in candidates:
+        # Torch takes a minute to write one of these as ONNX, for little or no gain.
+        candidates = [name for name in candidates if name != "onnx"]
     if len(candidates) == 1:
         return EngineChoice(engine=candidates[0], seconds={}, reason="no other is installed")
     key = file_key(
@@ -100,6 +106,23 @@ def fastest_engine(
             write_note(note, {"seconds": seconds})
     logger.info("engine auto: %s (%s)", choice.engine, choice.reason)
     return choice
+
+
+def _fastest_for_all(
+    pair: ModelSource, device: str | None, threads: int | None, measure_again: bool
+) -> EngineChoice:
+    """The engine that runs all the networks of a pair in the shortest time, each once."""
+    parts = {part.file: part for part in pair.parts}.values()
+    choices = [
+        fastest_engine(part, device, threads=threads, measure_again=measure_again) for part in parts
+    ]
+    common = set.intersection(*(set(choice.seconds) for choice in choices))
+    if not common:
+        return choices[0]
+    total = {
+        name: sum(choice.seconds[name] for choice in choices) for name in ENGINES if name in common
+    }
+    return _choice(total, "each network once")
 
 
 def _choice(seconds: dict[str, float], how: str) -> EngineChoice:
@@ -163,7 +186,8 @@ def measure(
         threads: As :func:`openpaf.engines.load.load_source` takes them.
     """
     rng = np.random.default_rng(0)
-    coarse = rng.uniform(0, 255, (1, 3, _SIZE_HW[0] // 8, _SIZE_HW[1] // 8)).astype(np.float32)
+    height, width = source.spec.size_hw or _SIZE_HW[source.spec.method]
+    coarse = rng.uniform(0, 255, (1, 3, height // 8, width // 8)).astype(np.float32)
     image = np.ascontiguousarray(coarse.repeat(8, axis=2).repeat(8, axis=3))
     engines: dict[str, Callable[[NDArray[np.float32]], Arrays]] = {}
     expected = None

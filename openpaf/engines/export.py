@@ -17,7 +17,7 @@ from openpaf.engines.auto import difference
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
 from openpaf.engines.table import ENGINES, ExportModule, export_formats, export_precisions
-from openpaf.errors import OpenpafError
+from openpaf.errors import OpenpafError, WeightsError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
@@ -91,6 +91,10 @@ def export_model(
     _check(path, to, precision, size_hw, photos, calibration)
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     source = resolve(model)
+    if "pafs" not in source.spec.outputs:
+        raise WeightsError(
+            f"{source.spec.name}: has no part affinity fields; only models that have are exported"
+        )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".openpaf-") as folder:
         partial = Path(folder) / path.name
         inputs = [network_input(photo, size, size_hw)[None] for photo in calibration]

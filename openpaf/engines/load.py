@@ -68,7 +68,7 @@ def load_source(
         WeightsError: If the model is damaged, or is a top-down one.
     """
     name = choose_engine(source, engine, device, threads=threads)
-    if source.spec.method == "mask_rcnn":
+    if source.spec.method in ("mask_rcnn", "top_down"):
         raise WeightsError(
             f"{source.spec.name}: a top-down network, which has no heatmaps and no PAFs"
         )
@@ -96,7 +96,7 @@ def choose_engine(
         if engine not in ("auto", "torch"):
             raise ValueError(f"engine: a detector runs in 'torch' only, got {engine!r}")
         return "torch"
-    if source.kind == "weights":
+    if source.kind in ("weights", "pair"):
         if engine != "auto":
             return engine
         return fastest_engine(source, device, threads=threads).engine

@@ -148,11 +148,14 @@ def onnx_bytes(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -
     onnx = import_extra("onnx", "onnx")
     import_extra("onnxscript", "onnx")
     example = torch.zeros(2 if size_hw is None else 1, 3, *(size_hw or _EXAMPLE_HW))
-    shapes = None
-    if size_hw is None:
-        # Sizes are multiples of 8, which the exporter needs to know.
-        rows, columns = (8 * torch.export.Dim(f"{side}_cells", min=2) for side in ("h", "w"))
-        shapes = ({0: torch.export.Dim("batch"), 2: rows, 3: columns},)
+    dims: dict[int, Any] = {} if size_hw else {0: torch.export.Dim("batch")}
+    if size_hw is None and source.spec.method == "single_person":
+        example = torch.zeros(2, 3, *(source.spec.size_hw or _EXAMPLE_HW))
+    elif size_hw is None:
+        # Sizes are multiples of 8, or of 32 for a detector, which the exporter needs to know.
+        multiple = 8 if source.spec.method == "part_affinity" else 32
+        rows, columns = (multiple * torch.export.Dim(f"{side}_cells", min=2) for side in ("h", "w"))
+        dims |= {2: rows, 3: columns}
     with quiet():
         program = torch.onnx.export(
             wrap_network(load_network(source), source.spec),
@@ -160,7 +163,7 @@ def onnx_bytes(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -
             dynamo=True,
             input_names=["images"],
             output_names=list(source.spec.outputs),
-            dynamic_shapes=shapes,
+            dynamic_shapes=(dims,) if dims else None,
             external_data=False,
             optimize=True,
             verbose=False,

@@ -189,7 +189,8 @@ def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> A
             wrap_network(load_network(source), source.spec),
             example_input=torch.zeros(1, 3, *_EXAMPLE_HW),
         )
-    height, width = size_hw or (-1, -1)
+    crops = source.spec.size_hw if source.spec.method == "single_person" else None
+    height, width = size_hw or crops or (-1, -1)
     converted.reshape([-1 if size_hw is None else 1, 3, height, width])
     note = source.spec.converted().to_metadata()["openpaf"]
     converted.set_rt_info(note, [NOTE, "weights"])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from openpaf.decoding import DecodeConfig
 from openpaf.errors import WeightsError
 from openpaf.poses import Poses
-from openpaf.weights.spec import ModelSource, ModelSpec
+from openpaf.weights.spec import PARTS, ModelSource, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +31,11 @@ class Options:
     size: int = 368
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    max_people: int | None = None
+
+    def replace(self, **changes: Any) -> Options:
+        """A copy with some options changed."""
+        return dataclasses.replace(self, **changes)
 
 
 class Method(Protocol):
@@ -59,6 +65,20 @@ class Method(Protocol):
         """
 
 
+@runtime_checkable
+class TakesBoxes(Protocol):
+    """A method that can be told where people are."""
+
+    def infer_in_boxes(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[ArrayLike]
+    ) -> list[Any]:
+        """As :meth:`Method.infer`, with boxes (N, 4) of each image, x0, y0, x1, y1 in px.
+
+        Raises:
+            ValueError: If they are no boxes.
+        """
+
+
 class MethodClass(Protocol):
     """What the file of a method holds."""
 
@@ -77,6 +97,7 @@ class MethodClass(Protocol):
 #: By the name in :attr:`ModelSpec.method`: module and class.
 METHODS: dict[str, str] = {
     "part_affinity": "openpaf.estimator.part_affinity:PartAffinity",
+    "top_down": "openpaf.estimator.top_down:TopDown",
     "mask_rcnn": "openpaf.estimator.mask_rcnn:MaskRCNNDetector",
 }
 
@@ -87,6 +108,11 @@ def method_of(spec: ModelSpec) -> MethodClass:
     Raises:
         WeightsError: If there is none of that name.
     """
+    if spec.method in PARTS:
+        raise WeightsError(
+            f"{spec.name}: {PARTS[spec.method]}, no model alone; a top-down model such as 'topdown'"
+            " has both"
+        )
     if spec.method not in METHODS:
         raise WeightsError(
             f"{spec.name}: method: expected one of {', '.join(METHODS)}, found {spec.method!r}"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from openpaf.checks import is_whole
 from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
-from openpaf.estimator.methods import Method, Options, method_of
+from openpaf.estimator.methods import Method, Options, TakesBoxes, method_of
 from openpaf.estimator.multiscale import check_scales
 from openpaf.fields import Fields
 from openpaf.io.images import read_image, read_images
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
 class PoseEstimator:
     """Finds every person in an image and their joints.
 
-    The model chooses the method: part affinity fields, or Mask R-CNN. An estimator may be called
+    The model chooses the method: part affinity fields; a detector of people and a network of one
+    person; or Mask R-CNN. An estimator may be called
     from many threads at once and after a fork; it pickles and copies as its arguments.
 
     Args:
-        model: ``"default"``, ``"fast"``, a name of :func:`openpaf.weights.table`, path of a
-            safetensors file of ours, or of an ONNX or OpenVINO file that ``openpaf export`` wrote;
-            the default model if None.
+        model: ``"default"``, ``"fast"``, ``"topdown"``, another name of
+            :func:`openpaf.weights.table`, path of a safetensors file of ours, of a pair's JSON file
+            (see :mod:`openpaf.weights.pairs`), or of an ONNX or OpenVINO file that
+            ``openpaf export`` wrote; the default model if None.
         weights: A checkpoint file to take in place of the model's own, e.g. a ``.caffemodel``
             together with ``model="cmu-coco"``.
         engine: ``"auto"``, the fastest here, ``"torch"``, ``"onnx"``, ``"openvino"``,
@@ -44,10 +47,12 @@ class PoseEstimator:
         threads: Threads of the CPU that the network uses; the engine's own number if None.
         config: Thresholds of the parser.
         size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
-            smaller people and takes longer.
+            smaller people and takes longer. No effect on a top-down pair, which says its own.
         scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
             own run of the network.
-        flip: Whether the fields of the mirrored image are averaged in, which takes twice as long.
+        flip: Whether the mirrored image is run, too, and the results averaged, which takes twice as
+            long.
+        max_people: Only so many people of an image, the best; all of them if None.
         runtime: The old name of ``engine``.
 
     Raises:
@@ -82,6 +87,7 @@ class PoseEstimator:
         size: int = 368,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        max_people: int | None = None,
         runtime: str | None = None,
     ) -> None:
         if runtime is not None:
@@ -90,7 +96,7 @@ class PoseEstimator:
         check_engine(engine)
         named: dict[str, Any] = {
             "engine": engine, "device": device, "threads": threads, "config": config,
-            "size": size, "scales": scales, "flip": flip,
+            "size": size, "scales": scales, "flip": flip, "max_people": max_people,
         }  # fmt: skip
         self._options = _options(**named)
         self.source: ModelSource | None = resolve(model, weights)
@@ -110,6 +116,7 @@ class PoseEstimator:
         size: int = 368,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        max_people: int | None = None,
     ) -> PoseEstimator:
         """An estimator with a copy of a network that is in memory; it runs in torch.
 
@@ -122,6 +129,7 @@ class PoseEstimator:
             size: As for the class.
             scales: As for the class.
             flip: As for the class.
+            max_people: As for the class.
 
         Raises:
             ValueError: If an argument is out of range, or the device cannot be had here.
@@ -129,7 +137,7 @@ class PoseEstimator:
         """
         named: dict[str, Any] = {
             "device": device, "threads": threads, "config": config,
-            "size": size, "scales": scales, "flip": flip,
+            "size": size, "scales": scales, "flip": flip, "max_people": max_people,
         }  # fmt: skip
         self = cls.__new__(cls)
         self._options = _options(engine="torch", **named)
@@ -168,26 +176,32 @@ class PoseEstimator:
         """Whether the fields of the mirrored image are averaged in."""
         return self._options.flip
 
-    def __call__(self, image: Any) -> Poses:
+    def __call__(self, image: Any, *, boxes: ArrayLike | None = None) -> Poses:
         """The people of one image.
 
         Args:
             image: Path of a file, RGB uint8 array (H, W, 3), or PIL image.
+            boxes: Of the people to take, in place of the detector's: (N, 4) x0, y0, x1, y1 in px.
+                Only for top-down pairs.
 
         Returns:
             Poses in px of the image, best first; of length 0 where there are no people.
 
         Raises:
             ImageError: If the file cannot be read as an image.
-            ValueError: If the array is not an image.
+            ValueError: If the array is not an image, or boxes are given that are none, or to a
+                model that takes none.
         """
-        return self.batch([image])[0]
+        return self.batch([image], boxes=None if boxes is None else [boxes])[0]
 
-    def batch(self, images: Sequence[Any]) -> list[Poses]:
+    def batch(
+        self, images: Sequence[Any], *, boxes: Sequence[ArrayLike] | None = None
+    ) -> list[Poses]:
         """The people of several images, with one run of the network per shape.
 
         Args:
             images: As ``__call__`` takes them, in a list; or an array (B, H, W, 3).
+            boxes: As ``__call__`` takes them, an array for each image.
 
         Returns:
             One result an image, in their order.
@@ -195,13 +209,29 @@ class PoseEstimator:
         Raises:
             ImageError: If a file cannot be read as an image.
             ValueError: If an array is not an image, or a single image or path is given in place
-                of a list of them.
+                of a list of them, or boxes do not fit.
         """
         arrays = read_images(images)
         return [
-            self.method.postprocess(inferred, image.shape[:2])
-            for inferred, image in zip(self.method.infer(arrays), arrays, strict=True)
+            self.postprocess(inferred, image.shape[:2])
+            for inferred, image in zip(self._infer(arrays, boxes), arrays, strict=True)
         ]
+
+    def _infer(
+        self, images: list[NDArray[np.uint8]], boxes: Sequence[ArrayLike] | None
+    ) -> list[Any]:
+        if boxes is None:
+            return self.method.infer(images)
+        if not isinstance(self.method, TakesBoxes):
+            raise ValueError(
+                f"boxes: {self.spec.name!r} finds people without boxes; only top-down pairs, such "
+                "as 'topdown', take them"
+            )
+        if len(boxes) != len(images):
+            raise ValueError(
+                f"boxes: expected an array for each of {len(images)} images, got {len(boxes)}"
+            )
+        return self.method.infer_in_boxes(images, boxes)
 
     def infer(self, image: Any) -> Any:
         """What the network gives for an image; :meth:`postprocess` makes people of it.
@@ -212,7 +242,8 @@ class PoseEstimator:
             image: As ``__call__`` takes it.
 
         Returns:
-            :class:`openpaf.Fields` with part affinity fields, detections with Mask R-CNN.
+            :class:`openpaf.Fields` with part affinity fields; boxes and heatmaps, or detections,
+            with top-down models.
 
         Raises:
             ImageError: If the file cannot be read as an image.
@@ -229,7 +260,9 @@ class PoseEstimator:
         Raises:
             ValueError: If it is of an image of another shape.
         """
-        return self.method.postprocess(inferred, image_hw)
+        poses = self.method.postprocess(inferred, image_hw)
+        limit = self._options.max_people
+        return poses if limit is None or len(poses) <= limit else poses[:limit]
 
     def fields(self, image: Any) -> Fields:
         """Heatmaps and PAFs of an image, before parsing; in px of the network's input.
@@ -278,12 +311,15 @@ def _options(
     size: int,
     scales: Sequence[float],
     flip: bool,
+    max_people: int | None,
 ) -> Options:
     """The options of an estimator, checked as far as they are the same for all methods."""
     if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
         raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
     if threads is not None and not (is_whole(threads) and threads >= 1):
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
+    if max_people is not None and not (is_whole(max_people) and max_people >= 1):
+        raise ValueError(f"max_people: expected a whole number from 1 on, got {max_people!r}")
     return Options(
         engine=engine,
         device=device,
@@ -292,4 +328,5 @@ def _options(
         size=int(size),
         scales=check_scales(scales),
         flip=bool(flip),
+        max_people=None if max_people is None else int(max_people),
     )

@@ -20,7 +20,11 @@ from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn")
-_METHOD_NAMES = {"part_affinity": "paf", "mask_rcnn": "mask-rcnn"}
+_METHOD_NAMES = {
+    "part_affinity": "paf",
+    "mask_rcnn": "mask-rcnn",
+    "top_down": "top-down",
+}
 
 
 def method_of(model: str) -> str:

@@ -20,7 +20,10 @@ from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.networks.lightweight_published import LightweightPublishedNetwork
+from openpaf.networks.lite_hrnet import LiteHRNet
 from openpaf.networks.open_model_zoo import OpenModelZooNetwork
+from openpaf.networks.picodet import PicoDet
+from openpaf.networks.rtmdet import RTMDet
 from openpaf.networks.two_branch import TwoBranchNetwork
 from openpaf.skeleton import Skeleton
 
@@ -30,7 +33,10 @@ __all__ = [
     "Description",
     "LightweightNetwork",
     "LightweightPublishedNetwork",
+    "LiteHRNet",
     "OpenModelZooNetwork",
+    "PicoDet",
+    "RTMDet",
     "TwoBranchNetwork",
     "build",
     "describe",
@@ -45,6 +51,9 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "cmu_mpi": (TwoBranchNetwork, Skeleton.MPI15),
     "body25": (Body25Network, Skeleton.BODY25),
     "open_model_zoo": (OpenModelZooNetwork, Skeleton.COCO18),
+    "lite_hrnet": (LiteHRNet, Skeleton.COCO17),
+    "picodet": (PicoDet, Skeleton.COCO17),
+    "rtmdet": (RTMDet, Skeleton.COCO17),
     **{name: (builder, Skeleton.COCO17) for name, builder in rcnn.BUILDERS.items()},
 }
 
@@ -56,7 +65,8 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
         name: ``"lightweight"``, that of the shipped models; ``"lightweight_coco"``, as published
             by Osokin; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
             ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's human-pose-estimation-0001;
-            or a detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
+            ``"lite_hrnet"``, TinyPose, for one person; ``"picodet"`` and ``"rtmdet"``, detectors
+            of people; or a detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
             ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
             :data:`BUILDERS`.

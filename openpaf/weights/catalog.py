@@ -12,6 +12,7 @@ from openpaf.weights import download
 from openpaf.weights.exported import export_kind, read_export_spec
 from openpaf.weights.hashing import how_verified, known_hash, sha256_of
 from openpaf.weights.model_files import load_network, read_header
+from openpaf.weights.pairs import pair_source, read_pair
 from openpaf.weights.published import PUBLISHED, Published
 from openpaf.weights.spec import ModelSource, ModelSpec, method_of
 
@@ -29,8 +30,8 @@ def resolve(model: str | Path | None = None, weights: str | Path | None = None) 
 
     Args:
         model: A name of :func:`table`, ``"default"``, ``"fast"``, path of a safetensors file of
-            ours, or of an ONNX or OpenVINO file that ``openpaf export`` wrote; the default model
-            if None.
+            ours, of a pair's JSON file, or of an ONNX or OpenVINO file that ``openpaf export``
+            wrote; the default model if None.
         weights: A checkpoint file to take in place of the model's own. Without ``model`` it must
             say itself how it is run.
 
@@ -58,10 +59,29 @@ def resolve(model: str | Path | None = None, weights: str | Path | None = None) 
     if weights is not None and model is None:
         return ModelSource(spec=read_header(weights), file=Path(weights))
     path = _file_of(model)
+    if path.suffix.lower() == ".json":
+        if weights is not None:
+            raise ValueError(f"weights: {model} names its own, expected none")
+        return _resolve_pair(path)
     if weights is not None:
         return ModelSource(spec=read_header(path), file=Path(weights), replaced=True)
     check_card(path)
     return ModelSource(spec=read_header(path), file=path)
+
+
+def _resolve_pair(path: Path) -> ModelSource:
+    check_card(path)
+    pair = read_pair(path)
+    names = [*(name for name, _ in pair.detectors), pair.pose]
+    shipped = {file.stem for file in _shipped()}
+    parts = []
+    for name in names:
+        # A file beside the pair, unless it is a name; a pair of pairs would be a loop.
+        part = name if name in shipped else path.parent / name
+        if export_kind(part) is not None or Path(part).suffix.lower() == ".json":
+            raise WeightsError(f"{path}: expected weights, found {name!r}")
+        parts.append(resolve(part))
+    return pair_source(path, pair, tuple(parts))
 
 
 def load_model(
@@ -98,7 +118,11 @@ def table() -> list[dict[str, Any]]:
 
 
 def _shipped_row(path: Path) -> dict[str, Any]:
-    spec = read_header(path)
+    if path.suffix == ".json":
+        pair = _resolve_pair(path)
+        spec, files = pair.spec, {path, *(part.file for part in pair.parts)}
+    else:
+        spec, files = read_header(path), {path}
     return {
         "name": spec.name,
         "shipped": True,
@@ -109,7 +133,7 @@ def _shipped_row(path: Path) -> dict[str, Any]:
         "md5": None,
         "hash": "sha256",
         "verified_by": "sha256, that of its card",
-        "size": path.stat().st_size,
+        "size": sum(file.stat().st_size for file in files),
         "source": (),
         "skeleton": (spec.result or spec.skeleton).name,
         "AP": spec.metrics.get("AP"),
@@ -149,7 +173,7 @@ def _shipped() -> list[Path]:
         folder = Path(str(resources.files("openpaf.models")))
     except ModuleNotFoundError:  # a checkout that is not installed: the models lie beside it
         folder = Path(__file__).resolve().parents[2] / "models"
-    files = folder.glob("*.safetensors")
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.json")]
     return sorted(files, key=lambda path: (path.stem != DEFAULT_MODEL, path.name))
 
 
@@ -190,6 +214,8 @@ def verify(name: str, *, cache: str | Path | None = None) -> str:
     for file in (path, path.with_name(f"{name}-int8.xml"), path.with_name(f"{name}-int8.bin")):
         if file.exists():
             check_card(file)
+    if path.suffix == ".json":
+        _resolve_pair(path)  # which sees to the hashes of its parts
     return "sha256, that of its card"
 
 

@@ -137,6 +137,13 @@ def _grid(value: Any) -> Grid:
     return Grid(_index(stride, MAX_OPTION), _number(offset))
 
 
+def _size_hw(value: Any) -> tuple[int, int]:
+    sides = _list(value, 2)
+    if len(sides) != 2 or any(type(side) is not int or not 32 <= side <= 4096 for side in sides):
+        raise ValueError(f"expected height and width of 32 to 4096 px, got {_shown(value)}")
+    return sides[0], sides[1]
+
+
 def _pair(value: Any) -> tuple[int, int]:
     a, b = _list(value, 2) if isinstance(value, list) and len(value) == 2 else (-1, -1)
     return _index(a, MAX_JOINTS), _index(b, MAX_JOINTS)
@@ -193,6 +200,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "licence": _text,
     "metrics": _dictionary,
     "method": _word,
+    "size_hw": _or_none(_size_hw),
     "outputs": lambda value: tuple(_word(name) for name in _list(value, MAX_OPTIONS)),
 }
-_REQUIRED = set(_READERS) - {"result", "bgr", "channel_order", "method", "outputs"}
+_REQUIRED = set(_READERS) - {"result", "bgr", "channel_order", "method", "outputs", "size_hw"}

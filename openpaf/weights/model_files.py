@@ -73,6 +73,8 @@ def load_network(source: ModelSource) -> nn.Module:
     from openpaf.networks import build
 
     spec, path = source.spec, source.file
+    if source.kind == "pair":
+        raise WeightsError(f"{path}: names several networks; load one of them by its own name")
     if source.kind != "weights":
         raise WeightsError(f"{path}: expected weights, found an exported model")
     network = outline(spec, path)

@@ -59,7 +59,7 @@ def check_grids(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     """See that the cells of a network's fields are as far apart as its file says.
 
     Args:
-        network: In evaluation mode. A detector has no fields, and is let be.
+        network: In evaluation mode. A detector has no fields: only its arrays are counted.
         spec: What the file says of how it is run.
         path: Of it, for messages.
 
@@ -68,14 +68,22 @@ def check_grids(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     """
     import torch
 
-    if spec.method != "part_affinity":
+    if spec.method not in ("part_affinity", "person_detector", "single_person"):
         return
-    size_hw = (48, 48)  # multiples of every stride
+    # Multiples of every stride.
+    size_hw = (48, 48) if spec.method == "part_affinity" else (64, 64)
     # Not on "meta": torch would load all of its compiler for that, which takes seconds.
     with torch.no_grad():
         fields = network(torch.zeros(1, 3, *size_hw))[-1]
-    names = ("heatmap_grid", "paf_grid")
-    for name, field, grid in zip(names, fields, (spec.heatmap_grid, spec.paf_grid), strict=True):
+    if len(fields) != len(spec.outputs):
+        raise WeightsError(
+            f"{path}: expected a network of {len(spec.outputs)} arrays ({', '.join(spec.outputs)}),"
+            f" found one of {len(fields)}"
+        )
+    if spec.method == "person_detector":
+        return
+    names = ("heatmap_grid", "paf_grid")[: len(fields)]
+    for name, field, grid in zip(names, fields, (spec.heatmap_grid, spec.paf_grid), strict=False):
         found = (size_hw[0] / field.shape[2], size_hw[1] / field.shape[3])
         if found != (grid.stride, grid.stride):
             raise WeightsError(

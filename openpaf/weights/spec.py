@@ -18,6 +18,17 @@ from openpaf.weights.header import read_note
 OUTPUTS = {
     "part_affinity": ("heatmaps", "pafs"),
     "mask_rcnn": ("boxes", "labels", "scores", "keypoints"),
+    "top_down": ("boxes", "scores", "heatmaps"),
+    "person_detector": ("boxes", "scores"),
+    "single_person": ("heatmaps",),
+}
+#: The methods of networks that are no model alone, but a part of a top-down one, in words.
+PARTS = {"person_detector": "a detector of people", "single_person": "a network of one person"}
+_METHODS = {
+    "picodet": "person_detector",
+    "rtmdet": "person_detector",
+    "lite_hrnet": "single_person",
+    "top_down": "top_down",
 }
 
 
@@ -46,6 +57,8 @@ class ModelSpec:
         method: Name of the way from the network's arrays to people, one of
             :data:`openpaf.estimator.methods.METHODS`; by the builder if empty.
         outputs: Names of the network's arrays, in their order; those of the method if empty.
+        size_hw: Height and width in px of the input that the network was trained for; None if it
+            takes any.
     """
 
     name: str
@@ -63,6 +76,7 @@ class ModelSpec:
     channel_order: str | None = None
     method: str = ""
     outputs: tuple[str, ...] = ()
+    size_hw: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.method:
@@ -100,6 +114,8 @@ class ModelSpec:
             note["method"] = self.method
         if self.outputs != OUTPUTS.get(self.method, ()):
             note["outputs"] = list(self.outputs)
+        if self.size_hw is not None:
+            note["size_hw"] = list(self.size_hw)
         return {"openpaf": json.dumps(note)}
 
     def converted(self) -> ModelSpec:
@@ -126,7 +142,7 @@ class ModelSpec:
 
 def method_of(builder: str) -> str:
     """The method of a network whose description names none."""
-    return "mask_rcnn" if "rcnn_" in builder else "part_affinity"
+    return "mask_rcnn" if "rcnn_" in builder else _METHODS.get(builder, "part_affinity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +152,17 @@ class ModelSource:
     Args:
         spec: How it is run.
         file: Of its weights, or the exported model.
-        kind: ``"weights"``, or the engine of an exported file: ``"onnx"`` or ``"openvino"``.
+        kind: ``"weights"``; ``"pair"``, a file that names the networks of a top-down model; or
+            the engine of an exported file: ``"onnx"`` or ``"openvino"``.
         replaced: Whether the file stands in the place of the model's own weights.
+        parts: Of a pair: its detectors, and last the network that finds the joints in a box.
     """
 
     spec: ModelSpec
     file: Path
     kind: str = "weights"
     replaced: bool = False
+    parts: tuple[ModelSource, ...] = ()
 
     @property
     def eight_bit_file(self) -> Path | None:
