@@ -466,7 +466,7 @@ def test_openvino_gives_what_torch_gives(name: str) -> None:
     ours = PoseEstimator(name, engine="torch", threads=1)(image)
     theirs = PoseEstimator(name, engine="openvino", threads=1)(image)
     # Of near equal people or peaks the engines may take another.
-    ours, theirs = (poses[poses.person_scores > 0.3] for poses in (ours, theirs))
+    ours, theirs = (poses[poses.person_scores > 0.1] for poses in (ours, theirs))
     assert len(ours) == len(theirs) >= 2
     np.testing.assert_allclose(ours.person_scores, theirs.person_scores, atol=0.01)
     sure = (ours.scores > 0.3)[..., None]
