@@ -111,6 +111,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser, default: str = "auto")
     add("-v", "--verbose", action="store_true", help="say which engine was chosen, and why")
 
 
+def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe more than one view of an image: ``--scales`` and ``--flip``."""
+    add = parser.add_argument
+    add("--scales", type=float, nargs="+", default=[1.0], metavar="S",
+        help="merge the people of several sizes: multiples of --size or, from 32 on, px, e.g. "
+        "256 368 640; each takes its own run of the network (default: 1)")  # fmt: skip
+    add("--flip", action="store_true",
+        help="average in the fields of the mirrored image, which takes twice as long")  # fmt: skip
+
+
 class _OldName(argparse.Action):
     """A flag by its old name: it works, with a warning."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
     add_engine_arguments,
+    add_scale_arguments,
     counted,
     one_line,
     path_argument,
@@ -46,6 +47,7 @@ examples:
   openpaf predict 'photos/**/*.jpg' --output out            a glob, here with subfolders
   openpaf predict photos/ --output out --format coco,openpose
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
+  openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
@@ -124,6 +126,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=368,
         help="short side of the network's input in px (default: 368)",
     )
+    add_scale_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -233,6 +236,8 @@ def _load(arguments: argparse.Namespace) -> PoseEstimator:
         device=arguments.device,
         threads=arguments.threads,
         size=arguments.size,
+        scales=arguments.scales,
+        flip=arguments.flip,
     )
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")

@@ -39,15 +39,15 @@ class MaskRCNNDetector:
         options: Those of the estimator; ``config`` has no effect, as there is no parser.
 
     Raises:
-        ValueError: If ``scales`` or ``flip`` are given: there are no fields to average.
+        ValueError: If ``flip`` is given: there are no fields to average.
         WeightsError: If the network finds no joints.
     """
 
     engine = "torch"
 
     def __init__(self, network: nn.Module, spec: ModelSpec, options: Options) -> None:
-        if options.scales != (1.0,) or options.flip:
-            raise ValueError("scales, flip: a detector has no fields to average")
+        if options.flip:
+            raise ValueError("flip: a detector has no fields to average")
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
             raise WeightsError(f"{spec.name}: expected a detector of keypoints")
         self.spec, self.options = spec, options

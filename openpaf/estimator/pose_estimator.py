@@ -12,6 +12,7 @@ import numpy as np
 from openpaf.checks import is_whole
 from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
+from openpaf.estimator.merging import MergedScales, sizes_of
 from openpaf.estimator.methods import Method, Options, method_of
 from openpaf.estimator.multiscale import check_scales
 from openpaf.fields import Fields
@@ -45,9 +46,10 @@ class PoseEstimator:
         config: Thresholds of the parser.
         size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
             smaller people and takes longer.
-        scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
-            own run of the network.
-        flip: Whether the fields of the mirrored image are averaged in, which takes twice as long.
+        scales: Sizes whose people are merged, as multiples of ``size`` or, from 32 on, in px;
+            each takes its own run of the network.
+        flip: Whether the fields of the mirrored image are averaged in, which takes twice as long;
+            not for detectors.
         runtime: The old name of ``engine``.
 
     Raises:
@@ -95,7 +97,7 @@ class PoseEstimator:
         self._options = _options(**named)
         self.source: ModelSource | None = resolve(model, weights)
         self.spec = self.source.spec
-        self.method = method_of(self.spec).load(self.source, self._options)
+        self.method = _at_scales(method_of(self.spec).load(self.source, self._options))
         self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
 
     @classmethod
@@ -134,7 +136,7 @@ class PoseEstimator:
         self = cls.__new__(cls)
         self._options = _options(engine="torch", **named)
         self.source, self.spec = None, spec
-        self.method = method_of(spec).from_network(network, spec, self._options)
+        self.method = _at_scales(method_of(spec).from_network(network, spec, self._options))
         self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
         return self
 
@@ -160,7 +162,7 @@ class PoseEstimator:
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """Multiples of the size of which the fields are averaged."""
+        """Sizes whose people are merged: multiples of the size or, from 32 on, px."""
         return self._options.scales
 
     @property
@@ -212,7 +214,8 @@ class PoseEstimator:
             image: As ``__call__`` takes it.
 
         Returns:
-            :class:`openpaf.Fields` with part affinity fields, detections with Mask R-CNN.
+            :class:`openpaf.Fields` with part affinity fields, detections with Mask R-CNN; with
+            ``scales`` a list of them.
 
         Raises:
             ImageError: If the file cannot be read as an image.
@@ -236,8 +239,10 @@ class PoseEstimator:
 
         Raises:
             ImageError: If the file cannot be read as an image.
-            ValueError: If the array is not an image, or the model gives no fields.
+            ValueError: If the array is not an image, or the model gives no fields, or several.
         """
+        if self.scales != (1.0,):
+            raise ValueError("fields: expected one size, without scales: people are merged")
         if "pafs" not in self.spec.outputs:
             raise ValueError(f"fields: the model {self.spec.name!r} is a detector and makes none")
         fields: Fields = self.infer(image)
@@ -269,6 +274,14 @@ def _build(build: Callable[..., PoseEstimator], named: dict[str, Any]) -> PoseEs
     return build(**named)
 
 
+def _at_scales(method: Method) -> Method:
+    """The method itself, or at all of its scales."""
+    options = method.options
+    if options.scales == (1.0,):
+        return method
+    return MergedScales(method, sizes_of(options.scales, options.size))
+
+
 def _options(
     *,
     engine: str,
@@ -284,12 +297,14 @@ def _options(
         raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
     if threads is not None and not (is_whole(threads) and threads >= 1):
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
+    scales = check_scales(scales)
+    sizes_of(scales, int(size))  # an error now rather than when the model is loaded
     return Options(
         engine=engine,
         device=device,
         threads=threads,
         config=config or DecodeConfig(),
         size=int(size),
-        scales=check_scales(scales),
+        scales=scales,
         flip=bool(flip),
     )
