@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
+    IMAGE_THRESHOLD,
+    VIDEO_THRESHOLD,
     add_engine_arguments,
     add_scale_arguments,
     counted,
@@ -135,9 +137,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=score_argument,
         metavar="S",
-        default=0.1,
-        help="leave out people whose score is below this, and of videos those too weak to be "
-        "followed; 0 keeps all (default: 0.1)",
+        help="leave out people who are less likely than this to be there, and of videos those too "
+        f"weak to be followed; 0 keeps all (default: {IMAGE_THRESHOLD}, of videos "
+        f"{VIDEO_THRESHOLD})",
     )
     add(
         "--batch-size",
@@ -177,7 +179,9 @@ def run(arguments: argparse.Namespace) -> int:
     photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
-    job = ImageJob(estimator=_load(arguments), threshold=arguments.threshold, quiet=arguments.quiet)
+    given = arguments.threshold
+    threshold = IMAGE_THRESHOLD if given is None else given
+    job = ImageJob(estimator=_load(arguments), threshold=threshold, quiet=arguments.quiet)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -186,7 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
             video,
             output,
             job.estimator,
-            threshold=job.threshold,
+            threshold=VIDEO_THRESHOLD if given is None else given,
             smoothing=arguments.smoothing,
             quiet=job.quiet,
         )

@@ -17,6 +17,7 @@ from torch import nn
 from openpaf.engines.load import choose_engine
 from openpaf.engines.torch_engine import choose_device, torch_threads
 from openpaf.errors import WeightsError
+from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.methods import Options
 from openpaf.geometry import Letterbox
 from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
@@ -105,7 +106,7 @@ class MaskRCNNDetector:
             person_scores=np.clip(inferred["scores"][people].float().cpu().numpy(), 0, 1),
             skeleton=self.spec.skeleton,
         )
-        poses = Letterbox.fit(image_hw, self.options.size).undo(poses)
+        poses = calibrate(Letterbox.fit(image_hw, self.options.size).undo(poses), self.spec)
         if passed is not None:
             passed("people")
         return poses

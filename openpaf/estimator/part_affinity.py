@@ -17,6 +17,7 @@ from openpaf.decoding import assemble_people, decode, find_peaks, match_limbs, s
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
 from openpaf.engines.torch_engine import choose_device, run_network
+from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.methods import Options
 from openpaf.estimator.multiscale import average_fields, mirror_fields
 from openpaf.fields import Fields
@@ -92,7 +93,7 @@ class PartAffinity:
             poses = decode(inferred, self.options.config)
         else:
             poses = self._decode_in_steps(inferred, passed)
-        poses = self._own_joints(letterbox.undo(poses))
+        poses = calibrate(self._own_joints(letterbox.undo(poses)), self.spec)
         if passed is not None:
             passed("people")
         return poses

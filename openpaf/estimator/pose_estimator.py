@@ -177,7 +177,9 @@ class PoseEstimator:
             image: Path of a file, RGB uint8 array (H, W, 3), or PIL image.
 
         Returns:
-            Poses in px of the image, best first; of length 0 where there are no people.
+            Poses in px of the image, best first; of length 0 where there are no people. A person's
+            score is about the probability that they are there, see
+            :mod:`openpaf.estimator.calibration`.
 
         Raises:
             ImageError: If the file cannot be read as an image.
