@@ -52,7 +52,7 @@ class FakeEstimator:
             return Poses.empty(Skeleton.COCO17)
         xy = np.tile(np.array([image.shape[1], image.shape[0]]) / 2, (2, 17, 1))
         return Poses(
-            xy=xy, scores=np.ones((2, 17)), person_scores=[0.9, 0.3], skeleton=Skeleton.COCO17
+            xy=xy, scores=np.ones((2, 17)), person_scores=[0.9, 0.7], skeleton=Skeleton.COCO17
         )
 
     def batch(self, images: Sequence[np.ndarray]) -> list[Poses]:
@@ -159,20 +159,20 @@ def test_options_reach_the_estimator(run: Run, fake: type[FakeEstimator], tmp_pa
     run("predict", source, "--output", out)
     assert fake.options == {
         "model": None, "weights": None, "engine": "auto", "device": None, "threads": None,
-        "size": 368,
+        "size": 368, "scales": [1.0], "flip": False,
     }  # fmt: skip
     options = ["--model", "m", "--engine", "torch", "--device", "cpu", "--size", "256",
-               "--threads", "2"]  # fmt: skip
+               "--threads", "2", "--scales", "0.5", "1", "--flip"]  # fmt: skip
     run("predict", source, "--output", out, "--weights", "w.pth", *options)
     assert fake.options == {
         "model": "m", "weights": Path("w.pth"), "engine": "torch", "device": "cpu", "threads": 2,
-        "size": 256,
+        "size": 256, "scales": [0.5, 1.0], "flip": True,
     }  # fmt: skip
 
 
 def test_threshold_leaves_out_people(run: Run, tmp_path: Path) -> None:
     source, out = photo(tmp_path / "a.png"), tmp_path / "out"
-    _, said, _ = run("predict", source, "--output", out, "--threshold", "0.5")
+    _, said, _ = run("predict", source, "--output", out, "--threshold", "0.8")
     assert f"{source}: 1 person" in said
     assert len(json.loads((out / "a.json").read_text())) == 1
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from openpaf import Fields, Grid, Letterbox, Poses, Skeleton, decode
-from openpaf.estimator.multiscale import average_fields, mirror_fields, resample_fields
+from openpaf.estimator.multiscale import average_fields, cubic_weights, mirror_fields
 from openpaf.fields import encode_fields
 from openpaf.geometry import flip_x, resize_px
 from openpaf.networks import LightweightNetwork
@@ -64,6 +64,29 @@ def test_a_view_of_another_size_is_resampled_as_the_estimator_does(scale: float)
     boxes = [Letterbox.fit((SIDE, SIDE), round(SIDE * s)) for s in (scale, 1)]
     wanted = resample_fields(as_fields(net(seen), grids), *boxes, grids[0])
     same(as_fields(MultiScaleNetwork(net, S, grids, [scale])(image), grids), wanted)
+
+
+def resample_fields(fields: Fields, source: Letterbox, target: Letterbox, grid: Grid) -> Fields:
+    """Fields of one size of an image at the cells that another size has."""
+    rows, columns = grid.size_cells(target.size_hw)
+
+    def cells(own: Grid, n: int, axis: int) -> np.ndarray:
+        points = np.zeros((n, 2))
+        points[:, axis] = grid.to_px(np.arange(n))
+        there = source.points_to_network(target.points_to_image(points))[:, axis]
+        return own.to_cells(there.astype(np.float64))
+
+    def resampled(field: np.ndarray, own: Grid) -> np.ndarray:
+        height, width = field.shape[-2:]
+        y = cubic_weights(cells(own, rows, axis=1), height)
+        x = cubic_weights(cells(own, columns, axis=0), width)
+        return np.asarray(y @ field @ x.T)
+
+    return Fields(
+        heatmaps=resampled(fields.heatmaps, fields.heatmap_grid),
+        pafs=resampled(fields.pafs, fields.paf_grid),
+        heatmap_grid=grid, paf_grid=grid, skeleton=fields.skeleton,
+    )  # fmt: skip
 
 
 class Knowing(nn.Module):

@@ -1,4 +1,4 @@
-"""Averages over scales and mirror images: identities, symmetry, and real photos."""
+"""Averages over mirror images: identities, symmetry, and a real photo."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import openpaf
-from openpaf import Fields, Grid, Letterbox, Poses, Skeleton
-from openpaf.estimator.multiscale import (
-    average_fields,
-    mirror_fields,
-    multiscale_fields,
-    resample_fields,
-)
+from openpaf import Fields, Grid, Poses, Skeleton
+from openpaf.estimator.multiscale import average_fields, mirror_fields
 from openpaf.geometry import flip_x
 
 SKELETONS = [Skeleton.COCO17, Skeleton.COCO18, Skeleton.COCO18_REDUNDANT, Skeleton.BODY25]
@@ -108,69 +101,6 @@ def test_a_symmetric_scene_has_symmetric_fields() -> None:
     same(average_fields([fields, mirror_fields(fields, 160)]), fields, 1e-5)
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
-def test_resampling_to_the_same_cells_is_the_identity(h: int, w: int, seed: int) -> None:
-    fields = random_fields(Skeleton.COCO17, (h, w), seed)
-    letterbox = Letterbox.fit((8 * h, 8 * w), 8 * min(h, w), max_aspect=99)
-    same(resample_fields(fields, letterbox, letterbox, Grid(8)), fields)
-
-
-def test_fields_of_a_larger_size_land_on_those_of_the_base_size() -> None:
-    """The same people encoded at twice the size, brought back, peak at the same places."""
-    image_hw = (120, 160)
-    base, large = Letterbox.fit(image_hw, 240), Letterbox.fit(image_hw, 480)
-    poses = random_people(np.random.default_rng(7), 160, 120, n=1)
-
-    def fields(letterbox: Letterbox) -> Fields:
-        return openpaf.encode_fields(
-            poses.replace(xy=letterbox.points_to_network(poses.xy)), letterbox.size_hw
-        )
-
-    down = resample_fields(fields(large), large, base, Grid(4))
-    assert down.heatmaps.shape[1:] == (60, 80)
-    wanted = base.points_to_network(poses.xy)[0]
-    for k in range(17):
-        row, column = np.unravel_index(down.heatmaps[k].argmax(), (60, 80))
-        found = down.heatmap_grid.to_px(np.array([column, row]))
-        assert np.abs(found - wanted[k]).max() <= 2.6  # half of a cell, and float rounding
-
-
-def test_one_scale_without_flip_is_the_network_alone() -> None:
-    picture = np.zeros((48, 72, 3), np.uint8)
-    fields = random_fields(Skeleton.COCO17)
-    same(multiscale_fields(picture, lambda x: fields, 48), fields)
-
-
-def test_a_network_that_sees_the_same_everywhere_is_averaged_to_it() -> None:
-    picture = np.zeros((48, 72, 3), np.uint8)
-
-    def network(network_input: np.ndarray) -> Fields:
-        hw = (network_input.shape[1] // 8, network_input.shape[2] // 8)
-        return Fields(
-            heatmaps=np.full((18, *hw), 0.25),
-            pafs=np.zeros((28, 2, *hw)),
-            heatmap_grid=Grid(8),
-            paf_grid=Grid(8),
-            skeleton=Skeleton.COCO17,
-        )
-
-    fields = multiscale_fields(picture, network, 48, scales=(0.5, 1, 1.5), flip=True)
-    assert fields.heatmap_grid == Grid(5)
-    assert fields.heatmaps.shape == (18, 10, 15)
-    np.testing.assert_allclose(fields.heatmaps, 0.25, atol=1e-6)
-
-
-@pytest.mark.parametrize("scales", [(), (0,), (-1, 1), (float("nan"),), (float("inf"),), "big", 3])
-def test_bad_scales(scales: object) -> None:
-    with pytest.raises(ValueError, match="scales: expected positive numbers"):
-        openpaf.PoseEstimator(scales=scales)  # type: ignore[arg-type]
-
-
-def test_scales_out_of_range() -> None:
-    with pytest.raises(ValueError, match="scales: expected 368 px times each"):
-        openpaf.PoseEstimator(scales=(1, 0.01))
-
-
 def test_fields_that_do_not_fit_are_not_averaged() -> None:
     with pytest.raises(ValueError, match="got none"):
         average_fields([])
@@ -188,18 +118,3 @@ def test_with_flip_a_mirrored_photo_gives_the_mirrored_people(repo_root: Path) -
     both = (here.scores > 0.1) & (back.scores > 0.1)
     assert both.sum() >= 5
     assert np.abs(back.xy - here.xy)[both].max() < 0.5
-
-
-def test_scales_and_flip_find_the_people_of_a_photo(repo_root: Path) -> None:
-    photo = repo_root / "data" / "photos" / "astronaut.jpg"
-    plain = openpaf.PoseEstimator(size=256)(photo)
-    augmented = openpaf.PoseEstimator(size=256, scales=(0.5, 1, 1.5), flip=True)
-    poses = augmented(photo)
-    assert augmented.batch([photo])[0] == poses
-    sure = plain[plain.person_scores > 0.3]
-    assert len(sure) >= 1
-    for person in sure:
-        seen = person.scores[0] > 0.3
-        errors = np.linalg.norm(poses.xy - person.xy, axis=2)[:, seen]
-        size = np.ptp(person.xy[0, seen], axis=0).max()
-        assert np.nanmin(np.nanmedian(errors, axis=1)) < 0.05 * size

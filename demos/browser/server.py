@@ -72,7 +72,7 @@ class Server:
         *,
         hosts: frozenset[str] | None = frozenset({"localhost", "127.0.0.1", "::1"}),
         limits: Limits | None = None,
-        min_score: float = 0.2,
+        min_score: float = 0.1,
     ) -> None:
         self.estimator, self.min_score = estimator, min_score
         self.hosts = None if hosts is None else frozenset(map(str.lower, hosts))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.common import (
+    add_scale_arguments,
     counted,
     one_line,
     path_argument,
@@ -41,11 +42,13 @@ _EPILOG = """\
 examples:
   openpaf compare --annotations a.json --images photos --output out
   openpaf compare --annotations a.json --images photos --output out --size 256 368
+  openpaf compare --annotations a.json --images photos --output out --scales 256 368 640
   openpaf compare --annotations a.json --images photos --output out \\
       --model lightweight-coco17 --model mine.safetensors --results theirs=theirs.json
   openpaf compare --annotations a.json --images photos --output out --method paf --method mask-rcnn
 
-Without --model, --method and --results: one shipped model of each kind that ships.
+Without --model, --method and --results: one shipped model of each kind that ships. With --scales, a
+model is measured at --size and beside it with the people of these sizes merged.
 exit status: 0 done; 1 some photos could not be read and were skipped; 2 bad use or bad files; 130
 interrupted.
 """
@@ -88,6 +91,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="another system's COCO results; may be given several times",
     )
     add_run_arguments(parser, engine="auto")  # what one would run
+    add_scale_arguments(parser)
     add(
         "--people",
         type=positive_integer,
@@ -128,7 +132,13 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.evaluation.run import check_photos
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
-    methods = methods_of(_models(arguments), arguments.size, arguments.results)
+    methods = methods_of(
+        _models(arguments),
+        arguments.size,
+        arguments.results,
+        scales=arguments.scales,
+        flip=arguments.flip,
+    )
     annotations = read_annotations(arguments.annotations)
     for method in methods:
         if method.results is not None:

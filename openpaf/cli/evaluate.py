@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
+    add_scale_arguments,
     counted,
     one_line,
     path_argument,
@@ -40,7 +41,7 @@ _EPILOG = """\
 examples:
   openpaf evaluate --annotations person_keypoints_val2017.json --images val2017
   openpaf evaluate --annotations a.json --images photos --size 256 368 512 --json figures.json
-  openpaf evaluate --annotations a.json --images photos --scales 0.5 1 1.5 --flip
+  openpaf evaluate --annotations a.json --images photos --scales 256 368 640 --flip
   openpaf evaluate --annotations a.json --results theirs.json
   openpaf evaluate --annotations a.json --images photos --gallery worst.html --save-results r.json
 
@@ -82,16 +83,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "AlphaPose, openpifpaf or mmpose",
     )
     add_run_arguments(parser, engine="torch")  # whose figures are the same everywhere
+    add_scale_arguments(parser)
     add = parser.add_argument
-    add(
-        "--scales",
-        type=float,
-        nargs="+",
-        default=[1.0],
-        metavar="S",
-        help="average the fields of these multiples of the size, e.g. 0.5 1 1.5 (default: 1)",
-    )
-    add("--flip", action="store_true", help="average in the fields of the mirrored photo")
     add(
         "--workers",
         type=positive_integer,
@@ -209,6 +202,8 @@ def _check(arguments: argparse.Namespace) -> None:
     check_number("--pck-alpha", arguments.pck_alpha, above=0)
     if len(set(arguments.size)) != len(arguments.size):
         raise ValueError("--size: one comes twice")
+    if len(arguments.size) > 1 and max(arguments.scales) >= 32:
+        raise ValueError("--scales: sizes in px go with one --size, multiples with several")
     check_writable(arguments.json, "--json")
     check_writable(arguments.save_results, "--save-results")
     check_writable(arguments.gallery, "--gallery")

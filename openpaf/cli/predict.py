@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
+    IMAGE_THRESHOLD,
+    VIDEO_THRESHOLD,
     add_engine_arguments,
+    add_scale_arguments,
     counted,
     one_line,
     path_argument,
@@ -46,6 +49,7 @@ examples:
   openpaf predict 'photos/**/*.jpg' --output out            a glob, here with subfolders
   openpaf predict photos/ --output out --format coco,openpose
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
+  openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
@@ -124,6 +128,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=368,
         help="short side of the network's input in px (default: 368)",
     )
+    add_scale_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,9 +137,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=score_argument,
         metavar="S",
-        default=0.1,
-        help="leave out people whose score is below this, and of videos those too weak to be "
-        "followed; 0 keeps all (default: 0.1)",
+        help="leave out people who are less likely than this to be there, and of videos those too "
+        f"weak to be followed; 0 keeps all (default: {IMAGE_THRESHOLD}, of videos "
+        f"{VIDEO_THRESHOLD})",
     )
     add(
         "--batch-size",
@@ -174,7 +179,9 @@ def run(arguments: argparse.Namespace) -> int:
     photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
-    job = ImageJob(estimator=_load(arguments), threshold=arguments.threshold, quiet=arguments.quiet)
+    given = arguments.threshold
+    threshold = IMAGE_THRESHOLD if given is None else given
+    job = ImageJob(estimator=_load(arguments), threshold=threshold, quiet=arguments.quiet)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -183,7 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
             video,
             output,
             job.estimator,
-            threshold=job.threshold,
+            threshold=VIDEO_THRESHOLD if given is None else given,
             smoothing=arguments.smoothing,
             quiet=job.quiet,
         )
@@ -233,6 +240,8 @@ def _load(arguments: argparse.Namespace) -> PoseEstimator:
         device=arguments.device,
         threads=arguments.threads,
         size=arguments.size,
+        scales=arguments.scales,
+        flip=arguments.flip,
     )
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")

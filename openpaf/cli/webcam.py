@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
+    VIDEO_THRESHOLD,
     add_engine_arguments,
     counted,
     path_argument,
@@ -62,8 +63,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add_engine_arguments(parser)
     add("--size", type=positive_integer, default=256, metavar="N",
         help="short side of the network's input in px (default: 256)")  # fmt: skip
-    add("--threshold", type=score_argument, default=0.2, metavar="S",
-        help="leave out people whose score is below this; 0 keeps all (default: 0.2)")  # fmt: skip
+    add("--threshold", type=score_argument, default=VIDEO_THRESHOLD, metavar="S",
+        help="leave out people who are less likely than this to be there; 0 keeps all "
+        f"(default: {VIDEO_THRESHOLD})")  # fmt: skip
     add("--output", type=path_argument, default=Path("."), metavar="DIR",
         help="where key s saves a picture and its JSON (default: here)")  # fmt: skip
     add("--mirror", action="store_true", help="show the picture as a mirror would")

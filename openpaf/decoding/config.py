@@ -77,7 +77,8 @@ class DecodeConfig:
             with the same joint scores: small people are located less accurately. It changes the
             order of the people and drops none.
         min_joints: Fewest joints of a person; at least 1.
-        min_person_score: Smallest score of a person, 0 to 1.
+        min_person_score: Smallest score of a person, 0 to 1; the parser's own score, from which
+            :mod:`openpaf.estimator.calibration` makes a probability.
 
     Raises:
         ValueError: If a value is out of its range; the message names it.

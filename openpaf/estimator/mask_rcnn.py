@@ -17,6 +17,7 @@ from torch import nn
 from openpaf.engines.load import choose_engine
 from openpaf.engines.torch_engine import choose_device, torch_threads
 from openpaf.errors import WeightsError
+from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.methods import Options
 from openpaf.geometry import Letterbox
 from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
@@ -39,15 +40,15 @@ class MaskRCNNDetector:
         options: Those of the estimator; ``config`` has no effect, as there is no parser.
 
     Raises:
-        ValueError: If ``scales`` or ``flip`` are given: there are no fields to average.
+        ValueError: If ``flip`` is given: there are no fields to average.
         WeightsError: If the network finds no joints.
     """
 
     engine = "torch"
 
     def __init__(self, network: nn.Module, spec: ModelSpec, options: Options) -> None:
-        if options.scales != (1.0,) or options.flip:
-            raise ValueError("scales, flip: a detector has no fields to average")
+        if options.flip:
+            raise ValueError("flip: a detector has no fields to average")
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
             raise WeightsError(f"{spec.name}: expected a detector of keypoints")
         self.spec, self.options = spec, options
@@ -105,7 +106,7 @@ class MaskRCNNDetector:
             person_scores=np.clip(inferred["scores"][people].float().cpu().numpy(), 0, 1),
             skeleton=self.spec.skeleton,
         )
-        poses = Letterbox.fit(image_hw, self.options.size).undo(poses)
+        poses = calibrate(Letterbox.fit(image_hw, self.options.size).undo(poses), self.spec)
         if passed is not None:
             passed("people")
         return poses

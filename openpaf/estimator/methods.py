@@ -41,10 +41,13 @@ class Options:
 class Method(Protocol):
     """A model that is ready, and the way from its arrays to people.
 
-    ``engine`` is the name of the engine that runs it.
+    ``engine`` is the name of the engine that runs it. ``options`` are read at every call, so that a
+    copy with another ``size`` runs the same network at that size; ``scales`` are not the method's
+    concern, see :mod:`openpaf.estimator.merging`.
     """
 
     engine: str
+    options: Options
 
     def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[Any]:
         """Run the network on images, RGB uint8 (H, W, 3): what it gives for each of them."""

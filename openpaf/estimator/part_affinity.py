@@ -17,8 +17,9 @@ from openpaf.decoding import assemble_people, decode, find_peaks, match_limbs, s
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
 from openpaf.engines.torch_engine import choose_device, run_network
+from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.methods import Options
-from openpaf.estimator.multiscale import check_scales, multiscale_fields
+from openpaf.estimator.multiscale import average_fields, mirror_fields
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
@@ -37,8 +38,7 @@ class PartAffinity:
         options: Those of the estimator.
 
     Raises:
-        ValueError: If a scale is out of range, or the skeleton cannot be mirrored where ``flip``
-            is set.
+        ValueError: If the skeleton cannot be mirrored where ``flip`` is set.
     """
 
     def __init__(self, engine: Engine, spec: ModelSpec, options: Options) -> None:
@@ -50,28 +50,25 @@ class PartAffinity:
     @classmethod
     def load(cls, source: ModelSource, options: Options) -> PartAffinity:
         """Load a model; see :class:`openpaf.estimator.methods.MethodClass`."""
-        _check_scales(options)
         engine = load_source(source, options.engine, options.device, threads=options.threads)
         return cls(engine, source.spec, options)
 
     @classmethod
     def from_network(cls, network: nn.Module, spec: ModelSpec, options: Options) -> PartAffinity:
         """Take a copy of a network that is in memory."""
-        _check_scales(options)
         device = choose_device(options.device)
         run = run_network(copy.deepcopy(network).eval(), spec, device, threads=options.threads)
         return cls(Engine("torch", run), spec, options)
 
     def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[Fields]:
         """Heatmaps and PAFs of images, with one run of the network per shape."""
-        if self.options.flip or self.options.scales != (1.0,):
-            return [self._averaged(image) for image in images]
         letterboxes = [Letterbox.fit(image.shape[:2], self.options.size) for image in images]
         results: dict[int, Fields] = {}
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
             chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.size_hw == shape]
             inputs = np.stack([letterboxes[i].apply(images[i]) for i in chosen])
-            results.update(zip(chosen, self.fields_of(inputs), strict=True))
+            run = self._mirror_averaged if self.options.flip else self.fields_of
+            results.update(zip(chosen, run(inputs), strict=True))
         return [results[i] for i in range(len(images))]
 
     def postprocess(
@@ -96,7 +93,7 @@ class PartAffinity:
             poses = decode(inferred, self.options.config)
         else:
             poses = self._decode_in_steps(inferred, passed)
-        poses = self._own_joints(letterbox.undo(poses))
+        poses = calibrate(self._own_joints(letterbox.undo(poses)), self.spec)
         if passed is not None:
             passed("people")
         return poses
@@ -120,14 +117,13 @@ class PartAffinity:
         has_joints = (poses.scores > 0).any(axis=1)
         return poses if has_joints.all() else poses[np.flatnonzero(has_joints)]
 
-    def _averaged(self, image: NDArray[np.uint8]) -> Fields:
-        return multiscale_fields(
-            image,
-            lambda network_input: self.fields_of(network_input[None])[0],
-            self.options.size,
-            scales=self.options.scales,
-            flip=self.options.flip,
-        )
+    def _mirror_averaged(self, inputs: NDArray[np.float32]) -> list[Fields]:
+        mirrored = self.fields_of(np.ascontiguousarray(inputs[:, :, :, ::-1]))
+        width = inputs.shape[3]
+        return [
+            average_fields([fields, mirror_fields(other, width)])
+            for fields, other in zip(self.fields_of(inputs), mirrored, strict=True)
+        ]
 
     def fields_of(self, inputs: NDArray[np.float32]) -> list[Fields]:
         """The fields of network inputs (B, 3, h, w) of one shape."""
@@ -142,15 +138,6 @@ class PartAffinity:
             )
             for heatmaps, pafs in zip(arrays["heatmaps"], arrays["pafs"], strict=True)
         ]
-
-
-def _check_scales(options: Options) -> None:
-    for scale in check_scales(options.scales):
-        if not 32 <= round(options.size * scale) <= 4096:
-            raise ValueError(
-                f"scales: expected {options.size} px times each to be from 32 to 4096 px, "
-                f"got {scale}"
-            )
 
 
 def _check_shape(fields: Fields, image_hw: tuple[int, int], letterbox: Letterbox) -> None:

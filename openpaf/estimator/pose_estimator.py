@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from openpaf.checks import is_whole
 from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
+from openpaf.estimator.merging import MergedScales, sizes_of
 from openpaf.estimator.methods import Method, Options, TakesBoxes, method_of
 from openpaf.estimator.multiscale import check_scales
 from openpaf.fields import Fields
@@ -48,10 +49,10 @@ class PoseEstimator:
         config: Thresholds of the parser.
         size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
             smaller people and takes longer. No effect on a top-down pair, which says its own.
-        scales: Sizes of which the fields are averaged, as multiples of ``size``; each takes its
-            own run of the network.
+        scales: Sizes whose people are merged, as multiples of ``size`` or, from 32 on, in px;
+            each takes its own run of the network.
         flip: Whether the mirrored image is run, too, and the results averaged, which takes twice as
-            long.
+            long; not for Mask R-CNN.
         max_people: Only so many people of an image, the best; all of them if None.
         runtime: The old name of ``engine``.
 
@@ -101,7 +102,7 @@ class PoseEstimator:
         self._options = _options(**named)
         self.source: ModelSource | None = resolve(model, weights)
         self.spec = self.source.spec
-        self.method = method_of(self.spec).load(self.source, self._options)
+        self.method = _at_scales(method_of(self.spec).load(self.source, self._options))
         self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
 
     @classmethod
@@ -142,7 +143,7 @@ class PoseEstimator:
         self = cls.__new__(cls)
         self._options = _options(engine="torch", **named)
         self.source, self.spec = None, spec
-        self.method = method_of(spec).from_network(network, spec, self._options)
+        self.method = _at_scales(method_of(spec).from_network(network, spec, self._options))
         self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
         return self
 
@@ -168,7 +169,7 @@ class PoseEstimator:
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """Multiples of the size of which the fields are averaged."""
+        """Sizes whose people are merged: multiples of the size or, from 32 on, px."""
         return self._options.scales
 
     @property
@@ -185,7 +186,9 @@ class PoseEstimator:
                 Only for top-down pairs.
 
         Returns:
-            Poses in px of the image, best first; of length 0 where there are no people.
+            Poses in px of the image, best first; of length 0 where there are no people. A person's
+            score is about the probability that they are there, see
+            :mod:`openpaf.estimator.calibration`.
 
         Raises:
             ImageError: If the file cannot be read as an image.
@@ -243,7 +246,7 @@ class PoseEstimator:
 
         Returns:
             :class:`openpaf.Fields` with part affinity fields; boxes and heatmaps, or detections,
-            with top-down models.
+            with top-down models; with ``scales`` a list of them.
 
         Raises:
             ImageError: If the file cannot be read as an image.
@@ -269,8 +272,10 @@ class PoseEstimator:
 
         Raises:
             ImageError: If the file cannot be read as an image.
-            ValueError: If the array is not an image, or the model gives no fields.
+            ValueError: If the array is not an image, or the model gives no fields, or several.
         """
+        if self.scales != (1.0,):
+            raise ValueError("fields: expected one size, without scales: people are merged")
         if "pafs" not in self.spec.outputs:
             raise ValueError(f"fields: the model {self.spec.name!r} is a detector and makes none")
         fields: Fields = self.infer(image)
@@ -302,6 +307,14 @@ def _build(build: Callable[..., PoseEstimator], named: dict[str, Any]) -> PoseEs
     return build(**named)
 
 
+def _at_scales(method: Method) -> Method:
+    """The method itself, or at all of its scales."""
+    options = method.options
+    if options.scales == (1.0,):
+        return method
+    return MergedScales(method, sizes_of(options.scales, options.size))
+
+
 def _options(
     *,
     engine: str,
@@ -320,13 +333,15 @@ def _options(
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
     if max_people is not None and not (is_whole(max_people) and max_people >= 1):
         raise ValueError(f"max_people: expected a whole number from 1 on, got {max_people!r}")
+    scales = check_scales(scales)
+    sizes_of(scales, int(size))  # an error now rather than when the model is loaded
     return Options(
         engine=engine,
         device=device,
         threads=threads,
         config=config or DecodeConfig(),
         size=int(size),
-        scales=check_scales(scales),
+        scales=scales,
         flip=bool(flip),
         max_people=None if max_people is None else int(max_people),
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openpaf.estimator.merging import sizes_of
+from openpaf.estimator.multiscale import check_scales
 from openpaf.evaluation.report import measure
 from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.scenes import compose, cut_people
@@ -29,12 +31,16 @@ class Method:
         name: In the table.
         model: Name of a shipped model, or path of a file; None for results.
         size: Short side of its input in px; 0 for results.
+        scales: Sizes whose people are merged, as for :class:`openpaf.PoseEstimator`.
+        flip: Whether the fields of the mirrored image are averaged in.
         results: The file of results; None for a model.
     """
 
     name: str
     model: str | None = None
     size: int = 0
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
     results: Path | None = None
 
 
@@ -159,6 +165,8 @@ def _run_alone(
         "device": device,
         "threads": threads,
         "size": method.size,
+        "scales": list(method.scales),
+        "flip": method.flip,
         "annotations": sha256_of(photos.path),
         "images": str(photos.images.resolve()),
         **surroundings(),
@@ -174,6 +182,8 @@ def _run_alone(
             "device": device,
             "threads": threads,
             "size": method.size,
+            "scales": list(method.scales),
+            "flip": method.flip,
             "annotations": str(photos.path),
             "images": str(photos.images),
             "image_ids": photos.ids,
@@ -200,18 +210,36 @@ def _run_alone(
 
 
 def methods_of(
-    models: Sequence[str], sizes: Sequence[int], results: Sequence[tuple[str, Path]]
+    models: Sequence[str],
+    sizes: Sequence[int],
+    results: Sequence[tuple[str, Path]],
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
 ) -> list[Method]:
     """The methods to compare: every model at every size, then the files of results.
 
+    Args:
+        models: Names of shipped models, or paths.
+        sizes: Short sides of the network's input in px.
+        results: Names and files of other systems' results.
+        scales: Where they are not 1 alone, each model is also taken with these merged.
+        flip: Whether the fields of mirrored images are averaged in, for all models.
+
     Raises:
-        ValueError: If there are none, or two have one name.
+        ValueError: If there are none, two have one name, or a scale is out of range.
     """
     methods = []
+    scales = check_scales(scales)
     for model in models:
+        stem = Path(model).stem
         for size in sizes:
-            name = Path(model).stem + (f" {size}" if len(sizes) > 1 else "")
-            methods.append(Method(name=name, model=model, size=size))
+            name = stem + (f" {size}" if len(sizes) > 1 else "")
+            methods.append(Method(name=name, model=model, size=size, flip=flip))
+        merged = {} if scales == (1.0,) else {tuple(sizes_of(scales, n)): n for n in sizes}
+        for sizes_px, size in merged.items():
+            name = f"{stem} {'+'.join(map(str, sizes_px))}"
+            methods.append(Method(name=name, model=model, size=size, scales=scales, flip=flip))
     methods += [Method(name=name, results=path) for name, path in results]
     names = [method.name for method in methods]
     repeated = sorted({name for name in names if names.count(name) > 1})

@@ -32,10 +32,10 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     """Run a model over photos and scenes.
 
     Args:
-        job: ``model``, ``engine``, ``device``, ``threads``, ``size``; ``annotations`` and
-            ``images``, paths; ``image_ids``; ``scenes``, pairs of a number of people and an
-            image's path; ``repeats`` of each scene; ``partial``, the file of an unfinished run,
-            and ``settings``, what its results depend on; ``quiet``.
+        job: ``model``, ``engine``, ``device``, ``threads``, ``size``, ``scales``, ``flip``;
+            ``annotations`` and ``images``, paths; ``image_ids``; ``scenes``, pairs of a number of
+            people and an image's path; ``repeats`` of each scene; ``partial``, the file of an
+            unfinished run, and ``settings``, what its results depend on; ``quiet``.
 
     Returns:
         ``settings``, ``results`` (in COCO's submission format), ``ms`` (medians over the
@@ -51,6 +51,8 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         device=job["device"],
         threads=job["threads"],
         size=job["size"],
+        scales=job["scales"],
+        flip=job["flip"],
     )
     check_joints(estimator, job["model"])
     category = category_of_people(annotations)

@@ -1,0 +1,42 @@
+"""Person scores as probabilities, so that a threshold means about the same for each model.
+
+Reference:
+    Platt, 1999: Probabilistic Outputs for Support Vector Machines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from openpaf.poses import Poses
+from openpaf.weights.spec import ModelSpec
+
+#: Offset and slope of the probability's logit in the raw score's. Fitted to the people that each
+#: model finds at its usual sizes on 107 completely labeled images of COCO train2017 that were
+#: held out from training (benchmarks/reliability.py).
+COEFFICIENTS: dict[str, tuple[float, float]] = {
+    "lightweight-coco17": (3.84, 2.79),
+    "fast-coco17": (3.97, 3.21),
+    "mask-rcnn-mobilenet": (-3.70, 1.03),
+}
+#: Whose coefficients other models of a method have.
+_REPRESENTATIVES = {"part_affinity": "lightweight-coco17", "mask_rcnn": "mask-rcnn-mobilenet"}
+
+
+def calibrate(poses: Poses, spec: ModelSpec) -> Poses:
+    """People with about the probability that they are true ones as their scores.
+
+    A person is a true one if a labeled one has an object keypoint similarity of at least 0.5. The
+    order of the people stays. A method without coefficients keeps its scores.
+
+    Args:
+        poses: People with the raw scores of the method, 0 to 1.
+        spec: The model that found them.
+    """
+    name = spec.name if spec.name in COEFFICIENTS else _REPRESENTATIVES.get(spec.method)
+    if name is None:
+        return poses
+    offset, slope = COEFFICIENTS[name]
+    raw = np.clip(poses.person_scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    logit = offset + slope * (np.log(raw) - np.log1p(-raw))
+    return poses.replace(person_scores=(1 / (1 + np.exp(-logit))).astype(np.float32))

@@ -1,0 +1,130 @@
+"""People found at several sizes of an image, merged: small ones at a large size, and the reverse.
+
+Reference:
+    Papandreou et al., CVPR 2017: Towards Accurate Multi-person Pose Estimation in the Wild,
+    section 3.4, for suppression by object keypoint similarity.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.estimator.methods import Method
+from openpaf.poses import Poses, joint_similarity, joint_variance
+
+#: Two people as similar as this are one; chosen on COCO train2017.
+MERGE_OKS = 0.4
+#: A scale from here on is a size in px, below it a multiple of the size.
+LEAST_PX = 32
+
+
+class MergedScales:
+    """A method that runs another one at several sizes, each on its own, and merges the people.
+
+    Args:
+        method: Any method; its ``options.size`` is replaced, its network is shared.
+        sizes: Short sides of the network's input in px.
+    """
+
+    def __init__(self, method: Method, sizes: Sequence[int]) -> None:
+        self.engine, self.options = method.engine, method.options
+        self.methods = [_at_size(method, size) for size in sizes]
+
+    def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Any]]:
+        """What the method gives for each image, in a list of one entry a size."""
+        by_size = [method.infer(images) for method in self.methods]
+        return [list(inferred) for inferred in zip(*by_size, strict=True)]
+
+    def postprocess(
+        self,
+        inferred: list[Any],
+        image_hw: tuple[int, int],
+        passed: Callable[[str], None] | None = None,
+    ) -> Poses:
+        """The people of all sizes, merged, in px of the image.
+
+        Args:
+            inferred: Of one image.
+            image_hw: Height and width of the image.
+            passed: Called with the name of each step when it is done, once a size.
+        """
+        people = [
+            method.postprocess(one_size, image_hw, passed)
+            for method, one_size in zip(self.methods, inferred, strict=True)
+        ]
+        merged = merge_people(people)
+        if passed is not None:
+            passed("people")
+        return merged
+
+
+def merge_people(many: Sequence[Poses], oks: float = MERGE_OKS) -> Poses:
+    """People of one image, found several times, each once.
+
+    All are sorted by person score. Of two who are similar the weaker is suppressed, and the other
+    takes over the joints that it lacks.
+
+    Args:
+        many: The people of each time, in px of the same image; at least one, of one skeleton.
+        oks: Object keypoint similarity above which two people are one, over the joints of the
+            weaker; its area is that of the box around the joints of the better one.
+
+    Returns:
+        People by falling score.
+    """
+    xy = np.concatenate([poses.xy for poses in many])
+    scores = np.concatenate([poses.scores for poses in many])
+    person_scores = np.concatenate([poses.person_scores for poses in many])
+    order = np.argsort(-person_scores, kind="stable")
+    xy, scores, person_scores = xy[order], scores[order], person_scores[order]
+    people = many[0].replace(xy=xy, scores=scores, person_scores=person_scores)
+    boxes = people.boxes().astype(np.float64)
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 16)
+    variance = joint_variance(people.skeleton, areas)
+    n_joints = np.maximum((scores > 0).sum(axis=1), 1)
+    is_left = np.ones(len(people), bool)
+    chosen = []
+    for i in range(len(people)):
+        if not is_left[i]:
+            continue
+        chosen.append(i)
+        is_left[i] = False
+        others = np.flatnonzero(is_left)
+        squared_px = ((xy[others].astype(np.float64) - xy[i]) ** 2).sum(axis=2)
+        similarity = joint_similarity(squared_px, variance[i]).sum(axis=1) / n_joints[others]
+        same = others[similarity > oks]
+        is_left[same] = False
+        for j in same:
+            is_missing = scores[i] == 0
+            xy[i, is_missing], scores[i, is_missing] = xy[j, is_missing], scores[j, is_missing]
+    return people.replace(xy=xy, scores=scores)[chosen]
+
+
+def sizes_of(scales: Sequence[float], size: int) -> list[int]:
+    """Scales as sizes in px.
+
+    Args:
+        scales: Multiples of ``size``; from 32 on, sizes in px.
+        size: In px.
+
+    Raises:
+        ValueError: If a size is not from 32 to 4096 px, or comes twice.
+    """
+    sizes = [round(scale if scale >= LEAST_PX else size * scale) for scale in scales]
+    if not all(32 <= px <= 4096 for px in sizes):
+        raise ValueError(f"scales: expected 32 to 4096 px, got {sizes} of {list(scales)}")
+    if len(set(sizes)) != len(sizes):
+        raise ValueError(f"scales: expected sizes that differ, got {sizes} px")
+    return sizes
+
+
+def _at_size(method: Method, size: int) -> Method:
+    other = copy.copy(method)
+    other.options = replace(method.options, size=size)
+    return other
