@@ -80,14 +80,7 @@ def fastest_engine(
         return EngineChoice(engine=named, seconds={}, reason="OPENPAF_ENGINE")
     if device is None and _gpu_is_there():
         return EngineChoice(engine="torch", seconds={}, reason="a GPU")
-    candidates = [
-        name
-        for name, entry in ENGINES.items()
-        if entry.load_module().available(source, entry.precision)
-    ]
-    if source.spec.method in PARTS and "openvino" in candidates:
-        # Torch takes a minute to write one of these as ONNX, for little or no gain.
-        candidates = [name for name in candidates if name != "onnx"]
+    candidates = _candidates(source)
     if len(candidates) == 1:
         return EngineChoice(engine=candidates[0], seconds={}, reason="no other is installed")
     key = file_key(
@@ -106,6 +99,19 @@ def fastest_engine(
             write_note(note, {"seconds": seconds})
     logger.info("engine auto: %s (%s)", choice.engine, choice.reason)
     return choice
+
+
+def _candidates(source: ModelSource) -> list[str]:
+    """The engines that can run a model here, and are worth to be measured."""
+    names = [
+        name
+        for name, entry in ENGINES.items()
+        if entry.load_module().available(source, entry.precision)
+    ]
+    if source.spec.method in PARTS and "openvino" in names:
+        # Torch takes a minute to write one of these as ONNX, for little or no gain.
+        return [name for name in names if name != "onnx"]
+    return names
 
 
 def _fastest_for_all(
