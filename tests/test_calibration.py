@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,3 +65,17 @@ def test_the_default_thresholds_show_people_and_no_phantom(repo_root: Path) -> N
     assert (scores >= VIDEO_THRESHOLD).sum() >= 3
     street = estimator(repo_root / "data" / "photos" / "pedestrians_468.jpg").person_scores
     assert (street >= IMAGE_THRESHOLD).sum() == 4
+
+
+def test_the_benchmark_fits_the_coefficients_that_made_its_people(
+    repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    reliability = importlib.import_module("reliability")
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-1, 1, 20_000)
+    probabilities = 1 / (1 + np.exp(-(3.0 + 2.5 * logits)))
+    truths = (rng.random(20_000) < probabilities).astype(float)
+    assert reliability.fitted(logits, truths) == pytest.approx((3.0, 2.5), abs=0.15)
+    for mean, share, n in reliability.tenths(probabilities, truths):
+        assert share == pytest.approx(mean, abs=4 * 0.5 / np.sqrt(n))
