@@ -18,9 +18,16 @@ COEFFICIENTS: dict[str, tuple[float, float]] = {
     "lightweight-coco17": (3.84, 2.79),
     "fast-coco17": (3.97, 3.21),
     "mask-rcnn-mobilenet": (-3.70, 1.03),
+    "topdown": (4.52, 3.04),
+    "topdown-fast": (7.41, 3.94),
+    "topdown-best": (6.12, 3.65),
 }
 #: Whose coefficients other models of a method have.
-_REPRESENTATIVES = {"part_affinity": "lightweight-coco17", "mask_rcnn": "mask-rcnn-mobilenet"}
+_REPRESENTATIVES = {
+    "part_affinity": "lightweight-coco17",
+    "mask_rcnn": "mask-rcnn-mobilenet",
+    "top_down": "topdown",
+}
 
 
 def calibrate(poses: Poses, spec: ModelSpec) -> Poses:

@@ -20,6 +20,7 @@ from openpaf.engines.base import Engine
 from openpaf.engines.load import choose_engine, load_source
 from openpaf.errors import WeightsError
 from openpaf.estimator.boxes import areas, check_boxes, fuse
+from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.crops import affine_of, crop, find_joints
 from openpaf.estimator.methods import Options
 from openpaf.estimator.person_detector import Detections, PersonDetector
@@ -74,7 +75,7 @@ class TopDown:
         detectors: One for each run; the same may run at several sizes.
         pose: From crops (B, 3, h, w) to ``heatmaps`` (B, K, h / stride, w / stride).
         pose_spec: Of the network of one person: skeleton, grid, and the size of its crops.
-        padding: Size of a crop as a multiple of its box.
+        spec: Of the pair; its option ``padding`` is the size of a crop as a multiple of its box.
         options: Those of the estimator; ``config`` and ``size`` have no effect, as there is no
             parser, and the pair says the sizes.
 
@@ -87,7 +88,7 @@ class TopDown:
         detectors: Sequence[PersonDetector],
         pose: Engine,
         pose_spec: ModelSpec,
-        padding: float,
+        spec: ModelSpec,
         options: Options,
     ) -> None:
         if options.scales != (1.0,):
@@ -95,7 +96,8 @@ class TopDown:
         assert pose_spec.size_hw is not None  # pair_source has seen to it
         self.detectors, self.pose, self.engine = tuple(detectors), pose, pose.name
         self.pose_spec, self.options = pose_spec, options
-        self.crop_hw, self.padding = pose_spec.size_hw, padding
+        self.spec, self.crop_hw = spec, pose_spec.size_hw
+        self.padding: float = spec.options["padding"]
 
     @classmethod
     def load(cls, source: ModelSource, options: Options) -> TopDown:
@@ -123,7 +125,7 @@ class TopDown:
         pose = source.parts[-1]
         says = source.spec.options
         options = options.replace(flip=options.flip or says["flip"])
-        return cls(detectors, engines[pose.file], pose.spec, says["padding"], options)
+        return cls(detectors, engines[pose.file], pose.spec, source.spec, options)
 
     @classmethod
     def from_network(cls, network: nn.Module, spec: ModelSpec, options: Options) -> TopDown:
@@ -214,7 +216,7 @@ class TopDown:
         )
         body = _BODY_SHARE * areas(inferred.boxes)
         poses = poses[suppress_duplicates(poses, body, _SAME_PERSON, _SURE_JOINT)]
-        poses = poses[: self.options.max_people]
+        poses = calibrate(poses[: self.options.max_people], self.spec)
         if passed is not None:
             passed("people")
         return poses
