@@ -46,7 +46,6 @@ name = "tiny"
 steps = 2
 batch_size = 2
 precision = "float32"
-tensorboard = false
 validation_size = 64
 [augment]
 crop_px = 64

@@ -44,7 +44,6 @@ steps = 2
 batch_size = 2
 validation_size = 64
 precision = "float32"
-tensorboard = false
 {more}
 [augment]
 crop_px = 64

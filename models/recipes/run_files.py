@@ -60,8 +60,8 @@ class RunFile:
     @property
     def grids(self) -> tuple[Grid, Grid]:
         """Of heatmaps and PAFs."""
-        targets = self.values.get("targets", {})
-        return Grid(8, targets.get("heatmap_offset", 3.5)), Grid(8, targets.get("paf_offset", 3.5))
+        offsets = self.values.get("targets", {}).get("grid_offsets", (3.5, 3.5))
+        return Grid(8, offsets[0]), Grid(8, offsets[1])
 
     @property
     def options(self) -> dict[str, Any]:

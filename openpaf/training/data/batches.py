@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -44,8 +44,6 @@ class Batch:
         heatmap_weights: (B, K+1, h, w) float32, 0 where an error does not count.
         paf_weights: (B, 2L, h, w) float32, the same of the PAFs.
         fully_annotated: (B,) bool, whether what is not labeled is background.
-        features: (B, C, h, w), hidden ones of a teacher; see
-            :class:`openpaf.training.distillation.feature_hints.Hints`.
     """
 
     images: Tensor
@@ -54,12 +52,11 @@ class Batch:
     heatmap_weights: Tensor
     paf_weights: Tensor
     fully_annotated: Tensor
-    features: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        parts = {name: part for name, part in vars(self).items() if part is not None}
-        return Batch(**{k: part.to(device, non_blocking=True) for k, part in parts.items()})
+        parts = {k: part.to(device, non_blocking=True) for k, part in vars(self).items()}
+        return replace(self, **parts)
 
 
 _Made = TypeVar("_Made")

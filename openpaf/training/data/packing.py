@@ -21,7 +21,7 @@ from openpaf.training.toml_files import toml_rows
 
 SHARD_BYTES = 60_000_000
 _TAR_END = 20480
-_FILES = ("init", "weights", "imagenet", "teacher")  # keys of a configuration that name one
+_FILES = ("weights", "teacher")  # keys of a configuration that name one
 
 
 def pack(config: TrainConfig, folder: str | Path) -> Path:
