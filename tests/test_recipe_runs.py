@@ -21,12 +21,12 @@ from test_training import (  # noqa: F401
 )
 
 from openpaf import Grid
+from openpaf.io.toml_files import toml_rows
 from openpaf.training.checkpoints import CheckpointError
 from openpaf.training.config_files import read_config, read_config_as
 from openpaf.training.loop import train
 from openpaf.training.losses import fields_loss
 from openpaf.training.tables import as_table, plain
-from openpaf.training.toml_files import toml_rows
 from openpaf.weights import load_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))

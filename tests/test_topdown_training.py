@@ -19,18 +19,17 @@ from openpaf import weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
+from openpaf.io.toml_files import toml_rows
 from openpaf.networks.rcnn.mask_rcnn import BUILDERS
 from openpaf.skeleton import Skeleton
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint
-from openpaf.training.config import TrainConfig
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig, TrainConfig
 from openpaf.training.data.augmentation import plan_crop
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
 from openpaf.training.data.rendering import Crop, render
 from openpaf.training.loop import train
 from openpaf.training.rcnn.targets import DetectionBatchMaker, make_target
 from openpaf.training.tables import as_table, plain
-from openpaf.training.toml_files import toml_rows
 
 S = Skeleton.COCO17
 AUGMENT = AugmentConfig(crop_px=64, person_px=(30, 60), rotation_deg=5)

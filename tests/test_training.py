@@ -19,8 +19,7 @@ from openpaf.errors import WeightsError
 from openpaf.geometry import transform_points
 from openpaf.networks import LightweightNetwork
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from openpaf.training.config import DistillationConfig, OptimizerConfig, TrainConfig
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig, DistillationConfig, OptimizerConfig, TrainConfig
 from openpaf.training.data.augmentation import _random_affine, plan_crop
 from openpaf.training.data.batches import BatchMaker
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from openpaf.io.toml_files import read_toml, toml_rows
 from openpaf.training.config import (
+    AugmentConfig,
     DataConfig,
     DistillationConfig,
     OptimizerConfig,
@@ -20,9 +22,7 @@ from openpaf.training.config import (
     TrainConfig,
 )
 from openpaf.training.config_files import read_config
-from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.tables import Table, as_table, plain
-from openpaf.training.toml_files import read_toml, toml_rows
 
 SET = '[[data.sets]]\nannotations = "a.json"\nimages = "photos"\n'
 HEAD = 'output = "x"\n'

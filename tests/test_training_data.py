@@ -21,8 +21,8 @@ from PIL import Image
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
+from openpaf.training.config import AugmentConfig
 from openpaf.training.config_files import read_config
-from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.data.augmentation import plan_crop
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set

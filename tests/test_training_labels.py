@@ -20,7 +20,7 @@ from openpaf.cli import main
 from openpaf.errors import ImageError
 from openpaf.evaluation.labels import person_category, person_layout
 from openpaf.io.paths import inside_folder
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from openpaf import Grid, Skeleton, weights
 from openpaf.errors import OpenpafError, WeightsError
+from openpaf.io.toml_files import read_toml
 from openpaf.networks import LightweightNetwork
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import load_photo_set
-from openpaf.training.toml_files import read_toml
 
 MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
 _SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.tables import (
     Count,
     CountOrZero,
@@ -32,12 +31,13 @@ class SetConfig(Table, frozen=True, kw_only=True):
     Args:
         annotations: A JSON file in COCO-keypoints format.
         images: The folder of the images.
-        name: For reports.
+        name: For reports; the folder of the annotations if None.
         weight: Share of the crops, relative to the other sets'.
         fully_annotated: Whether everything outside labels and ignore regions is background.
         min_agreement: Images with a person whose ``agree`` is lower are left out.
         holdout: ``[r, n]`` leaves out every n-th image, whose position leaves the remainder r.
-        masks: What ignore regions are: ``"boxes"``, or ``"segments"`` where there are some.
+        masks: What ignore regions are: ``"boxes"``, or ``"segments"`` where there are some; boxes
+            of crowds hide much of what is labeled around them.
     """
 
     annotations: str
@@ -146,6 +146,46 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
     checkpoint_every: Count = 100
     validate_every: Count = 500
     validation_size: Count = 368
+
+
+class AugmentConfig(Table, frozen=True, kw_only=True):
+    """``[augment]``: how training crops are drawn.
+
+    Args:
+        crop_px: Side of the square crop in px; a multiple of 8.
+        person_px: The chosen person's longer side becomes a length in this range, log-uniform.
+        max_enlarge: An image is enlarged by at most this factor.
+        min_cover: An image is shrunk no further than to where its longer side covers this share of
+            the crop's side; without it, a person who fills a small image leaves most of the crop
+            gray. 0 lets every image shrink.
+        rotation_deg: Standard deviation of the rotation in degrees; cut at three of them.
+        shift: The person's center lies within this share of the crop's side from its center.
+        flip: Probability of a mirrored crop.
+        color: Strength of brightness, contrast and saturation changes.
+        gray: Probability of a crop without color.
+        blur: Probability of a blurred crop.
+        occluders: Probability of a crop with pieces of other images pasted over joints.
+        paste_people: Probability of a crop with a person of another image pasted into it.
+    """
+
+    crop_px: Count = 288
+    person_px: tuple[Positive, Positive] = (48.0, 340.0)
+    max_enlarge: Positive = 2.5
+    min_cover: Share = 0.0
+    rotation_deg: PositiveOrZero = 15.0
+    shift: Share = 0.25
+    flip: Share = 0.5
+    color: Share = 0.3
+    gray: Share = 0.05
+    blur: Share = 0.1
+    occluders: Share = 0.0
+    paste_people: Share = 0.0
+
+    def check(self) -> None:
+        if self.crop_px % 8:
+            raise ValueError(f"crop_px: expected a multiple of 8, got {self.crop_px}")
+        if self.person_px[0] > self.person_px[1]:
+            raise ValueError(f"person_px: expected two rising lengths, got {self.person_px}")
 
 
 class DistillationConfig(Table, frozen=True, kw_only=True):

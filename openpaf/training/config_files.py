@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from openpaf.io.toml_files import read_toml
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.tables import Table, as_table
-from openpaf.training.toml_files import read_toml
 
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from torch import Tensor
 from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import detect, evaluate
+from openpaf.evaluation.label_files import index_annotations
 from openpaf.evaluation.labels import PersonLayout
 from openpaf.io.paths import inside_folder
 from openpaf.networks import build
@@ -22,6 +21,7 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
 from openpaf.training.data.dataset import (
     DatasetError,
+    entries_of,
     layout_of,
     read_json,
     refuse_repeated_images,
@@ -65,7 +65,7 @@ class Validation:
         images = data["images"]
         remainder, n = photos.holdout or (0, 1)
         self.ids = list(range(1, len(images) + 1))[remainder::n]  # by position, as training does
-        try:
+        with entries_of(self.source):
             refuse_repeated_images(images)
             numbers = {image["id"]: number for number, image in enumerate(images, 1)}
             self.images = [{**image, "id": numbers[image["id"]]} for image in images]
@@ -73,10 +73,10 @@ class Validation:
             self.sizes = dict(zip(self.paths, map(size_of, images), strict=True))
             rows = _renumbered(people, numbers, layout)
             self._refuse_nobody(rows)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise DatasetError(f"{self.source}: an entry is not as COCO's are ({what})") from error
-        self.annotations = _indexed(self.images, rows)
+        category = {"id": _PERSON, "name": "person", "keypoints": list(_LABELS.joints)}
+        self.annotations = index_annotations(
+            {"images": self.images, "annotations": rows, "categories": [category]}
+        )
 
     def __call__(self, state: dict[str, Tensor], spec: ModelSpec) -> dict[str, float]:
         """The COCO figures of a state of the network.
@@ -160,14 +160,3 @@ def _renumbered(
         }
         rows.append({**person, **own})
     return rows
-
-
-def _indexed(images: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Any:
-    from pycocotools.coco import COCO
-
-    annotations = COCO()
-    category = {"id": _PERSON, "name": "person", "keypoints": list(_LABELS.joints)}
-    annotations.dataset = {"images": images, "annotations": rows, "categories": [category]}
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotations.createIndex()
-    return annotations

@@ -23,8 +23,7 @@ from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_ma
 from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.config import DataConfig
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig, DataConfig
 from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
