@@ -168,13 +168,14 @@ def test_joints_move_with_the_pixels() -> None:
     plain = AugmentConfig(crop_px=256, person_px=(90, 200), color=0, gray=0, blur=0, shift=0.05)
     flipped = 0
     for seed in range(20):
-        crop = render(plan_crop(photo, plain, S, np.random.default_rng(seed)), lambda _: image)
-        swapped = crop.keypoints[0, 5, 2] > 0 and (
-            np.linalg.norm(_centre(crop.image, 1) - crop.keypoints[0, 6, :2]) < 1
+        plan = plan_crop(photo, plain, S, np.random.default_rng(seed))
+        pixels, keypoints = render(plan, lambda _: image), plan.labels.keypoints
+        swapped = keypoints[0, 5, 2] > 0 and (
+            np.linalg.norm(_centre(pixels, 1) - keypoints[0, 6, :2]) < 1
         )
         flipped += swapped
         for channel, joint in enumerate((0, 6, 5) if swapped else (0, 5, 6)):
-            error = _centre(crop.image, channel) - crop.keypoints[0, joint, :2]
+            error = _centre(pixels, channel) - keypoints[0, joint, :2]
             assert np.abs(error).max() < 0.35, (seed, joint, error)
     assert 0 < flipped < 20
 

@@ -171,14 +171,14 @@ def test_a_pasted_person_brings_its_pixels_and_labels() -> None:
     n_seen = 0
     for seed in range(20):
         plan = plan_crop(photo, config, S, np.random.default_rng(seed), lambda: other)
-        crop = render(plan, lambda p: light if p.path.name == "other" else dark)
-        brought = crop.keypoints[-1]
+        pixels = render(plan, lambda p: light if p.path.name == "other" else dark)
+        brought = plan.labels.keypoints[-1]
         joints = [k for k in range(17) if brought[k, 2] == 2]
         for joint in joints:
             x, y = np.rint(brought[joint, :2]).astype(int)
-            if len(crop.keypoints) == 2 and 0 <= x < 128 and 0 <= y < 128:
+            if len(plan.labels.keypoints) == 2 and 0 <= x < 128 and 0 <= y < 128:
                 channel = 0 if joint == 0 else 1
-                assert crop.image[y, x, channel] > 200, (seed, joint)
+                assert pixels[y, x, channel] > 200, (seed, joint)
                 n_seen += 1
     assert n_seen > 20
 
