@@ -16,6 +16,7 @@ from openpaf.training.config import (
     AugmentConfig,
     DataConfig,
     DistillationConfig,
+    NetworkConfig,
     OptimizerConfig,
     SetConfig,
     TargetsConfig,
@@ -142,6 +143,14 @@ def test_the_docs_name_every_key_and_their_examples_are_runs(
     tables_of_keys = {"data", "network", "targets", "optimizer", "augment", "distillation"}
     missing = {key for key in keys - tables_of_keys if not re.search(rf"\b{key}\b", text)}
     assert not missing
+
+
+def test_a_plain_run_has_at_most_30_keys() -> None:
+    tables = {"data": DataConfig, "network": NetworkConfig, "targets": TargetsConfig,
+              "optimizer": OptimizerConfig}  # fmt: skip
+    top = set(TrainConfig.__struct_fields__) - {*tables, "augment", "distillation"}
+    keys = [*top, *(key for table in tables.values() for key in table.__struct_fields__)]
+    assert len(keys) <= 30
 
 
 def test_a_missing_package_is_told_with_its_extra(tmp_path: Path) -> None:

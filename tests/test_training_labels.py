@@ -344,7 +344,7 @@ def test_a_label_file_packs_nothing_else(
     data["images"][0]["file_name"], data["images"][1]["file_name"] = "1.jpg", first
     packed = folder / "packed"
     line = fails(folder, data, capsys, "--pack", str(packed))
-    assert "people.json: file_name: " in line
+    assert "people.json: an entry is not as COCO's are (file_name: " in line
     assert repr(first) in line
     assert not list(packed.rglob("*.tar"))
 

@@ -66,11 +66,6 @@ def comparable_config(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in flat(plain(config)).items() if key not in _FREE}
 
 
-def config_state(config: TrainConfig) -> dict[str, Any]:
-    """What a checkpoint keeps of the configuration: all but where the run lies."""
-    return {key: value for key, value in plain(config).items() if key != "output"}
-
-
 def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) -> None:
     """Make sure that a run resumes with the configuration that it began with.
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from openpaf.errors import OpenpafError
 from openpaf.training.best import BestWeights
 from openpaf.training.checkpoints import (
-    config_state,
     load_checkpoint,
     refuse_other_config,
     save_checkpoint,
@@ -27,6 +26,7 @@ from openpaf.training.logging import Journal, Progress
 from openpaf.training.optimizer import learning_rate
 from openpaf.training.part_affinity import PartAffinityTask
 from openpaf.training.rcnn.detection import DetectionTask
+from openpaf.training.tables import plain
 from openpaf.training.task import Task
 from openpaf.weights import ModelSpec
 
@@ -269,7 +269,7 @@ class Run:
 
     def _save(self) -> None:
         state = {
-            "config": config_state(self.config),
+            "config": plain(self.config),
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
