@@ -27,7 +27,7 @@ except ImportError:
 with atheris.instrument_imports(include=["openpaf"]):
     import openpaf.evaluation.annotations
     import openpaf.io.pose_files
-    import openpaf.training.toml_files
+    import openpaf.io.toml_files
     import openpaf.weights
     import openpaf.weights.caffe
     import openpaf.weights.checkpoints
@@ -59,7 +59,7 @@ def _json() -> None:
 
 
 def _toml() -> None:
-    openpaf.training.toml_files.read_toml(_PATH)
+    openpaf.io.toml_files.read_toml(_PATH)
 
 
 PARSERS: dict[str, Callable[[], None]] = {

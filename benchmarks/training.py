@@ -30,7 +30,6 @@ from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker
 from openpaf.training.data.gpu.batches import DeviceBatchMaker, make_device_batches
-from openpaf.training.data.stream import BatchStream
 from openpaf.training.distributed import join
 from openpaf.training.loop import Run
 from openpaf.training.part_affinity import PartAffinityTask
@@ -47,10 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as output:
         config = read_config(arguments.config)
-        table = replace(config.optimizer, tensorboard=False)
-        config = replace(
-            config, output=output, optimizer=table, data=replace(config.data, validation=None)
-        )
+        config = replace(config, output=output, data=replace(config.data, validation=None))
         if (share := arguments.occluders) is not None:
             augment = replace(config.augment, occluders=share, paste_people=share)
             config = replace(config, augment=augment)
@@ -78,8 +74,7 @@ def measure(config: TrainConfig, arguments: argparse.Namespace) -> None:
             return
         run.resume_or_start()
         batch = source.batch(0).to(device)
-        stream = task.stream(source)
-        seconds = repeated(lambda: step(run, stream, batch), arguments.steps)
+        seconds = repeated(lambda: step(run, task, batch), arguments.steps)
         taken = config.optimizer.batch_size / seconds
         print(f"step                 {taken:9.1f} images/s, {seconds:.3f} s a step, "
               f"{str(task.precision).removeprefix('torch.')}")  # fmt: skip
@@ -160,9 +155,9 @@ def loader(source: BatchMaker | DeviceBatchMaker, config: TrainConfig, n_batches
     return n_batches * config.optimizer.batch_size / (time.perf_counter() - start)
 
 
-def step(run: Run, stream: BatchStream, batch: Batch) -> None:
-    """One step, the teacher and the smaller crops included."""
-    run.learn(stream.ready(batch, run.step))
+def step(run: Run, task: PartAffinityTask, batch: Batch) -> None:
+    """One step, the teacher included."""
+    run.learn(task.ready(batch, run.step))
     if run.device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from openpaf.errors import ImageError, OpenpafError
 from openpaf.io.files import write_whole
 from openpaf.io.image_files import open_image
+from openpaf.io.toml_files import read_toml, toml_rows
 from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import refuse_other_size
-from openpaf.training.toml_files import read_toml, toml_rows
 
 _HEAD = "# Written by data/<set>/prepare.py; paths are relative to this file.\n"
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_training import (  # noqa: F401
-    assert_equal,
-    maker_for,
-    photo_folder,
-    states_of_two_runs,
-    teacher,
-)
+from test_training import maker_for, photo_folder  # noqa: F401
 from torch import nn
 
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.cached_crops import CachedCrops
 from openpaf.training.distributed import Processes
-from openpaf.training.muon import Muon, is_matrix, orthogonalized
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from cached_crops import CachedCrops
+from feature_hints import HintedBatch
+from muon import Muon, is_matrix, orthogonalized
 
 _ALONE = Processes(device=torch.device("cpu"))
 
@@ -58,7 +55,7 @@ def test_each_turn_gives_every_crop_once_in_an_order_of_its_own(photo_folder: Pa
 
 def test_the_rest_of_a_crop_comes_back_with_it(photo_folder: Path) -> None:  # noqa: F811
     def teach(batch: Batch, step: int) -> Batch:
-        return replace(batch, features=batch.images[:, :2, ::8, ::8] / 256)
+        return HintedBatch.of(batch, batch.images[:, :2, ::8, ::8] / 256)
 
     crops = _crops(photo_folder, 4, batch_size=2)
     crops.make(teach)
@@ -114,21 +111,6 @@ def test_too_few_crops_and_a_full_disk(
     with pytest.raises(OSError, match="No space left"):
         _crops(photo_folder, 2, batch_size=2).make(_unchanged)
     assert not (photo_folder / "crops" / "made.txt").exists()
-
-
-@pytest.mark.parametrize("hint_weight", [0.0, 0.5])
-def test_a_run_on_cached_crops_resumes_bit_exactly(
-    photo_folder: Path,  # noqa: F811
-    teacher: str,  # noqa: F811
-    hint_weight: float,
-) -> None:
-    assert_equal(
-        states_of_two_runs(
-            photo_folder,
-            optimizer={"name": "muon", "steps": 3, "trunk_rate": 0.0},
-            distillation={"teacher": teacher, "hint_weight": hint_weight, "cached_crops": 4},
-        )
-    )
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

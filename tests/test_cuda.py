@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from openpaf import Grid, Skeleton
 from openpaf.engines.load import load_engine
 from openpaf.networks import LightweightNetwork
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.target_resampling import resample_targets
-from openpaf.training.muon import Muon
 from openpaf.weights import ModelSpec, save
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from muon import Muon
+from target_resampling import resample_targets
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -53,7 +53,6 @@ images = "."
 [optimizer]
 steps = 2
 batch_size = 2
-tensorboard = false
 [augment]
 crop_px = 32
 """)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +12,9 @@ from torch import Tensor, nn
 from openpaf import Skeleton
 from openpaf.networks import LightweightNetwork
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.feature_hints import Hints
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from feature_hints import Hints
 
 _WIDTHS = (8, 8, 12, 12, 16, 16, 24, 24, 24, 24, 24, 24)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from openpaf import Grid, Poses, Skeleton, encode_fields
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.target_resampling import resample_targets
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from target_resampling import resample_targets
 
 _GRIDS = (Grid(8), Grid(8, 0.0))
 

@@ -451,7 +451,8 @@ def test_mirrored_crops_are_averaged_in_place() -> None:
     results = []
     for flip in (False, True):
         of_cells = dataclasses.replace(spec, heatmap_grid=Grid(4))
-        method = TopDown([], Engine("own", blur), of_cells, 1.25, Options(flip=flip))
+        pair = weights.resolve("topdown-fast").spec
+        method = TopDown([], Engine("own", blur), of_cells, pair, Options(flip=flip))
         results.append(method.infer_in_boxes([image], [[[20, 20, 100, 180]]])[0].heatmaps)
     np.testing.assert_allclose(*results, atol=1e-6)
 
@@ -590,7 +591,8 @@ def test_what_a_network_gives_must_be_finite() -> None:
         return {"heatmaps": np.full((len(batch), 17, 32, 24), np.nan, np.float32)}
 
     spec = weights.resolve("tinypose-128x96").spec
-    method = TopDown([], Engine("own", nan), spec, 1.25, Options())
+    pair = weights.resolve("topdown-fast").spec
+    method = TopDown([], Engine("own", nan), spec, pair, Options())
     image = np.zeros((50, 50, 3), np.uint8)
     with pytest.raises(WeightsError, match="tinypose-128x96: gives heatmaps that are not finite"):
         method.infer_in_boxes([image], [[[0, 0, 9, 9]]])

@@ -21,8 +21,8 @@ from PIL import Image
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
 from openpaf.errors import ImageError
+from openpaf.training.config import AugmentConfig
 from openpaf.training.config_files import read_config
-from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.data.augmentation import plan_crop
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
@@ -46,7 +46,6 @@ name = "tiny"
 steps = 2
 batch_size = 2
 precision = "float32"
-tensorboard = false
 validation_size = 64
 [augment]
 crop_px = 64
@@ -172,14 +171,14 @@ def test_a_pasted_person_brings_its_pixels_and_labels() -> None:
     n_seen = 0
     for seed in range(20):
         plan = plan_crop(photo, config, S, np.random.default_rng(seed), lambda: other)
-        crop = render(plan, lambda p: light if p.path.name == "other" else dark)
-        brought = crop.keypoints[-1]
+        pixels = render(plan, lambda p: light if p.path.name == "other" else dark)
+        brought = plan.labels.keypoints[-1]
         joints = [k for k in range(17) if brought[k, 2] == 2]
         for joint in joints:
             x, y = np.rint(brought[joint, :2]).astype(int)
-            if len(crop.keypoints) == 2 and 0 <= x < 128 and 0 <= y < 128:
+            if len(plan.labels.keypoints) == 2 and 0 <= x < 128 and 0 <= y < 128:
                 channel = 0 if joint == 0 else 1
-                assert crop.image[y, x, channel] > 200, (seed, joint)
+                assert pixels[y, x, channel] > 200, (seed, joint)
                 n_seen += 1
     assert n_seen > 20
 

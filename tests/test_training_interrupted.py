@@ -59,7 +59,6 @@ steps = {steps}
 batch_size = {batch_size}
 warmup = 2
 precision = "float32"
-tensorboard = false
 validation_size = 32
 validate_every = 4
 checkpoint_every = {checkpoint_every}

@@ -20,7 +20,7 @@ from openpaf.cli import main
 from openpaf.errors import ImageError
 from openpaf.evaluation.labels import person_category, person_layout
 from openpaf.io.paths import inside_folder
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker
@@ -44,7 +44,6 @@ steps = 2
 batch_size = 2
 validation_size = 64
 precision = "float32"
-tensorboard = false
 {more}
 [augment]
 crop_px = 64
@@ -345,7 +344,7 @@ def test_a_label_file_packs_nothing_else(
     data["images"][0]["file_name"], data["images"][1]["file_name"] = "1.jpg", first
     packed = folder / "packed"
     line = fails(folder, data, capsys, "--pack", str(packed))
-    assert "people.json: file_name: " in line
+    assert "people.json: an entry is not as COCO's are (file_name: " in line
     assert repr(first) in line
     assert not list(packed.rglob("*.tar"))
 

@@ -16,19 +16,19 @@ from openpaf.training.config_files import read_config
 from openpaf.training.tables import flat, plain
 
 _OPTIMIZER: dict[str, Any] = {
-    "name": "adamw", "momentum": 0.9, "steps": 9, "batch_size": 2, "learning_rate": 1e-3,
+    "name": "adamw", "steps": 9, "batch_size": 2, "learning_rate": 1e-3,
     "warmup": 1, "weight_decay": 0.0, "clip": 1.0, "average": 0.9, "checkpoint_every": 5,
-    "validate_every": 5, "validation_size": 64, "precision": "float32", "tensorboard": False,
+    "validate_every": 5, "validation_size": 64, "precision": "float32",
 }  # fmt: skip
 _FIELDS: dict[str, Any] = {
     "output": "run", "name": "mine", "seed": 3,
     "network": {"name": "lightweight", "options": {"width": 8, "ranks": [1, 2, 3]}},
-    "targets": {"skeleton": "coco17", "heatmap_offset": 3.5, "sigma_px": 7.0},
-    "distillation": {"image_scales": [1.0], "cached_crops": 0},
+    "targets": {"skeleton": "coco17", "grid_offsets": [3.5, 0.0], "sigma_px": 7.0},
+    "distillation": {"scales": [1.0]},
 }  # fmt: skip
 _DETECTOR: dict[str, Any] = {
     "output": "run", "name": "mine", "seed": 3, "method": "mask-rcnn",
-    "network": {"name": "keypointrcnn_mobilenet_v2_fpn"}, "targets": {"keypoint_weight": 2.0},
+    "network": {"name": "keypointrcnn_mobilenet_v2_fpn"},
 }  # fmt: skip
 _TABLES: dict[str, Any] = {
     "optimizer": _OPTIMIZER,

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from openpaf import Grid, Skeleton, weights
 from openpaf.errors import OpenpafError, WeightsError
+from openpaf.io.toml_files import read_toml
 from openpaf.networks import LightweightNetwork
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.data.dataset import load_photo_set
-from openpaf.training.toml_files import read_toml
 
 MEAN, SCALE = 128.0, 255.0  # of the input of our own networks
 _SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
@@ -60,8 +60,8 @@ class RunFile:
     @property
     def grids(self) -> tuple[Grid, Grid]:
         """Of heatmaps and PAFs."""
-        targets = self.values.get("targets", {})
-        return Grid(8, targets.get("heatmap_offset", 3.5)), Grid(8, targets.get("paf_offset", 3.5))
+        offsets = self.values.get("targets", {}).get("grid_offsets", (3.5, 3.5))
+        return Grid(8, offsets[0]), Grid(8, offsets[1])
 
     @property
     def options(self) -> dict[str, Any]:

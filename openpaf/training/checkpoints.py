@@ -22,8 +22,7 @@ _log = logging.getLogger(__name__)
 #: above all what is learned from what, by which network, is the run itself.
 _FREE = (
     "output", "data.workers", "data.on_device", "optimizer.checkpoint_every",
-    "optimizer.validate_every", "optimizer.precision", "optimizer.tensorboard",
-    "optimizer.steps", "optimizer.batch_size",
+    "optimizer.validate_every", "optimizer.precision", "optimizer.steps", "optimizer.batch_size",
 )  # fmt: skip
 
 
@@ -67,11 +66,6 @@ def comparable_config(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in flat(plain(config)).items() if key not in _FREE}
 
 
-def config_state(config: TrainConfig) -> dict[str, Any]:
-    """What a checkpoint keeps of the configuration: all but where the run lies."""
-    return {key: value for key, value in plain(config).items() if key != "output"}
-
-
 def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) -> None:
     """Make sure that a run resumes with the configuration that it began with.
 
@@ -85,7 +79,7 @@ def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) 
             the message shows each difference.
     """
     try:
-        saved = as_table(TrainConfig, {**state["config"], "output": config.output})
+        saved = as_table(type(config), {**state["config"], "output": config.output})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: made by another version of this library ({error}); choose another output "

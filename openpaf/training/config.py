@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta
+from typing import Any, Literal
 
 from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.augment_config import AugmentConfig
 from openpaf.training.tables import (
     Count,
     CountOrZero,
@@ -16,21 +13,16 @@ from openpaf.training.tables import (
     Finite,
     Positive,
     PositiveOrZero,
-    Scale,
     Share,
     Table,
 )
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
-# Keys that only one of the methods reads.
-_ONLY = {
-    "part-affinity": (
-        "targets.skeleton", "targets.heatmap_offset", "targets.paf_offset", "targets.sigma_px",
-        "targets.paf_half_width_px", "targets.heatmap_weight", "targets.peak_weight",
-        "data.on_device", "augment.occluders", "augment.paste_people",
-    ),
-    "mask-rcnn": ("targets.keypoint_weight", "network.imagenet"),
-}  # fmt: skip
+# Keys that detectors do not read.
+_OF_FIELDS = (
+    "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
+    "targets.heatmap_weight", "data.on_device", "augment.occluders", "augment.paste_people",
+)  # fmt: skip
 
 
 class SetConfig(Table, frozen=True, kw_only=True):
@@ -39,12 +31,13 @@ class SetConfig(Table, frozen=True, kw_only=True):
     Args:
         annotations: A JSON file in COCO-keypoints format.
         images: The folder of the images.
-        name: For reports.
+        name: For reports; the folder of the annotations if None.
         weight: Share of the crops, relative to the other sets'.
         fully_annotated: Whether everything outside labels and ignore regions is background.
         min_agreement: Images with a person whose ``agree`` is lower are left out.
         holdout: ``[r, n]`` leaves out every n-th image, whose position leaves the remainder r.
-        masks: What ignore regions are: ``"boxes"``, or ``"segments"`` where there are some.
+        masks: What ignore regions are: ``"boxes"``, or ``"segments"`` where there are some; boxes
+            of crowds hide much of what is labeled around them.
     """
 
     annotations: str
@@ -91,18 +84,13 @@ class NetworkConfig(Table, frozen=True, kw_only=True):
     Args:
         name: As for :func:`openpaf.networks.build`.
         options: Arguments of its builder.
-        weights: A file to start from, of the same network; fresh weights where None.
-        imagenet: ``mobilenet_v2_1.0.npz``, with which a detector's MobileNetV2 trunk starts.
+        weights: A file to start from, of the same network, or ``mobilenet_v2_1.0.npz`` for a
+            detector's MobileNetV2 trunk; fresh weights where None.
     """
 
     name: str = "lightweight"
     options: dict[str, Any] = {}  # noqa: RUF012  # msgspec copies it
     weights: str | None = None
-    imagenet: str | None = None
-
-    def check(self) -> None:
-        if self.weights and self.imagenet:
-            raise ValueError("weights, imagenet: expected one of them, got both")
 
 
 class TargetsConfig(Table, frozen=True, kw_only=True):
@@ -111,41 +99,31 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
     Args:
         skeleton: Of the network, ``"coco17"`` or ``"coco18_redundant"``. Labels are COCO's 17
             joints always, and so are the people of the trained model.
-        heatmap_offset: Grid offset of the heatmaps in px; ``(stride - 1) / 2`` if None.
-        paf_offset: That of the PAFs.
+        grid_offsets: Of the grids of heatmaps and PAFs in px; ``(stride - 1) / 2`` if None.
         sigma_px: Standard deviation of a joint's Gaussian in px. Fine-tuning does least harm with
             the width that the initial weights were trained with.
         paf_half_width_px: A limb's field reaches this far to either side, in px.
         heatmap_weight: Factor on the heatmaps' error.
-        peak_weight: Cells at peaks, weak ones most, count up to so much more in the heatmaps'
-            error; see :func:`openpaf.training.losses.near_peaks`.
-        keypoint_weight: Factor on the error of a detector's joints.
     """
 
     skeleton: Literal["coco17", "coco18_redundant"] = "coco17"
-    heatmap_offset: Finite | None = None
-    paf_offset: Finite | None = None
+    grid_offsets: tuple[Finite, Finite] | None = None
     sigma_px: Positive = SIGMA_PX
     paf_half_width_px: Positive = PAF_HALF_WIDTH_PX
     heatmap_weight: Positive = 1.0
-    peak_weight: PositiveOrZero = 0.0
-    keypoint_weight: Positive = 1.0
 
 
 class OptimizerConfig(Table, frozen=True, kw_only=True):
     """``[optimizer]``: how it is learned, and what is kept on the way.
 
     Args:
-        name: ``"adamw"``, ``"sgd"`` with Nesterov's momentum, or ``"muon"``; see
-            :class:`openpaf.training.muon.Muon`.
+        name: ``"adamw"``, or ``"sgd"`` with Nesterov's momentum.
         steps: Of the whole run.
         batch_size: Crops a step, over all processes.
         learning_rate: After warm-up; it falls as a half cosine to a twentieth.
-        momentum: Of SGD.
         trunk_rate: Factor on the rate for the trunk; 0 freezes the trunk.
-        frozen_layers: So many layers of the trunk, counted from the image, do not learn.
         warmup: Steps over which the rate rises.
-        weight_decay: Of AdamW and Muon, decoupled; of SGD, added to the gradient.
+        weight_decay: Of AdamW, decoupled; of SGD, added to the gradient.
         clip: Largest gradient norm.
         average: Decay of the running average of weights, which is what is saved.
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"`` with a scaled loss, or ``"auto"``:
@@ -153,16 +131,13 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations.
         validation_size: Short side in px at validation.
-        tensorboard: Whether figures are written for TensorBoard too, where it is installed.
     """
 
-    name: Literal["adamw", "sgd", "muon"] = "adamw"
+    name: Literal["adamw", "sgd"] = "adamw"
     steps: Count = 1000
     batch_size: Count = 8
     learning_rate: Positive = 1e-4
-    momentum: Decay = 0.9
     trunk_rate: Share = 1.0
-    frozen_layers: CountOrZero = 0
     warmup: CountOrZero = 100
     weight_decay: PositiveOrZero = 1e-4
     clip: Positive = 10.0
@@ -171,7 +146,46 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
     checkpoint_every: Count = 100
     validate_every: Count = 500
     validation_size: Count = 368
-    tensorboard: bool = True
+
+
+class AugmentConfig(Table, frozen=True, kw_only=True):
+    """``[augment]``: how training crops are drawn.
+
+    Args:
+        crop_px: Side of the square crop in px; a multiple of 8.
+        person_px: The chosen person's longer side becomes a length in this range, log-uniform.
+        max_enlarge: An image is enlarged by at most this factor.
+        min_cover: An image is shrunk no further than to where its longer side covers this share of
+            the crop's side; without it, a person who fills a small image leaves most of the crop
+            gray. 0 lets every image shrink.
+        rotation_deg: Standard deviation of the rotation in degrees; cut at three of them.
+        shift: The person's center lies within this share of the crop's side from its center.
+        flip: Probability of a mirrored crop.
+        color: Strength of brightness, contrast and saturation changes.
+        gray: Probability of a crop without color.
+        blur: Probability of a blurred crop.
+        occluders: Probability of a crop with pieces of other images pasted over joints.
+        paste_people: Probability of a crop with a person of another image pasted into it.
+    """
+
+    crop_px: Count = 288
+    person_px: tuple[Positive, Positive] = (48.0, 340.0)
+    max_enlarge: Positive = 2.5
+    min_cover: Share = 0.0
+    rotation_deg: PositiveOrZero = 15.0
+    shift: Share = 0.25
+    flip: Share = 0.5
+    color: Share = 0.3
+    gray: Share = 0.05
+    blur: Share = 0.1
+    occluders: Share = 0.0
+    paste_people: Share = 0.0
+
+    def check(self) -> None:
+        if self.crop_px % 8:
+            raise ValueError(f"crop_px: expected a multiple of 8, got {self.crop_px}")
+        if self.person_px[0] > self.person_px[1]:
+            raise ValueError(f"person_px: expected two rising lengths, got {self.person_px}")
 
 
 class DistillationConfig(Table, frozen=True, kw_only=True):
@@ -181,22 +195,12 @@ class DistillationConfig(Table, frozen=True, kw_only=True):
         teacher: A safetensors file of this library. Its fields stand in for labels where a set is
             not fully annotated.
         engine: What runs the teacher, of :func:`openpaf.engines.load.load_engine`; named and not
-            measured, so that runs are alike. Hints need torch.
+            measured, so that runs are alike.
         scales: The teacher's fields are the mean over the crops resized by each of these.
         mirrored_scales: And over their mirror images, resized by each of these.
         weight: The teacher's share in the targets where labels are.
         inside_ignore_regions: Whether the teacher's fields are used as targets inside ignore
             regions and at uncertain joints; for a teacher that knows every limb.
-        hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
-            :class:`openpaf.training.distillation.feature_hints.Hints`.
-        feature_steps: For so many steps at first, only the features that the stages share are
-            drawn to the teacher's, which is much quicker than a whole step.
-        image_scales: The network is shown each batch resized by one of these, above 0 and at most
-            1, drawn at random, with targets from the crops as they are; see
-            :mod:`openpaf.training.distillation.target_resampling`.
-        cached_crops: So many crops are made once, with the teacher's fields, kept in the folder
-            ``crops`` of the output (0.8 MB a crop of 256 px), and used again and again; 0 makes
-            every crop anew. See :class:`openpaf.training.distillation.cached_crops.CachedCrops`.
     """
 
     teacher: str | None = None
@@ -205,30 +209,13 @@ class DistillationConfig(Table, frozen=True, kw_only=True):
     mirrored_scales: tuple[Positive, ...] = ()
     weight: Share = 0.0
     inside_ignore_regions: bool = False
-    hint_weight: PositiveOrZero = 0.0
-    feature_steps: CountOrZero = 0
-    image_scales: Annotated[tuple[Scale, ...], Meta(min_length=1)] = (1.0,)
-    cached_crops: CountOrZero = 0
 
     def check(self) -> None:
         of_teacher = ("engine", "scales", "mirrored_scales", "weight", "inside_ignore_regions")
-        if not self.teacher and (key := self.changed(*of_teacher, "hint_weight")):
+        if not self.teacher and (key := self.changed(*of_teacher)):
             raise ValueError(f"{key[0]}: expected a teacher beside it, got none")
         if self.teacher and not (*self.scales, *self.mirrored_scales):
             raise ValueError("scales, mirrored_scales: expected at least one number, got none")
-        if self.hint_weight and (key := self.changed("engine", "scales", "mirrored_scales")):
-            raise ValueError(f"{key[0]}: expected the default beside hint_weight")
-        if self.hint_weight and self.resamples:
-            raise ValueError("hint_weight: expected 0 beside image_scales other than 1")
-        if self.feature_steps and not self.hint_weight:
-            raise ValueError("feature_steps: expected a hint_weight above 0 beside it")
-        if self.cached_crops and self.feature_steps:
-            raise ValueError("cached_crops: expected no feature_steps beside it")
-
-    @property
-    def resamples(self) -> bool:
-        """Whether the network is shown smaller crops than its teacher."""
-        return set(self.image_scales) != {1.0}
 
 
 class TrainConfig(Table, frozen=True, kw_only=True):
@@ -255,21 +242,13 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     distillation: DistillationConfig = DistillationConfig()
 
     def check(self) -> None:
-        widths = self.targets.changed("sigma_px", "paf_half_width_px")
-        if widths and self.distillation.resamples:
-            raise ValueError(
-                f"targets.{widths[0]}: expected the default beside distillation.image_scales"
-            )
-        for method, keys in _ONLY.items():
-            for table, key in (place.split(".") for place in keys):
-                if method != self.method and getattr(self, table).changed(key):
-                    raise ValueError(f'{table}.{key}: expected only with method = "{method}"')
-        if self.method == "mask-rcnn":
-            self._check_detector()
-
-    def _check_detector(self) -> None:
+        if self.method != "mask-rcnn":
+            return
+        for table, key in (place.split(".") for place in _OF_FIELDS):
+            if getattr(self, table).changed(key):
+                raise ValueError(f"{table}.{key}: not for a detector")
         if self.distillation != DistillationConfig():
-            raise ValueError('distillation: expected only with method = "part-affinity"')
+            raise ValueError("distillation: not for a detector")
         if self.augment.crop_px % 32:
             raise ValueError(
                 f"augment.crop_px: expected a multiple of 32, got {self.augment.crop_px}"

@@ -18,7 +18,7 @@ _Batch = TypeVar("_Batch")
 
 
 class Journal:
-    """``log.jsonl``, the figures of a step a line, and the same for TensorBoard beside it.
+    """``log.jsonl``, the figures of a step a line, and the same for TensorBoard if it is installed.
 
     A run that was killed repeats the steps after its checkpoint; their lines, and one that was only
     half written, are taken out of the file first, so that each step is there once.
@@ -26,13 +26,12 @@ class Journal:
     Args:
         folder: The run's; gets ``log.jsonl`` and ``tensorboard/``.
         step: Where the run resumes.
-        tensorboard: Whether TensorBoard is written; without its package, one line says so.
     """
 
-    def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, step: int) -> None:
         self.file = folder / "log.jsonl"
         self._forget_after(step)
-        self._board = _open_board(folder / "tensorboard", step) if tensorboard else None
+        self._board = _open_board(folder / "tensorboard", step)
 
     def write(self, step: int, **figures: float) -> None:
         """Add a line."""

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from openpaf.errors import OpenpafError
 from openpaf.training.best import BestWeights
 from openpaf.training.checkpoints import (
-    config_state,
     load_checkpoint,
     refuse_other_config,
     save_checkpoint,
@@ -24,9 +23,10 @@ from openpaf.training.config import TrainConfig
 from openpaf.training.distributed import Processes, join
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.logging import Journal, Progress
-from openpaf.training.optimizer import learning_rate, make_optimizer
+from openpaf.training.optimizer import learning_rate
 from openpaf.training.part_affinity import PartAffinityTask
 from openpaf.training.rcnn.detection import DetectionTask
+from openpaf.training.tables import plain
 from openpaf.training.task import Task
 from openpaf.weights import ModelSpec
 
@@ -44,7 +44,12 @@ class TrainingError(OpenpafError):
     """A run diverged; its last checkpoint is untouched."""
 
 
-def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    *,
+    max_minutes: float | None = None,
+    task: Callable[[Processes], Task] | None = None,
+) -> Path:
     """Train a network; resumes where an earlier call with the same config stopped.
 
     Under ``torchrun`` the processes share every batch: the gradients are those of one process.
@@ -52,6 +57,7 @@ def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
     Args:
         config: The run.
         max_minutes: Stop after this time, with a checkpoint, to resume later.
+        task: Makes another task than that of the run's method, e.g. one with losses of its own.
 
     Returns:
         The file of the weights: those with the best AP on the validation images, or the last
@@ -67,7 +73,7 @@ def train(config: TrainConfig, *, max_minutes: float | None = None) -> Path:
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
     with join() as processes:
-        run = Run(config, processes)
+        run = Run(config, processes, task)
         run.resume_or_start()
         run.go(deadline)
         return run.best.file
@@ -79,9 +85,15 @@ class Run:
     Args:
         config: The run.
         processes: Those that it is shared by.
+        task: As of :func:`train`.
     """
 
-    def __init__(self, config: TrainConfig, processes: Processes) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        processes: Processes,
+        task: Callable[[Processes], Task] | None = None,
+    ) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
         self.settings = config.optimizer
         self.output = Path(config.output)
@@ -90,7 +102,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.signals = HeldSignals()
         self.best = BestWeights(config, self.signals)
-        self.task = _TASKS[config.method](config, processes)
+        self.task = task(processes) if task else _TASKS[config.method](config, processes)
         self.network = self.task.network
         self.step, self.bad_steps = 0, 0
         self.journal: Journal | None = None
@@ -104,11 +116,9 @@ class Run:
             refuse_other_config(self.config, state, self.checkpoint_file)
             self.network.load_state_dict(state["network"])
         self.processes.share_weights(self.network)
-        precision = self.task.precision
-        self.optimizer = make_optimizer(self.network, self.task.trunk, self.settings, precision)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, init_scale=1024.0, enabled=precision == torch.float16
-        )
+        self.optimizer = self.task.make_optimizer()
+        is_scaled = self.task.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1024.0, enabled=is_scaled)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if state is None:
             return
@@ -131,7 +141,7 @@ class Run:
         if self.step >= steps and not self.best.is_due(self.step):
             return
         if writes:
-            self.journal = Journal(self.output, self.step, tensorboard=self.settings.tensorboard)
+            self.journal = Journal(self.output, self.step)
         is_single = self.processes.n == 1
         progress = Progress(self.step, steps, self.settings.batch_size, shown=writes)
         batches = self.task.batches(self.step, steps, progress)
@@ -259,7 +269,7 @@ class Run:
 
     def _save(self) -> None:
         state = {
-            "config": config_state(self.config),
+            "config": plain(self.config),
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import torch
 from torch import nn
 
 from openpaf.training.config import OptimizerConfig
-from openpaf.training.muon import Muon
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_MOMENTUM = 0.9
 
 
 def learning_rate(config: OptimizerConfig, step: int) -> float:
@@ -23,52 +24,44 @@ def learning_rate(config: OptimizerConfig, step: int) -> float:
 
 
 def make_optimizer(
-    network: nn.Module,
-    trunk: nn.Module | None,
-    config: OptimizerConfig,
-    precision: torch.dtype = torch.float32,
+    network: nn.Module, trunk: nn.Module | None, config: OptimizerConfig
 ) -> torch.optim.Optimizer:
-    """AdamW, SGD or Muon, with a rate of its own for the trunk; what does not learn is frozen.
+    """AdamW, or SGD with Nesterov's momentum, for the groups of :func:`parameter_groups`."""
+    groups = parameter_groups(network, trunk, config.trunk_rate)
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=_MOMENTUM, weight_decay=decay, nesterov=True
+        )
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+
+
+def parameter_groups(
+    network: nn.Module, trunk: nn.Module | None, trunk_rate: float
+) -> list[dict[str, Any]]:
+    """What learns, each group with the ``factor`` of its rate; a trunk of rate 0 is frozen.
 
     Args:
         network: What learns.
         trunk: A part of it, if it has one that is told from the rest.
-        config: Rates, and what is frozen.
-        precision: That of the run.
+        trunk_rate: The trunk's factor.
 
     Raises:
-        ValueError: If the trunk is to learn differently and there is none, or it has fewer layers.
+        ValueError: If the trunk is to learn differently and there is none.
     """
-    if trunk is None and (key := config.changed("trunk_rate", "frozen_layers")):
-        raise ValueError(f"optimizer.{key[0]}: expected the default, as the network has no trunk")
-    trunk = trunk or nn.Sequential()
-    layers = list(trunk.children())
-    if config.frozen_layers > len(layers):
-        raise ValueError(
-            f"optimizer.frozen_layers: expected 0 to {len(layers)}, got {config.frozen_layers}"
-        )
-    for layer in layers if config.trunk_rate == 0 else layers[: config.frozen_layers]:
-        layer.requires_grad_(False)
+    if trunk is None:
+        if trunk_rate != 1:
+            raise ValueError("optimizer.trunk_rate: expected 1, as the network has no trunk")
+        trunk = nn.Sequential()
+    if trunk_rate == 0:
+        trunk.requires_grad_(False)
     of_trunk = list(trunk.parameters())
     in_trunk = set(map(id, of_trunk))
     rest = [p for p in network.parameters() if id(p) not in in_trunk]
-    groups = [{"params": rest, "factor": 1.0}]
-    if of_trunk and config.trunk_rate > 0:
-        groups.append({"params": of_trunk, "factor": config.trunk_rate})
-    rate, decay = config.learning_rate, config.weight_decay
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=rate,
-            momentum=config.momentum,
-            weight_decay=decay,
-            nesterov=config.momentum > 0,
-        )
-    if config.name == "muon":
-        # float16 has not the range for it.
-        chosen = torch.bfloat16 if precision == torch.bfloat16 else torch.float32
-        return Muon(groups, lr=rate, weight_decay=decay, precision=chosen)
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+    groups: list[dict[str, Any]] = [{"params": rest, "factor": 1.0}]
+    if of_trunk and trunk_rate > 0:
+        groups.append({"params": of_trunk, "factor": trunk_rate})
+    return groups
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

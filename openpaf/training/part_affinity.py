@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +13,29 @@ from openpaf import weights
 from openpaf.geometry import Grid
 from openpaf.networks import build
 from openpaf.skeleton import Skeleton
-from openpaf.training.checkpoints import comparable_config
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
-from openpaf.training.data.gpu.batches import make_device_batches
-from openpaf.training.data.stream import BatchSource, BatchStream
-from openpaf.training.distillation.build import build_distillation
-from openpaf.training.distillation.cached_crops import CachedCrops
+from openpaf.training.data.gpu.batches import made_ahead, make_device_batches
+from openpaf.training.distillation.teacher import load_teacher
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
-from openpaf.training.optimizer import autocast, choose_precision
+from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
+
+#: Changes the batch of a step, e.g. adds what a teacher says of it.
+Transform = Callable[[Batch, int], Batch]
+
+
+class BatchSource(Protocol):
+    """Makes the batches of a run."""
+
+    def stream(
+        self, start: int, stop: int, workers: int = ..., *, rows: range | None = None
+    ) -> Generator[Batch]:
+        """The batches of steps ``start`` to ``stop``, or some of their crops."""
 
 
 class PartAffinityTask:
@@ -56,61 +64,75 @@ class PartAffinityTask:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         name, crop_px = config.optimizer.precision, config.augment.crop_px
         self.precision = processes.agree(choose_precision(name, self.network, crop_px))
-        self.distillation = build_distillation(
-            config, self.network, self.grids, self.device, self.precision
+        table = config.distillation
+        self.teacher = (
+            load_teacher(table, self.skeleton, self.grids, self.device) if table.teacher else None
         )
 
     def load_start(self) -> None:
         if self.config.network.weights:
             weights.load(self.network, self.config.network.weights)
 
-    def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
-        return self.stream(self.source()).batches(start, stop, progress)
-
-    def stream(self, source: BatchSource) -> BatchStream:
-        """Batches of a source, on the device and transformed."""
-        return BatchStream(
-            source=source,
-            transforms=self.distillation.transforms,
-            device=self.device,
-            workers=self.config.data.workers,
-            rows=self.processes.rows(self.config.optimizer.batch_size),
-        )
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        return make_optimizer(self.network, self.trunk, self.config.optimizer)
 
     def source(self) -> BatchSource:
-        """Where batches come from; cached crops are made first."""
-        n_crops = self.config.distillation.cached_crops
-        if not n_crops:
-            return make_device_batches(self.maker, self.device, self.config.data.on_device)
-        of_run = json.dumps(comparable_config(self.config), sort_keys=True)
-        folder = Path(self.config.output) / "crops"
-        crops = CachedCrops(folder, self.maker, n_crops, self.processes, of_run)
-        crops.make(self.distillation.teach)
-        return crops
+        """Where batches come from."""
+        return make_device_batches(self.maker, self.device, self.config.data.on_device)
+
+    def transforms(self) -> Sequence[Transform]:
+        """What every batch goes through in turn, on the device."""
+        return [self.teach]
+
+    def teach(self, batch: Batch, step: int) -> Batch:
+        """The batch with the fields of the teacher, if there is one."""
+        if self.teacher is None:
+            return batch
+        with autocast(self.device, self.precision):
+            return self.teacher.fill(batch)
+
+    @property
+    def makes_ahead(self) -> bool:
+        """Whether another thread makes the batches ready, while the one that trains waits."""
+        return self.device.type == "cuda"
+
+    def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
+        steps, workers = range(start, stop), self.config.data.workers
+        rows = self.processes.rows(self.config.optimizer.batch_size)
+        with ExitStack() as to_close:
+            drawn = self.source().stream(start, stop, workers, rows=rows)
+            to_close.enter_context(closing(drawn))
+            if not self.makes_ahead:
+                yield from map(self.ready, progress.timed(drawn), steps)
+                return
+            ahead = made_ahead(map(self.ready, drawn, steps), self.device)
+            yield from progress.timed(to_close.enter_context(closing(ahead)))
+
+    def ready(self, batch: Batch, step: int) -> Batch:
+        """The batch of a step on the device, transformed."""
+        batch = batch.to(self.device)
+        for transform in self.transforms():
+            batch = transform(batch, step)
+        return batch
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """The images as the network takes them: (B, 3, S, S), normalized."""
+        return ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        images = ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
-        hints, config = self.distillation.hints, self.config
+        config = self.config
         with autocast(self.device, self.precision):
-            if hints is not None and step < config.distillation.feature_steps:
-                loss = hints.shared_loss(images, batch)
-                return loss, {"hints": loss.detach()}
-            stages = self.network(images)
+            stages = self.network(self.inputs(batch))
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
         # divides by the mean size of a slice, so that the average is the whole batch's gradient.
         # Crops that were made smaller count by their area: every cell counts alike.
-        share = (images.shape[2] / config.augment.crop_px) ** 2
-        loss, parts = fields_loss(
+        share = (batch.images.shape[2] / config.augment.crop_px) ** 2
+        return fields_loss(
             stages,
             batch,
             heatmap_weight=config.targets.heatmap_weight,
-            peak_weight=config.targets.peak_weight,
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
-        if hints is not None:
-            extra = hints.loss(batch)
-            loss, parts["hints"] = loss + config.distillation.hint_weight * extra, extra.detach()
-        return loss, parts
 
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
         return weights.ModelSpec(
@@ -162,11 +184,10 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
             f"got {config.network.name!r}"
         )
     stride = _DRY_RUN_PX // n_cells
-    offsets = (targets.heatmap_offset, targets.paf_offset)
-    heatmap_grid, paf_grid = (
-        Grid(stride) if offset is None else Grid(stride, offset) for offset in offsets
-    )
-    return heatmap_grid, paf_grid
+    if targets.grid_offsets is None:
+        return Grid(stride), Grid(stride)
+    of_heatmaps, of_pafs = targets.grid_offsets
+    return Grid(stride, of_heatmaps), Grid(stride, of_pafs)
 
 
 def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) -> BatchMaker:

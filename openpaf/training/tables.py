@@ -15,7 +15,6 @@ CountOrZero = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 PositiveOrZero = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)]
-Scale = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Decay = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 

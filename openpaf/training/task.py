@@ -17,12 +17,14 @@ class Task(Protocol):
     """What differs between networks that give fields and detectors."""
 
     network: nn.Module  # what learns, on the device of the process
-    trunk: nn.Module | None  # its part that may have a learning rate of its own, or be frozen
     precision: torch.dtype  # what the loss is computed in
     images: PhotoReader  # reads the images of the batches
 
     def load_start(self) -> None:
         """Fill the network with what the run starts from."""
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """What makes the network learn; its groups have the ``factor`` of their rates."""
 
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[Any]:
         """The batches of steps ``start`` to ``stop``, ready to learn from."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +11,16 @@ from torch import Tensor
 
 from openpaf.errors import ImageError
 from openpaf.estimator import PoseEstimator
-from openpaf.evaluation.coco import detect, evaluate
+from openpaf.evaluation.coco import as_results, evaluate
+from openpaf.evaluation.label_files import index_annotations
 from openpaf.evaluation.labels import PersonLayout
 from openpaf.io.paths import inside_folder
 from openpaf.networks import build
-from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
 from openpaf.training.data.dataset import (
     DatasetError,
+    entries_of,
     layout_of,
     read_json,
     refuse_repeated_images,
@@ -34,7 +33,6 @@ _log = logging.getLogger(__name__)
 
 _NEEDED = ("image_id", "area", "bbox", "iscrowd")
 _LABELS = Skeleton.COCO17
-_PERSON = 1  # as results say it; what the file calls people is a label
 
 
 class Validation:
@@ -65,18 +63,15 @@ class Validation:
         images = data["images"]
         remainder, n = photos.holdout or (0, 1)
         self.ids = list(range(1, len(images) + 1))[remainder::n]  # by position, as training does
-        try:
+        with entries_of(self.source):
             refuse_repeated_images(images)
             numbers = {image["id"]: number for number, image in enumerate(images, 1)}
-            self.images = [{**image, "id": numbers[image["id"]]} for image in images]
             self.paths = [inside_folder(self.folder, image["file_name"]) for image in images]
-            self.sizes = dict(zip(self.paths, map(size_of, images), strict=True))
+            self.sizes = list(map(size_of, images))
             rows = _renumbered(people, numbers, layout)
             self._refuse_nobody(rows)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise DatasetError(f"{self.source}: an entry is not as COCO's are ({what})") from error
-        self.annotations = _indexed(self.images, rows)
+        numbered = [{**image, "id": number} for number, image in enumerate(images, 1)]
+        self.annotations = index_annotations({"images": numbered, "annotations": rows})
 
     def __call__(self, state: dict[str, Tensor], spec: ModelSpec) -> dict[str, float]:
         """The COCO figures of a state of the network.
@@ -90,26 +85,23 @@ class Validation:
         Raises:
             DatasetError: If a photo is of another size than its labels, or none can be read.
         """
-        unreadable: set[Path] = set()
         estimator = _estimator(state, spec, self.size)
-
-        def estimate(path: Path) -> Poses:
+        ids, detections = [], []
+        for number in self.ids:
+            path, size_hw = self.paths[number - 1], self.sizes[number - 1]
             try:
                 pixels = read_photo(path, self.folder)  # which may be in a shard
             except ImageError as error:  # no reason to lose a run of hours
                 _log.warning("skipped: %s", error)
-                unreadable.add(path)
-                return Poses.empty(estimator.skeleton)
-            refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), self.sizes.get(path))
-            return estimator(pixels)
-
-        detections = detect(self.annotations, self.folder, estimate, self.ids, progress=False)
-        ids = [number for number in self.ids if self.paths[number - 1] not in unreadable]
+                continue
+            refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), size_hw)
+            ids.append(number)
+            detections += as_results(estimator(pixels), number, category=None)
         figures = evaluate(self.annotations, detections, ids)
         if not figures["AP"] >= 0:  # -1 is no figure
             raise DatasetError(
-                f"{self.source}: nothing could be measured: {len(unreadable)} of "
-                f"{len(self.ids)} photos cannot be read"
+                f"{self.source}: nothing could be measured: "
+                f"{len(self.ids) - len(ids)} of {len(self.ids)} photos cannot be read"
             )
         return figures
 
@@ -154,20 +146,8 @@ def _renumbered(
         own = {
             "id": len(rows) + 1,  # pycocotools takes 0 for nobody
             "image_id": numbers[person["image_id"]],
-            "category_id": _PERSON,
             "keypoints": joints.ravel().tolist(),
             "num_keypoints": int((joints[:, 2] > 0).sum()),
         }
         rows.append({**person, **own})
     return rows
-
-
-def _indexed(images: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Any:
-    from pycocotools.coco import COCO
-
-    annotations = COCO()
-    category = {"id": _PERSON, "name": "person", "keypoints": list(_LABELS.joints)}
-    annotations.dataset = {"images": images, "annotations": rows, "categories": [category]}
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotations.createIndex()
-    return annotations

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from openpaf.geometry import crop_affine
 from openpaf.skeleton import Skeleton
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig
 from openpaf.training.data.dataset import Photo
 from openpaf.training.data.pasting import Labels, Patch, paste_occluders, paste_person
 

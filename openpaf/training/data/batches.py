@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -23,12 +23,11 @@ from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_ma
 from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.config import DataConfig
-from openpaf.training.data.augment_config import AugmentConfig
+from openpaf.training.config import AugmentConfig, DataConfig
 from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
-from openpaf.training.data.rendering import Crop, render
+from openpaf.training.data.rendering import ignored_px, render
 
 LABELS = Skeleton.COCO17  # the joints that images are labeled with
 
@@ -44,8 +43,6 @@ class Batch:
         heatmap_weights: (B, K+1, h, w) float32, 0 where an error does not count.
         paf_weights: (B, 2L, h, w) float32, the same of the PAFs.
         fully_annotated: (B,) bool, whether what is not labeled is background.
-        features: (B, C, h, w), hidden ones of a teacher; see
-            :class:`openpaf.training.distillation.feature_hints.Hints`.
     """
 
     images: Tensor
@@ -54,12 +51,11 @@ class Batch:
     heatmap_weights: Tensor
     paf_weights: Tensor
     fully_annotated: Tensor
-    features: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        parts = {name: part for name, part in vars(self).items() if part is not None}
-        return Batch(**{k: part.to(device, non_blocking=True) for k, part in parts.items()})
+        parts = {k: part.to(device, non_blocking=True) for k, part in vars(self).items()}
+        return replace(self, **parts)
 
 
 _Made = TypeVar("_Made")
@@ -147,12 +143,22 @@ class CropMaker(ABC, Generic[_Made]):
         drawn.append(photo_set)
         return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
 
-    def crop(self, step: int, i: int) -> tuple[Crop, CropPlan, bool]:
-        """Crop ``i`` of a step, its plan, and whether its images are fully annotated.
+    def crops(self, step: int, rows: range | None) -> tuple[Tensor, list[CropPlan], Tensor]:
+        """The crops of a step, or some of them.
+
+        Returns:
+            Their pixels (B, 3, S, S) float32, RGB, 0 to 255, their plans, and (B,) whether their
+            images are fully annotated.
 
         Raises:
             DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
         """
+        samples = [self._crop(step, i) for i in rows or range(self.batch_size)]
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _, _ in samples]))
+        complete = torch.tensor([fully_annotated for _, _, fully_annotated in samples])
+        return pixels.permute(0, 3, 1, 2).float(), [plan for _, plan, _ in samples], complete
+
+    def _crop(self, step: int, i: int) -> tuple[NDArray[np.uint8], CropPlan, bool]:
         for plan, fully_annotated in self.plans(step, i):
             try:
                 return render(plan, self.photos.read), plan, fully_annotated
@@ -181,39 +187,38 @@ class BatchMaker(CropMaker[Batch]):
     paf_half_width_px: float = PAF_HALF_WIDTH_PX
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
-        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""
-        samples = [self.crop(step, i) for i in rows or range(self.batch_size)]
-        targets = zip(*(self._targets(crop) for crop, _, _ in samples), strict=True)
+        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
+        images, plans, fully_annotated = self.crops(step, rows)
+        targets = zip(*map(self._targets, plans), strict=True)
         heatmaps, pafs, heatmap_weights, paf_weights = (
             torch.from_numpy(np.stack(parts)) for parts in targets
         )
-        pixels = torch.from_numpy(np.stack([crop.image for crop, _, _ in samples]))
         return Batch(
-            images=pixels.permute(0, 3, 1, 2).float(),
+            images=images,
             heatmaps=heatmaps,
             pafs=pafs,
             heatmap_weights=heatmap_weights,
             paf_weights=paf_weights,
-            fully_annotated=torch.tensor([complete for _, _, complete in samples]),
+            fully_annotated=fully_annotated,
         )
 
-    def _targets(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        size_hw = crop.image.shape[0], crop.image.shape[1]
+    def _targets(self, plan: CropPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        size_hw, labels, ignored = (plan.size, plan.size), plan.labels, ignored_px(plan)
         fields = encode_fields(
-            Poses.from_keypoints(crop.keypoints, LABELS).to(self.skeleton),
+            Poses.from_keypoints(labels.keypoints, LABELS).to(self.skeleton),
             size_hw,
             sigma_px=self.sigma_px,
             paf_half_width_px=self.paf_half_width_px,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
-        heatmap_mask = encode_mask(size_hw, self.heatmap_grid, region=crop.ignore)
-        paf_mask = encode_mask(size_hw, self.paf_grid, region=crop.ignore)
+        heatmap_mask = encode_mask(size_hw, self.heatmap_grid, region=ignored)
+        paf_mask = encode_mask(size_hw, self.paf_grid, region=ignored)
         heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
         pafs = fields.pafs.reshape(-1, *fields.size_cells)
-        if len(crop.uncertain_joints):
+        if len(labels.uncertain_joints):
             blobs = encode_fields(
-                uncertain_people(crop.uncertain_joints, self.skeleton),
+                uncertain_people(labels.uncertain_joints, self.skeleton),
                 size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
@@ -222,7 +227,7 @@ class BatchMaker(CropMaker[Batch]):
             heatmap_weights[:-1][silent] = 0
             heatmap_weights[-1][silent.any(axis=0)] = 0
         paf_weights = np.repeat(paf_mask[None], len(pafs), axis=0)
-        taught = taught_channels(self.skeleton, crop.unlabeled)
+        taught = taught_channels(self.skeleton, plan.unlabeled)
         heatmap_weights *= taught[0][:, None, None]
         paf_weights *= taught[1][:, None, None]
         return fields.heatmaps, pafs, heatmap_weights, paf_weights

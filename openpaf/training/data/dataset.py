@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,18 +101,8 @@ def load_photo_set(
     understood: ``maybe``, uncertain joints as lists of joint, x and y, and ``agree`` (0 to 1), how
     well several sources of the label agree.
 
-    Args:
-        annotations: The JSON file.
-        images: The folder of the photos.
-        name: For reports; the annotation file's folder where not given.
-        weight: Share of the crops, relative to the other sets'.
-        fully_annotated: Whether what is not labeled is background.
-        skeleton: The joints to take.
-        min_agreement: Photos with a person whose ``agree`` is lower are left out.
-        holdout: ``(remainder, n)`` leaves out every n-th photo, whose position in the file
-            leaves this remainder, so that a split is left for validation.
-        masks: Ignore regions are ``"boxes"``, or ``"segments"`` where the file has segmentations;
-            boxes of crowds hide much of what is labeled around them.
+    Arguments are those of :class:`openpaf.training.config.SetConfig`, and ``skeleton``, the joints
+    to take.
 
     Raises:
         DatasetError: If the file or the folder is missing, is not in COCO format, names a photo
@@ -122,16 +113,13 @@ def load_photo_set(
     if not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
     outside: list[Any] = []  # the annotation of each joint that lies outside of its photo
-    try:
+    with entries_of(annotations):
         layout = layout_of(annotations, data, skeleton)
         photos = [
             _photo(images, image, people, layout, outside, masks)
             for image, people in _with_people(data, layout, holdout)
             if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DatasetError(f"{annotations}: an entry is not as COCO's are ({what})") from error
     if outside:
         message = "%s: %d joints lie outside of their images and are left out, the first in %s %s"
         _log.warning(message, annotations, len(outside), "annotation", outside[0])
@@ -140,6 +128,16 @@ def load_photo_set(
         raise DatasetError(f"{annotations}: no people with keypoints in it")
     name = name or annotations.parent.name
     return PhotoSet(name=name, photos=photos, weight=weight, fully_annotated=fully_annotated)
+
+
+@contextmanager
+def entries_of(source: Path) -> Iterator[None]:
+    """Turn what a wrong entry of a file raises into a :class:`DatasetError` that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DatasetError(f"{source}: an entry is not as COCO's are ({what})") from error
 
 
 def _with_people(

@@ -13,15 +13,15 @@ from typing import Any
 from tqdm import tqdm
 
 from openpaf.io.paths import inside_folder
+from openpaf.io.toml_files import toml_rows
 from openpaf.training.config import TrainConfig
-from openpaf.training.data.dataset import DatasetError, read_json
+from openpaf.training.data.dataset import DatasetError, entries_of, read_json
 from openpaf.training.data.photos import find_in_shards, read_from_shard
 from openpaf.training.tables import plain
-from openpaf.training.toml_files import toml_rows
 
 SHARD_BYTES = 60_000_000
 _TAR_END = 20480
-_FILES = ("init", "weights", "imagenet", "teacher")  # keys of a configuration that name one
+_FILES = ("weights", "teacher")  # keys of a configuration that name one
 
 
 def pack(config: TrainConfig, folder: str | Path) -> Path:
@@ -105,11 +105,8 @@ def _photo_paths(
     annotations: Path, folder: Path, images: Iterable[Mapping[str, Any]]
 ) -> dict[str, Path]:
     """The photos of a set by their names in shards."""
-    try:
+    with entries_of(annotations):
         paths = [inside_folder(folder, image["file_name"]) for image in images]
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DatasetError(f"{annotations}: {what}") from error
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.geometry import crop_affine, transform_points
 from openpaf.skeleton import Skeleton
+from openpaf.training.config import AugmentConfig
 from openpaf.training.data.dataset import Photo
-
-if TYPE_CHECKING:
-    from openpaf.training.data.augment_config import AugmentConfig
 
 _TRIES = 12  # places that are tried for a piece before it is given up
 _MAX_HIDDEN = 0.5  # share of a person's joints

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +15,8 @@ from openpaf.training.data.pasting import Patch
 Read = Callable[[Photo], NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Crop:
-    """A training crop, its people and its ignore regions, all in px of the crop.
-
-    Args:
-        image: RGB, uint8 (S, S, 3).
-        keypoints: (N, K, 3) x, y, v; v = 0 where unlabeled.
-        ignore: (S, S) bool, True in ignore regions.
-        uncertain_joints: (J, 3) joint, x, y.
-        affine: (2, 3) from px of the photo to px of the crop.
-        unlabeled: Joints that may be in the crop without a label, by index.
-    """
-
-    image: NDArray[np.uint8]
-    keypoints: NDArray[np.float32]
-    ignore: NDArray[np.bool_]
-    uncertain_joints: NDArray[np.float32]
-    affine: NDArray[np.float64]
-    unlabeled: frozenset[int] = frozenset()
-
-
-def render(plan: CropPlan, read: Read) -> Crop:
-    """The crop of a plan.
+def render(plan: CropPlan, read: Read) -> NDArray[np.uint8]:
+    """The pixels of a planned crop, RGB, uint8 (S, S, 3).
 
     Args:
         plan: What to draw.
@@ -47,18 +25,10 @@ def render(plan: CropPlan, read: Read) -> Crop:
     Raises:
         ImageError: If ``read`` does.
     """
-    size = plan.size
-    image = _warp(read(plan.photo), plan.affine, (size, size))
+    image = _warp(read(plan.photo), plan.affine, (plan.size, plan.size))
     for patch in plan.patches:
         _paste(image, patch, read(patch.photo))
-    return Crop(
-        image=_recolor(image, plan),
-        keypoints=plan.labels.keypoints,
-        ignore=ignored_px(plan),
-        uncertain_joints=plan.labels.uncertain_joints,
-        affine=plan.affine,
-        unlabeled=plan.unlabeled,
-    )
+    return _recolor(image, plan)
 
 
 def ignored_px(plan: CropPlan) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from openpaf.training.config import TrainConfig
 from openpaf.training.data.batches import load_sets
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
+from openpaf.training.optimizer import make_optimizer
 from openpaf.training.part_affinity import build_network
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
 from openpaf.weights.imagenet import load_imagenet
@@ -44,7 +45,7 @@ class DetectionTask:
         self.detector = network
         self.network: nn.Module = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.trunk: nn.Module | None = network.backbone.body
+        self.trunk = network.backbone.body
         self.precision = torch.float32
         batch_size = config.optimizer.batch_size
         self.rows = processes.rows(batch_size)
@@ -60,13 +61,14 @@ class DetectionTask:
         self.images = self.maker.photos
 
     def load_start(self) -> None:
-        table = self.config.network
-        if table.weights:
-            weights.load(self.detector, table.weights)
-        elif table.imagenet:
-            if not isinstance(self.trunk, MobileNetV2):
-                raise ValueError("network.imagenet: expected a detector with a MobileNetV2 trunk")
-            load_imagenet(self.trunk, table.imagenet)
+        file = self.config.network.weights
+        if file and file.endswith(".npz") and isinstance(self.trunk, MobileNetV2):
+            load_imagenet(self.trunk, file)
+        elif file:
+            weights.load(self.detector, file)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        return make_optimizer(self.network, self.trunk, self.config.optimizer)
 
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[DetectionBatch]:
         workers = self.config.data.workers
@@ -78,8 +80,7 @@ class DetectionTask:
         images = list(batch.images.to(self.device))
         targets = [{k: v.to(self.device) for k, v in one.items()} for one in batch.targets]
         losses = self.detector.losses(images, targets, resize=False)
-        factors = {"loss_keypoint": self.config.targets.keypoint_weight}
-        parts = [self.share * factors.get(name, 1.0) * loss for name, loss in losses.items()]
+        parts = [self.share * loss for loss in losses.values()]
         return torch.stack(parts).sum(), {name: loss.detach() for name, loss in losses.items()}
 
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from openpaf.geometry import transform_points
 from openpaf.networks.rcnn.transform import Target
+from openpaf.training.data.augmentation import CropPlan
 from openpaf.training.data.batches import CropMaker
-from openpaf.training.data.dataset import Photo
-from openpaf.training.data.rendering import Crop
 
 #: Labels are px of centers, 0 being the middle of the first pixel; detectors count from its corner.
 HALF_PX = 0.5
@@ -48,36 +47,30 @@ class DetectionBatchMaker(CropMaker[DetectionBatch]):
     masks: bool = False
 
     def batch(self, step: int, rows: range | None = None) -> DetectionBatch:
-        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crop`."""
-        samples = [self.crop(step, i) for i in rows or range(self.batch_size)]
-        pixels = torch.from_numpy(np.stack([crop.image for crop, _, _ in samples]))
-        return DetectionBatch(
-            images=pixels.permute(0, 3, 1, 2).float() / 255,
-            targets=[make_target(crop, plan.photo, masks=self.masks) for crop, plan, _ in samples],
-        )
+        """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
+        images, plans, _ = self.crops(step, rows)
+        targets = [make_target(plan, masks=self.masks) for plan in plans]
+        return DetectionBatch(images=images / 255, targets=targets)
 
 
-def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
+def make_target(plan: CropPlan, *, masks: bool = False) -> Target:
     """The people of a crop as a detector's target.
 
     Args:
-        crop: The crop.
-        photo: The photo that it was cut from.
+        plan: The crop.
         masks: Whether to give masks; people without one are told by ``masks_labeled``.
     """
-    size = crop.image.shape[0]
-    keypoints = crop.keypoints.copy()
+    photo, size, affine = plan.photo, plan.size, plan.affine
+    keypoints = plan.labels.keypoints.copy()
     keypoints[..., :2] += HALF_PX
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < size)).all(axis=2)
     keypoints[..., 2] *= inside
-    whole = _move_boxes(photo.boxes, crop.affine)
+    whole = _move_boxes(photo.boxes, affine)
     boxes = whole.clip(0, size)
     sides = boxes[:, 2:] - boxes[:, :2]
     visible = sides.prod(axis=1) / (whole[:, 2:] - whole[:, :2]).prod(axis=1).clip(min=1e-6)
     seen = (visible >= _MIN_VISIBLE) & (sides.min(axis=1, initial=np.inf) >= 2)
-    ignore = np.concatenate(
-        [_move_boxes(photo.ignore_boxes, crop.affine).clip(0, size), boxes[~seen]]
-    )
+    ignore = np.concatenate([_move_boxes(photo.ignore_boxes, affine).clip(0, size), boxes[~seen]])
     target = {
         "boxes": torch.from_numpy(boxes[seen]),
         "labels": torch.ones(int(seen.sum()), dtype=torch.int64),
@@ -88,7 +81,7 @@ def make_target(crop: Crop, photo: Photo, *, masks: bool = False) -> Target:
         outlines = [
             photo.outlines[i] if photo.outlines else [] for i in np.flatnonzero(seen).tolist()
         ]
-        drawn = [_draw_mask(polygons, crop.affine, size) for polygons in outlines]
+        drawn = [_draw_mask(polygons, affine, size) for polygons in outlines]
         target["masks"] = torch.from_numpy(np.array(drawn, np.uint8).reshape(-1, size, size))
         labeled = [len(polygons) > 0 for polygons in outlines]
         target["masks_labeled"] = torch.tensor(labeled, dtype=torch.bool)

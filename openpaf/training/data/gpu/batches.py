@@ -264,8 +264,7 @@ def made_ahead(
                 here = torch.cuda.current_stream(device)
                 here.wait_event(made)
                 for part in vars(batch).values():
-                    if part is not None:
-                        part.record_stream(here)  # its memory is in use until then
+                    part.record_stream(here)  # its memory is in use until then
             yield batch
     finally:
         pool.shutdown(cancel_futures=True)

@@ -10,7 +10,7 @@ Reference:
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -20,6 +20,22 @@ from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.training.data.batches import Batch
 
 _PYRAMID = 0.3  # weight of the features before the context block, where only features learn
+
+
+@dataclass(frozen=True, kw_only=True)
+class HintedBatch(Batch):
+    """A batch with hidden features of a teacher.
+
+    Args:
+        features: (B, C, h, w).
+    """
+
+    features: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, features: Tensor) -> HintedBatch:
+        """A batch with features."""
+        return cls(**vars(batch), features=features)
 
 
 class Hints:
@@ -49,19 +65,19 @@ class Hints:
             _record([network.context, network.context.pyramid]) for network in networks
         )
 
-    def attach(self, batch: Batch) -> Batch:
+    def attach(self, batch: Batch) -> HintedBatch:
         """The batch with the features that the teacher had in its last call."""
-        return replace(batch, features=torch.cat(self._theirs, 1))
+        return HintedBatch.of(batch, torch.cat(self._theirs, 1))
 
     def loss(self, batch: Batch) -> Tensor:
         """How far the student's features of its last call are from those of its batch."""
         return torch.stack(_errors(self._ours, batch)).mean()
 
     @torch.no_grad()
-    def attach_shared(self, batch: Batch, images: Tensor) -> Batch:
+    def attach_shared(self, batch: Batch, images: Tensor) -> HintedBatch:
         """The batch with the teacher's features that the stages share, which it computes alone."""
         self.teacher.features(images)
-        return replace(batch, features=torch.cat(self._their_shared, 1))
+        return HintedBatch.of(batch, torch.cat(self._their_shared, 1))
 
     def shared_loss(self, images: Tensor, batch: Batch) -> Tensor:
         """How far the student's are from them; those of the pyramid steady the others."""
@@ -90,7 +106,7 @@ def _record(modules: list[nn.Module]) -> list[Tensor]:
 
 def _errors(outputs: list[Tensor], batch: Batch) -> list[Tensor]:
     """Mean squared errors, over the variance of the teacher's features."""
-    assert batch.features is not None  # a transform has attached them
+    assert isinstance(batch, HintedBatch)  # a transform has attached them
     targets = batch.features.float().split([output.shape[1] for output in outputs], 1)
     return [
         (ours.float() - theirs).square().mean() / theirs.var().clamp(min=1e-12)

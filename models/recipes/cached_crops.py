@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from feature_hints import HintedBatch
 from tqdm import tqdm
 
 from openpaf.training.data.batches import Batch, BatchMaker, prepared_ahead
-from openpaf.training.data.stream import Transform
 from openpaf.training.distributed import Processes
+from openpaf.training.part_affinity import Transform
 
 _TYPES = {"images": np.uint8, "fully_annotated": np.bool_}  # of the others, half precision will do
 
@@ -45,7 +46,7 @@ class CachedCrops:
         self.n_batches = n_crops // maker.batch_size
         if self.n_batches < 1:
             raise ValueError(
-                "distillation.cached_crops: expected at least the "
+                "recipe.cached_crops: expected at least the "
                 f"{maker.batch_size} of a batch, got {n_crops}"
             )
 
@@ -93,7 +94,8 @@ class CachedCrops:
         chosen = order[at * size : (at + 1) * size][rows.start : rows.stop]
         crops = [dict(np.load(self._file(int(number)))) for number in chosen]
         parts = {name: torch.from_numpy(np.stack([c[name] for c in crops])) for name in crops[0]}
-        return Batch(**{k: v if v.dtype == torch.bool else v.float() for k, v in parts.items()})
+        parts = {k: v if v.dtype == torch.bool else v.float() for k, v in parts.items()}
+        return HintedBatch(**parts) if "features" in parts else Batch(**parts)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06}.npz"
@@ -101,6 +103,5 @@ class CachedCrops:
 
 def _arrays(batch: Batch) -> dict[str, np.ndarray]:
     """The parts of a batch as they are kept."""
-    parts = {name: part for name, part in vars(batch).items() if part is not None}
-    parts["images"] = parts["images"].round()
+    parts = {**vars(batch), "images": batch.images.round()}
     return {k: v.cpu().numpy().astype(_TYPES.get(k, np.float16)) for k, v in parts.items()}

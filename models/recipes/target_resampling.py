@@ -50,7 +50,7 @@ class ImageScales:
 
 
 def resample_targets(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Batch:
-    """A batch of smaller crops, without the teacher's features.
+    """A batch of smaller crops.
 
     Args:
         batch: Crops and targets.
@@ -80,7 +80,6 @@ def resample_targets(batch: Batch, scale: float, grids: tuple[Grid, Grid]) -> Ba
         pafs=limbs,
         heatmap_weights=_nearest(batch.heatmap_weights, in_heatmaps),
         paf_weights=_nearest(batch.paf_weights, in_pafs),
-        features=None,
     )
 
 

@@ -1,0 +1,171 @@
+"""Runs of the recipes: a library's run of fields, with the table ``[recipe]`` beside the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cached_crops import CachedCrops
+from feature_hints import Hints
+from msgspec import Meta
+from muon import Muon
+from peak_weights import weight_peaks
+from target_resampling import ImageScales
+from torch import Tensor
+
+from openpaf.errors import WeightsError
+from openpaf.networks import LightweightNetwork
+from openpaf.training.checkpoints import comparable_config
+from openpaf.training.config import TrainConfig
+from openpaf.training.data.batches import Batch
+from openpaf.training.distributed import Processes
+from openpaf.training.optimizer import autocast, parameter_groups
+from openpaf.training.part_affinity import BatchSource, PartAffinityTask, Transform
+from openpaf.training.tables import CountOrZero, PositiveOrZero, Table
+
+_Scale = Annotated[float, Meta(gt=0, le=1)]
+
+
+class RecipeTable(Table, frozen=True, kw_only=True):
+    """``[recipe]``: what a recipe adds to a run.
+
+    Args:
+        hint_weight: Weight of hidden features in the loss, drawn to the teacher's; see
+            :class:`feature_hints.Hints`. Of a teacher in torch that sees each crop once.
+        feature_steps: For so many steps at first, only the features that the stages share are
+            drawn to the teacher's, which is much quicker than a whole step.
+        image_scales: The network is shown each batch resized by one of these, above 0 and at most
+            1, drawn at random, with targets from the crops as they are; see
+            :mod:`target_resampling`.
+        cached_crops: So many crops are made once, with the teacher's fields, kept in the folder
+            ``crops`` of the output (0.8 MB a crop of 256 px), and used again and again; 0 makes
+            every crop anew. See :class:`cached_crops.CachedCrops`.
+        peak_weight: Cells at peaks, weak ones most, count up to so much more in the heatmaps'
+            error; see :mod:`peak_weights`.
+        frozen_layers: So many layers of the trunk, counted from the image, do not learn.
+        muon: Whether :class:`muon.Muon` takes the place of AdamW.
+    """
+
+    hint_weight: PositiveOrZero = 0.0
+    feature_steps: CountOrZero = 0
+    image_scales: Annotated[tuple[_Scale, ...], Meta(min_length=1)] = (1.0,)
+    cached_crops: CountOrZero = 0
+    peak_weight: PositiveOrZero = 0.0
+    frozen_layers: CountOrZero = 0
+    muon: bool = False
+
+    def check(self) -> None:
+        if self.hint_weight and self.resamples:
+            raise ValueError("hint_weight: expected 0 beside image_scales other than 1")
+        if self.feature_steps and not self.hint_weight:
+            raise ValueError("feature_steps: expected a hint_weight above 0 beside it")
+        if self.cached_crops and self.feature_steps:
+            raise ValueError("cached_crops: expected no feature_steps beside it")
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the network is shown smaller crops than its teacher."""
+        return set(self.image_scales) != {1.0}
+
+
+class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
+    """A run with a table ``[recipe]``, of a network that gives fields."""
+
+    recipe: RecipeTable = RecipeTable()
+
+    def check(self) -> None:
+        super().check()
+        if self.method != "part-affinity":
+            raise ValueError('method: expected "part-affinity" for a recipe')
+        if self.recipe.hint_weight:
+            if not self.distillation.teacher:
+                raise ValueError("recipe.hint_weight: expected a [distillation] with a teacher")
+            if keys := self.distillation.changed("engine", "scales", "mirrored_scales"):
+                raise ValueError(f"distillation.{keys[0]}: expected the default beside hint_weight")
+        widths = self.targets.changed("sigma_px", "paf_half_width_px")
+        if widths and self.recipe.resamples:
+            raise ValueError(f"targets.{widths[0]}: expected the default beside image_scales")
+
+
+class RecipeTask(PartAffinityTask):
+    """A run's task with what its recipe adds.
+
+    Args:
+        config: The run.
+        processes: Those that it is shared by.
+
+    Raises:
+        WeightsError: If hints are asked of other networks than two lightweight ones.
+    """
+
+    def __init__(self, config: RecipeConfig, processes: Processes) -> None:
+        super().__init__(config, processes)
+        self.recipe = config.recipe
+        self.hints = self._hints() if self.recipe.hint_weight else None
+
+    def _hints(self) -> Hints:
+        theirs = None if self.teacher is None else self.teacher.network
+        if not (
+            isinstance(self.network, LightweightNetwork) and isinstance(theirs, LightweightNetwork)
+        ):
+            path = self.config.distillation.teacher
+            raise WeightsError(f"{path}: hints need two lightweight networks")
+        return Hints(self.network, theirs)
+
+    def transforms(self) -> Sequence[Transform]:
+        """What every batch goes through; cached crops have the teacher's fields already."""
+        transforms: list[Transform] = [] if self.recipe.cached_crops else [self.teach]
+        if self.recipe.resamples:
+            scales, seed = self.recipe.image_scales, self.config.seed
+            transforms.append(ImageScales(scales, self.grids, seed))
+        if self.recipe.peak_weight:
+            transforms.append(lambda batch, _: weight_peaks(batch, self.recipe.peak_weight))
+        return transforms
+
+    def teach(self, batch: Batch, step: int) -> Batch:
+        """The teacher's fields, and its features; of the first steps, features alone."""
+        if self.hints is None or self.teacher is None:
+            return super().teach(batch, step)
+        if step >= self.recipe.feature_steps:
+            return self.hints.attach(super().teach(batch, step))
+        with autocast(self.device, self.precision):
+            return self.hints.attach_shared(batch, self.teacher.inputs(batch))
+
+    def source(self) -> BatchSource:
+        """Where batches come from; cached crops are made first."""
+        if not self.recipe.cached_crops:
+            return super().source()
+        of_run = json.dumps(comparable_config(self.config), sort_keys=True)
+        folder = Path(self.config.output) / "crops"
+        crops = CachedCrops(folder, self.maker, self.recipe.cached_crops, self.processes, of_run)
+        crops.make(self.teach)
+        return crops
+
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.hints is not None and step < self.recipe.feature_steps:
+            with autocast(self.device, self.precision):
+                loss = self.hints.shared_loss(self.inputs(batch), batch)
+            return loss, {"hints": loss.detach()}
+        loss, parts = super().loss(batch, step)
+        if self.hints is not None:
+            extra = self.hints.loss(batch)
+            loss, parts["hints"] = loss + self.recipe.hint_weight * extra, extra.detach()
+        return loss, parts
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        layers = [] if self.trunk is None else list(self.trunk.children())
+        if (n_frozen := self.recipe.frozen_layers) > len(layers):
+            raise ValueError(f"frozen_layers: expected 0 to {len(layers)}, got {n_frozen}")
+        for layer in layers[:n_frozen]:
+            layer.requires_grad_(False)
+        if not self.recipe.muon:
+            return super().make_optimizer()
+        config = self.config.optimizer
+        groups = parameter_groups(self.network, self.trunk, config.trunk_rate)
+        # float16 has not the range for it.
+        low = torch.bfloat16 if self.precision == torch.bfloat16 else torch.float32
+        rate, decay = config.learning_rate, config.weight_decay
+        return Muon(groups, lr=rate, weight_decay=decay, precision=low)
