@@ -10,6 +10,7 @@ import functools
 import json
 import os
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -48,7 +49,12 @@ _SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip")
 
 
 #: Models are loaded once for each set of arguments, not for each command.
-_loaded = functools.lru_cache(4)(openpaf.estimator.PoseEstimator)
+_kept = functools.lru_cache(4)(openpaf.estimator.PoseEstimator)
+
+
+def _loaded(model: Any = None, *, scales: Any = (1.0,), **options: Any) -> Any:
+    """An estimator, loaded once for the same arguments."""
+    return _kept(model, scales=tuple(scales), **options)
 
 
 def make(rng: np.random.Generator, folder: Path) -> Case:

@@ -161,22 +161,13 @@ def run(arguments: argparse.Namespace) -> int:
     if any(method.model for method in methods):
         counts = PEOPLE if arguments.people is None else sorted(set(arguments.people))
         scenes = make_scenes(photos, folder / "scenes", counts)
+    options = {
+        "min_score" if name == "score_threshold" else name: getattr(arguments, name)
+        for name in ("engine", "device", "threads", "repeats", "score_threshold", "quiet")
+    }
     measured = []
     for method in methods:
-        measured.append(
-            measure_method(
-                method,
-                photos,
-                scenes,
-                work,
-                engine=arguments.engine,
-                device=arguments.device,
-                threads=arguments.threads,
-                repeats=arguments.repeats,
-                min_score=arguments.score_threshold,
-                quiet=arguments.quiet,
-            )
-        )
+        measured.append(measure_method(method, photos, scenes, work, **options))
         say(f"{method.name}: AP {measured[-1]['AP']:.3f}")
     _write(arguments, folder, with_ratios(measured), ids, missing, len(unreadable), scenes)
     shutil.rmtree(work)

@@ -158,15 +158,18 @@ def _run_alone(
 
     assert method.model is not None
     source = weights.resolve(method.model)
-    asked = {
+    how = {
         "model": str(method.model),
-        "model_sha256": sha256_of(source.file),
         "engine": engine,
         "device": device,
         "threads": threads,
         "size": method.size,
         "scales": list(method.scales),
         "flip": method.flip,
+    }
+    asked = {
+        "model_sha256": sha256_of(source.file),
+        **how,
         "annotations": sha256_of(photos.path),
         "images": str(photos.images.resolve()),
         **surroundings(),
@@ -177,13 +180,7 @@ def _run_alone(
     if not output.exists():
         job = {
             "name": method.name,
-            "model": str(method.model),
-            "engine": engine,
-            "device": device,
-            "threads": threads,
-            "size": method.size,
-            "scales": list(method.scales),
-            "flip": method.flip,
+            **how,
             "annotations": str(photos.path),
             "images": str(photos.images),
             "image_ids": photos.ids,
@@ -196,17 +193,22 @@ def _run_alone(
         }
         job_path = work / f"{key}-job.json"
         write_json(job, job_path)
-        command = [sys.executable, "-m", "openpaf.evaluation.method", str(job_path)]
-        status = subprocess.run(command, check=False).returncode
-        if status == 130:
-            raise KeyboardInterrupt
-        if not output.exists():
-            raise ValueError(f"{method.name}: its process ended with status {status}")
+        _run_process(method.name, job_path, output)
     run: dict[str, Any] = read_json(output)
     if "error" in run:
         output.unlink()
         raise ValueError(run["error"])
     return run
+
+
+def _run_process(name: str, job: Path, output: Path) -> None:
+    """Run a method in a process of its own, which writes the output."""
+    command = [sys.executable, "-m", "openpaf.evaluation.method", str(job)]
+    status = subprocess.run(command, check=False).returncode
+    if status == 130:
+        raise KeyboardInterrupt
+    if not output.exists():
+        raise ValueError(f"{name}: its process ended with status {status}")
 
 
 def methods_of(
