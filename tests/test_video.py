@@ -512,6 +512,18 @@ def test_an_interruption_while_a_film_is_finished_loses_nothing(
         assert len(list(video)) == 5
 
 
+def test_an_interruption_in_the_first_frame_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "_mux", interrupted)
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", fps=10) as writer:
+        writer.write(HALVES, 0.0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         VideoWriter(tmp_path / "missing" / "a.mp4").write(HALVES, 0.0)

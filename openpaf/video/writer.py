@@ -150,6 +150,8 @@ class VideoWriter:
 
     def _finish(self, container: Any) -> None:
         try:
+            if not self.n_frames:
+                return  # interrupted in its first frame: a file without one is no video
             if self._sound is not None:
                 self._sound.copy_until(self._last_tick / _TICKS + 1 / self._fps)
                 self._sound.finish()
