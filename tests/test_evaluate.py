@@ -924,7 +924,7 @@ def test_no_photos_to_run_a_model_on(run: Run) -> None:
 def test_a_method_of_which_no_model_ships(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = openpaf.weights.table()
     assert {default_model(method) for method in METHODS_OF_MODELS} == {
-        "lightweight-coco17", "mask-rcnn-mobilenet",
+        "lightweight-coco17", "mask-rcnn-mobilenet", "topdown",
     }  # fmt: skip
     monkeypatch.setattr(
         openpaf.weights, "table", lambda: [r for r in rows if "rcnn" not in r["name"]]

@@ -73,7 +73,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "--method",
         metavar="KIND",
         default="paf",
-        help="paf or mask-rcnn: the shipped model of that kind (default: paf)",
+        help="paf, mask-rcnn or top-down: the shipped model of that kind (default: paf)",
     )
     what.add_argument(
         "--results",

@@ -19,7 +19,7 @@ from openpaf.io.files import sha256_of
 from openpaf.skeleton import Skeleton
 
 #: Bottom-up with part affinity fields, and top-down.
-METHODS = ("paf", "mask-rcnn")
+METHODS = ("paf", "mask-rcnn", "top-down")
 _METHOD_NAMES = {
     "part_affinity": "paf",
     "mask_rcnn": "mask-rcnn",
@@ -48,8 +48,9 @@ def default_model(method: str) -> str:
     rows = [row for row in weights.table() if row["shipped"]]
     shipped = [str(row["name"]) for row in rows]
     chosen = [str(row["name"]) for row in rows if _METHOD_NAMES.get(row["method"]) == method]
-    if weights.DEFAULT_MODEL in chosen:
-        return weights.DEFAULT_MODEL
+    for name in (weights.DEFAULT_MODEL, "topdown"):
+        if name in chosen:
+            return name
     if not chosen:
         raise WeightsError(
             f"method {method!r}: no such model ships; has: {', '.join(shipped) or 'none'}"
