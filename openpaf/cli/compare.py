@@ -80,7 +80,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         action="append",
         default=[],
         metavar="KIND",
-        help="paf, mask-rcnn or top-down: the shipped model of that kind; may be given several times",
+        help="paf, mask-rcnn or top-down: the shipped model of that kind; may be given again",
     )
     add(
         "--results",
