@@ -96,7 +96,7 @@ class Validation:
                 continue
             refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), size_hw)
             ids.append(number)
-            detections += as_results(estimator(pixels), number, category=None)
+            detections += as_results(estimator(pixels), number, self.annotations)
         figures = evaluate(self.annotations, detections, ids)
         if not figures["AP"] >= 0:  # -1 is no figure
             raise DatasetError(
