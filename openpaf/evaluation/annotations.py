@@ -131,7 +131,9 @@ def _comparable(
     if not others:
         return people
     names = ", ".join(measured.joints[k] for k in others)
-    logger.warning("%s: %s: not among the model's joints; not measured", path, names)
+    logger.warning(
+        "%s: %s: not among the joints of %r; not measured", path, names, layout.skeleton.name
+    )
     reduced = []
     for person in people:
         values = list(person["keypoints"])
