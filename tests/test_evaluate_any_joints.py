@@ -194,7 +194,7 @@ def test_a_model_of_people_does_not_measure_kites(data: Any, tmp_path: Path, cap
          "image 3, got 3"),
         (("annotations", 1, "num_keypoints"), 2, "num_keypoints: expected the number of keypoints"),
         (("categories", 0, "skeleton"), [[1, 9]], "skeleton of 'kite': (1, 9) is out of range"),
-        (("categories", 0, "keypoints"), ["top", "top", "a", "b", "c"], "names must be unique, ['top'] repeat"),
+        (("categories", 0, "keypoints"), [*JOINTS[:4], "top"], "must be unique, ['top'] repeat"),
         (("categories", 0, "oks_sigmas"), [0.1], "oks_sigmas of 'kite': expected 5, one a joint"),
     ],
 )  # fmt: skip

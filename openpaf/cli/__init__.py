@@ -22,6 +22,7 @@ from openpaf.cli import (
     evaluate,
     export,
     predict,
+    skeleton,
     train,
     webcam,
     weights,
@@ -41,6 +42,7 @@ examples:
   openpaf annotate photos/ --output labels.json
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
+  openpaf skeleton suggest annotations.json
   openpaf weights list
   openpaf predict --help
 
@@ -120,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_parser(verbs)
     evaluate.add_parser(verbs)
     compare.add_parser(verbs)
+    skeleton.add_parser(verbs)
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
     export.add_parser(verbs)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.evaluation.labels import person_layout
 from openpaf.io.categories import Category, choose_category, is_called_person
 from openpaf.io.skeleton_files import read_skeleton
 from openpaf.skeleton import Skeleton, known_sigmas
@@ -68,6 +69,28 @@ def skeleton_of(
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     return read_skeleton(file, oks_sigmas=estimated)
+
+
+def labeled_people(
+    data: Mapping[str, Any], skeleton: Skeleton, source: str | Path, *, category: str | None = None
+) -> list[tuple[Any, NDArray[np.float64]]]:
+    """The labels of a set that have joints of a skeleton.
+
+    Returns:
+        For each the id of its image, and (K, 3) x, y in px and v of the skeleton's joints.
+
+    Raises:
+        ValueError: If the category has other joints, or an entry is wrong; the message names file
+            and annotation.
+    """
+    try:
+        layout = person_layout(data, skeleton, category=category)
+        rows = [row for row in data["annotations"] if layout.is_person(row)]
+        people = [(row.get("image_id"), layout.keypoints(row)) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error} in an annotation" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{source}: {what}") from error
+    return [(image_id, joints) for image_id, joints in people if (joints[:, 2] > 0).any()]
 
 
 def estimate_oks_sigmas(
