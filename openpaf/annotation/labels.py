@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from openpaf.skeleton import Skeleton
 _MARGIN = 0.1
 _LEAST_MARGIN_PX = 2.0
 _OUTSIDE_PX = 2.0  # a joint so far outside of the image is moved to its border, others are no label
-# The share of the box that COCO's masks of people fill, on average.
-_BOX_SHARE = 0.53
+#: The share of the box that COCO's masks of people fill, on average.
+BOX_SHARE = 0.53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ class PersonLabel:
         box: x, y, width and height in px, inside of the image.
         score: Of the person, 0 or more.
         is_doubtful: Whether the person is an ignore region, to be confirmed or deleted.
+        area_px: The labeled area in px^2, if there is one.
+        segmentation: COCO's polygons or run lengths of the person, if there are any.
     """
 
     keypoints: NDArray[np.float64]
@@ -68,16 +71,20 @@ class PersonLabel:
     box: tuple[float, float, float, float]
     score: float
     is_doubtful: bool
+    area_px: float | None = None
+    segmentation: Any = None
 
     @property
     def area(self) -> float:
-        """Estimated area of the person in px^2: 0.53 of the box.
+        """Area of the person in px^2; where none is labeled, estimated as 0.53 of the box.
 
         Reference:
             The mean share of people's masks in their boxes; mmpose and xtcocotools take the same
             for sets without masks.
         """
-        return round(_BOX_SHARE * self.box[2] * self.box[3], 2)
+        if self.area_px is not None:
+            return self.area_px
+        return round(BOX_SHARE * self.box[2] * self.box[3], 2)
 
     @property
     def n_labeled(self) -> int:
@@ -93,11 +100,13 @@ class LabeledImage:
         file_name: Relative to the set's folder of images, with ``/``.
         image_hw: Height and width in px, upright.
         people: Best first.
+        id: COCO's id of the image, if it has one.
     """
 
     file_name: str
     image_hw: tuple[int, int]
     people: tuple[PersonLabel, ...]
+    id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +116,14 @@ class LabelSet:
     Args:
         images: The images, in order.
         skeleton: The joints of the labels.
-        model: Which model made them, for the tools that show it.
+        model: Which model made them, for the tools that show it; None where people did.
+        category: What is labeled.
     """
 
     images: tuple[LabeledImage, ...]
     skeleton: Skeleton
-    model: str = "openpaf"
+    model: str | None = "openpaf"
+    category: str = "person"
 
     @property
     def limbs(self) -> tuple[tuple[int, int], ...]:
@@ -120,7 +131,10 @@ class LabelSet:
         return self.skeleton.limbs[: 19 if self.skeleton == Skeleton.COCO17 else None]
 
     def image_ids(self) -> list[int]:
-        """An id for each image: its number if all are named by different ones, as COCO's are."""
+        """An id for each image: its own, or its number if all are named by different ones."""
+        own = [image.id for image in self.images if image.id is not None]
+        if own and len(set(own)) == len(self.images):
+            return own
         stems = [image.file_name.rpartition("/")[2].rpartition(".")[0] for image in self.images]
         if all(stem.isascii() and stem.isdecimal() and len(stem) <= 18 for stem in stems):
             numbers = [int(stem) for stem in stems]
