@@ -174,6 +174,19 @@ def test_a_category_is_chosen(place: Path, caplog: pytest.LogCaptureFixture) -> 
     assert "keys of annotations that are left out: caption" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"a.png"', '"a\\u0007.png"', r"image 'a\\x07\.png': label files cannot hold its name"),
+        ('"top"', '"to\\u0000p"', r"label files cannot hold the name 'to\\x00p'"),
+    ],
+)
+def test_names_that_no_file_can_hold(place: Path, old: str, new: str, message: str) -> None:
+    write("x.json", json.dumps(coco()).replace(old, new))
+    with pytest.raises(ValueError, match=rf"^x\.json: {message}"):
+        read_labels("x.json")
+
+
 def test_sizes_are_read_from_images(place: Path) -> None:
     data = coco()
     del data["images"][0]["width"]
@@ -648,6 +661,12 @@ def test_key_points_without_rectangles(place: Path, caplog: pytest.LogCaptureFix
     (person,) = read_labels("c.json").images[0].people
     assert person.n_labeled == 1
     assert "key points outside of every rectangle: 1 left out" in caplog.text
+    flat = {**point(50, "nose"), "original_height": 0}
+    write("e.json", task(flat))
+    with pytest.raises(
+        ValueError, match=r"e\.json: .*task 0: image 'a\.png': expected a size abov"
+    ):
+        read_labels("e.json")
     write("d.json", task(point("x", "nose")))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"d\.json: .*task 0: expected percentages"):
         read_labels("d.json")

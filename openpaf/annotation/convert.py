@@ -46,12 +46,12 @@ def read_labels(
         raise ValueError(f"format: expected one of {', '.join(known)}, got {name!r}")
     reader = LABEL_FORMATS[name].read
     assert reader is not None  # only such are in the list
-    labels = reader(path, options)
-    if options.skeleton is None:
-        return labels
     try:
-        return with_skeleton(labels, options.skeleton)
+        labels = reader(path, options)
+        return labels if options.skeleton is None else with_skeleton(labels, options.skeleton)
     except ValueError as error:
+        if shown(path) in str(error):  # most readers say more about the place
+            raise
         raise ValueError(f"{shown(path)}: {error}") from error
 
 

@@ -83,7 +83,7 @@ def _image(element: ElementTree.Element, category: str, skeleton: Skeleton) -> L
         people = tuple(_people(element, image_hw, category, skeleton))
     except (KeyError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"image {printable(name)!r}: {what}") from error
+        raise ValueError(f"image '{printable(name)}': {what}") from error
     return LabeledImage(file_name=name, image_hw=image_hw, people=people)
 
 

@@ -93,7 +93,7 @@ def _hdf5(path: Path) -> Table:
             for k in range(int(group.attrs["nblocks"])):
                 items = [columns.index(item) for item in _index(group, f"block{k}_items")]
                 values[:, items] = group[f"block{k}_values"][...]
-    except (KeyError, IndexError, TypeError, OSError, UnicodeDecodeError) as error:
+    except (LookupError, TypeError, OSError, RuntimeError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(

@@ -108,6 +108,8 @@ def _checked(name: str, number: int, task: Any) -> Sequence[Result]:
         done = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
         sources = done or task.get("predictions") or [{"result": []}]
         results: Sequence[Result] = sources[-1]["result"]
+        if not isinstance(results, list):
+            raise ValueError(f"expected a list of results, got {type(results).__name__}")
         for result in results:
             if result["type"] in ("rectanglelabels", "keypointlabels"):
                 labels = result["value"][result["type"]]
@@ -223,6 +225,8 @@ def _rectangle(box: Result, image_hw: tuple[int, int]) -> tuple[float, float, fl
     value = box["value"]
     x, y = _pixels(value["x"], value["y"], image_hw)
     width, height = _pixels(value["width"], value["height"], image_hw)
+    if width < 0 or height < 0:
+        raise ValueError(f"rectangle {box['id']!r}: expected a width and height of 0 or more")
     return round(x, 3), round(y, 3), round(width, 3), round(height, 3)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.errors import printable
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -18,6 +20,10 @@ _LEAST_MARGIN_PX = 2.0
 _OUTSIDE_PX = 2.0  # a joint so far outside of the image is moved to its border, others are no label
 #: The share of the box that COCO's masks of people fill, on average.
 BOX_SHARE = 0.53
+
+
+#: What XML cannot hold, or no encoding.
+NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +107,28 @@ class LabeledImage:
         image_hw: Height and width in px, upright.
         people: Best first.
         id: COCO's id of the image, if it has one.
+
+    Raises:
+        ValueError: If the size is not above 0, or the name has characters that files of labels
+            cannot hold.
     """
 
     file_name: str
     image_hw: tuple[int, int]
     people: tuple[PersonLabel, ...]
     id: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.image_hw) <= 0:
+            height, width = self.image_hw
+            raise ValueError(
+                f"image '{printable(self.file_name)}': expected a size above 0, got {width} x "
+                f"{height} px"
+            )
+        if NO_TEXT.search(self.file_name):
+            raise ValueError(
+                f"image '{printable(self.file_name)}': label files cannot hold its name"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +140,20 @@ class LabelSet:
         skeleton: The joints of the labels.
         model: Which model made them, for the tools that show it; None where people did.
         category: What is labeled.
+
+    Raises:
+        ValueError: If the category or a joint has characters that files of labels cannot hold.
     """
 
     images: tuple[LabeledImage, ...]
     skeleton: Skeleton
     model: str | None = "openpaf"
     category: str = "person"
+
+    def __post_init__(self) -> None:
+        for name in (self.category, *self.skeleton.joints):
+            if NO_TEXT.search(name):
+                raise ValueError(f"label files cannot hold the name '{printable(name)}'")
 
     @property
     def limbs(self) -> tuple[tuple[int, int], ...]:
