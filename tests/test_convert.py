@@ -603,6 +603,36 @@ def test_sleaps_library_reads_our_files(mice: Path, caplog: pytest.LogCaptureFix
     np.testing.assert_allclose(people[1].numpy(), first, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name", ["a.json", "a.xml", "a.label-studio.json", "set/data.yaml", "set/labels/a.txt",
+             "labeled-data/run/CollectedData_me.csv", "a.h5"]
+)  # fmt: skip
+def test_damaged_files_are_refused_by_name(mice: Path, name: str) -> None:
+    """Whatever bytes a file has: it is read, or an error names it."""
+    labels = read_labels(write("a.json", coco()))
+    convert_labels(labels, "a.xml")
+    convert_labels(labels, "a.label-studio.json")
+    convert_labels(labels, "set")
+    Path("a.h5").write_bytes((INPUTS / "deeplabcut-multi.h5").read_bytes())
+    whole, rng = Path(name).read_bytes(), np.random.default_rng(0)
+    parts = [b"nan", b"-1", b",", b"\n", b"1e400", b"\xff", b"<", b"null", b"[", b"{}", b"\0", b""]
+    messages = []
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(3):
+            start = int(rng.integers(len(data)))
+            data[start : start + int(rng.integers(4))] = parts[int(rng.integers(len(parts)))]
+        Path(name).write_bytes(data)
+        folder = Path(name).parts[0]
+        options = ReadOptions(image_dir=mice.parents[2])
+        try:
+            read_labels("set" if folder == "set" else name, options=options)
+        except (ValueError, FileNotFoundError) as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert not [text for text in messages if folder not in text and ".png" not in text]
+
+
 def test_joints_in_the_order_of_a_skeleton(place: Path) -> None:
     turned = dataclasses.replace(
         KITE, joints=KITE.joints[::-1], limbs=((0, 1),), flip_pairs=((2, 3),)

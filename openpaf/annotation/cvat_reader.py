@@ -53,7 +53,7 @@ def read_cvat(path: str | os.PathLike[str], options: ReadOptions | None = None) 
             raise ValueError('it is "CVAT for video"; export the task as "CVAT for images"')
         category, skeleton = _skeleton(root, options.category)
         images = tuple(_image(element, category, skeleton) for element in root.iter("image"))
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # of an unknown encoding
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{os.fspath(path)}: not of CVAT for images 1.1: {what}") from error
     _tell_lost(os.fspath(path), root, category)

@@ -113,7 +113,8 @@ def _checked(name: str, number: int, task: Any) -> Sequence[Result]:
         for result in results:
             if result["type"] in ("rectanglelabels", "keypointlabels"):
                 labels = result["value"][result["type"]]
-                if not labels or not all(isinstance(label, str) for label in labels):
+                is_list = isinstance(labels, list) and len(labels) > 0
+                if not is_list or not all(isinstance(label, str) for label in labels):
                     raise ValueError(f"expected a label of result {result['id']!r}, got {labels!r}")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name}: {_place(number)}: {_told(error)}") from error

@@ -17,6 +17,7 @@ from openpaf.skeleton import Skeleton
 # Joints stop at eyes, wrists and ankles; training takes the same margin where no box is labeled.
 _MARGIN = 0.1
 _LEAST_MARGIN_PX = 2.0
+_MAX_PX = 1e9
 _OUTSIDE_PX = 2.0  # a joint so far outside of the image is moved to its border, others are no label
 #: The share of the box that COCO's masks of people fill, on average.
 BOX_SHARE = 0.53
@@ -70,6 +71,9 @@ class PersonLabel:
         is_doubtful: Whether the person is an ignore region, to be confirmed or deleted.
         area_px: The labeled area in px^2, if there is one.
         segmentation: COCO's polygons or run lengths of the person, if there are any.
+
+    Raises:
+        ValueError: If a number is not finite, or too large to be a place in an image.
     """
 
     keypoints: NDArray[np.float64]
@@ -79,6 +83,10 @@ class PersonLabel:
     is_doubtful: bool
     area_px: float | None = None
     segmentation: Any = None
+
+    def __post_init__(self) -> None:
+        if not (np.abs([*self.keypoints.ravel(), *self.box]) < _MAX_PX).all():
+            raise ValueError("expected finite places of joints and boxes, in px of the image")
 
     @property
     def area(self) -> float:
