@@ -169,9 +169,9 @@ def test_a_category_is_chosen(place: Path, caplog: pytest.LogCaptureFixture) -> 
     dogs = read_coco("a.json", ReadOptions(category="dog"))
     assert dogs.images[1].people[0].keypoints.tolist() == [[1, 2, 2]]
     assert dogs.images[1].people[0].box == (0, 0, 3, 4)  # around the joint
-    assert "annotations of other categories: 1 left out" in caplog.text
+    assert "left out: annotations of other categories (1)" in caplog.text
     read_coco("a.json", ReadOptions(category="kite"))
-    assert "keys of annotations that are left out: caption" in caplog.text
+    assert "left out: keys of annotations: caption" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -466,13 +466,13 @@ def test_mice_of_deeplabcut(mice: Path, caplog: pytest.LogCaptureFixture) -> Non
     labels = read_labels(mice, options=ReadOptions(category="mouse"))
     assert (labels.category, labels.skeleton.joints) == ("mouse", ("snout", "tail"))
     assert labels.skeleton.limbs == ((1, 0),)
-    first, second = labels.images
+    (first,) = labels.images
     assert (first.file_name, first.image_hw) == ("labeled-data/run/img1.png", HW)
     assert [one.keypoints.tolist() for one in first.people] == [
         [[1.5, 2, 2], [0, 0, 0]], [[3, 4, 2], [5, 6.25, 2]],
     ]  # fmt: skip
-    assert second.people == ()
-    assert "labels of unique body parts: 1 left out" in caplog.text
+    assert "left out: images without any label (1)" in caplog.text
+    assert "left out: labels of unique body parts (1)" in caplog.text
 
 
 def test_one_animal_of_an_old_table(mice: Path) -> None:
@@ -508,7 +508,7 @@ def test_a_table_that_pandas_wrote(mice: Path) -> None:
         ("1.5,2,", "1.5,inf,", "expected x and y in px"),
         ("individuals", "animals", "expected header lines scorer"),
         ("img2", "img1", "'labeled-data/run/img1.png' comes twice"),
-        ("img2", "img9", "img9.png: no such file"),
+        ("img1", "img9", "img9.png: no such file"),
         ("x,y,x,y,x,y", "x,y,x,z,x,y", "expected x and y of 'tail'"),
         ("x,y,x,y,x,y", "x,y,x,likelihood,x,y", "predictions of a video"),
     ],
@@ -563,11 +563,11 @@ def test_flies_of_sleap(flies: Callable[..., Path], caplog: pytest.LogCaptureFix
     assert (image.file_name, image.image_hw) == ("b/c.png", HW)
     (fly,) = image.people
     assert fly.keypoints.tolist() == [[1, 2, 2], [3.25, 4, 2], [0, 0, 0]]
-    assert "predictions: 2 left out" in caplog.text
-    assert "frames without labels: 1 left out" in caplog.text
+    assert "left out: predictions (2)" in caplog.text
+    assert "left out: frames without labels (1)" in caplog.text
     hidden = read_labels(flies("b.slp", visible=False))
     assert hidden.images[0].people[0].keypoints[1].tolist() == [0, 0, 0]
-    assert "places of nodes that are marked as invisible: 1 left out" in caplog.text
+    assert "left out: places of nodes that are marked as invisible (1)" in caplog.text
 
 
 def test_images_inside_of_a_sleap_package(flies: Callable[..., Path], place: Path) -> None:
@@ -657,7 +657,7 @@ def test_shapes_of_cvat_that_are_no_skeletons(
     write("b.xml", text.replace("</skeleton>", f"</skeleton>{box}"))
     (kite,) = read_labels("b.xml").images[0].people
     assert kite.keypoints.ravel().tolist() == KEYPOINTS
-    assert "b.xml: shapes <box>, which are no skeletons: 1 left out" in caplog.text
+    assert "b.xml: left out: shapes <box>, which are no skeletons (1)" in caplog.text
     write("c.xml", text.replace("10.500,4.500", "10.5"))
     with pytest.raises(ValueError, match=r"image 'a\.png': skeleton 0: 'top': expected x,y, got "):
         read_labels("c.xml")
@@ -690,7 +690,7 @@ def test_key_points_without_rectangles(place: Path, caplog: pytest.LogCaptureFix
     write("c.json", task(point(50, "nose"), point(10, "left_eye"), box))
     (person,) = read_labels("c.json").images[0].people
     assert person.n_labeled == 1
-    assert "key points outside of every rectangle: 1 left out" in caplog.text
+    assert "left out: key points outside of every rectangle (1)" in caplog.text
     flat = {**point(50, "nose"), "original_height": 0}
     write("e.json", task(flat))
     with pytest.raises(
@@ -700,6 +700,24 @@ def test_key_points_without_rectangles(place: Path, caplog: pytest.LogCaptureFix
     write("d.json", task(point("x", "nose")))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"d\.json: .*task 0: expected percentages"):
         read_labels("d.json")
+
+
+def test_images_that_were_left_without_labels(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In Label Studio: with their folder, as the file has no size; not those of new tasks."""
+    convert_labels(read_coco(write("a.json", coco())), "a.label-studio.json")
+    tasks = json.loads(Path("a.label-studio.json").read_text())
+    skipped = {"data": {"image": "x.png"}, "annotations": [{"was_cancelled": True, "result": []}]}
+    write("b.json", [*tasks, {"data": {"image": "new.png"}}, skipped])
+    assert len(read_labels("b.json").images) == 1
+    assert (
+        "left out: images without any label, whose size is not known: --image-dir (1)"
+        in caplog.text
+    )
+    assert "left out: tasks without any label (2)" in caplog.text
+    images = read_labels("b.json", options=ReadOptions(image_dir=place)).images
+    assert [(one.file_name, len(one.people)) for one in images] == [("a.png", 1), ("b/c.png", 0)]
 
 
 def test_the_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

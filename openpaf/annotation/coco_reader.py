@@ -146,10 +146,10 @@ def _tell_lost(path: Path, data: Entry, own: Sequence[Entry]) -> None:
     """Warn of what the file has and the labels do not."""
     others = len(data["annotations"]) - len(own)
     if others:
-        logger.warning("%s: annotations of other categories: %d left out", path, others)
+        logger.warning("%s: left out: annotations of other categories (%d)", path, others)
     keys = Counter(key for entry in own for key in entry if key not in _KEPT)
     if keys:
-        logger.warning("%s: keys of annotations that are left out: %s", path, first_of(list(keys)))
+        logger.warning("%s: left out: keys of annotations: %s", path, first_of(list(keys)))
 
 
 def _image(

@@ -25,7 +25,8 @@ def read_deeplabcut(path: str | os.PathLike[str], options: ReadOptions | None = 
     """The labels of a table ``CollectedData_*.csv`` or ``.h5``.
 
     Limbs are those of the project's ``config.yaml``, where there is one above the table. Animals
-    without any labeled joint are left out. Body parts that are no animal's (``single``) are, too.
+    and images without any labeled joint are left out, as they are for DeepLabCut's training; and so
+    are body parts that are no animal's (``single``).
 
     Args:
         path: The table.
@@ -56,6 +57,7 @@ def read_deeplabcut(path: str | os.PathLike[str], options: ReadOptions | None = 
         root = options.image_dir or _root(path, table)
         skeleton = skeleton_by_name(joints, _limbs(root, joints), category)
         images = tuple(_images(table, columns, root, skeleton))
+        tell_lost(path, {"images without any label": len(table.images) - len(images)})
     except ValueError as error:
         raise ValueError(f"{shown(path)}: {error}") from error
     return LabelSet(images=images, skeleton=skeleton, model=None, category=category)
@@ -107,6 +109,8 @@ def _images(
     table: Table, columns: Mapping[str, np.ndarray], root: Path, skeleton: Skeleton
 ) -> Iterator[LabeledImage]:
     for name, values in zip(table.images, table.values, strict=True):
+        if np.isnan(values).all():  # nobody has labeled it yet
+            continue
         image_hw = image_hw_in(root, name)
         padded = np.append(values, np.nan)  # for joints that an animal does not have
         people = []

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel, box_a
 from openpaf.annotation.reading import (
     ReadOptions,
     choose_category,
+    image_hw_in,
     skeleton_by_name,
     tell_lost,
 )
@@ -52,14 +54,14 @@ def read_label_studio(path: str | os.PathLike[str], options: ReadOptions | None 
     Of each task the last annotation is taken that was not skipped, or else the prediction. People
     are the rectangles; a key point belongs to its parent, or, where it was added without one, to
     the smallest rectangle around it that lacks this joint. Where an image has no rectangle, its key
-    points are one person's. Tasks without any result are left out, as the size of their image is
-    not known.
+    points are one person's. Images that were left without labels need their folder, as the file
+    does not say their sizes; tasks that nobody has worked on are left out.
 
     Args:
         path: The file.
         options: The skeleton, by the names of the labeling configuration, where it is not one of
             ours; the category, if rectangles have several; and what the addresses of images begin
-            with: of others the last part is taken.
+            with: of others the last part is taken; and the folder of images.
 
     Raises:
         ValueError: If it is not such a file, or names a joint that the skeleton lacks; the message
@@ -83,11 +85,13 @@ def read_label_studio(path: str | os.PathLike[str], options: ReadOptions | None 
         raise ValueError(f"{name}: not of Label Studio: {error}") from error
     images = []
     for number, (task, own) in enumerate(zip(tasks, results, strict=True)):
-        if not own:
-            reader.lost["tasks without any label (the size of their image is not known)"] += 1
-            continue
         try:
-            images.append(_image(task, own, reader))
+            if own or (_done(task) and options.image_dir is not None):
+                images.append(_image(task, own, reader, options.image_dir))
+            elif _done(task):
+                reader.lost["images without any label, whose size is not known: --image-dir"] += 1
+            else:
+                reader.lost["tasks without any label"] += 1
         except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ValueError(f"{name}: {_place(number)}: {_told(error)}") from error
     tell_lost(name, reader.lost)
@@ -105,8 +109,7 @@ def _told(error: Exception) -> str:
 def _checked(name: str, number: int, task: Any) -> Sequence[Result]:
     """The results of a task, each with its labels."""
     try:
-        done = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
-        sources = done or task.get("predictions") or [{"result": []}]
+        sources = _done(task) or task.get("predictions") or [{"result": []}]
         results: Sequence[Result] = sources[-1]["result"]
         if not isinstance(results, list):
             raise ValueError(f"expected a list of results, got {type(results).__name__}")
@@ -119,6 +122,11 @@ def _checked(name: str, number: int, task: Any) -> Sequence[Result]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name}: {_place(number)}: {_told(error)}") from error
     return results
+
+
+def _done(task: Mapping[str, Any]) -> list[Any]:
+    """The annotations that were not skipped."""
+    return [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
 
 
 def _category(results: Sequence[Result], asked: str | None) -> str:
@@ -145,15 +153,21 @@ def _skeleton(results: Sequence[Result], category: str, options: ReadOptions) ->
     return skeleton_by_name(joints, (), category)
 
 
-def _image(task: Mapping[str, Any], results: Sequence[Result], reader: _Reader) -> LabeledImage:
+def _image(
+    task: Mapping[str, Any], results: Sequence[Result], reader: _Reader, image_dir: Path | None
+) -> LabeledImage:
     if any(result.get("image_rotation") for result in results):
         raise ValueError("image_rotation: expected 0")
-    image_hw = int(results[0]["original_height"]), int(results[0]["original_width"])
     address = task["data"]["image"]
     prefix = reader.image_prefix
     name = address.removeprefix(prefix) if address.startswith(prefix) else address.split("/")[-1]
+    name = unquote(name)
+    if results:
+        image_hw = int(results[0]["original_height"]), int(results[0]["original_width"])
+    else:
+        image_hw = image_hw_in(image_dir or Path(), name)
     people = tuple(_people(results, image_hw, reader))
-    return LabeledImage(file_name=unquote(name), image_hw=image_hw, people=people)
+    return LabeledImage(file_name=name, image_hw=image_hw, people=people)
 
 
 def _people(

@@ -48,7 +48,7 @@ def tell_lost(path: str | os.PathLike[str], lost: Mapping[str, int]) -> None:
     """Warn of what a file has and its labels do not, with the number of each."""
     for what, n in lost.items():
         if n:
-            logger.warning("%s: %s: %d left out", shown(path), what, n)
+            logger.warning("%s: left out: %s (%d)", shown(path), what, n)
 
 
 def choose_category(names: Sequence[str], asked: str | None) -> str:

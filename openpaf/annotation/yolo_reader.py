@@ -70,7 +70,7 @@ def read_yolo(path: str | os.PathLike[str], options: ReadOptions | None = None) 
         people = tuple(_person(values, image_hw, layout) for values in own)
         images.append(LabeledImage(file_name=name, image_hw=image_hw, people=people))
     if others:
-        logger.warning("%s: labels of other classes: %d left out", shown(path), others)
+        logger.warning("%s: left out: labels of other classes (%d)", shown(path), others)
     return LabelSet(
         images=tuple(images),
         skeleton=layout.skeleton,
