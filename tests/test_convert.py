@@ -22,6 +22,7 @@ from openpaf.annotation.coco_labels import labels_to_coco
 from openpaf.annotation.coco_reader import read_coco
 from openpaf.annotation.convert import convert_labels, format_for, format_of, read_labels
 from openpaf.annotation.files import LABEL_FORMATS
+from openpaf.annotation.label_formats import LabelFormat
 from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel
 from openpaf.annotation.losses import FEATURES
 from openpaf.annotation.reading import ReadOptions
@@ -171,7 +172,7 @@ def test_a_category_is_chosen(place: Path, caplog: pytest.LogCaptureFixture) -> 
     assert dogs.images[1].people[0].box == (0, 0, 3, 4)  # around the joint
     assert "left out: annotations of other categories (1)" in caplog.text
     read_coco("a.json", ReadOptions(category="kite"))
-    assert "left out: keys of annotations: caption" in caplog.text
+    assert "'caption' of annotations (1)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -471,8 +472,8 @@ def test_mice_of_deeplabcut(mice: Path, caplog: pytest.LogCaptureFixture) -> Non
     assert [one.keypoints.tolist() for one in first.people] == [
         [[1.5, 2, 2], [0, 0, 0]], [[3, 4, 2], [5, 6.25, 2]],
     ]  # fmt: skip
-    assert "left out: images without any label (1)" in caplog.text
-    assert "left out: labels of unique body parts (1)" in caplog.text
+    assert "images without any label (1)" in caplog.text
+    assert "labels of unique body parts (1)" in caplog.text
 
 
 def test_one_animal_of_an_old_table(mice: Path) -> None:
@@ -563,11 +564,11 @@ def test_flies_of_sleap(flies: Callable[..., Path], caplog: pytest.LogCaptureFix
     assert (image.file_name, image.image_hw) == ("b/c.png", HW)
     (fly,) = image.people
     assert fly.keypoints.tolist() == [[1, 2, 2], [3.25, 4, 2], [0, 0, 0]]
-    assert "left out: predictions (2)" in caplog.text
-    assert "left out: frames without labels (1)" in caplog.text
+    assert "predictions (2)" in caplog.text
+    assert "frames without labels (1)" in caplog.text
     hidden = read_labels(flies("b.slp", visible=False))
     assert hidden.images[0].people[0].keypoints[1].tolist() == [0, 0, 0]
-    assert "left out: places of nodes that are marked as invisible (1)" in caplog.text
+    assert "places of nodes that are marked as invisible (1)" in caplog.text
 
 
 def test_images_inside_of_a_sleap_package(flies: Callable[..., Path], place: Path) -> None:
@@ -657,7 +658,7 @@ def test_shapes_of_cvat_that_are_no_skeletons(
     write("b.xml", text.replace("</skeleton>", f"</skeleton>{box}"))
     (kite,) = read_labels("b.xml").images[0].people
     assert kite.keypoints.ravel().tolist() == KEYPOINTS
-    assert "b.xml: left out: shapes <box>, which are no skeletons (1)" in caplog.text
+    assert "b.xml: left out: <box> of images, which is no skeleton (1)" in caplog.text
     write("c.xml", text.replace("10.500,4.500", "10.5"))
     with pytest.raises(ValueError, match=r"image 'a\.png': skeleton 0: 'top': expected x,y, got "):
         read_labels("c.xml")
@@ -690,7 +691,7 @@ def test_key_points_without_rectangles(place: Path, caplog: pytest.LogCaptureFix
     write("c.json", task(point(50, "nose"), point(10, "left_eye"), box))
     (person,) = read_labels("c.json").images[0].people
     assert person.n_labeled == 1
-    assert "left out: key points outside of every rectangle (1)" in caplog.text
+    assert "key points outside of every rectangle (1)" in caplog.text
     flat = {**point(50, "nose"), "original_height": 0}
     write("e.json", task(flat))
     with pytest.raises(
@@ -715,9 +716,24 @@ def test_images_that_were_left_without_labels(
         "left out: images without any label, whose size is not known: --image-dir (1)"
         in caplog.text
     )
-    assert "left out: tasks without any label (2)" in caplog.text
+    assert "tasks without any label (2)" in caplog.text
     images = read_labels("b.json", options=ReadOptions(image_dir=place)).images
     assert [(one.file_name, len(one.people)) for one in images] == [("a.png", 1), ("b/c.png", 0)]
+
+
+def test_a_label_format_from_outside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry in a table: its name, its suffix, what it lacks and reading follow."""
+
+    def read(path: Path, options: ReadOptions) -> LabelSet:
+        labels = read_coco(write("b.json", coco()))
+        return dataclasses.replace(labels, category=path.read_text())
+
+    notes = LabelFormat(description="notes", read=read, reads=(".note",))
+    monkeypatch.setitem(LABEL_FORMATS, "notes", notes)
+    write("a.note", "bird")
+    assert main(["convert", "a.note", "a.json"]) == 0
+    assert json.loads(Path("a.json").read_text())["categories"][0]["name"] == "bird"
+    assert main(["convert", "a.json", "c.json", "--to", "notes"]) == 2
 
 
 def test_the_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,6 +166,8 @@ def test_label_studios_file_says_the_same(tmp_path: Path, skeleton: Skeleton) ->
     write_labels(labels, tmp_path / "l.json", "label-studio", image_prefix="https://x.org/i/")
     tasks = json.loads((tmp_path / "l.json").read_text())
     assert tasks[0]["data"]["image"] == "https://x.org/i/a%20b.jpg"
+    scores = read_label_studio(tmp_path / "labels.json").images[0].people[0].joint_scores
+    assert scores.tolist() == [0.75] * skeleton.n_joints
     read = read_label_studio(tmp_path / "l.json", ReadOptions(image_prefix="https://x.org/i/"))
     assert_same(read, labels, without_empty=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,18 +17,17 @@ from openpaf.annotation.labels import (
     PersonLabel,
     box_around,
 )
-from openpaf.annotation.reading import ReadOptions, choose_category, image_hw_in
-from openpaf.evaluation.entry_checks import Entries, first_of, is_list
+from openpaf.annotation.reading import ReadOptions, choose_category, image_hw_in, tell_lost
+from openpaf.evaluation.entry_checks import Entries, is_list
 from openpaf.io.json_files import is_number, read_json
 from openpaf.skeleton import Skeleton
-
-logger = logging.getLogger(__name__)
 
 Entry = Mapping[str, Any]
 _KEPT = {
     "id", "image_id", "category_id", "keypoints", "num_keypoints", "bbox", "area", "segmentation",
     "iscrowd", "ignore", "score", "joint_scores",
 }  # fmt: skip
+_KEPT_OF_IMAGES = {"id", "file_name", "width", "height"}
 
 
 def read_coco(path: str | os.PathLike[str], options: ReadOptions | None = None) -> LabelSet:
@@ -144,12 +142,14 @@ def _check_labels(path: Path, own: list[Any], skeleton: Skeleton) -> None:
 
 def _tell_lost(path: Path, data: Entry, own: Sequence[Entry]) -> None:
     """Warn of what the file has and the labels do not."""
-    others = len(data["annotations"]) - len(own)
-    if others:
-        logger.warning("%s: left out: annotations of other categories (%d)", path, others)
-    keys = Counter(key for entry in own for key in entry if key not in _KEPT)
-    if keys:
-        logger.warning("%s: left out: keys of annotations: %s", path, first_of(list(keys)))
+    lost = {"annotations of other categories": len(data["annotations"]) - len(own)}
+    for kind, entries, known in (
+        ("images", data["images"], _KEPT_OF_IMAGES),
+        ("annotations", own, _KEPT),
+    ):
+        keys = Counter(key for entry in entries for key in entry if key not in known)
+        lost |= {f"{key!r} of {kind}": n for key, n in keys.items()}
+    tell_lost(path, lost)
 
 
 def _image(

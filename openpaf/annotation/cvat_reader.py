@@ -20,7 +20,7 @@ from openpaf.geometry import corners_to_centers
 from openpaf.skeleton import Skeleton
 
 _EDGE = re.compile(r'data-node-from="(\d+)" data-node-to="(\d+)"')
-_NO_SHAPES = {"skeleton", "tag"}
+_ATTRIBUTES = {"score", "ignore"}
 
 
 def read_cvat(path: str | os.PathLike[str], options: ReadOptions | None = None) -> LabelSet:
@@ -132,7 +132,10 @@ def _keypoints(element: ElementTree.Element, skeleton: Skeleton) -> NDArray[np.f
 def _tell_lost(path: str, root: ElementTree.Element, category: str) -> None:
     """Warn of shapes that are no skeletons, or of another category."""
     shapes = Counter(shape.tag for image in root.iter("image") for shape in image)
-    others = {tag: n for tag, n in shapes.items() if tag not in _NO_SHAPES}
+    others = {tag: n for tag, n in shapes.items() if tag != "skeleton"}
     skeletons = [one for one in root.iter("skeleton") if one.attrib.get("label") != category]
-    lost = {f"shapes <{tag}>, which are no skeletons": n for tag, n in others.items()}
-    tell_lost(path, {**lost, "skeletons of other labels": len(skeletons)})
+    attributes = [one.attrib.get("name") for one in root.iterfind("image/skeleton/attribute")]
+    n_attributes = sum(name not in _ATTRIBUTES for name in attributes)
+    lost = {f"<{printable(tag)}> of images, which is no skeleton": n for tag, n in others.items()}
+    lost["skeletons of other labels"] = len(skeletons)
+    tell_lost(path, {**lost, "attributes of skeletons": n_attributes})

@@ -185,6 +185,7 @@ def _people(
         return
     rectangles = {key: _rectangle(box, image_hw) for key, box in boxes.items()}
     keypoints = {key: np.zeros((skeleton.n_joints, 3)) for key in boxes}
+    scores = {key: np.zeros(skeleton.n_joints) for key in boxes}
     for point in sorted(points, key=lambda point: point.get("parentID") not in boxes):
         x, y = _place_of(point, image_hw)
         joint = skeleton.index(_labels(point)[0])
@@ -197,12 +198,18 @@ def _people(
             reader.lost["key points outside of every rectangle"] += 1
         else:
             keypoints[owner][joint] = x, y, 2
+            scores[owner][joint] = _score(point)
     for key, box in boxes.items():
         is_doubtful = doubtful(reader.category) in _labels(box) or not keypoints[key].any()
-        score = box.get("score") or 1
-        if not is_number(score):
-            raise ValueError(f"score of {key!r}: expected a finite number, got {score!r}")
-        yield _person(keypoints[key], rectangles[key], float(score), is_doubtful)
+        yield _person(keypoints[key], scores[key], rectangles[key], _score(box), is_doubtful)
+
+
+def _score(result: Result) -> float:
+    """Of a model; 1 where people labeled."""
+    score = result.get("score") or 1
+    if not is_number(score) or score < 0:
+        raise ValueError(f"score of {result['id']!r}: expected a number, 0 or more, got {score!r}")
+    return float(score)
 
 
 def _person_without_box(
@@ -218,18 +225,19 @@ def _person_without_box(
             )
         keypoints[joint] = *_place_of(point, image_hw), 2
     box = box_around(keypoints[keypoints[:, 2] > 0, :2], image_hw)
-    return _person(keypoints, box, 1.0, False)
+    return _person(keypoints, (keypoints[:, 2] > 0).astype(np.float64), box, 1.0, False)
 
 
 def _person(
     keypoints: NDArray[np.float64],
+    joint_scores: NDArray[np.float64],
     box: tuple[float, float, float, float],
     score: float,
     is_doubtful: bool,
 ) -> PersonLabel:
     return PersonLabel(
         keypoints=keypoints,
-        joint_scores=(keypoints[:, 2] > 0).astype(np.float64),
+        joint_scores=joint_scores,
         box=box,
         score=score,
         is_doubtful=is_doubtful,

@@ -46,9 +46,9 @@ class ReadOptions:
 
 def tell_lost(path: str | os.PathLike[str], lost: Mapping[str, int]) -> None:
     """Warn of what a file has and its labels do not, with the number of each."""
-    for what, n in lost.items():
-        if n:
-            logger.warning("%s: left out: %s (%d)", shown(path), what, n)
+    listed = ", ".join(f"{what} ({n})" for what, n in lost.items() if n)
+    if listed:
+        logger.warning("%s: left out: %s", shown(path), listed)
 
 
 def choose_category(names: Sequence[str], asked: str | None) -> str:
