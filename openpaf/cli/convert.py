@@ -107,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"{counted(labels.skeleton.n_joints, 'joint', 'joints')}, written to "
         f"{', '.join(shown(path) for path in written)}"
     )
+    if written[0].name == "labels" and not (arguments.output / "images").exists():
+        say(f"the images belong into {shown(arguments.output / 'images')}, by the same names")
     return 0
 
 
