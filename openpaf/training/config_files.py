@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -13,6 +14,14 @@ from openpaf.training.tables import Table, as_table
 
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
+
+
+# Keys that only recipes of the shipped models have, and their names there.
+_MOVED = {
+    "augment": {"occluders": "occluders", "paste_people": "paste_people"},
+    "distillation": {"engine": "teacher_engine", "scales": "teacher_scales",
+                     "mirrored_scales": "mirrored_scales"},
+}  # fmt: skip
 
 
 class _Index(Table, frozen=True, kw_only=True):
@@ -37,6 +46,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     path = Path(path)
     values = read_toml(path)
     try:
+        _refuse_moved(values)
         config = as_table(kind, values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -51,6 +61,14 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
         network=_located(config.network, folder),
         distillation=_located(config.distillation, folder),
     )
+
+
+def _refuse_moved(values: Mapping[str, Any]) -> None:
+    for table, keys in _MOVED.items():
+        given = values.get(table)
+        for key in set(keys).intersection(given if isinstance(given, Mapping) else ()):
+            place = f"{keys[key]} in [recipe], which models/recipes/train.py reads"
+            raise ValueError(f"{table}.{key}: moved; expected {place}")
 
 
 def read_index(path: str | Path) -> tuple[SetConfig, ...]:

@@ -27,7 +27,6 @@ from openpaf.training.config import AugmentConfig, DataConfig
 from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
-from openpaf.training.data.rendering import ignored_px, render
 
 LABELS = Skeleton.COCO17  # the joints that images are labeled with
 
@@ -58,6 +57,7 @@ class Batch:
         return replace(self, **parts)
 
 
+ChangePlan = Callable[[CropPlan, np.random.Generator, Callable[[], Photo]], CropPlan]
 _Made = TypeVar("_Made")
 
 
@@ -93,6 +93,8 @@ class CropMaker(ABC, Generic[_Made]):
         batch_size: Crops a batch.
         augment: How crops are drawn.
         seed: With the step, fixes every batch.
+        change_plan: Changes what a crop is to be, e.g. pastes others over it; also gets the source
+            of chance, and what draws another image.
 
     Raises:
         ValueError: If there is no set, or no set has a positive weight.
@@ -103,6 +105,7 @@ class CropMaker(ABC, Generic[_Made]):
     batch_size: int
     augment: AugmentConfig
     seed: int = 0
+    change_plan: ChangePlan | None = None
 
     def __post_init__(self) -> None:
         weights = np.array([photo_set.weight for photo_set in self.sets], np.float64)
@@ -121,47 +124,36 @@ class CropMaker(ABC, Generic[_Made]):
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
         yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
 
-    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
-        """What crop ``i`` of a step is to be, and whether its images are fully annotated.
-
-        Others follow without end, in case that images of the first cannot be read.
-        """
+    def plans(self, step: int, i: int) -> Iterator[CropPlan]:
+        """What crop ``i`` of a step is to be; others follow, in case its image cannot be read."""
         rng = np.random.default_rng((self.seed, step, i))
         while True:
-            drawn: list[PhotoSet] = []
-            plan = plan_crop(
-                self._draw(rng, drawn),
-                self.augment,
-                LABELS,
-                rng,
-                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
-            )
-            yield plan, all(photo_set.fully_annotated for photo_set in drawn)
+            plan = plan_crop(self._draw(rng), self.augment, LABELS, rng)
+            if self.change_plan is not None:
+                plan = self.change_plan(plan, rng, lambda: self._draw(rng))
+            yield plan
 
-    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
-        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-        drawn.append(photo_set)
-        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+    def _draw(self, rng: np.random.Generator) -> Photo:
+        photos = self.sets[int(rng.choice(len(self.sets), p=self.shares))].photos
+        return photos[int(rng.integers(len(photos)))]
 
-    def crops(self, step: int, rows: range | None) -> tuple[Tensor, list[CropPlan], Tensor]:
+    def crops(self, step: int, rows: range | None) -> tuple[Tensor, list[CropPlan]]:
         """The crops of a step, or some of them.
 
         Returns:
-            Their pixels (B, 3, S, S) float32, RGB, 0 to 255, their plans, and (B,) whether their
-            images are fully annotated.
+            Their pixels (B, 3, S, S) float32, RGB, 0 to 255, and their plans.
 
         Raises:
             DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
         """
         samples = [self._crop(step, i) for i in rows or range(self.batch_size)]
-        pixels = torch.from_numpy(np.stack([pixels for pixels, _, _ in samples]))
-        complete = torch.tensor([fully_annotated for _, _, fully_annotated in samples])
-        return pixels.permute(0, 3, 1, 2).float(), [plan for _, plan, _ in samples], complete
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in samples]))
+        return pixels.permute(0, 3, 1, 2).float(), [plan for _, plan in samples]
 
-    def _crop(self, step: int, i: int) -> tuple[NDArray[np.uint8], CropPlan, bool]:
-        for plan, fully_annotated in self.plans(step, i):
+    def _crop(self, step: int, i: int) -> tuple[NDArray[np.uint8], CropPlan]:
+        for plan in self.plans(step, i):
             try:
-                return render(plan, self.photos.read), plan, fully_annotated
+                return plan.render(self.photos.read), plan
             except ImageError:
                 continue  # another image takes its place
         raise AssertionError("there is always another plan")
@@ -188,7 +180,7 @@ class BatchMaker(CropMaker[Batch]):
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
-        images, plans, fully_annotated = self.crops(step, rows)
+        images, plans = self.crops(step, rows)
         targets = zip(*map(self._targets, plans), strict=True)
         heatmaps, pafs, heatmap_weights, paf_weights = (
             torch.from_numpy(np.stack(parts)) for parts in targets
@@ -199,11 +191,11 @@ class BatchMaker(CropMaker[Batch]):
             pafs=pafs,
             heatmap_weights=heatmap_weights,
             paf_weights=paf_weights,
-            fully_annotated=fully_annotated,
+            fully_annotated=torch.tensor([plan.fully_annotated for plan in plans]),
         )
 
     def _targets(self, plan: CropPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        size_hw, labels, ignored = (plan.size, plan.size), plan.labels, ignored_px(plan)
+        size_hw, labels, ignored = (plan.size, plan.size), plan.labels, plan.ignored_px()
         fields = encode_fields(
             Poses.from_keypoints(labels.keypoints, LABELS).to(self.skeleton),
             size_hw,
@@ -212,10 +204,14 @@ class BatchMaker(CropMaker[Batch]):
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
-        heatmap_mask = encode_mask(size_hw, self.heatmap_grid, region=ignored)
-        paf_mask = encode_mask(size_hw, self.paf_grid, region=ignored)
-        heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
-        pafs = fields.pafs.reshape(-1, *fields.size_cells)
+        heatmap_weights, paf_weights = (
+            encode_mask(size_hw, grid, region=ignored) * taught[:, None, None]
+            for grid, taught in zip(
+                (self.heatmap_grid, self.paf_grid),
+                taught_channels(self.skeleton, plan.unlabeled),
+                strict=True,
+            )
+        )
         if len(labels.uncertain_joints):
             blobs = encode_fields(
                 uncertain_people(labels.uncertain_joints, self.skeleton),
@@ -226,10 +222,7 @@ class BatchMaker(CropMaker[Batch]):
             silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)
             heatmap_weights[:-1][silent] = 0
             heatmap_weights[-1][silent.any(axis=0)] = 0
-        paf_weights = np.repeat(paf_mask[None], len(pafs), axis=0)
-        taught = taught_channels(self.skeleton, plan.unlabeled)
-        heatmap_weights *= taught[0][:, None, None]
-        paf_weights *= taught[1][:, None, None]
+        pafs = fields.pafs.reshape(-1, *fields.size_cells)
         return fields.heatmaps, pafs, heatmap_weights, paf_weights
 
 
