@@ -16,12 +16,14 @@ _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
 
 
-# Keys that only recipes of the shipped models have, and their names there.
+# Keys that only recipes of the shipped models have: what left them out, and their names there.
 _MOVED = {
-    "augment": {"occluders": "occluders", "paste_people": "paste_people"},
-    "distillation": {"engine": "teacher_engine", "scales": "teacher_scales",
-                     "mirrored_scales": "mirrored_scales"},
-}  # fmt: skip
+    ("augment", "occluders"): (0.0, "occluders"),
+    ("augment", "paste_people"): (0.0, "paste_people"),
+    ("distillation", "engine"): ("torch", "teacher_engine"),
+    ("distillation", "scales"): ([1.0], "teacher_scales"),
+    ("distillation", "mirrored_scales"): ([], "mirrored_scales"),
+}
 
 
 class _Index(Table, frozen=True, kw_only=True):
@@ -46,8 +48,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     path = Path(path)
     values = read_toml(path)
     try:
-        _refuse_moved(values)
-        config = as_table(kind, values)
+        config = as_table(kind, without_moved(values))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     folder, data = path.parent, config.data
@@ -63,12 +64,22 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     )
 
 
-def _refuse_moved(values: Mapping[str, Any]) -> None:
-    for table, keys in _MOVED.items():
-        given = values.get(table)
-        for key in set(keys).intersection(given if isinstance(given, Mapping) else ()):
-            place = f"{keys[key]} in [recipe], which models/recipes/train.py reads"
-            raise ValueError(f"{table}.{key}: moved; expected {place}")
+def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's values without keys that moved to recipes, which may be off.
+
+    Raises:
+        ValueError: If one is not off; the message names its new place.
+    """
+    rest = dict(values)
+    for (name, key), (off, new) in _MOVED.items():
+        table = rest.get(name)
+        if not isinstance(table, Mapping) or key not in table:
+            continue
+        if table[key] != off:
+            place = f"{new} in [recipe], which models/recipes/train.py reads"
+            raise ValueError(f"{name}.{key}: moved; expected {place}")
+        rest[name] = {k: value for k, value in table.items() if k != key}
+    return rest
 
 
 def read_index(path: str | Path) -> tuple[SetConfig, ...]:
