@@ -45,16 +45,12 @@ def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> 
     maker, cpu = make_batches(config), torch.device("cpu")
     grids = maker.heatmap_grid, maker.paf_grid
     teacher = load_teacher(config.distillation, maker.skeleton, grids, cpu)
-    with tqdm(total=n_crops, unit="crop", disable=None) as bar:
-        for step in range(-(-n_crops // config.optimizer.batch_size)):
+    for number in tqdm(range(n_crops), unit="crop", disable=None):
+        step, i = divmod(number, maker.batch_size)
+        if i == 0:
             batch = maker.batch(step)
             batch = teacher.fill(batch) if teacher else batch
-            for i in range(
-                min(config.optimizer.batch_size, n_crops - step * config.optimizer.batch_size)
-            ):
-                number = step * config.optimizer.batch_size + i
-                Image.fromarray(_panels(batch, i, maker)).save(folder / f"{number:04}.png")
-                bar.update()
+        Image.fromarray(_panels(batch, i, maker)).save(folder / f"{number:04}.png")
     return n_crops
 
 
