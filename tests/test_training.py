@@ -103,7 +103,7 @@ def maker_for(folder: Path, **changes: Any) -> BatchMaker:
 
 def test_a_set_is_read_with_its_crowds_left_out(photo_folder: Path) -> None:
     photos = load_photo_set(photo_folder / "people.json", photo_folder / "images")
-    assert len(photos.photos) == 8
+    assert len(photos.photos) == photos.n_people == 8
     assert photos.photos[0].ignore_boxes.tolist() == [[0, 0, 10, 10]]
 
 

@@ -63,8 +63,8 @@ class DataConfig(Table, frozen=True, kw_only=True):
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
         on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
-            crops and targets there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that
-            has the memory.
+            crops there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that has the
+            memory.
     """
 
     sets: tuple[SetConfig, ...] = ()

@@ -6,11 +6,11 @@ No state is kept between steps, so a run that is killed and resumed sees the sam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -51,10 +51,43 @@ class Batch:
     paf_weights: Tensor
     fully_annotated: Tensor
 
+    @classmethod
+    def from_targets(cls, images: Tensor, targets: Sequence[Mapping[str, NDArray[Any]]]) -> Batch:
+        """A batch of images, on whose device it is, and targets of :meth:`BatchMaker.encode`."""
+        parts = {
+            name: torch.from_numpy(np.stack([one[name] for one in targets])).to(images.device)
+            for name in targets[0]
+        }
+        weights = {k: parts[k].float() for k in ("heatmap_weights", "paf_weights")}
+        return cls(images=images, **{**parts, **weights})
+
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         parts = {k: part.to(device, non_blocking=True) for k, part in vars(self).items()}
         return replace(self, **parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPlan:
+    """What the targets of a crop are made of, which is little beside them.
+
+    Args:
+        size_hw: Of the crop in px.
+        people: With the joints of the network.
+        uncertain: A person for each uncertain joint.
+        heatmap_mask: (h, w), false in ignore regions.
+        paf_mask: (h, w), the same of the PAFs.
+        unlabeled: As of the crop's plan.
+        fully_annotated: As of the crop's plan.
+    """
+
+    size_hw: tuple[int, int]
+    people: Poses
+    uncertain: Poses
+    heatmap_mask: NDArray[np.bool_]
+    paf_mask: NDArray[np.bool_]
+    unlabeled: frozenset[int]
+    fully_annotated: bool
 
 
 ChangePlan = Callable[[CropPlan, np.random.Generator, Callable[[], Photo]], CropPlan]
@@ -181,49 +214,54 @@ class BatchMaker(CropMaker[Batch]):
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
         images, plans = self.crops(step, rows)
-        targets = zip(*map(self._targets, plans), strict=True)
-        heatmaps, pafs, heatmap_weights, paf_weights = (
-            torch.from_numpy(np.stack(parts)) for parts in targets
+        return Batch.from_targets(images, [self.encode(self.plan_targets(plan)) for plan in plans])
+
+    def plan_targets(self, plan: CropPlan) -> TargetPlan:
+        """What the targets of a crop are made of."""
+        ignored, size_hw = plan.ignored_px(), (plan.size, plan.size)
+        heatmap_mask, paf_mask = (
+            encode_mask(size_hw, grid, region=ignored) > 0
+            for grid in (self.heatmap_grid, self.paf_grid)
         )
-        return Batch(
-            images=images,
-            heatmaps=heatmaps,
-            pafs=pafs,
-            heatmap_weights=heatmap_weights,
-            paf_weights=paf_weights,
-            fully_annotated=torch.tensor([plan.fully_annotated for plan in plans]),
+        return TargetPlan(
+            size_hw=size_hw,
+            people=Poses.from_keypoints(plan.labels.keypoints, LABELS).to(self.skeleton),
+            uncertain=uncertain_people(plan.labels.uncertain_joints, self.skeleton),
+            heatmap_mask=heatmap_mask,
+            paf_mask=paf_mask,
+            unlabeled=plan.unlabeled,
+            fully_annotated=plan.fully_annotated,
         )
 
-    def _targets(self, plan: CropPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        size_hw, labels, ignored = (plan.size, plan.size), plan.labels, plan.ignored_px()
+    def encode(self, plan: TargetPlan) -> dict[str, NDArray[Any]]:
+        """The targets of a crop, by the names of a batch's parts; weights as bool."""
         fields = encode_fields(
-            Poses.from_keypoints(labels.keypoints, LABELS).to(self.skeleton),
-            size_hw,
+            plan.people,
+            plan.size_hw,
             sigma_px=self.sigma_px,
             paf_half_width_px=self.paf_half_width_px,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
-        heatmap_weights, paf_weights = (
-            encode_mask(size_hw, grid, region=ignored) * taught[:, None, None]
-            for grid, taught in zip(
-                (self.heatmap_grid, self.paf_grid),
-                taught_channels(self.skeleton, plan.unlabeled),
-                strict=True,
-            )
-        )
-        if len(labels.uncertain_joints):
+        joints, limbs = taught_channels(self.skeleton, plan.unlabeled)
+        heatmap_weights = plan.heatmap_mask & joints[:, None, None]
+        if len(plan.uncertain):
             blobs = encode_fields(
-                uncertain_people(labels.uncertain_joints, self.skeleton),
-                size_hw,
+                plan.uncertain,
+                plan.size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
             ).heatmaps
             silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)
-            heatmap_weights[:-1][silent] = 0
-            heatmap_weights[-1][silent.any(axis=0)] = 0
-        pafs = fields.pafs.reshape(-1, *fields.size_cells)
-        return fields.heatmaps, pafs, heatmap_weights, paf_weights
+            heatmap_weights[:-1][silent] = False
+            heatmap_weights[-1][silent.any(axis=0)] = False
+        return {
+            "heatmaps": fields.heatmaps,
+            "pafs": fields.pafs.reshape(-1, *fields.size_cells),
+            "heatmap_weights": heatmap_weights,
+            "paf_weights": plan.paf_mask & limbs[:, None, None],
+            "fully_annotated": np.array(plan.fully_annotated),
+        }
 
 
 def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
@@ -237,7 +275,7 @@ def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
 @lru_cache(maxsize=64)
 def taught_channels(
     skeleton: Skeleton, unlabeled: frozenset[int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which channels labels say something of, where their set labels not all joints.
 
     What it leaves out is there, only without a label: to call it background would be wrong.
@@ -248,12 +286,12 @@ def taught_channels(
             out too, as a crop may be mirrored.
 
     Returns:
-        (K+1,) for heatmaps, the background last, and (2L,) for PAFs: 1, or 0 for nothing.
+        (K+1,) for heatmaps, the background last, and (2L,) for PAFs.
     """
     swap = LABELS.flip_permutation
     gone = [place for joint in unlabeled for place in (joint, swap[joint])]
     labels = np.ones((1, LABELS.n_joints, 3), np.float32)
     labels[:, gone, 2] = 0
     known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0
-    limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], np.float32)
-    return np.append(known, known.all()).astype(np.float32), np.repeat(limbs, 2)
+    limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], bool)
+    return np.append(known, known.all()), np.repeat(limbs, 2)

@@ -74,6 +74,11 @@ class PhotoSet:
     photos: Sequence[Photo] = field(repr=False)
     weight: float = 1.0
 
+    @property
+    def n_people(self) -> int:
+        """People with at least one labeled joint."""
+        return sum(len(photo.keypoints) for photo in self.photos)
+
 
 def load_photo_set(
     annotations: str | Path,

@@ -1,7 +1,8 @@
-"""Batches made on the device of the network: photos are held there, crops and targets made there.
+"""Batches whose images are made on the device of the network, where photos are held.
 
 A CPU that reads and warps photos cannot keep up with a fast GPU. Here it only draws the plans, of
-which a crop has a few hundred numbers; the plans, and so the crops, are those of
+which a crop has a few hundred numbers, and encodes the targets, in threads that do not hold the
+interpreter's lock. Plans and targets are those of
 :class:`openpaf.training.data.batches.BatchMaker`.
 """
 
@@ -11,7 +12,7 @@ import logging
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -20,26 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from openpaf.fields import encode_mask
-from openpaf.poses import Poses
-from openpaf.skeleton import Skeleton
 from openpaf.training.data.augmentation import CropPlan
-from openpaf.training.data.batches import (
-    LABELS,
-    Batch,
-    BatchMaker,
-    prepared_ahead,
-    taught_channels,
-    uncertain_people,
-)
-from openpaf.training.data.gpu.fields import encode_heatmaps, encode_pafs
+from openpaf.training.data.batches import Batch, BatchMaker, TargetPlan, prepared_ahead
 from openpaf.training.data.gpu.photo_store import PhotoStore
 
 _log = logging.getLogger(__name__)
-_REACH_PX = 32  # further than any Gaussian or limb reaches out of a crop's people
+_ENCODERS = 8  # threads
 
 
 def make_device_batches(
@@ -62,23 +51,15 @@ def make_device_batches(
     return DeviceBatchMaker(maker, device)
 
 
-#: As of ``People`` of :mod:`openpaf.training.data.gpu.fields`.
-_People = list[tuple[NDArray[np.int64], NDArray[np.float32]]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Drawn:
-    """What a batch is to be, in arrays that can go to another process."""
+    """What a batch is to be, in values that can go to another process."""
 
     photos: NDArray[np.int64]  # (B,) of the store
     affines: NDArray[np.float64]  # (B, 2, 3)
     colors: NDArray[np.float32]  # (B, 5)
     blurs: NDArray[np.float64]  # (B,)
-    fully_annotated: NDArray[np.bool_]  # (B,)
-    people: _People
-    uncertain: _People  # of one joint each
-    masks: list[NDArray[np.float32]]  # (B, h, w) of heatmaps and of PAFs
-    taught: list[NDArray[np.float32]]  # (B, K+1) and (B, 2L), 0 where a channel does not count
+    targets: list[TargetPlan]
 
 
 class _Drawer(Dataset[_Drawn]):
@@ -94,26 +75,14 @@ class _Drawer(Dataset[_Drawn]):
         self.maker, self.numbers, self.rows = maker, numbers, rows
 
     def __getitem__(self, step: int) -> _Drawn:
-        plans, skeleton = [self._readable_plan(step, i) for i in self.rows], self.maker.skeleton
-        size_hw = (plans[0].size, plans[0].size)
-        ignored = [plan.ignored_px() for plan in plans]
-        masks = [
-            np.stack([encode_mask(size_hw, grid, region=region) for region in ignored])
-            for grid in (self.maker.heatmap_grid, self.maker.paf_grid)
-        ]
-        taught = zip(*(taught_channels(skeleton, plan.unlabeled) for plan in plans), strict=True)
-        uncertain = [uncertain_people(plan.labels.uncertain_joints, skeleton) for plan in plans]
+        plans = [self._readable_plan(step, i) for i in self.rows]
         colors = [[plan.saturation, plan.contrast, *plan.offset] for plan in plans]
         return _Drawn(
             photos=np.array([self.numbers[str(plan.photo.path)] for plan in plans]),
             affines=np.stack([plan.affine for plan in plans]),
             colors=np.array(colors, np.float32),
             blurs=np.array([plan.blur for plan in plans]),
-            fully_annotated=np.array([plan.fully_annotated for plan in plans]),
-            people=_in_turns([_people_near(plan, skeleton) for plan in plans]),
-            uncertain=_in_turns(uncertain),
-            masks=masks,
-            taught=list(map(np.stack, taught)),
+            targets=list(map(self.maker.plan_targets, plans)),
         )
 
     def _readable_plan(self, step: int, i: int) -> CropPlan:
@@ -138,11 +107,12 @@ class DeviceBatchMaker:
         # Threads would take turns with the one that keeps a GPU busy.
         self.in_processes = device.type == "cuda"
         photos = [photo for photo_set in maker.sets for photo in photo_set.photos]
+        self.pool = ThreadPoolExecutor(min(_ENCODERS, os.cpu_count() or 1))
         self.store = PhotoStore(photos, maker.photos.read, device, workers)
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; see :meth:`BatchMaker.batch`."""
-        return self._make(self._drawer(rows)[step])
+        return next(self._encoded([self._drawer(rows)[step]]))
 
     def stream(
         self, start: int, stop: int, workers: int = 2, *, rows: range | None = None
@@ -150,7 +120,7 @@ class DeviceBatchMaker:
         """The batches of steps ``start`` to ``stop``, whose plans are drawn ahead."""
         drawer = self._drawer(rows)
         if not self.in_processes:
-            yield from map(self._make, prepared_ahead(drawer.__getitem__, start, stop, workers))
+            yield from self._encoded(prepared_ahead(drawer.__getitem__, start, stop, workers))
             return
         drawn = DataLoader(
             drawer,
@@ -160,42 +130,27 @@ class DeviceBatchMaker:
             prefetch_factor=4,
             multiprocessing_context=_processes(),
         )
-        yield from map(self._make, drawn)
+        yield from self._encoded(drawn)
 
     def _drawer(self, rows: range | None) -> _Drawer:
         return _Drawer(self.maker, self.store.numbers, rows or range(self.maker.batch_size))
 
-    def _on_device(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+    def _encoded(self, batches: Iterable[_Drawn]) -> Generator[Batch]:
+        """The batches, while the targets of the next one are encoded."""
+        ahead: deque[tuple[_Drawn, Iterator[dict[str, NDArray[Any]]]]] = deque()
+        for drawn in batches:
+            ahead.append((drawn, self.pool.map(self.maker.encode, drawn.targets)))
+            if len(ahead) > 1:
+                yield self._make(*ahead.popleft())
+        for drawn, targets in ahead:
+            yield self._make(drawn, targets)
 
     @torch.no_grad()
-    def _make(self, drawn: _Drawn) -> Batch:
-        maker = self.maker
-        people, uncertain = (
-            [(self._on_device(crops), self._on_device(one)) for crops, one in turns]
-            for turns in (drawn.people, drawn.uncertain)
+    def _make(self, drawn: _Drawn, targets: Iterator[dict[str, NDArray[Any]]]) -> Batch:
+        images = self.store.crops(
+            drawn.photos, drawn.affines, drawn.colors, drawn.blurs, self.maker.augment.crop_px
         )
-        heatmap_weights, paf_weights = (
-            self._on_device(mask)[:, None] * self._on_device(taught)[..., None, None]
-            for mask, taught in zip(drawn.masks, drawn.taught, strict=True)
-        )
-        joints = maker.heatmap_grid, heatmap_weights, maker.sigma_px
-        limbs = maker.paf_grid, paf_weights, maker.paf_half_width_px
-        heatmaps = encode_heatmaps(people, *joints)
-        if uncertain:
-            blobs = encode_heatmaps(uncertain, *joints)[:, :-1]
-            silent = (blobs > 0) & (heatmaps[:, :-1] == 0)
-            heatmap_weights *= ~torch.cat([silent, silent.any(dim=1, keepdim=True)], dim=1)
-        return Batch(
-            images=self.store.crops(
-                drawn.photos, drawn.affines, drawn.colors, drawn.blurs, maker.augment.crop_px
-            ),
-            heatmaps=heatmaps,
-            pafs=encode_pafs(people, maker.skeleton, *limbs),
-            heatmap_weights=heatmap_weights,
-            paf_weights=paf_weights,
-            fully_annotated=self._on_device(drawn.fully_annotated),
-        )
+        return Batch.from_targets(images, list(targets))
 
 
 def made_ahead(
@@ -249,23 +204,3 @@ def _processes() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
-
-
-def _people_near(plan: CropPlan, skeleton: Skeleton) -> Poses:
-    """The people who reach into a crop, with the joints of a skeleton."""
-    keypoints = plan.labels.keypoints
-    labeled = keypoints[..., 2:] > 0
-    low = np.where(labeled, keypoints[..., :2], np.inf).min(axis=1)
-    high = np.where(labeled, keypoints[..., :2], -np.inf).max(axis=1)
-    near = ((high > -_REACH_PX) & (low < plan.size + _REACH_PX)).all(axis=1)
-    return Poses.from_keypoints(keypoints[near], LABELS).to(skeleton)
-
-
-def _in_turns(poses: Sequence[Poses]) -> _People:
-    """The first person of each crop, then the second of those that have two, and so on."""
-    people = [np.dstack([np.nan_to_num(one.xy), one.scores]).astype(np.float32) for one in poses]
-    turns = []
-    for turn in range(max(map(len, people))):
-        crops = [i for i, one in enumerate(people) if len(one) > turn]
-        turns.append((np.array(crops, np.int64), np.stack([people[i][turn] for i in crops])))
-    return turns
