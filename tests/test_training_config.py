@@ -92,6 +92,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "missing.toml")
 
 
+def test_keys_that_moved_to_recipes_may_be_off(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    moved = "[augment]\noccluders = 0\ncrop_px = 64\n[distillation]\nmirrored_scales = []\n"
+    path.write_text(f"{HEAD}{moved}{SET}")
+    assert read_config(path).augment == AugmentConfig(crop_px=64)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -15,7 +15,6 @@ from openpaf.training.tables import Table, as_table
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
 
-
 # Keys that only recipes of the shipped models have: what left them out, and their names there.
 _MOVED = {
     ("augment", "occluders"): (0.0, "occluders"),
