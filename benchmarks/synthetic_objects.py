@@ -64,6 +64,10 @@ class Drawn:
     pieces: Sequence[Piece]
 
 
+def _at(x: float, y: float) -> Points:
+    return np.array([x, y])
+
+
 def _color(rng: np.random.Generator, low: int = 0, high: int = 255) -> Color:
     r, g, b = rng.integers(low, high + 1, 3).tolist()
     return r, g, b
@@ -121,7 +125,7 @@ def _animal(rng: np.random.Generator) -> Drawn:
     coat = _color(rng, 90, 220)
     neck, tail = np.array([0.22, -0.22]), np.array([-0.34, -0.12 + rng.normal(0, 0.02)])
     nose = np.array([0.5, -0.3 + rng.normal(0, 0.05)])
-    eye = nose + [-0.13, -0.07]
+    eye = nose + _at(-0.13, -0.07)
     near: list[Points] = []
     for root, swing in ((np.array([0.18, 0.0]), 0.25), (np.array([-0.28, 0.02]), -0.1)):
         for side in (0, 1):
@@ -129,21 +133,23 @@ def _animal(rng: np.random.Generator) -> Drawn:
             knee = root + 0.2 * np.array([np.sin(angle), np.cos(angle)])
             angle += rng.normal(swing, 0.15)
             paw = knee + 0.22 * np.array([np.sin(angle), np.cos(angle)])
-            near.append(np.array([root, knee, paw]) + [0.08 * (1 - side), -0.02 * (1 - side)])
+            near.append(np.array([root, knee, paw]) + (1 - side) * _at(0.08, -0.02))
     left_front, right_front, left_back, right_back = near
     joints = np.array(
-        [eye + [0.03, -0.01], eye - [0.03, 0], nose, neck, tail, *left_front, *right_front,
+        [eye + _at(0.03, -0.01), eye - _at(0.03, 0), nose, neck, tail, *left_front, *right_front,
          *left_back, *right_back]
     )  # fmt: skip
-    body = np.array([neck, neck + [0.05, 0.15], [0.15, 0.12], [-0.3, 0.12], tail - [0.03, 0], tail])
-    end = tail + [-0.14, rng.uniform(-0.1, 0.15)]
+    body = np.array(
+        [neck, neck + _at(0.05, 0.15), _at(0.15, 0.12), _at(-0.3, 0.12), tail - _at(0.03, 0), tail]
+    )
+    end = tail + _at(-0.14, rng.uniform(-0.1, 0.15))
     pieces = [Piece(leg, _shade(coat, 0.5), 0.06) for leg in (left_front, left_back)]
     pieces.append(Piece(np.array([tail, end]), _shade(coat, 0.7), 0.03))
     pieces.append(Piece(body, coat))
     pieces += [Piece(leg, _shade(coat, 1.15), 0.06) for leg in (right_front, right_back)]
     pieces += [Piece(leg[1:2], _shade(coat, 0.6), 0.05) for leg in (right_front, right_back)]
-    pieces.append(Piece(np.array([neck, nose - [0.08, 0]]), coat, 0.13))
-    pieces.append(Piece(np.array([nose - [0.1, 0], nose]), _shade(coat, 0.8), 0.09))
+    pieces.append(Piece(np.array([neck, nose - _at(0.08, 0)]), coat, 0.13))
+    pieces.append(Piece(np.array([nose - _at(0.1, 0), nose]), _shade(coat, 0.8), 0.09))
     pieces.append(Piece(joints[2:3], (20, 20, 20), 0.045))
     pieces += [Piece(joints[k : k + 1], (250, 250, 250), 0.04) for k in (0, 1)]
     pieces += [Piece(joints[k : k + 1], (10, 10, 10), 0.02) for k in (0, 1)]
@@ -292,9 +298,7 @@ def _background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     return canvas
 
 
-def _occluders(
-    canvas: NDArray[np.uint8], rng: np.random.Generator, size: int
-) -> NDArray[np.bool_]:
+def _occluders(canvas: NDArray[np.uint8], rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
     """Bars over everything; which pixels they cover."""
     mask = np.zeros(canvas.shape[:2], np.uint8)
     for _ in range(rng.integers(0, 3)):

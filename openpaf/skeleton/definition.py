@@ -177,6 +177,17 @@ class Skeleton:
             ) from None
 
     @property
+    def unconnected(self) -> tuple[str, ...]:
+        """The joints that limbs do not connect to most others; none if it hangs together."""
+        parts: list[set[int]] = []
+        for k in range(self.n_joints):
+            near = {k, *(joint for limb in self.limbs if k in limb for joint in limb)}
+            touched = [part for part in parts if part & near]
+            parts = [part for part in parts if not part & near] + [near.union(*touched)]
+        largest = max(parts, key=len)
+        return tuple(name for k, name in enumerate(self.joints) if k not in largest)
+
+    @property
     def flip_permutation(self) -> tuple[int, ...]:
         """(K,) for each joint, the one that it swaps with when the image is mirrored."""
         permutation = list(range(self.n_joints))

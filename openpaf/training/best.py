@@ -11,6 +11,7 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.io.files import write_whole
+from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.validation import Validation
@@ -28,13 +29,15 @@ class BestWeights:
     Args:
         config: The run.
         signals: Held back while the file is written.
+        labels: The joints that are validated.
     """
 
-    def __init__(self, config: TrainConfig, signals: HeldSignals) -> None:
+    def __init__(self, config: TrainConfig, signals: HeldSignals, labels: Skeleton) -> None:
         images, self.settings = config.data.validation, config.optimizer
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
-        self.validation = None if images is None else Validation(images, size)
+        category = config.data.category
+        self.validation = None if images is None else Validation(images, size, labels, category)
         self.signals = signals
         self.ap = -1.0
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all

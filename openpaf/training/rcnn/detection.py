@@ -37,7 +37,8 @@ class DetectionTask:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.device = config, processes.device
-        network = build_network(config, Skeleton.COCO17)
+        self.labels = Skeleton.COCO17
+        network = build_network(config, self.labels)
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
             raise ValueError(
                 f"network.name: expected a detector of keypoints, got {config.network.name!r}"
@@ -52,7 +53,7 @@ class DetectionTask:
         # Losses are means over a slice, and slices may differ by a crop.
         self.share = len(self.rows) * processes.n / batch_size
         self.maker = DetectionBatchMaker(
-            load_sets(config.data),
+            load_sets(config.data, self.labels),
             batch_size=batch_size,
             augment=config.augment,
             masks=network.config.masks,
@@ -89,7 +90,7 @@ class DetectionTask:
             name=self.config.name,
             builder=self.config.network.name,
             options=self.config.network.options,
-            skeleton=Skeleton.COCO17,
+            skeleton=self.labels,
             heatmap_grid=grid,
             paf_grid=grid,
             mean=0.0,
