@@ -79,20 +79,22 @@ def _shade(color: Color, factor: float) -> Color:
 
 
 def _kite(rng: np.random.Generator) -> Drawn:
-    """Four fields, the left ones lighter, and a tail."""
+    """Four fields, of warm colors on the left and of cold ones on the right, and a tail."""
     half, waist = rng.uniform(0.22, 0.32), rng.uniform(-0.25, -0.1)
     joints = np.array(
         [[0, -0.5], [-half, waist], [half, waist], [0, 0.2], [rng.uniform(-0.12, 0.12), 0.5]]
     )
     top, left, right, bottom, tail = joints
-    center, color = np.array([0, waist]), _color(rng, 70, 190)
+    center = np.array([0, waist])
+    warm, cold = (225, int(rng.integers(40, 180)), 40), (40, int(rng.integers(40, 180)), 225)
+    light = rng.uniform(0.6, 1.1)
     t = np.linspace(0, 1, 12)[:, None]
     wave = np.sin(np.pi * 4 * t) * 0.025 * np.array([[1.0, 0.0]])
-    pieces = [Piece((1 - t) * bottom + t * tail + wave, _shade(color, 0.7), 0.02)]
-    pieces.append(Piece(np.array([tail - 0.03, tail + 0.03]), _shade(color, 1.3), 0.05))
-    for a, b, factor in ((top, left, 1.35), (left, bottom, 1.1), (top, right, 0.8),
-                         (right, bottom, 0.55)):  # fmt: skip
-        pieces.append(Piece(np.array([center, a, b]), _shade(color, factor)))
+    pieces = [Piece((1 - t) * bottom + t * tail + wave, _shade((250, 250, 250), light), 0.02)]
+    pieces.append(Piece(np.array([tail - 0.03, tail + 0.03]), _shade(warm, light), 0.05))
+    for a, b, color, factor in ((top, left, warm, 1.1), (left, bottom, warm, 0.6),
+                                (top, right, cold, 1.1), (right, bottom, cold, 0.6)):  # fmt: skip
+        pieces.append(Piece(np.array([center, a, b]), _shade(color, factor * light)))
     return Drawn(joints, pieces)
 
 
@@ -169,15 +171,26 @@ def category(kind: str) -> dict[str, Any]:
     return {"id": 1, "name": kind, "keypoints": list(_JOINTS[kind]), "skeleton": _LIMBS[kind]}
 
 
-def write_set(kind: str, folder: Path, n_images: int, *, seed: int = 0, size: int = 192) -> Path:
+def write_set(
+    kind: str,
+    folder: Path,
+    n_images: int,
+    *,
+    seed: int = 0,
+    size: int = 192,
+    most: int = 3,
+    turn: float = 1.0,
+) -> Path:
     """Draw a set of images with labels.
 
     Args:
         kind: One of :data:`KINDS`.
         folder: Gets ``images`` and ``KIND.json``.
-        n_images: How many images, each of one to three objects.
+        n_images: How many images.
         seed: Of everything.
         size: Side of the images in px.
+        most: Each image has one to so many objects.
+        turn: How far objects are turned, relative to their kind's usual.
 
     Returns:
         The file of the labels.
@@ -187,7 +200,7 @@ def write_set(kind: str, folder: Path, n_images: int, *, seed: int = 0, size: in
     labels: list[dict[str, Any]] = []
     for n in range(1, n_images + 1):
         rng = np.random.default_rng((seed, n))
-        image, objects = draw_image(kind, rng, size)
+        image, objects = draw_image(kind, rng, size, most, turn)
         name = f"{n:05}.png"
         cv2.imwrite(str(folder / "images" / name), image[:, :, ::-1])
         images.append({"id": n, "file_name": name, "width": size, "height": size})
@@ -200,19 +213,23 @@ def write_set(kind: str, folder: Path, n_images: int, *, seed: int = 0, size: in
 
 
 def draw_image(
-    kind: str, rng: np.random.Generator, size: int
+    kind: str, rng: np.random.Generator, size: int, most: int = 3, turn: float = 1.0
 ) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """An image, RGB uint8 (size, size, 3), and the labels of its objects."""
     canvas = _background(rng, size)
     placed: list[tuple[Points, NDArray[np.bool_]]] = []
     centers: list[Points] = []
-    for _ in range(rng.integers(1, 4)):
+    draw, most_deg = KINDS[kind]
+    for _ in range(rng.integers(1, most + 1)):
         length = rng.uniform(0.36, 0.62) * size
         center = rng.uniform(0.42 * length, size - 0.42 * length, 2)
         if any(np.hypot(*(center - other)) < 0.75 * length for other in centers):
             continue  # they overlap, but are not in one place
         centers.append(center)
-        placed.append(_paint(kind, canvas, rng, center, length))
+        angle_deg = turn * rng.uniform(-most_deg, most_deg)
+        is_mirrored = bool(rng.random() < 0.5)
+        place = _Place(center, length, angle_deg, is_mirrored)
+        placed.append(_paint(draw(rng), canvas, place, _JOINTS[kind]))
     covered = _occluders(canvas, rng, size)
     labels = []
     for i, (joints, mask) in enumerate(placed):
@@ -245,35 +262,40 @@ def _label(
     }
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an object is: its center in px, its length in px, how it is turned and mirrored."""
+
+    center: Points
+    length: float
+    angle_deg: float
+    is_mirrored: bool
+
+    def to_px(self, points: Points) -> Points:
+        angle = np.deg2rad(self.angle_deg)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        flipped = points * ([-1, 1] if self.is_mirrored else [1, 1])
+        return np.asarray(self.length * flipped @ turn.T + self.center)
+
+
 def _paint(
-    kind: str, canvas: NDArray[np.uint8], rng: np.random.Generator, center: Points, length: float
+    drawn: Drawn, canvas: NDArray[np.uint8], place: _Place, names: Sequence[str]
 ) -> tuple[Points, NDArray[np.bool_]]:
     """Draw an object: its joints in px, and the pixels that it covers."""
-    draw, most_deg = KINDS[kind]
-    drawn = draw(rng)
-    angle = np.deg2rad(rng.uniform(-most_deg, most_deg))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    is_mirrored = rng.random() < 0.5
-
-    def to_px(points: Points) -> Points:
-        flipped = points * ([-1, 1] if is_mirrored else [1, 1])
-        return np.asarray(length * flipped @ turn.T + center)
-
     mask = np.zeros(canvas.shape[:2], np.uint8)
     for piece in drawn.pieces:
-        points = np.rint(16 * to_px(piece.points)).astype(np.int32)  # to a sixteenth of a px
-        width = max(1, round(piece.width * length))
+        points = np.rint(16 * place.to_px(piece.points)).astype(np.int32)  # to a sixteenth of a px
+        width = max(1, round(piece.width * place.length))
         for image, color in ((canvas, piece.color), (mask, 1)):
             if not piece.width:
                 cv2.fillPoly(image, [points], color, cv2.LINE_AA if image is canvas else 8, 4)
             elif len(points) == 1:
-                place = points[0].tolist()
-                cv2.circle(image, place, 8 * width, color, -1, cv2.LINE_8, 4)
+                cv2.circle(image, points[0].tolist(), 8 * width, color, -1, cv2.LINE_8, 4)
             else:
                 cv2.polylines(image, [points], False, color, width, cv2.LINE_8, 4)
-    names = _JOINTS[kind]
-    order = [names.index(_other_side(name)) if is_mirrored else k for k, name in enumerate(names)]
-    return to_px(drawn.joints)[order], mask.astype(bool)
+    others = [names.index(_other_side(name)) for name in names]
+    joints = drawn.joints[others] if place.is_mirrored else drawn.joints
+    return place.to_px(joints), mask.astype(bool)
 
 
 def _other_side(name: str) -> str:
