@@ -2,9 +2,9 @@
 
     python benchmarks/synthetic_skeletons.py --threads 2
 
-draws sets of a kite, a hand and an animal (see synthetic_objects.py), trains each by `openpaf train`
-and measures it by `openpaf evaluate` on images of another seed; prints Markdown. An interrupted run
-goes on where it stopped if it is given the same --folder.
+draws sets of a kite, a hand and an animal (see synthetic_objects.py), trains each by
+`openpaf train` and measures it by `openpaf evaluate` on images of another seed; prints Markdown. An
+interrupted run goes on where it stopped if it is given the same --folder.
 """
 
 from __future__ import annotations
