@@ -1,4 +1,4 @@
-"""A network learns the five joints of a kite from nothing, and is measured and run like any other."""
+"""A network learns the five joints of a kite from nothing, is measured and run like any other."""
 
 from __future__ import annotations
 
