@@ -73,7 +73,7 @@ def test_the_estimator_finds_the_people_of_the_parser(model: str, repo_root: Pat
     estimator = openpaf.PoseEstimator(model, engine="torch", size=256, threads=1)
     poses = estimator(image)
     letterbox = openpaf.Letterbox.fit(image.shape[:2], 256)
-    raw = letterbox.undo(openpaf.decode(estimator.fields(image)))
+    raw = letterbox.undo(openpaf.decode(estimator.fields(image))).to(estimator.skeleton)
     assert len(poses) > 3
     assert poses == calibrate(raw, estimator.spec, 256)
     assert (np.diff(poses.person_scores) <= 0).all()
