@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from openpaf.annotation.labels import LabelConfig, LabeledImage, LabelSet, label_people
+from openpaf.annotation.labels import NO_TEXT, LabelConfig, LabeledImage, LabelSet, label_people
 from openpaf.errors import ImageError, shown
 from openpaf.estimator import PoseEstimator
 from openpaf.estimator.batches import estimate_each
@@ -22,9 +21,6 @@ from openpaf.io.images import list_images
 from openpaf.io.partial_results import PartialResults
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-
-# What XML cannot hold, or no encoding.
-_NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def annotate_images(
@@ -84,7 +80,7 @@ def annotate_images(
     results = _stored_results(names, estimator.skeleton, partial)
     todo = []
     for path in paths:
-        if _NO_TEXT.search(names[path]):
+        if NO_TEXT.search(names[path]):
             fail(path, ImageError(f"{shown(path)}: label files cannot hold its name"))
         elif path not in results:
             todo.append(path)
@@ -187,7 +183,7 @@ def _stored_results(
     results = {}
     for path, name in names.items():
         entry = None if partial is None else partial.done.get(name)
-        if entry is None or _NO_TEXT.search(name):
+        if entry is None or NO_TEXT.search(name):
             continue
         with contextlib.suppress(KeyError, TypeError, ValueError):  # not written by us
             if entry["file"] == _state(path):
