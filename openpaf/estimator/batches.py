@@ -26,7 +26,7 @@ def estimate_each(
     if not images:
         return []
     try:
-        return [estimator(images[0])] if len(images) == 1 else list(estimator.batch(images))
+        return list(estimator.batch(images))
     except Exception as error:
         if len(images) == 1:
             return [error]
