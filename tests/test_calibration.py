@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,3 +116,20 @@ def test_the_benchmark_fits_the_coefficients_that_made_its_people(
     assert fit == pytest.approx((3.0, 2.5, 0.0), abs=0.15)
     for mean, share, n in reliability.tenths(probabilities, truths):
         assert share == pytest.approx(mean, abs=4 * 0.5 / np.sqrt(n))
+
+
+def test_the_benchmark_notes_what_scores_were_made_of(
+    repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    reliability = importlib.import_module("reliability")
+    estimator = openpaf.PoseEstimator("fast", engine="torch", size=128, threads=1)
+    photos = repo_root / "data" / "photos"
+    names = ("astronaut.jpg", "pedestrians_576.jpg")
+    labels = SimpleNamespace(imgs={i: {"file_name": name} for i, name in enumerate(names)})
+    detections, values = reliability.found(estimator, labels, photos, [0, 1])
+    assert len(detections) == len(values) > 2
+    offset, *slopes = COEFFICIENTS["fast-coco17"]
+    scores = [person["score"] for person in detections]
+    np.testing.assert_allclose(probability(offset + values @ slopes), scores, atol=1e-6)
+    assert [person["number"] for person in detections] == list(range(len(values)))
