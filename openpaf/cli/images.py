@@ -78,20 +78,19 @@ class ImageJob:
     def _estimate(
         self, photos: Sequence[Path], images: dict[int, NDArray[np.uint8]]
     ) -> dict[int, Poses]:
-        """The people of each image; where a batch fails, one at a time, without those that fail."""
-        if not images:
-            return {}
-        try:
-            return dict(zip(images, self.estimator.batch(list(images.values())), strict=True))
-        except Exception as error:
-            if traceback_wanted():
-                raise
-            if len(images) == 1:
-                self.skip(f"{shown(photos[next(iter(images))])}: {described(error)}")
-                return {}
+        """The people of each image, without those that fail."""
+        from openpaf.estimator.batches import estimate_each
+
         people: dict[int, Poses] = {}
-        for i, image in images.items():
-            people.update(self._estimate(photos, {i: image}))
+        for i, poses in zip(
+            images, estimate_each(self.estimator, list(images.values())), strict=True
+        ):
+            if not isinstance(poses, Exception):
+                people[i] = poses
+            elif traceback_wanted():
+                raise poses
+            else:
+                self.skip(f"{shown(photos[i])}: {described(poses)}")
         return people
 
     def _finish(self, photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses) -> None:

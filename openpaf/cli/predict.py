@@ -8,29 +8,23 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
     VIDEO_THRESHOLD,
-    add_engine_arguments,
-    add_scale_arguments,
     counted,
     one_line,
     path_argument,
-    positive_integer,
-    report,
     say,
     score_argument,
     shown,
     source_argument,
 )
 from openpaf.cli.images import ImageJob
+from openpaf.cli.models import add_model_arguments, load_estimator
 from openpaf.cli.outputs import IMAGE, Outputs, check_folder, format_names, name_file, name_outputs
 from openpaf.cli.videos import list_videos, predict_video, video_name
-
-if TYPE_CHECKING:
-    from openpaf.estimator import PoseEstimator
 
 _DESCRIPTION = """\
 Finds the people of photos and writes, for each photo, into the output folder:
@@ -103,32 +97,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=_formats,
         help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
     )
-    _add_model_arguments(parser)
+    add_model_arguments(parser)
     _add_run_arguments(parser)
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="default, fast, a name of `openpaf weights list`, or a safetensors file",
-    )
-    add(
-        "--weights",
-        metavar="FILE",
-        type=path_argument,
-        help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
-    )
-    add_engine_arguments(parser)
-    add(
-        "--size",
-        type=positive_integer,
-        metavar="N",
-        default=368,
-        help="short side of the network's input in px (default: 368)",
-    )
-    add_scale_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,13 +110,6 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out people who are less likely than this to be there, and of videos those too "
         f"weak to be followed; 0 keeps all (default: {IMAGE_THRESHOLD}, of videos "
         f"{VIDEO_THRESHOLD})",
-    )
-    add(
-        "--batch-size",
-        type=positive_integer,
-        metavar="N",
-        default=1,
-        help="photos at a time; more use a GPU better (default: 1)",
     )
     add(
         "--no-smoothing",
@@ -181,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments, named)
     given = arguments.threshold
     threshold = IMAGE_THRESHOLD if given is None else given
-    job = ImageJob(estimator=_load(arguments), threshold=threshold, quiet=arguments.quiet)
+    job = ImageJob(estimator=load_estimator(arguments), threshold=threshold, quiet=arguments.quiet)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -227,22 +190,3 @@ def _find_photos(
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ValueError(f"no photo to read: {missing[0]}{more}")
     return photos, missing
-
-
-def _load(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator import PoseEstimator
-    from openpaf.weights.published import PUBLISHED
-
-    estimator = PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-        scales=arguments.scales,
-        flip=arguments.flip,
-    )
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return estimator
