@@ -43,9 +43,9 @@ warmup = 20
 average = 0.98
 precision = "float32"
 [augment]
-crop_px = 144
-person_px = [80, 120]
-max_enlarge = 1.5
+crop_px = 192
+person_px = [105, 160]
+max_enlarge = 2
 rotation_deg = 10
 color = 0.2
 gray = 0
@@ -57,7 +57,7 @@ def main() -> None:
     """Train and measure every kind that is asked for."""
     parser = argparse.ArgumentParser(description="Train drawn objects of any joints.")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--images", type=int, default=800, help="to train on")
     parser.add_argument("--held-out", type=int, default=100, help="to measure on")
     parser.add_argument("--threads", type=int, default=2)
@@ -88,7 +88,7 @@ def _row(kind: str, folder: Path, arguments: argparse.Namespace) -> str:
 def _figures(kind: str, labels: Path, folder: Path, threads: int) -> dict[str, Any]:
     _openpaf(
         threads, "evaluate", "--annotations", labels, "--images", labels.parent / "images",
-        "--model", folder / "run" / f"{kind}.safetensors", "--size", "192", "--quiet", "--fresh",
+        "--model", folder / "run" / f"{kind}.safetensors", "--size", "256", "--quiet", "--fresh",
         "--pck-reference", "box", "--pck-alpha", "0.1", "--json", folder / "figures.json",
     )  # fmt: skip
     figures: dict[str, Any] = json.loads((folder / "figures.json").read_text())
