@@ -68,7 +68,7 @@ def load_source(
         WeightsError: If the model is damaged, or is a top-down one.
     """
     name = choose_engine(source, engine, device, threads=threads)
-    if source.spec.method in ("mask_rcnn", "top_down"):
+    if source.spec.method in ("mask_rcnn", "objects", "top_down"):
         raise WeightsError(
             f"{source.spec.name}: a top-down network, which has no heatmaps and no PAFs"
         )

@@ -1,0 +1,55 @@
+"""Objects as entries of COCO's list of results, with masks as run lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.io.coco import poses_to_coco
+from openpaf.io.keypoint_values import rounded_score
+from openpaf.io.pose_layouts import ImageId
+from openpaf.objects import Objects
+
+
+def objects_to_coco(objects: Objects, image_id: ImageId) -> list[dict[str, Any]]:
+    """The objects of an image as entries of COCO's list of results.
+
+    Args:
+        objects: The objects.
+        image_id: COCO's id of the image.
+
+    Returns:
+        A dictionary an object: ``image_id``, ``category_id`` (the label), ``category_name``,
+        ``bbox`` (x, y, width, height in px), ``score``; ``segmentation``, compressed run lengths,
+        where there are masks; and the keys of :func:`openpaf.io.coco.poses_to_coco` where there are
+        joints.
+    """
+    joints = (
+        [{}] * len(objects) if objects.poses is None else poses_to_coco(objects.poses, image_id)
+    )
+    boxes = objects.boxes.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    entries = []
+    for n, name in enumerate(objects.names):
+        entry: dict[str, Any] = {
+            **joints[n],
+            "image_id": image_id,
+            "category_id": int(objects.labels[n]),
+            "category_name": name,
+            "bbox": [round(float(value), 3) for value in boxes[n]],
+            "score": rounded_score(objects.scores[n]),
+        }
+        if objects.masks is not None:
+            entry["segmentation"] = encode_mask(objects.masks[n])
+        entries.append(entry)
+    return entries
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """A mask (H, W) as COCO's compressed run lengths: ``size`` (height, width) and ``counts``."""
+    from pycocotools import mask as coco
+
+    encoded = coco.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
