@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
+    OBJECT_THRESHOLD,
     VIDEO_THRESHOLD,
     add_engine_arguments,
     add_scale_arguments,
@@ -31,6 +32,7 @@ from openpaf.cli.videos import list_videos, predict_video, video_name
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
+    from openpaf.estimator.object_detector import ObjectDetector
 
 _DESCRIPTION = """\
 Finds the people of photos and writes, for each photo, into the output folder:
@@ -39,6 +41,9 @@ Finds the people of photos and writes, for each photo, into the output folder:
 and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   {video_files}    a line for each frame, as it comes
+A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
+drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
+"segmentation" as run lengths.
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
 run are replaced, the photos themselves never.
 """
@@ -51,6 +56,7 @@ examples:
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
   openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
+  openpaf predict photos/ --output out --model maskrcnn-coco    objects: boxes and masks
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
@@ -125,8 +131,8 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=positive_integer,
         metavar="N",
-        default=368,
-        help="short side of the network's input in px (default: 368)",
+        help="short side of the network's input in px (default: 368, or that of a Mask R-CNN's "
+        "training where it finds objects)",
     )
     add_scale_arguments(parser)
 
@@ -139,7 +145,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="leave out people who are less likely than this to be there, and of videos those too "
         f"weak to be followed; 0 keeps all (default: {IMAGE_THRESHOLD}, of videos "
-        f"{VIDEO_THRESHOLD})",
+        f"{VIDEO_THRESHOLD}, of objects {OBJECT_THRESHOLD})",
+    )
+    add(
+        "--boxes",
+        action="store_true",
+        help="draw boxes and scores of people in photos, too: around their joints, or those that a "
+        "Mask R-CNN finds",
     )
     add(
         "--batch-size",
@@ -180,8 +192,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
     given = arguments.threshold
-    threshold = IMAGE_THRESHOLD if given is None else given
-    job = ImageJob(estimator=_load(arguments), threshold=threshold, quiet=arguments.quiet)
+    job = _job(arguments, videos)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -189,7 +200,7 @@ def run(arguments: argparse.Namespace) -> int:
         job.skipped += not predict_video(
             video,
             output,
-            job.estimator,
+            cast("PoseEstimator", job.estimator),  # as there are videos
             threshold=VIDEO_THRESHOLD if given is None else given,
             smoothing=arguments.smoothing,
             quiet=job.quiet,
@@ -197,7 +208,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not job.quiet and photos:
         say(
             f"{counted(job.done, 'photo', 'photos')}, "
-            f"{counted(job.people, 'person', 'people')}, {job.skipped} skipped, "
+            f"{job.counted(job.found)}, {job.skipped} skipped, "
             f"{time.perf_counter() - started:.1f} s, written to {shown(arguments.output)}"
         )
     return 1 if job.skipped else 0
@@ -229,20 +240,65 @@ def _find_photos(
     return photos, missing
 
 
-def _load(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator import PoseEstimator
+def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
+    """The model, loaded, and what is done with it."""
     from openpaf.weights.published import PUBLISHED
 
-    estimator = PoseEstimator(
+    finds_objects = _finds_objects(arguments)
+    threshold = arguments.threshold
+    if threshold is None:
+        threshold = OBJECT_THRESHOLD if finds_objects else IMAGE_THRESHOLD
+    if finds_objects:
+        _check_objects(arguments, videos)
+    estimator = _load_objects(arguments, threshold) if finds_objects else _load(arguments)
+    if arguments.model in PUBLISHED and not arguments.quiet:
+        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
+    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes)
+
+
+def _finds_objects(arguments: argparse.Namespace) -> bool:
+    """Whether the model is a Mask R-CNN that is to find objects: boxes, classes and masks."""
+    from openpaf.weights.catalog import resolve
+
+    if arguments.model is None and arguments.weights is None:
+        return False
+    method = resolve(arguments.model, arguments.weights).spec.method
+    return method == "objects" or (method == "mask_rcnn" and arguments.boxes)
+
+
+def _check_objects(arguments: argparse.Namespace, videos: Sequence[str]) -> None:
+    if videos:
+        raise ValueError(f"{shown(videos[0])}: a Mask R-CNN of objects takes photos, no videos")
+    if set(arguments.format) - {IMAGE, "coco"}:
+        raise ValueError(f"--format: expected {IMAGE} and coco for objects; others hold people")
+    if arguments.scales != [1.0] or arguments.flip:
+        raise ValueError("--scales, --flip: not for a Mask R-CNN of objects")
+
+
+def _load_objects(arguments: argparse.Namespace, threshold: float) -> ObjectDetector:
+    from openpaf.estimator.object_detector import ObjectDetector
+
+    return ObjectDetector(
         arguments.model,
         weights=arguments.weights,
         engine=arguments.engine,
         device=arguments.device,
         threads=arguments.threads,
         size=arguments.size,
+        min_score=min(threshold, 1.0),
+    )
+
+
+def _load(arguments: argparse.Namespace) -> PoseEstimator:
+    from openpaf.estimator import PoseEstimator
+
+    return PoseEstimator(
+        arguments.model,
+        weights=arguments.weights,
+        engine=arguments.engine,
+        device=arguments.device,
+        threads=arguments.threads,
+        size=arguments.size or 368,
         scales=arguments.scales,
         flip=arguments.flip,
     )
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return estimator

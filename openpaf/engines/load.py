@@ -92,7 +92,7 @@ def choose_engine(
     check_engine(engine)
     if threads is not None and (isinstance(threads, bool) or threads < 1):
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
-    if source.spec.method == "mask_rcnn":
+    if source.spec.method in ("mask_rcnn", "objects"):
         if engine not in ("auto", "torch"):
             raise ValueError(f"engine: a detector runs in 'torch' only, got {engine!r}")
         return "torch"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from openpaf.checks import check_number
+from openpaf.engines.load import choose_engine
 from openpaf.engines.torch_engine import choose_device, torch_threads
 from openpaf.errors import WeightsError
 from openpaf.io.images import read_image, read_images
@@ -41,8 +42,9 @@ class ObjectDetector:
 
     Args:
         model: ``"maskrcnn-coco"`` or another Mask R-CNN of :func:`openpaf.weights.table`, or path
-            of a safetensors file of ours.
+            of a safetensors file of ours; None where ``weights`` is one.
         weights: A checkpoint file to take in place of the model's own.
+        engine: ``"auto"`` or ``"torch"``, which is the only one.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         threads: Threads of the CPU that the network uses; torch's own number if None.
         size: Short side of the network's input in px; that of the training if None.
@@ -61,9 +63,10 @@ class ObjectDetector:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None,
         *,
         weights: str | Path | None = None,
+        engine: str = "auto",
         device: str | None = None,
         threads: int | None = None,
         size: int | None = None,
@@ -72,6 +75,7 @@ class ObjectDetector:
         source = resolve(model, weights)
         if source.spec.method not in ("mask_rcnn", "objects"):
             raise WeightsError(f"{source.spec.name}: expected a Mask R-CNN, which finds objects")
+        choose_engine(source, engine, device, threads=threads)
         self.source: ModelSource | None = source
         self._set_up(load_network(source), source.spec, device, threads, size, min_score)
 

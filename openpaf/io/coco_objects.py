@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.io.coco import poses_to_coco
+from openpaf.io.files import write_text
 from openpaf.io.keypoint_values import rounded_score
 from openpaf.io.pose_layouts import ImageId
 from openpaf.objects import Objects
@@ -45,6 +48,15 @@ def objects_to_coco(objects: Objects, image_id: ImageId) -> list[dict[str, Any]]
             entry["segmentation"] = encode_mask(objects.masks[n])
         entries.append(entry)
     return entries
+
+
+def write_objects(objects: Objects, path: str | os.PathLike[str], image_id: ImageId = 0) -> None:
+    """Write the objects of an image to a file in COCO's results format, whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_text(path, json.dumps(objects_to_coco(objects, image_id), allow_nan=False) + "\n")
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
