@@ -122,6 +122,11 @@ class ObjectDetector:
         self.network = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network gives masks."""
+        return self.network.config.masks
+
     def __call__(self, image: Any) -> Objects:
         """The objects of one image, best first.
 
