@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from shapes import CLASSES, SIDE_PX, as_coco, make_image
 
 from openpaf.estimator.object_detector import ObjectDetector
-from openpaf.evaluation.label_files import index_annotations
+from openpaf.evaluation.object_files import index_objects
 from openpaf.evaluation.objects import evaluate_objects, object_results
 from openpaf.geometry import Grid
 from openpaf.networks import build
@@ -99,7 +99,7 @@ def measure(network: MaskRCNN) -> dict[str, float]:
         classes=CLASSES,
     )  # fmt: skip
     detector = ObjectDetector.from_network(network, spec, device="cpu")
-    truth = index_annotations(as_coco(TEST_SEEDS))
+    truth = index_objects(as_coco(TEST_SEEDS))
     same = {label: label for label in range(1, len(CLASSES) + 1)}
     results = []
     for seed in TEST_SEEDS:

@@ -16,8 +16,11 @@ import openpaf
 from openpaf.cli import main
 from openpaf.errors import WeightsError
 from openpaf.estimator.object_detector import ObjectDetector, class_names
-from openpaf.evaluation.label_files import index_annotations
-from openpaf.evaluation.object_files import read_object_annotations, read_object_results
+from openpaf.evaluation.object_files import (
+    index_objects,
+    read_object_annotations,
+    read_object_results,
+)
 from openpaf.evaluation.objects import evaluate_objects, match_classes, object_results
 from openpaf.geometry import Grid
 from openpaf.io.coco_objects import objects_to_coco
@@ -268,15 +271,15 @@ def test_masks_tint_their_own_pixels_only() -> None:
 def test_perfect_objects_have_an_ap_of_one(task: str) -> None:
     data = as_coco(range(6))
     results = [{**entry, "score": 0.5} for entry in data["annotations"]]
-    figures = evaluate_objects(index_annotations(data), results, task)
+    figures = evaluate_objects(index_objects(data), results, task)
     assert figures["AP"] == figures["AR100"] == pytest.approx(1)
     assert set(figures["by_class"]) == set(CLASSES)
-    assert evaluate_objects(index_annotations(data), [], task)["AP"] == 0
+    assert evaluate_objects(index_objects(data), [], task)["AP"] == 0
 
 
 @pytest.mark.parametrize(("shift", "ap"), [(1.0, 0.8), (3.0, 0.4), (5.5, 0.0)])
 def test_shifted_boxes_have_a_computed_ap(shift: float, ap: float) -> None:
-    truth = index_annotations(labels_of(some_objects()))
+    truth = index_objects(labels_of(some_objects()))
     iou = (15 - shift) / (15 + shift)  # boxes 15 px wide
     expected = sum(iou >= threshold for threshold in 0.5 + 0.05 * np.arange(10)) / 10
     assert expected == pytest.approx(ap, abs=0.051)
@@ -292,26 +295,26 @@ def test_masks_that_are_cut_have_a_computed_ap() -> None:
     cut = objects.masks.copy()
     cut[:, :15] = False  # 15 of 20 rows: IoU 0.75, which passes 6 of 10 thresholds
     results = objects_to_coco(Objects(**{**vars(objects), "masks": cut}), 7)
-    figures = evaluate_objects(index_annotations(labels_of(objects)), results, "segm")
+    figures = evaluate_objects(index_objects(labels_of(objects)), results, "segm")
     assert figures["AP"] == pytest.approx(0.6)
     assert (figures["AP50"], figures["AP75"]) == (pytest.approx(1), pytest.approx(1))
-    assert evaluate_objects(index_annotations(labels_of(objects)), results, "bbox")["AP"] == 1
+    assert evaluate_objects(index_objects(labels_of(objects)), results, "bbox")["AP"] == 1
 
 
 def test_a_wrong_class_counts_against_its_class_only() -> None:
     objects = some_objects(2)
     results = objects_to_coco(objects, 7)
     results[1]["category_id"] = 1
-    figures = evaluate_objects(index_annotations(labels_of(objects)), results, "bbox")
+    figures = evaluate_objects(index_objects(labels_of(objects)), results, "bbox")
     assert figures["by_class"] == pytest.approx({"cat": 1, "dog": 0})
     assert figures["AP"] == pytest.approx(0.5)
 
 
 def test_crowds_and_sizes_as_pycocotools_takes_them() -> None:
     objects = some_objects(1)
-    truth = index_annotations(labels_of(objects, iscrowd=1))
+    truth = index_objects(labels_of(objects, iscrowd=1))
     assert evaluate_objects(truth, objects_to_coco(objects, 7), "bbox")["AP"] == -1
-    figures = evaluate_objects(index_annotations(labels_of(objects)), [], "bbox")
+    figures = evaluate_objects(index_objects(labels_of(objects)), [], "bbox")
     assert (figures["APS"], figures["APM"], figures["APL"]) == (0, -1, -1)  # 300 px^2 is small
 
 
@@ -411,7 +414,7 @@ def test_wrong_annotations_are_told(tmp_path: Path, change: dict[str, Any], mess
 )
 def test_wrong_results_are_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     objects = some_objects()
-    truth = index_annotations(labels_of(objects))
+    truth = index_objects(labels_of(objects))
     entries = objects_to_coco(objects, "a.png")  # an image's name in place of its id
     path = write(tmp_path / "r.json", entries)
     assert len(read_object_results(path, truth, ("bbox", "segm"))) == 3

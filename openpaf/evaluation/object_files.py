@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from openpaf.evaluation.entry_checks import Entries, is_list
-from openpaf.evaluation.label_files import Detection, index_annotations
+from openpaf.evaluation.label_files import Detection
 from openpaf.io.json_files import is_number, read_json
 
 # The key of an entry that each task compares.
 _SHAPES = {"bbox": "bbox", "segm": "segmentation"}
+
+
+def index_objects(data: Mapping[str, Any]) -> Any:
+    """Annotations of objects as pycocotools holds them: ``dataset``, ``imgs``, ``cats`` ..."""
+    from pycocotools.coco import COCO
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints
+        annotations = COCO()
+        annotations.dataset = data
+        annotations.createIndex()
+    return annotations
 
 
 def read_object_annotations(path: str | Path, tasks: Sequence[str]) -> Any:
@@ -58,7 +71,7 @@ def read_object_annotations(path: str | Path, tasks: Sequence[str]) -> Any:
             "segmentation: expected polygons of at least 3 points, or run lengths",
             lambda entry: not _is_mask(entry.get("segmentation")),
         )
-    return index_annotations(data)
+    return index_objects(data)
 
 
 def read_object_results(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from openpaf.errors import ImageError
-from openpaf.evaluation.label_files import Detection, index_annotations
+from openpaf.evaluation.label_files import Detection
 from openpaf.evaluation.labels import check_image_size
+from openpaf.evaluation.object_files import index_objects
 from openpaf.evaluation.run import read_ahead
 from openpaf.io.coco_objects import objects_to_coco
 from openpaf.io.partial_results import PartialResults
@@ -140,7 +141,6 @@ def evaluate_objects(
     Reference:
         cocodataset.org/#detection-eval.
     """
-    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     truth, found = _numbered(annotations, detections, task, image_ids)
@@ -148,9 +148,7 @@ def evaluate_objects(
         if found:
             results = truth.loadRes(found)
         else:  # which loadRes cannot read
-            results = COCO()
-            results.dataset = {**truth.dataset, "annotations": []}
-            results.createIndex()
+            results = index_objects({**truth.dataset, "annotations": []})
         run = COCOeval(truth, results, task)
         run.evaluate()
         run.accumulate()
@@ -197,4 +195,4 @@ def _numbered(
         for entry in detections
         if entry["image_id"] in number
     ]
-    return index_annotations(data), found
+    return index_objects(data), found
