@@ -49,12 +49,13 @@ def match_classes(
     labels = {name.lower(): label for label, name in enumerate(classes, 1)}
     found: dict[int, int] = {}
     for category in categories:
-        label = labels.get(str(category["name"]).lower(), labels.get(str(category["id"])))
+        name = str(category.get("name", category["id"]))
+        label = labels.get(name.lower(), labels.get(str(category["id"])))
         if label is None:
             known = ", ".join(name for name in classes if name != "N/A")
-            names = ", ".join(str(other["name"]) for other in categories)
+            names = ", ".join(str(other.get("name", other["id"])) for other in categories)
             raise ValueError(
-                f"categories: the model has no class {category['name']!r}; the annotations have "
+                f"categories: the model has no class {name!r}; the annotations have "
                 f"{names}; the model has {known}"
             )
         found[label] = category["id"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,30 @@ def write_objects(objects: Objects, path: str | os.PathLike[str], image_id: Imag
         OSError: If it cannot be written.
     """
     write_text(path, json.dumps(objects_to_coco(objects, image_id), allow_nan=False) + "\n")
+
+
+def mask_polygons(
+    segmentation: Sequence[Sequence[float]] | Mapping[str, Any],
+) -> list[list[float]]:
+    """A ``segmentation`` of COCO as polygons, each x, y, x, y ... in px from the first px' edge.
+
+    Args:
+        segmentation: Polygons, or run lengths, compressed or not.
+    """
+    if not isinstance(segmentation, Mapping):
+        return [list(part) for part in segmentation]
+    import cv2
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation["counts"], list):
+        segmentation = coco.frPyObjects(segmentation, *segmentation["size"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, of NumPy 2
+        mask = coco.decode(segmentation)
+    # Outlines go through the middles of px; those of a fourth of the size lie near the edges.
+    fine = np.ascontiguousarray(mask.repeat(4, axis=0).repeat(4, axis=1))
+    outlines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [((np.asarray(one, np.float64) + 0.5) / 4).ravel().tolist() for one in outlines]
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:

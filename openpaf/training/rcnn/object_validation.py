@@ -1,0 +1,92 @@
+"""AP of boxes and masks in training, on images that are kept out of it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from openpaf.errors import ImageError
+from openpaf.estimator.object_detector import ObjectDetector
+from openpaf.evaluation.object_files import read_object_annotations
+from openpaf.evaluation.objects import evaluate_objects, match_classes, object_results
+from openpaf.io.paths import inside_folder
+from openpaf.networks import build
+from openpaf.training.config import TrainConfig
+from openpaf.training.data.dataset import DatasetError
+from openpaf.training.data.photos import read_photo
+from openpaf.weights.spec import ModelSpec, method_of
+
+_log = logging.getLogger(__name__)
+
+
+def finds_objects(config: TrainConfig) -> bool:
+    """Whether a run's network finds objects, and no joints of people."""
+    network = config.network
+    return config.method == "mask-rcnn" and method_of(network.name, network.options) == "objects"
+
+
+class ObjectValidation:
+    """The validation images of a run whose network finds objects.
+
+    Args:
+        config: The run, with ``data.validation``; with ``holdout = (r, n)`` its images are those
+            that training with the same entry leaves out.
+
+    Raises:
+        DatasetError: If the file cannot be read, or lacks what the figures need.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        images = config.data.validation
+        assert images is not None
+        network = config.network
+        has_masks = network.name.startswith("maskrcnn") or bool(network.options.get("masks"))
+        self.tasks = ("bbox", "segm") if has_masks else ("bbox",)
+        self.size, self.folder = config.optimizer.validation_size, Path(images.images)
+        try:
+            self.annotations = read_object_annotations(images.annotations, self.tasks)
+        except (OSError, ValueError) as error:
+            raise DatasetError(str(error)) from error
+        remainder, n = images.holdout or (0, 1)
+        listed = self.annotations.dataset["images"]
+        self.ids = [image["id"] for image in listed][remainder::n]  # by position, as training does
+
+    def __call__(self, state: dict[str, Tensor], spec: ModelSpec) -> dict[str, float]:
+        """``AP``, that of masks if there are some, and ``box_AP`` and ``mask_AP``.
+
+        Args:
+            state: Weights of the network.
+            spec: How it is run.
+
+        Raises:
+            DatasetError: If the file has a category that training has not, or nothing can be
+                measured.
+        """
+        network = build(spec.builder, **spec.options)
+        # In half precision, as in the file.
+        network.load_state_dict({key: value.half() for key, value in state.items()})
+        detector = ObjectDetector.from_network(network, spec, size=self.size)
+        ids, results = [], []
+        try:
+            categories = match_classes(spec.classes, self.annotations.dataset["categories"])
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
+        for image_id in self.ids:
+            path = inside_folder(self.folder, self.annotations.imgs[image_id]["file_name"])
+            try:
+                pixels = read_photo(path, self.folder)  # which may be in a shard
+            except ImageError as error:  # no reason to lose a run of hours
+                _log.warning("skipped: %s", error)
+                continue
+            ids.append(image_id)
+            results += object_results(detector(pixels), image_id, categories)
+        figures: dict[str, Any] = {}
+        for task, name in zip(self.tasks, ("box_AP", "mask_AP"), strict=False):
+            figures[name] = evaluate_objects(self.annotations, results, task, ids)["AP"]
+            figures["AP"] = figures[name]
+        if not figures["AP"] >= 0:  # -1 is no figure
+            raise DatasetError(f"{self.folder}: nothing could be measured in {len(ids)} images")
+        return figures
