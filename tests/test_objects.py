@@ -330,6 +330,39 @@ def test_labels_become_categories_by_name() -> None:
         match_classes(("cat", "cow"), categories)
 
 
+# --- the ablations
+
+
+def test_the_table_of_ablations(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    import mask_rcnn_ablations as ablations
+
+    few = {name: ablations.VARIANTS[name] for name in list(ablations.VARIANTS)[::5]}
+    monkeypatch.setattr(ablations, "VARIANTS", few)
+    monkeypatch.setattr(ablations, "TEST_SEEDS", range(2))
+    output = tmp_path / "runs.json"
+    flags = ["--output", str(output), "--steps", "1", "--batch", "1", "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", ["mask_rcnn_ablations.py", *flags])
+    ablations.main()
+    assert "| Faster R-CNN: no masks | 1 | " in capsys.readouterr().out
+    runs = json.loads(output.read_text())
+    assert set(runs["Mask R-CNN: RoIAlign, sigmoid, FCN"]["1"]) == set(ablations.FIGURES)
+    assert set(runs["Faster R-CNN: no masks"]["1"]) == {"bbox AP", "bbox AP75"}
+
+
+def test_differences_are_of_pairs_of_seeds() -> None:
+    import mask_rcnn_ablations as ablations
+
+    first, second = list(ablations.VARIANTS)[:2]
+    figures = dict.fromkeys(ablations.FIGURES, 0.5)
+    runs = {
+        first: {"1": figures, "2": {**figures, "segm AP": 0.3}},
+        second: {"1": {**figures, "segm AP": 0.4}, "2": {**figures, "segm AP": 0.2}},
+    }
+    line = ablations.table(runs).splitlines()[3]
+    assert line.endswith("| +0.0 ± 0.0 | -10.0 ± 0.0 |")
+    assert "| 30.0 ± 14.1 |" in line
+
+
 # --- the verb
 
 
