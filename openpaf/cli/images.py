@@ -35,6 +35,7 @@ class ImageJob:
         threshold: Leave out those whose score is below this.
         quiet: Say nothing but errors.
         boxes: Whether boxes are drawn around people, and their scores.
+        nouns: What is found, one and many.
         done: How many images were written.
         found: How many people or objects are on these.
         skipped: How many images could not be read, estimated or written.
@@ -44,6 +45,7 @@ class ImageJob:
     threshold: float
     quiet: bool
     boxes: bool = False
+    nouns: tuple[str, str] = ("person", "people")
     done: int = 0
     found: int = 0
     skipped: int = 0
@@ -66,10 +68,7 @@ class ImageJob:
 
     def counted(self, n: int) -> str:
         """A number of what the model finds, with its noun."""
-        from openpaf.estimator import PoseEstimator
-
-        is_pose = isinstance(self.estimator, PoseEstimator)
-        return counted(n, "person", "people") if is_pose else counted(n, "object", "objects")
+        return counted(n, *self.nouns)
 
     def skip(self, message: str) -> None:
         """Report an image that gives no result, and count it."""

@@ -253,7 +253,8 @@ def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
     estimator = _load_objects(arguments, threshold) if finds_objects else _load(arguments)
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes)
+    nouns = ("object", "objects") if finds_objects else ("person", "people")
+    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes, nouns)
 
 
 def _finds_objects(arguments: argparse.Namespace) -> bool:
