@@ -389,7 +389,7 @@ def test_sources_that_cannot_be_listed_are_skipped(
 def test_a_photo_too_large_to_draw_is_skipped(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(image: np.ndarray, poses: object) -> None:
+    def no_memory(image: np.ndarray, poses: object, **_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("openpaf.visualization.draw.draw_poses", no_memory)

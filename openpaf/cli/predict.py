@@ -259,11 +259,15 @@ def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
 
 def _finds_objects(arguments: argparse.Namespace) -> bool:
     """Whether the model is a Mask R-CNN that is to find objects: boxes, classes and masks."""
+    from openpaf.errors import WeightsError
     from openpaf.weights.catalog import resolve
 
     if arguments.model is None and arguments.weights is None:
         return False
-    method = resolve(arguments.model, arguments.weights).spec.method
+    try:
+        method = resolve(arguments.model, arguments.weights).spec.method
+    except (ValueError, WeightsError):  # the estimator says what is wrong
+        return False
     return method == "objects" or (method == "mask_rcnn" and arguments.boxes)
 
 
