@@ -17,9 +17,8 @@ from openpaf.geometry import crop_affine
 from openpaf.io.coco_objects import encode_mask, mask_polygons
 from openpaf.training.config import DataConfig, SetConfig
 from openpaf.training.config_files import read_config
-from openpaf.training.data.augmentation import CropPlan
+from openpaf.training.data.augmentation import CropPlan, Labels
 from openpaf.training.data.dataset import DatasetError
-from openpaf.training.data.pasting import Labels
 from openpaf.training.loop import train
 from openpaf.training.rcnn.object_sets import ObjectPhoto, load_object_sets
 from openpaf.training.rcnn.targets import make_target
@@ -94,7 +93,8 @@ def sets_of(folder: Path, **changes: Any) -> DataConfig:
 def plan_of(photo: ObjectPhoto, rotation: float = 0, flip: bool = False) -> CropPlan:
     affine = crop_affine((63.5, 63.5), 1.0, rotation, flip, (128, 128))
     return CropPlan(
-        photo=photo, affine=affine, size=128, labels=Labels.of(photo, affine, None), patches=(),
+        photo=photo, affine=affine, size=128, labels=Labels.of(photo, affine, None),
+        unlabeled=frozenset(), fully_annotated=True,
         saturation=1, contrast=1, offset=np.zeros(3), blur=0,
     )  # fmt: skip
 

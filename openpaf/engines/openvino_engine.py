@@ -18,7 +18,7 @@ from openpaf.engines.base import Arrays, Run, check_cpu, check_size, conversion_
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.cache import kept
-from openpaf.io.extras import import_extra, installed
+from openpaf.io.extras import import_extra, installed, openvino_core
 from openpaf.weights.catalog import check_card
 from openpaf.weights.exported import NOTE, read_openvino, read_openvino_note
 from openpaf.weights.hashing import sha256_of
@@ -42,9 +42,7 @@ def available(source: ModelSource, precision: str) -> bool:
     if precision == "int8":
         return source.eight_bit_file is not None
     if precision == "bfloat16":
-        import openvino
-
-        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return True
 
 
@@ -132,8 +130,6 @@ def run_openvino(
     Raises:
         WeightsError: If the model cannot be run.
     """
-    import openvino
-
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -142,7 +138,7 @@ def run_openvino(
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = openvino_core().compile_model(model, "CPU", options)
         request = compiled.create_infer_request()
         shape = [
             side.get_length() if side.is_static else None for side in compiled.input().partial_shape
@@ -261,4 +257,4 @@ def openvino_from_bytes(data: bytes) -> Any:
 
     (n,) = struct.unpack_from("<Q", data)
     numbers = np.frombuffer(data, np.uint8, offset=8 + n)
-    return openvino.Core().read_model(data[8 : 8 + n], openvino.Tensor(numbers))
+    return openvino_core().read_model(data[8 : 8 + n], openvino.Tensor(numbers))

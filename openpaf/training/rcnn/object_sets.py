@@ -94,10 +94,7 @@ def _load_set(one: SetConfig, file: Mapping[str, Any], classes: Sequence[str]) -
     photos = [photo for photo in photos if len(photo.boxes)]
     if not photos:
         raise DatasetError(f"{source}: no objects in it")
-    return PhotoSet(
-        name=one.name or source.parent.name, photos=photos, weight=one.weight,
-        fully_annotated=one.fully_annotated,
-    )  # fmt: skip
+    return PhotoSet(name=one.name or source.parent.name, photos=photos, weight=one.weight)
 
 
 def _photo(
@@ -126,7 +123,6 @@ def _photo(
         uncertain_joints=np.zeros((0, 3), np.float32),
         size_hw=size_of(image),
         outlines=outlines,
-        folder=folder,
         labels=np.array([label for _, label in objects], np.int64),
     )
 

@@ -12,11 +12,11 @@ from openpaf.errors import ImageError
 from openpaf.estimator.object_detector import ObjectDetector
 from openpaf.evaluation.object_files import read_object_annotations
 from openpaf.evaluation.objects import evaluate_objects, match_classes, object_results
+from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
 from openpaf.networks import build
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.dataset import DatasetError
-from openpaf.training.data.photos import read_photo
 from openpaf.weights.spec import ModelSpec, method_of
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class ObjectValidation:
         for image_id in self.ids:
             path = inside_folder(self.folder, self.annotations.imgs[image_id]["file_name"])
             try:
-                pixels = read_photo(path, self.folder)  # which may be in a shard
+                pixels = read_image(path)
             except ImageError as error:  # no reason to lose a run of hours
                 _log.warning("skipped: %s", error)
                 continue
