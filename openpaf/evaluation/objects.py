@@ -85,7 +85,7 @@ def detect_objects(
     image_ids: Sequence[int],
     *,
     ids: Mapping[int, int],
-    partial: PartialResults,
+    partial: PartialResults | None = None,
     workers: int = 2,
     progress: bool = True,
     on_error: Callable[[int, ImageError], None],
@@ -106,7 +106,8 @@ def detect_objects(
     Raises:
         ValueError: If an image has another size than its labels are for; the message names it.
     """
-    todo = [i for i in image_ids if i not in partial.done]
+    results: dict[int, list[Detection]] = {} if partial is None else dict(partial.done)
+    todo = [i for i in image_ids if i not in results]
     paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
     bar = tqdm(total=len(todo), unit="image", disable=None if progress else True)
     with bar:
@@ -116,8 +117,10 @@ def detect_objects(
                 on_error(image_id, image)
                 continue
             check_image_size(path, image.shape, annotations.imgs[image_id])
-            partial.add(image_id, object_results(detect(image), image_id, ids))
-    return [entry for image_id in image_ids for entry in partial.done.get(image_id, ())]
+            results[image_id] = object_results(detect(image), image_id, ids)
+            if partial is not None:
+                partial.add(image_id, results[image_id])
+    return [entry for image_id in image_ids for entry in results.get(image_id, ())]
 
 
 def evaluate_objects(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from openpaf.errors import ImageError
 from openpaf.estimator.object_detector import ObjectDetector
 from openpaf.evaluation.object_files import read_object_annotations
-from openpaf.evaluation.objects import evaluate_objects, match_classes, object_results
-from openpaf.io.images import read_image
-from openpaf.io.paths import inside_folder
+from openpaf.evaluation.objects import detect_objects, evaluate_objects, match_classes
 from openpaf.networks import build
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.dataset import DatasetError
@@ -62,28 +59,29 @@ class ObjectValidation:
             spec: How it is run.
 
         Raises:
-            DatasetError: If the file has a category that training has not, or nothing can be
-                measured.
+            DatasetError: If the file has a category that training has not, an image is of another
+                size than its labels, or nothing can be measured.
         """
         network = build(spec.builder, **spec.options)
         # In half precision, as in the file.
         network.load_state_dict({key: value.half() for key, value in state.items()})
         detector = ObjectDetector.from_network(network, spec, size=self.size)
-        ids, results = [], []
+        bad: list[int] = []
+
+        def skip(image_id: int, error: ImageError) -> None:
+            _log.warning("skipped: %s", error)  # no reason to lose a run of hours
+            bad.append(image_id)
+
         try:
-            categories = match_classes(spec.classes, self.annotations.dataset["categories"])
+            results = detect_objects(
+                self.annotations, self.folder, detector, self.ids,
+                ids=match_classes(spec.classes, self.annotations.dataset["categories"]),
+                progress=False, on_error=skip,
+            )  # fmt: skip
         except ValueError as error:
             raise DatasetError(str(error)) from error
-        for image_id in self.ids:
-            path = inside_folder(self.folder, self.annotations.imgs[image_id]["file_name"])
-            try:
-                pixels = read_image(path)
-            except ImageError as error:  # no reason to lose a run of hours
-                _log.warning("skipped: %s", error)
-                continue
-            ids.append(image_id)
-            results += object_results(detector(pixels), image_id, categories)
-        figures: dict[str, Any] = {}
+        ids = [i for i in self.ids if i not in bad]
+        figures: dict[str, float] = {}
         for task, name in zip(self.tasks, ("box_AP", "mask_AP"), strict=False):
             figures[name] = evaluate_objects(self.annotations, results, task, ids)["AP"]
             figures["AP"] = figures[name]
