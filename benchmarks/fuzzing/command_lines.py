@@ -33,21 +33,22 @@ _VALUES = (
 )  # fmt: skip
 _FLAGS = {
     "predict": ("--output", "--format", "--model", "--weights", "--engine", "--device", "--size",
-                "--threshold", "--batch-size", "--no-smoothing", "--boxes", "--quiet"),
+                "--scales", "--flip", "--threshold", "--batch-size", "--no-smoothing", "--boxes",
+                "--quiet"),
     "evaluate": ("--annotations", "--images", "--results", "--json", "--save-results", "--gallery",
                  "--size", "--scales", "--subset", "--image-ids", "--pck-alpha",
                  "--pck-reference", "--partial", "--method", "--model", "--fresh", "--flip",
                  "--task"),
     "annotate": ("--output", "--format", "--images-root", "--threshold", "--ignore-threshold",
                  "--joint-threshold", "--image-prefix", "--review", "--model", "--weights",
-                 "--engine", "--device", "--size", "--scales", "--workers", "--partial", "--fresh",
-                 "--flip", "--quiet"),
+                 "--engine", "--device", "--size", "--scales", "--workers", "--batch-size",
+                 "--partial", "--fresh", "--flip", "--quiet"),
     "convert": ("--from", "--to", "--image-dir", "--category", "--skeleton", "--split",
                 "--image-prefix", "--extract-images", "--overwrite"),
     "train": ("--max-minutes", "--show-targets", "--samples", "--pack"),
     "weights": ("--cache",),
     "export": ("--output", "--format", "--model", "--size"),
-    "compare": ("--annotations", "--images", "--json", "--size"),
+    "compare": ("--annotations", "--images", "--json", "--size", "--scales", "--flip"),
 }  # fmt: skip
 _SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip", "--boxes", "--overwrite")
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openpaf.cli.common import counted, described, one_line, report, say, shown, traceback_wanted
 from openpaf.cli.interrupts import raise_if_terminated
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openpaf.estimator import PoseEstimator
+    from openpaf.estimator.batches import TakesBatches
     from openpaf.estimator.object_detector import ObjectDetector
     from openpaf.objects import Objects
     from openpaf.poses import Poses
@@ -87,21 +88,20 @@ class ImageJob:
 
     def _estimate(
         self, photos: Sequence[Path], images: dict[int, NDArray[np.uint8]]
-    ) -> dict[int, Any]:
-        """The people of each image; where a batch fails, one at a time, without those that fail."""
-        if not images:
-            return {}
-        try:
-            return dict(zip(images, self.estimator.batch(list(images.values())), strict=True))
-        except Exception as error:
-            if traceback_wanted():
-                raise
-            if len(images) == 1:
-                self.skip(f"{shown(photos[next(iter(images))])}: {described(error)}")
-                return {}
-        results: dict[int, Any] = {}
-        for i, image in images.items():
-            results.update(self._estimate(photos, {i: image}))
+    ) -> dict[int, Poses | Objects]:
+        """What each image has, without those that fail."""
+        from openpaf.estimator.batches import estimate_each
+
+        results: dict[int, Poses | Objects] = {}
+        estimator: TakesBatches[Poses | Objects] = self.estimator
+        estimated = estimate_each(estimator, list(images.values()))
+        for i, found in zip(images, estimated, strict=True):
+            if not isinstance(found, Exception):
+                results[i] = found
+            elif traceback_wanted():
+                raise found
+            else:
+                self.skip(f"{shown(photos[i])}: {described(found)}")
         return results
 
     def _finish(

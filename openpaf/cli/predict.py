@@ -14,25 +14,22 @@ from openpaf.cli.common import (
     IMAGE_THRESHOLD,
     OBJECT_THRESHOLD,
     VIDEO_THRESHOLD,
-    add_engine_arguments,
-    add_scale_arguments,
     counted,
     one_line,
     path_argument,
-    positive_integer,
-    report,
     say,
     score_argument,
     shown,
     source_argument,
 )
 from openpaf.cli.images import ImageJob
+from openpaf.cli.models import add_model_arguments, load_estimator
 from openpaf.cli.outputs import IMAGE, Outputs, check_folder, format_names, name_file, name_outputs
+from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
 from openpaf.cli.videos import list_videos, predict_video, video_name
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
-    from openpaf.estimator.object_detector import ObjectDetector
 
 _DESCRIPTION = """\
 Finds the people of photos and writes, for each photo, into the output folder:
@@ -109,32 +106,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=_formats,
         help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
     )
-    _add_model_arguments(parser)
+    add_model_arguments(parser)
+    parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN
     _add_run_arguments(parser)
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="default, fast, a name of `openpaf weights list`, or a safetensors file",
-    )
-    add(
-        "--weights",
-        metavar="FILE",
-        type=path_argument,
-        help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
-    )
-    add_engine_arguments(parser)
-    add(
-        "--size",
-        type=positive_integer,
-        metavar="N",
-        help="short side of the network's input in px (default: 368, or that of a Mask R-CNN's "
-        "training where it finds objects)",
-    )
-    add_scale_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,13 +126,6 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw boxes and scores of people in photos, too: around their joints, or those that a "
         "Mask R-CNN finds",
-    )
-    add(
-        "--batch-size",
-        type=positive_integer,
-        metavar="N",
-        default=1,
-        help="photos at a time; more use a GPU better (default: 1)",
     )
     add(
         "--no-smoothing",
@@ -242,68 +209,12 @@ def _find_photos(
 
 def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
     """The model, loaded, and what is done with it."""
-    from openpaf.weights.published import PUBLISHED
-
-    finds_objects = _finds_objects(arguments)
     threshold = arguments.threshold
-    if threshold is None:
-        threshold = OBJECT_THRESHOLD if finds_objects else IMAGE_THRESHOLD
-    if finds_objects:
-        _check_objects(arguments, videos)
-    estimator = _load_objects(arguments, threshold) if finds_objects else _load(arguments)
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    nouns = ("object", "objects") if finds_objects else ("person", "people")
-    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes, nouns)
-
-
-def _finds_objects(arguments: argparse.Namespace) -> bool:
-    """Whether the model is a Mask R-CNN that is to find objects: boxes, classes and masks."""
-    from openpaf.errors import WeightsError
-    from openpaf.weights.catalog import resolve
-
-    if arguments.model is None and arguments.weights is None:
-        return False
-    try:
-        method = resolve(arguments.model, arguments.weights).spec.method
-    except (ValueError, WeightsError):  # the estimator says what is wrong
-        return False
-    return method == "objects" or (method == "mask_rcnn" and arguments.boxes)
-
-
-def _check_objects(arguments: argparse.Namespace, videos: Sequence[str]) -> None:
-    if videos:
-        raise ValueError(f"{shown(videos[0])}: a Mask R-CNN of objects takes photos, no videos")
-    if set(arguments.format) - {IMAGE, "coco"}:
-        raise ValueError(f"--format: expected {IMAGE} and coco for objects; others hold people")
-    if arguments.scales != [1.0] or arguments.flip:
-        raise ValueError("--scales, --flip: not for a Mask R-CNN of objects")
-
-
-def _load_objects(arguments: argparse.Namespace, threshold: float) -> ObjectDetector:
-    from openpaf.estimator.object_detector import ObjectDetector
-
-    return ObjectDetector(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-        min_score=min(threshold, 1.0),
-    )
-
-
-def _load(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator import PoseEstimator
-
-    return PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size or 368,
-        scales=arguments.scales,
-        flip=arguments.flip,
-    )
+    if finds_objects(arguments):
+        check_objects(arguments, videos)
+        threshold = OBJECT_THRESHOLD if threshold is None else threshold
+        detector, nouns = load_detector(arguments, threshold), ("object", "objects")
+        return ImageJob(detector, threshold, arguments.quiet, nouns=nouns)
+    arguments.size = arguments.size or 368
+    threshold = IMAGE_THRESHOLD if threshold is None else threshold
+    return ImageJob(load_estimator(arguments), threshold, arguments.quiet, arguments.boxes)
