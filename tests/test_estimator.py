@@ -230,7 +230,7 @@ def test_its_signature_and_text_say_what_it_takes_and_is() -> None:
     names = list(inspect.signature(openpaf.PoseEstimator).parameters)
     assert names == [
         "model", "weights", "engine", "device", "threads", "config", "size", "scales", "flip",
-        "max_people", "runtime",
+        "max_people", "min_score", "runtime",
     ]  # fmt: skip
     estimator = openpaf.PoseEstimator("fast", size=128)
     assert repr(estimator) == (

@@ -181,7 +181,8 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments, named)
     given = arguments.threshold
     threshold = IMAGE_THRESHOLD if given is None else given
-    job = ImageJob(estimator=_load(arguments), threshold=threshold, quiet=arguments.quiet)
+    least = VIDEO_THRESHOLD if videos and given is None else threshold
+    job = ImageJob(estimator=_load(arguments, least), threshold=threshold, quiet=arguments.quiet)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -229,7 +230,7 @@ def _find_photos(
     return photos, missing
 
 
-def _load(arguments: argparse.Namespace) -> PoseEstimator:
+def _load(arguments: argparse.Namespace, min_score: float) -> PoseEstimator:
     from openpaf.estimator import PoseEstimator
     from openpaf.weights.published import PUBLISHED
 
@@ -242,6 +243,7 @@ def _load(arguments: argparse.Namespace) -> PoseEstimator:
         size=arguments.size,
         scales=arguments.scales,
         flip=arguments.flip,
+        min_score=min_score,
     )
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")

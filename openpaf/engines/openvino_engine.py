@@ -28,6 +28,9 @@ from openpaf.weights.spec import ModelSource
 #: Layers that are kept compiled for a size of image; OpenVINO would keep 5000. A size has about a
 #: hundred, so a folder of photos of a few shapes compiles each once.
 MAX_COMPILED_LAYERS = 1024
+# Images of one run where height and width are fixed, the largest first: for a number of images that
+# it has not seen OpenVINO compiles anew, and each change of the number costs as much as a crop.
+_FIXED_BATCHES = (4, 1)
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _EXAMPLE_HW = (128, 192)
 # Names of layers that stay in floating point, see quantize().
@@ -141,14 +144,24 @@ def run_openvino(
     }
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
+    requests: dict[int | None, Any] = {}
+
+    def request_for(n: int | None) -> Any:
+        """What runs so many images; None: any number."""
+        if n not in requests:
+            fixed = model if n is None else _with_batch(model, n)
+            compiled = openvino.Core().compile_model(fixed, "CPU", options)
+            requests[n] = compiled.create_infer_request()
+        return requests[n]
+
     try:
-        compiled = openvino.Core().compile_model(model, "CPU", options)
-        request = compiled.create_infer_request()
+        if len(model.outputs) != len(outputs):
+            raise RuntimeError(f"expected {len(outputs)} outputs, found {len(model.outputs)}")
         shape = [
-            side.get_length() if side.is_static else None for side in compiled.input().partial_shape
+            side.get_length() if side.is_static else None for side in model.input().partial_shape
         ]
-        if len(compiled.outputs) != len(outputs):
-            raise RuntimeError(f"expected {len(outputs)} outputs, found {len(compiled.outputs)}")
+        is_fixed = shape[0] is None and None not in shape[1:]
+        request_for(_FIXED_BATCHES[-1] if is_fixed else None)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{name}: cannot be run by OpenVINO ({reason})") from error
@@ -156,16 +169,40 @@ def run_openvino(
 
     def run(images: NDArray[np.float32]) -> Arrays:
         check_size(images, shape)
+        parts, start = [], 0
         with lock:
             try:
-                result = request.infer([images])
+                for n in _batches(len(images)) if is_fixed else [len(images)]:
+                    request = request_for(n if is_fixed else None)
+                    parts.append(request.infer([images[start : start + n]]))
+                    start += n
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise WeightsError(f"{name}: OpenVINO fails ({reason})") from error
-            # Copies already, not the request's own memory.
-            return {output: result[i] for i, output in enumerate(outputs)}
+        # Copies already, not the requests' own memory.
+        arrays = [[part[i] for part in parts] for i in range(len(outputs))]
+        return {
+            output: of_parts[0] if len(of_parts) == 1 else np.concatenate(of_parts)
+            for output, of_parts in zip(outputs, arrays, strict=True)
+        }
 
     return run
+
+
+def _with_batch(model: Any, n: int) -> Any:
+    """A copy of a model, of fixed height and width, that takes so many images."""
+    copy = model.clone()
+    copy.reshape([n, *(side.get_length() for side in list(model.input().partial_shape)[1:])])
+    return copy
+
+
+def _batches(n: int) -> list[int]:
+    """A number of images as a sum of those that are compiled for."""
+    batches = []
+    for size in _FIXED_BATCHES:
+        batches += [size] * (n // size)
+        n %= size
+    return batches
 
 
 def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> Any:

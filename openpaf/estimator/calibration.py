@@ -6,6 +6,8 @@ Reference:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from openpaf.poses import Poses
@@ -40,10 +42,30 @@ def calibrate(poses: Poses, spec: ModelSpec) -> Poses:
         poses: People with the raw scores of the method, 0 to 1.
         spec: The model that found them.
     """
-    name = spec.name if spec.name in COEFFICIENTS else _REPRESENTATIVES.get(spec.method)
-    if name is None:
+    coefficients = _coefficients(spec)
+    if coefficients is None:
         return poses
-    offset, slope = COEFFICIENTS[name]
+    offset, slope = coefficients
     raw = np.clip(poses.person_scores.astype(np.float64), 1e-7, 1 - 1e-7)
     logit = offset + slope * (np.log(raw) - np.log1p(-raw))
     return poses.replace(person_scores=(1 / (1 + np.exp(-logit))).astype(np.float32))
+
+
+def raw_score(score: float, spec: ModelSpec) -> float:
+    """The raw score of a method that :func:`calibrate` makes this score of, 0 to 1.
+
+    Args:
+        score: 0 to 1; from 1 on no person has it.
+        spec: The model.
+    """
+    coefficients = _coefficients(spec)
+    if coefficients is None or not 0 < score < 1:
+        return score
+    offset, slope = coefficients
+    logit = (math.log(score / (1 - score)) - offset) / slope
+    return 1 / (1 + math.exp(-logit))
+
+
+def _coefficients(spec: ModelSpec) -> tuple[float, float] | None:
+    name = spec.name if spec.name in COEFFICIENTS else _REPRESENTATIVES.get(spec.method)
+    return None if name is None else COEFFICIENTS[name]
