@@ -201,7 +201,7 @@ def _trace(module: nn.Module, spec: ModelSpec, size_hw: tuple[int, int] | None) 
     torch.onnx.export(
         module,
         (torch.zeros(1, 3, *example_hw),),
-        file,
+        file,  # type: ignore[arg-type]
         dynamo=False,
         input_names=["images"],
         output_names=list(spec.outputs),

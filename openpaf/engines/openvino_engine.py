@@ -36,6 +36,10 @@ _EXAMPLE_HW = (128, 192)
 # Names of layers that stay in floating point, see quantize().
 _FIRST = r".*trunk\.[01][/.].*"
 _HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
+_PART_LAYERS = {
+    "person_detector": [r".*stem.*", r".*heads.*(scores|distances|patches|excite).*"],
+    "single_person": [r".*stem.*", r".*heatmaps.*"],
+}
 
 
 def available(source: ModelSource, precision: str) -> bool:
@@ -82,7 +86,7 @@ def export(
     """Write a model as OpenVINO's files; see :class:`openpaf.engines.table.ExportModule`."""
     model = convert(source, size_hw=size_hw)
     if precision == "int8":
-        model = quantize(model, calibration)
+        model = quantize(model, calibration, source.spec.method)
     model.set_rt_info(precision, [NOTE, "precision"])
     model.set_rt_info(sha256_of(source.file), [NOTE, "source"])
     write_openvino(model, path)
@@ -235,15 +239,19 @@ def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> A
     return converted
 
 
-def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
+def quantize(
+    model: Any, inputs: Sequence[NDArray[np.float32]], method: str = "part_affinity"
+) -> Any:
     """An OpenVINO model with 8-bit integers, whose ranges are those seen in the inputs.
 
     The first layers, which see the pixels, and those that give the fields stay in floating point;
-    of networks with refinement stages only those of these stages.
+    of networks with refinement stages only those of these stages. Of parts of top-down pairs those
+    do that give boxes, scores and heatmaps.
 
     Args:
         model: As :func:`convert` gives it.
         inputs: (1, 3, h, w) float32 each, of typical photos; dozens of them.
+        method: Of the model's spec.
 
     Raises:
         ValueError: If nncf, of the extra ``export``, is not installed.
@@ -252,7 +260,7 @@ def quantize(model: Any, inputs: Sequence[NDArray[np.float32]]) -> Any:
         nncf = import_extra("nncf", "export")
         nncf.set_log_level(logging.ERROR)
         refined = any("refinement" in layer.get_friendly_name() for layer in model.get_ops())
-        in_float = [_FIRST, _LAST_HEADS if refined else _HEADS]
+        in_float = _PART_LAYERS.get(method, [_FIRST, _LAST_HEADS if refined else _HEADS])
         result = nncf.quantize(
             model,
             nncf.Dataset(inputs),

@@ -27,7 +27,7 @@ from openpaf.estimator.person_detector import Detections, PersonDetector
 from openpaf.estimator.suppression import suppress_duplicates
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.weights.pairs import detector_sides
+from openpaf.weights.pairs import detector_sizes
 from openpaf.weights.spec import ModelSource, ModelSpec
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ class TopDown:
             PersonDetector(
                 engine=engines[part.file],
                 name=part.spec.name,
-                size_hw=part.spec.size_hw,
-                long_side=long_side,
+                size_hw=size if isinstance(size, tuple) else part.spec.size_hw,
+                long_side=size if isinstance(size, int) else None,
                 min_score=_MIN_CANDIDATE,
                 max_overlap=_SAME_BOX,
             )
-            for part, long_side in zip(source.parts, detector_sides(source.spec), strict=False)
+            for part, size in zip(source.parts, detector_sizes(source.spec), strict=False)
         ]
         pose = source.parts[-1]
         says = source.spec.options

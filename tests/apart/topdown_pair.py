@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import pickle
@@ -20,8 +21,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from openpaf import PoseEstimator, Skeleton, WeightsError, read_image, weights
+from openpaf.cli import main as cli
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
+from openpaf.engines.onnx_engine import onnx_bytes
 from openpaf.estimator.boxes import check_boxes, fuse, suppress
 from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.crops import affine_of, crop, find_joints
@@ -31,6 +34,7 @@ from openpaf.estimator.top_down import TopDown
 from openpaf.geometry import Grid, transform_points
 from openpaf.networks import build
 from openpaf.poses import Poses
+from openpaf.tracking.tracker import Tracker
 
 PHOTOS = Path(__file__).resolve().parents[2] / "data" / "photos"
 MODELS = ("topdown", "topdown-fast", "topdown-best")
@@ -469,6 +473,20 @@ def test_there_are_no_fields(fast: PoseEstimator) -> None:
         fast.postprocess(fast.infer(PHOTOS / "astronaut.jpg"), (10, 10))
 
 
+def test_the_browser_demo_takes_a_pair(
+    fast: PoseEstimator, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.syspath_prepend(str(repo_root / "demos" / "browser"))
+    server = importlib.import_module("server").Server(fast)
+    photo = b"\1" + (PHOTOS / "astronaut.jpg").read_bytes()
+    answer = server._find(photo, Tracker())
+    sure = [person for person in answer["people"] if person["score"] > 0.6]
+    assert (len(sure), len(answer["joints"])) == (1, 17)
+    frames = [server._find(b"\0" + photo[1:], Tracker()) for _ in range(1)]
+    assert frames[0]["people"][0]["id"] is not None
+
+
 def test_it_pickles(fast: PoseEstimator) -> None:
     copy = pickle.loads(pickle.dumps(fast))
     assert copy.spec == fast.spec
@@ -589,6 +607,11 @@ def test_a_pair_of_your_own(tmp_path: Path) -> None:
         ({"detectors": []}, "detectors: expected a list of 1 to 16 names"),
         ({"detectors": ["my-rtmdet-nano.safetensors"]}, "takes any size, so it needs one"),
         ({"detectors": ["rtmdet-nano@9999"]}, "expected a long side of 32 to 4096 px after @"),
+        ({"detectors": ["rtmdet-nano@64x9"]}, "expected a long side of 32 to 4096 px after @"),
+        ({"detectors": ["rtmdet-nano@64x"]}, "expected a long side of 32 to 4096 px after @"),
+        ({"detectors": ["rtmdet-nano@64x90"]}, "expected multiples of 32 px after @"),
+        ({"detectors": ["fast.onnx"]}, "fast.onnx: no such file"),
+        ({"detectors": ["other.json"]}, "expected a network, found 'other.json'"),
         ({"padding": 0}, "padding: expected a number from 0.5 to 4"),
         ({"flip": "yes"}, "flip: expected true or false"),
         ({"size": 3}, "expected a dictionary with detectors, name, pose"),
@@ -597,6 +620,70 @@ def test_a_pair_of_your_own(tmp_path: Path) -> None:
 def test_a_pair_that_is_none(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = own_pair(tmp_path, **changes)
     with pytest.raises(WeightsError, match=message):
+        weights.resolve(path)
+
+
+def test_a_detector_sees_the_size_that_the_pair_says(tmp_path: Path) -> None:
+    names = ["picodet-s-192", "picodet-s-192@96x128", "picodet-s-192@224"]
+    estimator = PoseEstimator(own_pair(tmp_path, detectors=names), engine="torch", threads=1)
+    assert isinstance(estimator.method, TopDown)
+    seen: list[tuple[int, ...]] = []
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(images.shape)
+        return {"boxes": np.zeros((1, 0, 4), np.float32), "scores": np.zeros((1, 0), np.float32)}
+
+    estimator.method.detectors = tuple(
+        dataclasses.replace(detector, engine=Engine("own", run))
+        for detector in estimator.method.detectors
+    )
+    assert len(estimator(np.zeros((300, 600, 3), np.uint8))) == 0
+    assert seen == [(1, 3, 192, 192), (1, 3, 96, 128), (1, 3, 128, 224)]
+
+
+@pytest.mark.parametrize(("to", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
+def test_an_exported_pair_finds_the_same_people(
+    tmp_path: Path, fast: PoseEstimator, to: str, suffix: str
+) -> None:
+    for module in ("onnxruntime", "onnxscript") if to == "onnx" else ("openvino",):
+        pytest.importorskip(module)
+    path, photo = tmp_path / "mine.json", PHOTOS / "basketball.png"
+    command = ["export", "topdown-fast", "--to", to, "--output", str(path)]
+    assert cli([*command, "--photos", str(PHOTOS / "astronaut.jpg")]) == 0
+    assert {file.suffix for file in tmp_path.iterdir()} >= {".json", suffix}
+    exported = PoseEstimator(path, threads=1)
+    assert exported.engine == to
+    ours, theirs = fast(photo), exported(photo)
+    ours, theirs = (poses[poses.person_scores > 0.1] for poses in (ours, theirs))
+    assert len(ours) == len(theirs) >= 2
+    np.testing.assert_allclose(ours.person_scores, theirs.person_scores, atol=1e-3)
+    sure = (ours.scores > 0.3)[..., None]
+    np.testing.assert_allclose(np.where(sure, ours.xy, 0), np.where(sure, theirs.xy, 0), atol=0.1)
+    with pytest.raises(ValueError, match="runs with"):
+        PoseEstimator(path, engine="torch")
+
+
+def test_an_export_of_a_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    photos = ["--photos", str(PHOTOS / "astronaut.jpg")]
+    for more, message in (
+        (["--output", str(tmp_path / "mine.xml")], "expected a name that ends in .json"),
+        (["--fixed-size", "256x256"], "a top-down pair says its sizes itself"),
+        (["--precision", "int8"], "int8 needs photos to learn ranges of values from"),
+        (["--output", str(tmp_path / "mine.json"), "--tolerance", "0"], "more than the tolerance"),
+    ):
+        assert cli(["export", "topdown-fast", "--to", "openvino", *photos, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_of_a_pair_are_of_one_kind(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    onnx = onnx_bytes(weights.resolve("picodet-s-192"))
+    (tmp_path / "mine.onnx").write_bytes(onnx)
+    path = own_pair(tmp_path, detectors=["mine.onnx"])
+    with pytest.raises(WeightsError, match="expected networks of one kind, found onnx and weights"):
         weights.resolve(path)
 
 
