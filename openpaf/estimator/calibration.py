@@ -21,7 +21,7 @@ COEFFICIENTS: dict[str, tuple[float, float]] = {
     "fast-coco17": (3.97, 3.21),
     "mask-rcnn-mobilenet": (-3.70, 1.03),
     "topdown": (4.52, 3.04),
-    "topdown-fast": (7.41, 3.94),
+    "topdown-fast": (7.13, 3.82),
     "topdown-best": (6.12, 3.65),
 }
 #: Whose coefficients other models of a method have.
