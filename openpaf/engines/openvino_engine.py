@@ -38,7 +38,7 @@ _FIRST = r".*trunk\.[01][/.].*"
 _HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
 _PART_LAYERS = {
     "person_detector": [r".*stem.*", r".*heads.*(scores|distances|patches|excite).*"],
-    "single_person": [r".*stem.*", r".*heatmaps.*"],
+    "single_person": [r".*stem.*", r".*head[.].*", r".*heatmaps.*"],
 }
 
 

@@ -32,7 +32,7 @@ Inputs = list[NDArray[np.float32]]
 # Of the people whose crops the ranges of 8-bit integers are learned from.
 _LIKELY = 0.3
 # What ranges are learned from at most.
-_MAX_CALIBRATION = 300
+_MAX_CALIBRATION = 100
 
 
 def export_pair(

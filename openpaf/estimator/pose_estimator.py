@@ -56,7 +56,7 @@ class PoseEstimator:
         max_people: Only so many people of an image, the best; all of them if None.
         min_score: People whose score is lower are left out. A top-down pair does not look for
             joints where a person could not reach it, which saves most of its time.
-        runtime: The old name of ``engine``.
+        old_names: ``runtime``, the old name of ``engine``.
 
     Raises:
         ValueError: If an argument is unknown or out of range, or the engine or the device cannot
@@ -92,11 +92,13 @@ class PoseEstimator:
         flip: bool = False,
         max_people: int | None = None,
         min_score: float = 0.0,
-        runtime: str | None = None,
+        **old_names: str,
     ) -> None:
-        if runtime is not None:
+        for name in old_names:
+            if name != "runtime":
+                raise TypeError(f"PoseEstimator: unexpected argument {name!r}")
             warnings.warn("runtime: renamed, use engine=", DeprecationWarning, stacklevel=2)
-            engine = runtime
+            engine = old_names[name]
         check_engine(engine)
         named: dict[str, Any] = {
             "engine": engine, "device": device, "threads": threads, "config": config,

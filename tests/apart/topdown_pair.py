@@ -33,7 +33,7 @@ from openpaf.estimator.suppression import suppress_duplicates
 from openpaf.estimator.top_down import TopDown
 from openpaf.geometry import Grid, transform_points
 from openpaf.networks import build
-from openpaf.poses import Poses
+from openpaf.poses import Poses, oks
 from openpaf.tracking.tracker import Tracker
 
 PHOTOS = Path(__file__).resolve().parents[2] / "data" / "photos"
@@ -527,6 +527,22 @@ def test_openvino_gives_what_torch_gives(name: str) -> None:
     np.testing.assert_allclose(ours.person_scores, theirs.person_scores, atol=0.01)
     sure = (ours.scores > 0.3)[..., None]
     np.testing.assert_allclose(np.where(sure, ours.xy, 0), np.where(sure, theirs.xy, 0), atol=0.5)
+
+
+@pytest.mark.parametrize("name", ["topdown", "topdown-fast"])
+def test_eight_bits_find_the_same_people(name: str) -> None:
+    pytest.importorskip("openvino")
+    image = read_image(PHOTOS / "pedestrians_468.jpg")
+    ours = PoseEstimator(name, engine="openvino", threads=1, min_score=0.6)(image)
+    theirs = PoseEstimator(name, engine="openvino-int8", threads=1, min_score=0.3)(image)
+    assert len(ours) >= 3
+    assert (oks(ours, theirs).max(axis=1) > 0.8).all()
+
+
+def test_a_pair_without_eight_bits_says_what_is_missing() -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(ValueError, match=r"needs rtmdet-nano-int8\.xml and \.bin beside"):
+        PoseEstimator("topdown-best", engine="openvino-int8")
 
 
 def test_detectors_take_any_size_in_openvino() -> None:
