@@ -37,7 +37,7 @@ _EXAMPLE_HW = (128, 192)
 _FIRST = r".*trunk\.[01][/.].*"
 _HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
 _PART_LAYERS = {
-    "person_detector": [r".*stem.*", r".*heads.*(scores|distances|patches|excite).*"],
+    "person_detector": [r".*stem.*", r".*trunk[.]fine.*", r".*(squeeze|excite).*", r".*heads.*"],
     "single_person": [r".*stem.*", r".*head[.].*", r".*heatmaps.*"],
 }
 
