@@ -3,13 +3,14 @@
     python benchmarks/looks.py --data FOLDER --holdout 1 2 --scales 1 --mirrored 0.6 1.5
 
 FOLDER has ``person_keypoints.json`` and ``images/``. The looks are those of a training run's
-``teacher_scales`` and ``teacher_mirrored``, at whole photos, each padded to a square.
+``teacher_scales`` and ``mirrored_scales``, at whole photos, each padded to a square.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from openpaf import Fields, PoseEstimator, Poses, weights
 from openpaf.evaluation.coco import METRICS, detect, evaluate
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
-from openpaf.training.distillation.multi_scale_teacher import MultiScaleNetwork
 from openpaf.training.optimizer import PRECISIONS, autocast
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from multi_scale_teacher import MultiScaleNetwork
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from openpaf.io.extras import openvino_core
 from openpaf.networks import build, describe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
@@ -169,7 +170,7 @@ def on_openvino(threads: int) -> Callable[[nn.Module, Tensor], Callable[[], Any]
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = openvino_core().compile_model(model, "CPU", options)
         pixels = image.numpy()
         return lambda: compiled(pixels)
 

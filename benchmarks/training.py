@@ -40,16 +40,12 @@ def main() -> None:
     parser.add_argument("config", help="a training configuration")
     parser.add_argument("--steps", type=int, default=8, help="of the training (default: 8)")
     parser.add_argument("--batches", type=int, default=30, help="of the loader (default: 30)")
-    parser.add_argument("--occluders", type=float, help="instead of the configuration's")
     parser.add_argument("--loop", type=int, default=0, help="steps of the whole run (default: 0)")
     parser.add_argument("--no-training", action="store_true", help="leave the network out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as output:
         config = read_config(arguments.config)
         config = replace(config, output=output, data=replace(config.data, validation=None))
-        if (share := arguments.occluders) is not None:
-            augment = replace(config.augment, occluders=share, paste_people=share)
-            config = replace(config, augment=augment)
         measure(config, arguments)
 
 

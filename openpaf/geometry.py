@@ -234,6 +234,16 @@ def resize_px(px: Number, ratio: float) -> Number:
     return (px + 0.5) * ratio - 0.5
 
 
+def centers_to_corners(px: Number) -> Number:
+    """Pixel indices as distances from the image's corner, as tools that draw on a canvas count."""
+    return px + 0.5
+
+
+def corners_to_centers(px: Number) -> Number:
+    """Distances from the image's corner as pixel indices."""
+    return px - 0.5
+
+
 def flip_x(x: Number, width: int) -> Number:
     """An x coordinate in px, after the image of ``width`` px is mirrored."""
     return width - 1 - x

@@ -20,6 +20,7 @@ from openpaf.annotation.files import write_labels
 from openpaf.annotation.label_studio import label_studio_config, labels_to_label_studio
 from openpaf.annotation.label_studio_reader import read_label_studio
 from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel, box_around
+from openpaf.annotation.reading import ReadOptions
 
 HW = (180, 240)
 
@@ -124,14 +125,16 @@ def test_corrections_in_cvat_are_read(tmp_path: Path) -> None:
     write_labels(some_labels(), tmp_path / "labels.xml", "cvat")
     tree = ElementTree.parse(tmp_path / "labels.xml")
     first, second, third = tree.iter("skeleton")
-    next(iter(first.iter("points"))).set("occluded", "1")
+    nose = next(iter(first.iter("points")))
+    nose.set("occluded", "1")
+    nose.set("points", "0.5,20.50")  # in the middle of the first column of pixels
     next(a for a in second.iter("attribute") if a.attrib["name"] == "ignore").text = "false"
     for point in third.iter("points"):
         point.set("outside", "1")
     tree.write(tmp_path / "labels.xml")
     labels = read_cvat(tmp_path / "labels.xml")
     one, two = labels.images[0].people
-    assert one.keypoints[0, 2] == 1
+    assert one.keypoints[0].tolist() == [0, 20, 1]
     assert not two.is_doubtful
     assert labels.images[1].people == ()
     data = labels_to_coco(labels)
@@ -144,7 +147,7 @@ def test_corrections_in_cvat_are_read(tmp_path: Path) -> None:
     [
         ("", "no element found"),
         ("<html></html>", "expected <annotations>"),
-        ("<annotations></annotations>", "a label 'person' with joints"),
+        ("<annotations></annotations>", "category: expected one with joints, got none"),
         ("<!DOCTYPE a><annotations/>", "definitions of entities"),
     ],
 )
@@ -154,15 +157,18 @@ def test_other_files_are_no_cvat(tmp_path: Path, text: str, message: str) -> Non
         read_cvat(tmp_path / "a.xml")
 
 
-def test_label_studios_file_says_the_same(tmp_path: Path) -> None:
-    labels = some_labels()
+@pytest.mark.parametrize("skeleton", [Skeleton.COCO17, Skeleton.BODY25])
+def test_label_studios_file_says_the_same(tmp_path: Path, skeleton: Skeleton) -> None:
+    labels = some_labels(skeleton)
     files = write_labels(labels, tmp_path / "labels.json", "label-studio")
     assert [file.name for file in files] == ["labels.json", "labels.label-studio.xml"]
     assert_same(read_label_studio(tmp_path / "labels.json"), labels, without_empty=True)
     write_labels(labels, tmp_path / "l.json", "label-studio", image_prefix="https://x.org/i/")
     tasks = json.loads((tmp_path / "l.json").read_text())
     assert tasks[0]["data"]["image"] == "https://x.org/i/a%20b.jpg"
-    read = read_label_studio(tmp_path / "l.json", image_prefix="https://x.org/i/")
+    scores = read_label_studio(tmp_path / "labels.json").images[0].people[0].joint_scores
+    assert scores.tolist() == [0.75] * skeleton.n_joints
+    read = read_label_studio(tmp_path / "l.json", ReadOptions(image_prefix="https://x.org/i/"))
     assert_same(read, labels, without_empty=True)
 
 
@@ -180,8 +186,8 @@ def test_tasks_of_label_studio() -> None:
     nose = results[1]
     assert (nose["parentID"], nose["score"]) == (boxes[0]["id"], 0.75)
     x, y = labels.images[0].people[0].keypoints[0, :2]
-    assert nose["value"]["x"] == pytest.approx(100 * x / 240, abs=1e-5)
-    assert nose["value"]["y"] == pytest.approx(100 * y / 180, abs=1e-5)
+    assert nose["value"]["x"] == pytest.approx(100 * (x + 0.5) / 240, abs=1e-5)  # of the corner
+    assert nose["value"]["y"] == pytest.approx(100 * (y + 0.5) / 180, abs=1e-5)
     assert len({result["id"] for result in results}) == len(results)
     config = ElementTree.fromstring(label_studio_config(labels))
     tags = {element.attrib.get("name"): element for element in config}
@@ -212,7 +218,7 @@ def test_corrections_in_label_studio_are_read(tmp_path: Path) -> None:
     one, two = read_label_studio(tmp_path / "export.json").images[0].people
     assert not two.is_doubtful
     assert two.keypoints[1].tolist() == pytest.approx(
-        [middle["x"] * 2.4, middle["y"] * 1.8, 2], abs=0.01
+        [middle["x"] * 2.4 - 0.5, middle["y"] * 1.8 - 0.5, 2], abs=0.01
     )
     assert one.keypoints[1, 2] == 2
 
@@ -221,9 +227,8 @@ def test_corrections_in_label_studio_are_read(tmp_path: Path) -> None:
     ("tasks", "message"),
     [
         ({}, "expected a list of tasks"),
-        ([{"annotations": [{"result": [{}]}]}], "'original_height' is missing"),
-        ([7], "no attribute"),
-        (labels_to_label_studio(some_labels(Skeleton.BODY25)), "'neck' is not in skeleton"),
+        ([{"annotations": [{"result": [{}]}]}], "task 0: 'type' is missing"),
+        ([7], "task 0: .*no attribute"),
     ],
 )
 def test_other_files_are_no_label_studio(tmp_path: Path, tasks: Any, message: str) -> None:
@@ -256,7 +261,7 @@ def test_datumaro_reads_our_files(tmp_path: Path) -> None:
     joints = {item.id: item.annotations for item in cvat}
     assert len(joints["empty"]) == 0
     places = np.array([joint.points for joint in joints["a b"]])  # it knows no skeletons
-    np.testing.assert_allclose(places[:17].ravel(), expected, atol=0.01)
+    np.testing.assert_allclose(places[:17].ravel(), expected + 0.5, atol=0.01)
 
 
 def test_label_studios_own_code_reads_our_files(tmp_path: Path) -> None:
@@ -277,7 +282,8 @@ def test_label_studios_own_code_reads_our_files(tmp_path: Path) -> None:
     export.convert_to_yolo(str(tmp_path / "export.json"), str(tmp_path / "yolo"), is_dir=False)
     (file,) = (tmp_path / "yolo" / "labels").glob("*a%20b*")
     lines = [list(map(float, line.split())) for line in file.read_text().splitlines()]
-    expected = labels.images[0].people[0].keypoints / (240, 180, 1)
+    keypoints = labels.images[0].people[0].keypoints + np.array([0.5, 0.5, 0])
+    expected = keypoints / (240, 180, 1)
     assert any(
         len(line) == 5 + 51 and np.allclose(np.reshape(line[5:], (17, 3)), expected, atol=1e-4)
         for line in lines

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,9 @@ from openpaf.estimator.multiscale import average_fields, cubic_weights, mirror_f
 from openpaf.fields import encode_fields
 from openpaf.geometry import flip_x, resize_px
 from openpaf.networks import LightweightNetwork
-from openpaf.training.distillation.multi_scale_teacher import MultiScaleNetwork
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from multi_scale_teacher import MultiScaleNetwork
 
 S = Skeleton.COCO18_REDUNDANT
 SIDE, LARGE = 96, 256

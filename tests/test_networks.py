@@ -11,6 +11,7 @@ import torch
 
 from openpaf import weights
 from openpaf.geometry import Letterbox
+from openpaf.io.extras import openvino_core
 from openpaf.io.images import read_image
 from openpaf.networks import LightweightNetwork, build
 from openpaf.skeleton import Skeleton
@@ -111,7 +112,7 @@ def test_the_open_model_zoo_file_on_real_photos(shared_dir: Path) -> None:
     OpenVINO's kernels for 8 bits round more than the file says, so they are left out; with them
     the heatmaps correlate by 0.9996 on these photos.
     """
-    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
     teacher = shared_dir / "weights" / "teacher"
     network = build("open_model_zoo").eval()
     weights.load(network, teacher / "hpe0001_fp16.npz")  # as a user's file is
@@ -120,7 +121,7 @@ def test_the_open_model_zoo_file_on_real_photos(shared_dir: Path) -> None:
         ours = [network((torch.from_numpy(image) - 128) / 255)[-1] for image in inputs]
 
     def original(rounded: bool) -> list[dict[int, np.ndarray]]:
-        core = openvino.Core()
+        core = openvino_core()
         model = core.read_model(teacher / "human-pose-estimation-0001.xml")
         model.reshape([1, 3, *inputs[0].shape[2:]])
         compiled = core.compile_model(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openpaf import weights
+from openpaf.io.extras import openvino_core
 from openpaf.networks import build, describe
 from openpaf.skeleton import Skeleton
 
@@ -582,7 +583,7 @@ def test_networks_run_in_openvino(case: str) -> None:
     with torch.no_grad():
         model = openvino.convert_model(network, example_input=images(64, 64))
         expected = network(image)
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(image.numpy())
     for i, field in enumerate(expected):
         np.testing.assert_allclose(found[i], field.numpy(), rtol=1e-3, atol=1e-4)

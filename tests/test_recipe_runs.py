@@ -20,10 +20,12 @@ from test_training import (  # noqa: F401
     teacher,
 )
 
-from openpaf import Grid
+from openpaf import Grid, Skeleton
 from openpaf.io.toml_files import toml_rows
 from openpaf.training.checkpoints import CheckpointError
+from openpaf.training.config import DistillationConfig
 from openpaf.training.config_files import read_config, read_config_as
+from openpaf.training.distillation import load_teacher
 from openpaf.training.loop import train
 from openpaf.training.losses import fields_loss
 from openpaf.training.tables import as_table, plain
@@ -33,8 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes
 from peak_weights import near_peaks, weight_peaks
 from recipe_task import RecipeConfig
 from target_resampling import ImageScales
+from teacher_engine import run_by_engine
 from train import main, train_recipe
 
+S = Skeleton.COCO17
 _CHEAP = {"ranks": [16, 8, 16], "hidden_width": 64, "atrous": False, "n_refinement_stages": 0}
 
 
@@ -130,6 +134,44 @@ def test_a_run_on_cached_crops_resumes_bit_exactly(
     )
 
 
+def test_a_multi_scale_teacher_resumes_bit_exactly(photo_folder: Path, teacher: str) -> None:
+    table = {"teacher": teacher, "weight": 0.5, "inside_ignore_regions": True}
+    tables: dict[str, Any] = {"optimizer": {"steps": 3}, "distillation": table}
+    views = {"teacher_scales": [1.0, 0.75], "mirrored_scales": [1.5]}
+    states = states_of_two_runs(photo_folder, **tables, recipe=views)
+    assert_equal(states)
+    once = train_recipe(recipe_for(photo_folder, "once", **tables))
+    other = load_model(once)[0].state_dict()
+    assert not all(torch.equal(states[0][key], other[key]) for key in other)
+
+
+def test_a_teacher_in_another_engine_gives_the_same(photo_folder: Path, teacher: str) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    batch = maker_for(photo_folder, paf_grid=Grid(8)).batch(0)
+    cpu = torch.device("cpu")
+    one, other = (
+        load_teacher(DistillationConfig(teacher=teacher, weight=0.5), S, (Grid(8), Grid(8)), cpu)
+        for _ in range(2)
+    )
+    assert one is not None
+    assert other is not None
+    run_by_engine(other, teacher, "openvino", cpu)
+    ours, theirs = one.fill(batch), other.fill(batch)
+    torch.testing.assert_close(ours.heatmaps, theirs.heatmaps, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(ours.pafs, theirs.pafs, atol=1e-4, rtol=1e-3)
+    tables: dict[str, Any] = {"optimizer": {"steps": 2}, "distillation": {"teacher": teacher}}
+    config = recipe_for(photo_folder, **tables, recipe={"teacher_engine": "openvino"})
+    assert train_recipe(config).exists()
+
+
+def test_pasted_pieces_resume_bit_exactly_and_change_what_is_learned(photo_folder: Path) -> None:
+    recipe = {"occluders": 0.8, "paste_people": 0.8}
+    states = states_of_two_runs(photo_folder, recipe=recipe)
+    assert_equal(states)
+    plain = load_model(train(config_for(photo_folder, "plain")))[0].state_dict()
+    assert not all(torch.equal(states[0][key], plain[key]) for key in plain)
+
+
 def test_hints_need_networks_that_can_be_compared(photo_folder: Path, teacher: str) -> None:
     tables: dict[str, Any] = {
         "distillation": {"teacher": teacher}, "recipe": {"hint_weight": 1.0}
@@ -150,10 +192,16 @@ def test_hints_need_networks_that_can_be_compared(photo_folder: Path, teacher: s
         ({"image_scales": []}, {}, "recipe.image_scales: expected list of length >= 1, got []"),
         ({"image_scales": [0.5]}, {"targets": {"sigma_px": 9}},
          "targets.sigma_px: expected the default beside image_scales"),
-        ({"hint_weight": 1}, {"distillation": {"teacher": "t", "scales": [2]}},
-         "distillation.scales: expected the default beside hint_weight"),
-        ({"hint_weight": 1}, {"distillation": {"teacher": "t", "engine": "onnx"}},
-         "distillation.engine: expected the default beside hint_weight"),
+        ({"hint_weight": 1, "teacher_scales": [2]}, {},
+         "recipe.teacher_scales: expected the default beside hint_weight"),
+        ({"hint_weight": 1, "teacher_engine": "onnx"}, {},
+         "recipe.teacher_engine: expected the default beside hint_weight"),
+        ({"teacher_engine": "onnx"}, {},
+         "recipe.teacher_engine: expected a [distillation] with a teacher"),
+        ({"teacher_scales": []}, {}, "recipe.teacher_scales, mirrored_scales: expected at least"),
+        ({"mirrored_scales": [0]}, {}, "recipe.mirrored_scales[0]: expected float > 0.0"),
+        ({"occluders": 0.2}, {"data": {"on_device": "yes"}},
+         'data.on_device: expected "auto" or "no" where pieces are pasted'),
         ({"hint_weight": 1, "image_scales": [0.5]}, {},
          "recipe.hint_weight: expected 0 beside image_scales other than 1"),
         ({"hint_weight": 1, "feature_steps": 1, "cached_crops": 9}, {},

@@ -26,7 +26,6 @@ from openpaf.training.checkpoints import CheckpointError, load_checkpoint
 from openpaf.training.config import AugmentConfig, TrainConfig
 from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
-from openpaf.training.data.rendering import render
 from openpaf.training.loop import train
 from openpaf.training.rcnn.targets import DetectionBatchMaker, make_target
 from openpaf.training.tables import as_table, plain
@@ -116,7 +115,7 @@ def test_targets_move_with_the_crop(folder: Path) -> None:
         )
         plan = plan_of(photo, flat, seed)
         row = make_target(plan, masks=True)
-        seen = torch.from_numpy((render(plan, lambda _: image)[..., 0] > 128).astype(np.uint8))
+        seen = torch.from_numpy((plan.render(lambda _: image)[..., 0] > 128).astype(np.uint8))
         if len(row["boxes"]) == 0:
             continue
         assert row["masks_labeled"].tolist() == [True]

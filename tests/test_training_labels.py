@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,12 @@ from PIL import Image
 
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
-from openpaf.errors import ImageError
 from openpaf.evaluation.labels import person_category, person_layout
 from openpaf.io.paths import inside_folder
 from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
 from openpaf.training.data.gpu.batches import DeviceBatchMaker
-from openpaf.training.data.photos import find_in_shards, read_photo
 
 S = Skeleton.COCO17
 INPUTS = Path(__file__).with_name("inputs")
@@ -346,7 +342,7 @@ def test_a_label_file_packs_nothing_else(
     line = fails(folder, data, capsys, "--pack", str(packed))
     assert "people.json: an entry is not as COCO's are (file_name: " in line
     assert repr(first) in line
-    assert not list(packed.rglob("*.tar"))
+    assert not [path for path in packed.rglob("*") if path.is_file()]
 
 
 def test_neither_training_nor_evaluation_reads_outside(
@@ -362,55 +358,6 @@ def test_neither_training_nor_evaluation_reads_outside(
     assert "file_name: expected a path inside the folder" in capsys.readouterr().err
 
 
-def shard(path: Path, *members: tarfile.TarInfo, data: bytes = b"") -> Path:
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for member in members:
-            archive.addfile(member, io.BytesIO(data))
-    return path
-
-
-def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.size, info.type, info.linkname = size, kind, "/etc/hostname"
-    return info
-
-
-def test_shards_of_other_folders_replace_no_photo(tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    Image.new("RGB", (8, 6), "red").save(images / "a.png")
-    Image.new("RGB", (8, 6), "blue").save(tmp_path / "b.png")
-    blue = (tmp_path / "b.png").read_bytes()
-    shard(tmp_path / "photos-0.tar", member("images/a.png", len(blue)), data=blue)
-    shard(images / "photos-0.tar", member("a.png", len(blue)), data=blue)
-    assert read_photo(images / "a.png", images)[0, 0].tolist() == [255, 0, 0]
-    (images / "a.png").unlink()
-    assert read_photo(images / "a.png", images)[0, 0].tolist() == [0, 0, 255]
-    assert find_in_shards(images / "c.png", images) is None
-    with pytest.raises(ImageError, match=r"c\.png: no such file"):
-        read_photo(images / "c.png", images)
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (member("/etc/hostname"), "file_name: expected a path inside"),
-        (member("../a.png"), "file_name: expected a path inside"),
-        (member("a.png", kind=tarfile.SYMTYPE), "expected only plain files, got 'a.png'"),
-        (member("a.png", kind=tarfile.FIFOTYPE), "expected only plain files, got 'a.png'"),
-        (None, "photos-1.tar: not a shard of photos"),
-    ],
-)
-def test_bad_shards_are_refused(tmp_path: Path, bad: tarfile.TarInfo | None, message: str) -> None:
-    images = tmp_path / "images"
-    path = shard(images / "photos-1.tar", *([bad] if bad else []))
-    if bad is None:
-        path.write_bytes(b"no tar at all")
-    with pytest.raises(DatasetError, match=message):
-        read_photo(images / "a.png", images)
-
-
 def test_packing_into_the_packed_folder_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -418,11 +365,10 @@ def test_packing_into_the_packed_folder_is_refused(
     (folder / "run.toml").write_text(CONFIG.format(more=""))
     packed = folder / "packed"
     assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0
-    photos = packed / "set-0" / "photos-000.tar"
-    whole = photos.read_bytes()
-    (packed / "set-0" / "photos-007.tar").write_bytes(whole)
+    photos = sorted((packed / "set-0" / "images").iterdir())
+    whole = [path.read_bytes() for path in photos]
     assert main(["train", str(packed / "run.toml"), "--pack", str(packed)]) == 2
     assert "holds the photos that are to be packed" in capsys.readouterr().err
-    assert photos.read_bytes() == whole
+    assert [path.read_bytes() for path in photos] == whole
     assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0  # once more
-    assert [path.name for path in (packed / "set-0").glob("*.tar")] == ["photos-000.tar"]
+    assert sorted((packed / "set-0" / "images").iterdir()) == photos

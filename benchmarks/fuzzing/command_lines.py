@@ -40,12 +40,14 @@ _FLAGS = {
                  "--joint-threshold", "--image-prefix", "--review", "--model", "--weights",
                  "--engine", "--device", "--size", "--scales", "--workers", "--partial", "--fresh",
                  "--flip", "--quiet"),
+    "convert": ("--from", "--to", "--image-dir", "--category", "--skeleton", "--split",
+                "--image-prefix", "--extract-images", "--overwrite"),
     "train": ("--max-minutes", "--show-targets", "--samples", "--pack"),
     "weights": ("--cache",),
     "export": ("--output", "--format", "--model", "--size"),
     "compare": ("--annotations", "--images", "--json", "--size"),
 }  # fmt: skip
-_SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip")
+_SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip", "--overwrite")
 
 
 #: Models are loaded once for each set of arguments, not for each command.
@@ -59,7 +61,7 @@ def _loaded(model: Any = None, *, scales: Any = (1.0,), **options: Any) -> Any:
 
 def make(rng: np.random.Generator, folder: Path) -> Case:
     _fill(rng, folder)
-    verb = str(rng.choice(list(_FLAGS), p=[0.4, 0.2, 0.15, 0.08, 0.07, 0.05, 0.05]))
+    verb = str(rng.choice(list(_FLAGS), p=[0.35, 0.2, 0.15, 0.05, 0.08, 0.07, 0.05, 0.05]))
     arguments = _base(rng, verb)
     for _ in range(int(rng.integers(0, 4))):
         choice = rng.random()
@@ -94,6 +96,9 @@ def _base(rng: np.random.Generator, verb: str) -> list[str]:
                 "--size", "32", "--engine", "torch"]  # fmt: skip
     if verb == "evaluate":
         return ["evaluate", "--annotations", "labels.json", "--results", "results.json"]
+    if verb == "convert":
+        outputs = ["made.json", "made.xml", "made", "made.label-studio.json"]
+        return ["convert", "labels.json", str(rng.choice(outputs))]
     if verb == "train":  # never one that trains
         return [
             "train",

@@ -5,28 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from cached_crops import CachedCrops
 from feature_hints import Hints
 from msgspec import Meta
+from multi_scale_teacher import MultiScaleNetwork
 from muon import Muon
+from pasting import Pasting
 from peak_weights import weight_peaks
 from target_resampling import ImageScales
+from teacher_engine import run_by_engine
 from torch import Tensor
 
 from openpaf.errors import WeightsError
 from openpaf.networks import LightweightNetwork
 from openpaf.training.checkpoints import comparable_config
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import AugmentConfig, TrainConfig
 from openpaf.training.data.batches import Batch
 from openpaf.training.distributed import Processes
 from openpaf.training.optimizer import autocast, parameter_groups
 from openpaf.training.part_affinity import BatchSource, PartAffinityTask, Transform
-from openpaf.training.tables import CountOrZero, PositiveOrZero, Table
+from openpaf.training.tables import CountOrZero, Positive, PositiveOrZero, Share, Table
 
 _Scale = Annotated[float, Meta(gt=0, le=1)]
+_OF_TEACHER = ("teacher_engine", "teacher_scales", "mirrored_scales")
 
 
 class RecipeTable(Table, frozen=True, kw_only=True):
@@ -47,6 +51,15 @@ class RecipeTable(Table, frozen=True, kw_only=True):
             error; see :mod:`peak_weights`.
         frozen_layers: So many layers of the trunk, counted from the image, do not learn.
         muon: Whether :class:`muon.Muon` takes the place of AdamW.
+        teacher_engine: What runs the teacher, of :func:`openpaf.engines.load.load_engine`; named
+            and not measured, so that runs are alike. OpenVINO in bfloat16 takes half of the time on
+            a CPU with AMX.
+        teacher_scales: The teacher's fields are the mean over the crops resized by each of these;
+            see :class:`multi_scale_teacher.MultiScaleNetwork`.
+        mirrored_scales: And over their mirror images, resized by each of these.
+        occluders: Probability of a crop with pieces of other images over joints; see
+            :class:`pasting.Pasting`, which makes its crops on the CPU.
+        paste_people: Probability of a crop with a person of another image pasted into it.
     """
 
     hint_weight: PositiveOrZero = 0.0
@@ -56,6 +69,11 @@ class RecipeTable(Table, frozen=True, kw_only=True):
     peak_weight: PositiveOrZero = 0.0
     frozen_layers: CountOrZero = 0
     muon: bool = False
+    teacher_engine: Literal["torch", "onnx", "openvino", "openvino-bf16"] = "torch"
+    teacher_scales: tuple[Positive, ...] = (1.0,)
+    mirrored_scales: tuple[Positive, ...] = ()
+    occluders: Share = 0.0
+    paste_people: Share = 0.0
 
     def check(self) -> None:
         if self.hint_weight and self.resamples:
@@ -64,11 +82,21 @@ class RecipeTable(Table, frozen=True, kw_only=True):
             raise ValueError("feature_steps: expected a hint_weight above 0 beside it")
         if self.cached_crops and self.feature_steps:
             raise ValueError("cached_crops: expected no feature_steps beside it")
+        if not (*self.teacher_scales, *self.mirrored_scales):
+            raise ValueError("teacher_scales, mirrored_scales: expected at least one number")
+        if self.hint_weight and (key := self.changed(*_OF_TEACHER)):
+            raise ValueError(f"{key[0]}: expected the default beside hint_weight")
 
     @property
     def resamples(self) -> bool:
         """Whether the network is shown smaller crops than its teacher."""
         return set(self.image_scales) != {1.0}
+
+    def pasting(self, augment: AugmentConfig) -> Pasting | None:
+        """What is pasted into crops, if anything."""
+        if not (self.occluders or self.paste_people):
+            return None
+        return Pasting(occluders=self.occluders, paste_people=self.paste_people, augment=augment)
 
 
 class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
@@ -80,11 +108,11 @@ class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
         super().check()
         if self.method != "part-affinity":
             raise ValueError('method: expected "part-affinity" for a recipe')
-        if self.recipe.hint_weight:
-            if not self.distillation.teacher:
-                raise ValueError("recipe.hint_weight: expected a [distillation] with a teacher")
-            if keys := self.distillation.changed("engine", "scales", "mirrored_scales"):
-                raise ValueError(f"distillation.{keys[0]}: expected the default beside hint_weight")
+        of_teacher = self.recipe.changed("hint_weight", *_OF_TEACHER)
+        if of_teacher and not self.distillation.teacher:
+            raise ValueError(f"recipe.{of_teacher[0]}: expected a [distillation] with a teacher")
+        if self.data.on_device == "yes" and self.recipe.pasting(self.augment):
+            raise ValueError('data.on_device: expected "auto" or "no" where pieces are pasted')
         widths = self.targets.changed("sigma_px", "paf_half_width_px")
         if widths and self.recipe.resamples:
             raise ValueError(f"targets.{widths[0]}: expected the default beside image_scales")
@@ -104,7 +132,21 @@ class RecipeTask(PartAffinityTask):
     def __init__(self, config: RecipeConfig, processes: Processes) -> None:
         super().__init__(config, processes)
         self.recipe = config.recipe
+        self.maker.change_plan = self.recipe.pasting(config.augment)
         self.hints = self._hints() if self.recipe.hint_weight else None
+        self._change_teacher()
+
+    def _change_teacher(self) -> None:
+        teacher, recipe, path = self.teacher, self.recipe, self.config.distillation.teacher
+        if teacher is None or path is None:
+            return
+        if recipe.teacher_engine != "torch":
+            run_by_engine(teacher, path, recipe.teacher_engine, self.device)
+        views = recipe.teacher_scales, recipe.mirrored_scales
+        if views != ((1.0,), ()):
+            teacher.network = MultiScaleNetwork(
+                teacher.network, teacher.skeleton, self.grids, *views
+            )
 
     def _hints(self) -> Hints:
         theirs = None if self.teacher is None else self.teacher.network
@@ -135,9 +177,9 @@ class RecipeTask(PartAffinityTask):
             return self.hints.attach_shared(batch, self.teacher.inputs(batch))
 
     def source(self) -> BatchSource:
-        """Where batches come from; cached crops are made first."""
+        """Where batches come from; cached crops are made first, pieces are pasted on the CPU."""
         if not self.recipe.cached_crops:
-            return super().source()
+            return super().source() if self.maker.change_plan is None else self.maker
         of_run = json.dumps(comparable_config(self.config), sort_keys=True)
         folder = Path(self.config.output) / "crops"
         crops = CachedCrops(folder, self.maker, self.recipe.cached_crops, self.processes, of_run)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pasting import Pasting
 from torch import Tensor
 
 from openpaf import Grid, Skeleton, weights
@@ -93,11 +94,15 @@ class RunFile:
             sets.append(load_photo_set(annotations, images, **options))
         heatmap_grid, paf_grid = self.grids
         targets = self.values.get("targets", {})
+        augment = AugmentConfig(**self.values.get("augment", {}))
+        recipe = self.values.get("recipe", {})
+        shares = {key: recipe.get(key, 0.0) for key in ("occluders", "paste_people")}
         widths = {key: targets[key] for key in ("sigma_px", "paf_half_width_px") if key in targets}
         return BatchMaker(
             sets,
             batch_size=self.values["optimizer"]["batch_size"],
-            augment=AugmentConfig(**self.values.get("augment", {})),
+            augment=augment,
+            change_plan=Pasting(**shares, augment=augment),
             skeleton=self.skeleton,
             heatmap_grid=heatmap_grid,
             paf_grid=paf_grid,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from openpaf.annotation.coco_reader import read_coco
 from openpaf.annotation.label_formats import LabelFormat
 from openpaf.annotation.labels import LabelSet, PersonLabel
 from openpaf.io.keypoint_values import rounded_score
+from openpaf.skeleton import Skeleton
 
-_PERSON = 1  # COCO's id of people
+_CATEGORY = 1  # the id of what is labeled, as COCO's of people
 
 
 def labels_to_coco(labels: LabelSet) -> dict[str, Any]:
@@ -30,19 +32,30 @@ def labels_to_coco(labels: LabelSet) -> dict[str, Any]:
         )
         for person in image.people:
             people.append(_annotation(len(people) + 1, image_id, person))
-    category = {
-        "id": _PERSON,
-        "name": "person",
-        "supercategory": "person",
+    category: dict[str, Any] = {
+        "id": _CATEGORY,
+        "name": labels.category,
+        "supercategory": labels.category,
         "keypoints": list(labels.skeleton.joints),
         "skeleton": [[a + 1, b + 1] for a, b in labels.limbs],
     }
+    if has_own_sigmas(labels.skeleton):
+        category["oks_sigmas"] = list(labels.skeleton.oks_sigmas)
+    made = "Converted labels"
+    if labels.model is not None:
+        made = f"Labels made by {labels.model}, not by people"
     return {
-        "info": {"description": f"Labels made by {labels.model}, not by people", "version": "1.0"},
+        "info": {"description": made, "version": "1.0"},
         "images": images,
         "annotations": people,
         "categories": [category],
     }
+
+
+def has_own_sigmas(skeleton: Skeleton) -> bool:
+    """Whether a skeleton has other OKS sigmas than those that a file without any stands for."""
+    default = Skeleton.from_coco_category({"keypoints": skeleton.joints}).oks_sigmas
+    return skeleton.oks_sigmas != default
 
 
 def _annotation(number: int, image_id: int, person: PersonLabel) -> dict[str, Any]:
@@ -52,12 +65,12 @@ def _annotation(number: int, image_id: int, person: PersonLabel) -> dict[str, An
     return {
         "id": number,
         "image_id": image_id,
-        "category_id": _PERSON,
+        "category_id": _CATEGORY,
         "keypoints": keypoints,
         "num_keypoints": person.n_labeled,
         "bbox": list(person.box),
         "area": person.area,
-        "segmentation": [],  # no mask is known; other readers ask for the key
+        "segmentation": person.segmentation or [],  # other readers ask for the key
         "iscrowd": int(person.is_doubtful),
         "ignore": int(person.is_doubtful),
         "score": rounded_score(person.score),
@@ -70,5 +83,9 @@ def _text(labels: LabelSet, _image_prefix: str) -> str:
 
 
 COCO_LABELS = LabelFormat(
-    description="COCO keypoints, which train and evaluate read", files={".json": _text}
+    description="COCO keypoints, which train and evaluate read",
+    files={".json": _text},
+    read=read_coco,
+    reads=(".json",),
+    lacks=("flips",),
 )

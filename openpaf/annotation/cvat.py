@@ -7,8 +7,10 @@ import math
 from typing import Any
 from xml.etree import ElementTree
 
+from openpaf.annotation.cvat_reader import read_cvat
 from openpaf.annotation.label_formats import LabelFormat
 from openpaf.annotation.labels import LabelSet, PersonLabel
+from openpaf.geometry import centers_to_corners
 from openpaf.skeleton import Skeleton
 
 # Where CVAT draws the joints of a new skeleton, in percent: a person who faces the camera.
@@ -28,8 +30,9 @@ def labels_to_cvat(labels: LabelSet) -> str:
     """The text of an XML file that CVAT reads as "CVAT 1.1".
 
     Each person is a ``skeleton`` with a point a joint; unlabeled joints are ``outside``, in the
-    middle of the person's box. The attributes ``score`` and ``ignore`` are of the person. CVAT
-    finds images by name.
+    middle of the person's box. CVAT counts from the corner of the top-left pixel, half a px from
+    its center. The attributes ``score`` and ``ignore`` are of the person. CVAT finds images by
+    name.
 
     Reference:
         docs.cvat.ai/docs/dataset_management/formats/format-cvat, and load_anno of CVAT's
@@ -46,7 +49,7 @@ def labels_to_cvat(labels: LabelSet) -> str:
         attributes = {"id": number, "name": image.file_name, "width": width, "height": height}
         element = _add(root, "image", attributes)
         for person in image.people:
-            _add_person(element, labels.skeleton, person)
+            _add_person(element, labels, person)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
@@ -56,7 +59,7 @@ def cvat_task_labels(labels: LabelSet) -> list[dict[str, Any]]:
     """The labels of a task, for the tab "Raw" of CVAT's constructor of labels."""
     return [
         {
-            "name": "person",
+            "name": labels.category,
             "type": "skeleton",
             "attributes": [
                 {"name": "score", "input_type": "text", "mutable": False, "values": [""],
@@ -98,17 +101,21 @@ def _add_labels(parent: ElementTree.Element, labels: LabelSet) -> None:
             ElementTree.SubElement(inside, "parent").text = label["name"]
 
 
-def _add_person(parent: ElementTree.Element, skeleton: Skeleton, person: PersonLabel) -> None:
-    element = _add(parent, "skeleton", {"label": "person", "source": "file", "z_order": 0})
+def _add_person(parent: ElementTree.Element, labels: LabelSet, person: PersonLabel) -> None:
+    element = _add(parent, "skeleton", {"label": labels.category, "source": "file", "z_order": 0})
     x, y, width, height = person.box
-    for joint, values in zip(skeleton.joints, person.keypoints.tolist(), strict=True):
-        is_labeled = values[2] > 0
-        place = values[:2] if is_labeled else (x + width / 2, y + height / 2)
+    for joint, (joint_x, joint_y, v) in zip(
+        labels.skeleton.joints, person.keypoints.tolist(), strict=True
+    ):
+        is_labeled = v > 0
+        place = x + width / 2, y + height / 2
+        if is_labeled:
+            place = centers_to_corners(joint_x), centers_to_corners(joint_y)
         attributes = {
             "label": joint,
             "source": "file",
             "outside": int(not is_labeled),
-            "occluded": 0,
+            "occluded": int(v == 1),
             "points": f"{place[0]:.3f},{place[1]:.3f}",
         }
         _add(element, "points", attributes)
@@ -154,4 +161,16 @@ CVAT = LabelFormat(
         ".xml": lambda labels, _: labels_to_cvat(labels),
         ".cvat-labels.json": lambda labels, _: _task_labels_text(labels),
     },
+    read=read_cvat,
+    reads=(".xml",),
+    lacks=(
+        "ids",
+        "people without joints",
+        "boxes",
+        "masks",
+        "areas",
+        "joint scores",
+        "flips",
+        "sigmas",
+    ),
 )

@@ -10,21 +10,34 @@ from typing import Any
 
 from openpaf.annotation.coco_labels import COCO_LABELS
 from openpaf.annotation.cvat import CVAT
+from openpaf.annotation.deeplabcut_reader import DEEPLABCUT
 from openpaf.annotation.label_formats import LabelFormat, Text
-from openpaf.annotation.label_studio import LABEL_STUDIO, LOCAL_FILES
+from openpaf.annotation.label_studio import LABEL_STUDIO
 from openpaf.annotation.labels import LabelSet
+from openpaf.annotation.reading import LOCAL_FILES
+from openpaf.annotation.sleap_reader import SLEAP
+from openpaf.annotation.yolo import YOLO
 from openpaf.errors import shown
 from openpaf.io.files import sha256_of, write_text
 from openpaf.io.json_files import read_json, write_json
 from openpaf.io.partial_results import settings_key
 
-#: The formats of labels, by the names that ``openpaf annotate --format`` takes. A new one is a
-#: file beside ``cvat.py`` and an entry here.
+#: The formats of labels, by the names that ``openpaf convert --from`` and ``--to`` take, and, where
+#: they are written as files, ``openpaf annotate --format``. A new one is a file beside ``cvat.py``
+#: and an entry here.
 LABEL_FORMATS: dict[str, LabelFormat] = {
     "coco": COCO_LABELS,
     "cvat": CVAT,
     "label-studio": LABEL_STUDIO,
+    "yolo": YOLO,
+    "deeplabcut": DEEPLABCUT,
+    "sleap": SLEAP,
 }
+
+
+def file_formats() -> dict[str, LabelFormat]:
+    """The formats that are written as files."""
+    return {name: kind for name, kind in LABEL_FORMATS.items() if kind.files}
 
 
 def name_label_files(path: Path, formats: Sequence[str]) -> dict[Path, Text]:
@@ -32,17 +45,21 @@ def name_label_files(path: Path, formats: Sequence[str]) -> dict[Path, Text]:
 
     Args:
         path: The labels in the first of the formats. Other files have its stem.
-        formats: Some of :data:`LABEL_FORMATS`.
+        formats: Some of :func:`file_formats`.
 
     Raises:
         ValueError: If a format is unknown, or the path's suffix is not the first format's.
     """
     files: dict[Path, Text] = {}
+    known = file_formats()
+    stem = path.stem
     for name in formats:
-        if name not in LABEL_FORMATS:
-            raise ValueError(f"format: expected one of {', '.join(LABEL_FORMATS)}, got {name!r}")
-        for suffix, text in LABEL_FORMATS[name].files.items():
-            place = path if not files else path.with_name(path.stem + suffix)
+        if name not in known:
+            raise ValueError(f"format: expected one of {', '.join(known)}, got {name!r}")
+        if not files and path.name.endswith(known[name].suffix):
+            stem = path.name.removesuffix(known[name].suffix)
+        for suffix, text in known[name].files.items():
+            place = path if not files else path.with_name(stem + suffix)
             if not files and path.suffix.lower() != Path(f"labels{suffix}").suffix:
                 expected = Path(f"labels{suffix}").suffix
                 raise ValueError(f"path: expected a file {expected} for {name}, got {shown(path)}")
@@ -62,7 +79,7 @@ def write_labels(
     Args:
         labels: The labels.
         path: The file of the labels; its folder must exist. An existing file is replaced.
-        format: One of :data:`LABEL_FORMATS`.
+        format: One of :func:`file_formats`.
         image_prefix: For Label Studio, what the address of an image is before its file name.
 
     Returns:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from openpaf.annotation.labels import LabelSet
+from openpaf.annotation.reading import ReadOptions
 
 #: From the labels, and what the addresses of images begin with, to the text of a file.
 Text = Callable[[LabelSet, str], str]
@@ -13,18 +15,32 @@ Text = Callable[[LabelSet, str], str]
 
 @dataclass(frozen=True, kw_only=True)
 class LabelFormat:
-    """How labels are written for one tool.
+    """How labels are read from and written for one tool.
 
     Args:
         description: What the help says that the labels are.
         files: For each suffix what makes the text of that file: first of the labels, then of what
-            sets up the tool.
+            sets up the tool. Empty where the labels are no file, or are only read.
+        folder: For labels that are a folder: what makes the texts of its files, by their paths in
+            it.
+        read: Reads the labels; None where they are only written.
+        reads: Suffixes of the files that are read.
+        lacks: What the format cannot hold, of :data:`openpaf.annotation.losses.FEATURES`.
     """
 
     description: str
-    files: dict[str, Text]
+    files: dict[str, Text] = field(default_factory=dict)
+    folder: Callable[[LabelSet], dict[str, str]] | None = None
+    read: Callable[[Path, ReadOptions], LabelSet] | None = None
+    reads: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:
         """Of the file of the labels."""
         return next(iter(self.files))
+
+    @property
+    def is_written(self) -> bool:
+        """Whether labels are written in this format."""
+        return bool(self.files) or self.folder is not None

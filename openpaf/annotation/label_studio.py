@@ -8,25 +8,22 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from openpaf.annotation.label_formats import LabelFormat
+from openpaf.annotation.label_studio_reader import doubtful, read_label_studio
 from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel
+from openpaf.annotation.reading import LOCAL_FILES
+from openpaf.geometry import centers_to_corners
 from openpaf.io.keypoint_values import rounded_score
-from openpaf.skeleton import Skeleton
 
-#: The addresses of files in Label Studio's local storage begin so.
-LOCAL_FILES = "/data/local-files/?d="
-#: The label of rectangles around doubtful people.
-DOUBTFUL = "doubtful person"
-_PERSON = "person"
 _POINT_WIDTH = 0.5  # of a drawn joint, in percent of the image
 
 
 def labels_to_label_studio(
     labels: LabelSet, image_prefix: str = LOCAL_FILES
 ) -> list[dict[str, Any]]:
-    """Tasks for Label Studio, an image each, with one prediction.
+    """Tasks for Label Studio, an image each, with one prediction; of people's labels an annotation.
 
     Each person is a rectangle, labeled ``person`` or ``doubtful person``, and the key points whose
-    ``parentID`` is the rectangle's. Places are percentages of the image.
+    ``parentID`` is the rectangle's. Places are percentages of the image, from its corner on.
 
     Args:
         labels: The labels.
@@ -36,18 +33,21 @@ def labels_to_label_studio(
         labelstud.io/guide/predictions.
     """
     return [
-        {
-            "data": {"image": image_prefix + quote(image.file_name)},
-            "predictions": [
-                {
-                    "model_version": labels.model,
-                    "score": _mean_score(image),
-                    "result": _results(image, labels.skeleton),
-                }
-            ],
-        }
+        {"data": {"image": image_prefix + quote(image.file_name)}, **_made(image, labels)}
         for image in labels.images
     ]
+
+
+def _made(image: LabeledImage, labels: LabelSet) -> dict[str, Any]:
+    results = _results(image, labels)
+    if labels.model is None:
+        return {"annotations": [{"result": results}]}
+    prediction = {
+        "model_version": labels.model,
+        "score": _mean_score(image),
+        "result": results,
+    }
+    return {"predictions": [prediction]}
 
 
 def label_studio_config(labels: LabelSet) -> str:
@@ -55,7 +55,7 @@ def label_studio_config(labels: LabelSet) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image")
     boxes = ElementTree.SubElement(view, "RectangleLabels", name="box", toName="image")
-    for value in (_PERSON, DOUBTFUL):
+    for value in (labels.category, doubtful(labels.category)):
         ElementTree.SubElement(boxes, "Label", value=value)
     joints = ElementTree.SubElement(view, "KeyPointLabels", name="joint", toName="image")
     for k, joint in enumerate(labels.skeleton.joints):  # its exports order joints by model_index
@@ -70,18 +70,19 @@ def _mean_score(image: LabeledImage) -> float:
     return rounded_score(sum(scores) / len(scores)) if scores else 1.0
 
 
-def _results(image: LabeledImage, skeleton: Skeleton) -> list[dict[str, Any]]:
+def _results(image: LabeledImage, labels: LabelSet) -> list[dict[str, Any]]:
     return [
         result
         for number, person in enumerate(image.people, 1)
-        for result in _of_person(number, person, image.image_hw, skeleton)
+        for result in _of_person(number, person, image.image_hw, labels)
     ]
 
 
 def _of_person(
-    number: int, person: PersonLabel, image_hw: tuple[int, int], skeleton: Skeleton
+    number: int, person: PersonLabel, image_hw: tuple[int, int], labels: LabelSet
 ) -> list[dict[str, Any]]:
     height, width = image_hw
+    joint_names = labels.skeleton.joints
     common = {
         "to_name": "image",
         "original_width": width,
@@ -101,22 +102,24 @@ def _of_person(
             "width": _percent(box_width, width),
             "height": _percent(box_height, height),
             "rotation": 0,
-            "rectanglelabels": [DOUBTFUL if person.is_doubtful else _PERSON],
+            "rectanglelabels": [
+                doubtful(labels.category) if person.is_doubtful else labels.category
+            ],
         },
     }
     joints = [
         {
             **common,
-            "id": f"person{number}-{skeleton.joints[k]}",
+            "id": f"person{number}-{joint_names[k]}",
             "parentID": box["id"],
             "type": "keypointlabels",
             "from_name": "joint",
             "score": rounded_score(person.joint_scores[k]),
             "value": {
-                "x": _percent(x, width),
-                "y": _percent(y, height),
+                "x": _percent(centers_to_corners(x), width),
+                "y": _percent(centers_to_corners(y), height),
                 "width": _POINT_WIDTH,
-                "keypointlabels": [skeleton.joints[k]],
+                "keypointlabels": [joint_names[k]],
             },
         }
         for k, (x, y, v) in enumerate(person.keypoints.tolist())
@@ -139,4 +142,7 @@ LABEL_STUDIO = LabelFormat(
         ".label-studio.json": _tasks_text,
         ".label-studio.xml": lambda labels, _: label_studio_config(labels),
     },
+    read=read_label_studio,
+    reads=(".json",),
+    lacks=("ids", "hidden joints", "masks", "areas", "limbs", "flips", "sigmas"),
 )

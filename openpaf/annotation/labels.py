@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.errors import printable
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
 # Joints stop at eyes, wrists and ankles; training takes the same margin where no box is labeled.
 _MARGIN = 0.1
 _LEAST_MARGIN_PX = 2.0
+_MAX_PX = 1e9
 _OUTSIDE_PX = 2.0  # a joint so far outside of the image is moved to its border, others are no label
-# The share of the box that COCO's masks of people fill, on average.
-_BOX_SHARE = 0.53
+#: The share of the box that COCO's masks of people fill, on average.
+BOX_SHARE = 0.53
+
+
+#: What XML cannot hold, or no encoding.
+NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,11 @@ class PersonLabel:
         box: x, y, width and height in px, inside of the image.
         score: Of the person, 0 or more.
         is_doubtful: Whether the person is an ignore region, to be confirmed or deleted.
+        area_px: The labeled area in px^2, if there is one.
+        segmentation: COCO's polygons or run lengths of the person, if there are any.
+
+    Raises:
+        ValueError: If a number is not finite, or too large to be a place in an image.
     """
 
     keypoints: NDArray[np.float64]
@@ -68,16 +81,24 @@ class PersonLabel:
     box: tuple[float, float, float, float]
     score: float
     is_doubtful: bool
+    area_px: float | None = None
+    segmentation: Any = None
+
+    def __post_init__(self) -> None:
+        if not (np.abs([*self.keypoints.ravel(), *self.box]) < _MAX_PX).all():
+            raise ValueError("expected finite places of joints and boxes, in px of the image")
 
     @property
     def area(self) -> float:
-        """Estimated area of the person in px^2: 0.53 of the box.
+        """Area of the person in px^2; where none is labeled, estimated as 0.53 of the box.
 
         Reference:
             The mean share of people's masks in their boxes; mmpose and xtcocotools take the same
             for sets without masks.
         """
-        return round(_BOX_SHARE * self.box[2] * self.box[3], 2)
+        if self.area_px is not None:
+            return self.area_px
+        return round(BOX_SHARE * self.box[2] * self.box[3], 2)
 
     @property
     def n_labeled(self) -> int:
@@ -93,11 +114,29 @@ class LabeledImage:
         file_name: Relative to the set's folder of images, with ``/``.
         image_hw: Height and width in px, upright.
         people: Best first.
+        id: COCO's id of the image, if it has one.
+
+    Raises:
+        ValueError: If the size is not above 0, or the name has characters that files of labels
+            cannot hold.
     """
 
     file_name: str
     image_hw: tuple[int, int]
     people: tuple[PersonLabel, ...]
+    id: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.image_hw) <= 0:
+            height, width = self.image_hw
+            raise ValueError(
+                f"image '{printable(self.file_name)}': expected a size above 0, got {width} x "
+                f"{height} px"
+            )
+        if NO_TEXT.search(self.file_name):
+            raise ValueError(
+                f"image '{printable(self.file_name)}': label files cannot hold its name"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +146,22 @@ class LabelSet:
     Args:
         images: The images, in order.
         skeleton: The joints of the labels.
-        model: Which model made them, for the tools that show it.
+        model: Which model made them, for the tools that show it; None where people did.
+        category: What is labeled.
+
+    Raises:
+        ValueError: If the category or a joint has characters that files of labels cannot hold.
     """
 
     images: tuple[LabeledImage, ...]
     skeleton: Skeleton
-    model: str = "openpaf"
+    model: str | None = "openpaf"
+    category: str = "person"
+
+    def __post_init__(self) -> None:
+        for name in (self.category, *self.skeleton.joints):
+            if NO_TEXT.search(name):
+                raise ValueError(f"label files cannot hold the name '{printable(name)}'")
 
     @property
     def limbs(self) -> tuple[tuple[int, int], ...]:
@@ -120,7 +169,10 @@ class LabelSet:
         return self.skeleton.limbs[: 19 if self.skeleton == Skeleton.COCO17 else None]
 
     def image_ids(self) -> list[int]:
-        """An id for each image: its number if all are named by different ones, as COCO's are."""
+        """An id for each image: its own, or its number if all are named by different ones."""
+        own = [image.id for image in self.images if image.id is not None]
+        if own and len(set(own)) == len(self.images):
+            return own
         stems = [image.file_name.rpartition("/")[2].rpartition(".")[0] for image in self.images]
         if all(stem.isascii() and stem.isdecimal() and len(stem) <= 18 for stem in stems):
             numbers = [int(stem) for stem in stems]

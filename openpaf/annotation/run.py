@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from openpaf.annotation.labels import LabelConfig, LabeledImage, LabelSet, label_people
+from openpaf.annotation.labels import NO_TEXT, LabelConfig, LabeledImage, LabelSet, label_people
 from openpaf.errors import ImageError, shown
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.run import none_readable, read_ahead
@@ -20,9 +19,6 @@ from openpaf.io.images import list_images
 from openpaf.io.partial_results import PartialResults
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-
-# What XML cannot hold, or no encoding.
-_NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def annotate_images(
@@ -80,7 +76,7 @@ def annotate_images(
     results = _stored_results(names, estimator.skeleton, partial)
     todo = []
     for path in paths:
-        if _NO_TEXT.search(names[path]):
+        if NO_TEXT.search(names[path]):
             fail(path, ImageError(f"{shown(path)}: label files cannot hold its name"))
         elif path not in results:
             todo.append(path)
@@ -180,7 +176,7 @@ def _stored_results(
     results = {}
     for path, name in names.items():
         entry = None if partial is None else partial.done.get(name)
-        if entry is None or _NO_TEXT.search(name):
+        if entry is None or NO_TEXT.search(name):
             continue
         with contextlib.suppress(KeyError, TypeError, ValueError):  # not written by us
             if entry["file"] == _state(path):

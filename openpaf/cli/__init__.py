@@ -19,6 +19,7 @@ from openpaf.cli import (
     annotate,
     benchmark,
     compare,
+    convert,
     evaluate,
     export,
     predict,
@@ -39,6 +40,7 @@ examples:
   openpaf predict street.mp4 --output out
   openpaf webcam
   openpaf annotate photos/ --output labels.json
+  openpaf convert annotations.xml labels.json
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf weights list
@@ -116,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
     annotate.add_parser(verbs)
+    convert.add_parser(verbs)
     train.add_parser(verbs)
     benchmark.add_parser(verbs)
     evaluate.add_parser(verbs)

@@ -50,7 +50,7 @@ exit status: 0 done; 1 some images were skipped; 2 bad use, such as no image; 13
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
-    from openpaf.annotation.files import LABEL_FORMATS
+    from openpaf.annotation.files import file_formats
 
     parser = verbs.add_parser(
         "annotate",
@@ -81,7 +81,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         default=("coco",),
         metavar="LIST",
         type=_formats,
-        help=f"what to write, with commas: {', '.join(LABEL_FORMATS)} (default: coco)",
+        help=f"what to write, with commas: {', '.join(file_formats())} (default: coco)",
     )
     _add_label_arguments(parser)
     _add_model_arguments(parser)
@@ -89,22 +89,22 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def _files_help() -> str:
-    from openpaf.annotation.files import LABEL_FORMATS
+    from openpaf.annotation.files import file_formats
 
     return "\n".join(
         f"  {'NAME' + kind.suffix:<24} {kind.description:<46} (format {name})"
-        for name, kind in LABEL_FORMATS.items()
+        for name, kind in file_formats().items()
     )
 
 
 def _formats(text: str) -> tuple[str, ...]:
-    from openpaf.annotation.files import LABEL_FORMATS
+    from openpaf.annotation.files import file_formats
 
     chosen = [name.strip().lower() for name in text.split(",")]
-    unknown = [name for name in chosen if name not in LABEL_FORMATS]
+    unknown = [name for name in chosen if name not in file_formats()]
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"expected a list of {', '.join(LABEL_FORMATS)}, got {unknown[0]!r}"
+            f"expected a list of {', '.join(file_formats())}, got {unknown[0]!r}"
         )
     return tuple(dict.fromkeys(chosen))
 

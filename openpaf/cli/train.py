@@ -55,8 +55,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--pack",
         metavar="DIR",
-        help="only copy images (in shards of at most 60 MB), labels, weights and configuration "
-        "into this folder, to train elsewhere",
+        help="only copy images, labels, weights and configuration into this folder, to train "
+        "elsewhere",
     )
     parser.set_defaults(run=run)
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from typing import Any
+
+_openvino_cores: list[Any] = []  # one at most, see openvino_core()
+_lock = threading.Lock()
 
 
 def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
@@ -32,3 +36,24 @@ def installed(*modules: str) -> bool:
         return all(importlib.util.find_spec(name) is not None for name in modules)
     except ValueError:  # a module that a test or a program has taken out of sys.modules
         return False
+
+
+def openvino_core() -> Any:
+    """OpenVINO's ``Core``, the same for the whole process, as only one that stays is safe.
+
+    The CPU plugin of a ``Core`` gives the thread that loads it a stack for signals, and frees that
+    stack with its last model, in whatever order and thread that happens. Of two plugins that go
+    oldest first, the thread keeps a stack that is freed: the next Ctrl-C or SIGTERM that Python
+    handles then ends the process with SIGSEGV, or writes over other memory.
+
+    Raises:
+        ValueError: If the extra ``openvino`` is not installed.
+
+    Reference:
+        SigAltStackSetup in OpenVINO's src/plugins/intel_cpu, as of 2026.4.
+    """
+    openvino = import_extra("openvino", "openvino")
+    with _lock:
+        if not _openvino_cores:
+            _openvino_cores.append(openvino.Core())
+        return _openvino_cores[0]

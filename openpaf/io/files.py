@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,34 @@ def replacing(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder that becomes the folder when the block ends without an error.
+
+    Args:
+        path: The folder; the one that it is in must exist. An existing one is replaced.
+
+    Yields:
+        The temporary folder, empty, to be filled in the block.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = Path(path)
+    temporary, old = temporary_beside(path), temporary_beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            os.replace(path, old)  # a folder that is not empty cannot be replaced at once
+        os.replace(temporary, path)
+    finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(

@@ -86,6 +86,17 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
     )
 
 
+def read_image_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width in px of an image file, upright, from its header.
+
+    Raises:
+        ImageError: If it is missing or not an image; the message names it.
+    """
+    with open_image(path) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image)[0] else (height, width)
+
+
 def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
     """Several images, each as :func:`read_image` reads it.
 

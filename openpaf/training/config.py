@@ -21,7 +21,7 @@ SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.
 # Keys that detectors do not read.
 _OF_FIELDS = (
     "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
-    "targets.heatmap_weight", "data.on_device", "augment.occluders", "augment.paste_people",
+    "targets.heatmap_weight", "data.on_device",
 )  # fmt: skip
 
 
@@ -63,8 +63,8 @@ class DataConfig(Table, frozen=True, kw_only=True):
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
         on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
-            crops and targets there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that
-            has the memory.
+            crops there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that has the
+            memory.
     """
 
     sets: tuple[SetConfig, ...] = ()
@@ -164,8 +164,6 @@ class AugmentConfig(Table, frozen=True, kw_only=True):
         color: Strength of brightness, contrast and saturation changes.
         gray: Probability of a crop without color.
         blur: Probability of a blurred crop.
-        occluders: Probability of a crop with pieces of other images pasted over joints.
-        paste_people: Probability of a crop with a person of another image pasted into it.
     """
 
     crop_px: Count = 288
@@ -178,8 +176,6 @@ class AugmentConfig(Table, frozen=True, kw_only=True):
     color: Share = 0.3
     gray: Share = 0.05
     blur: Share = 0.1
-    occluders: Share = 0.0
-    paste_people: Share = 0.0
 
     def check(self) -> None:
         if self.crop_px % 8:
@@ -194,28 +190,18 @@ class DistillationConfig(Table, frozen=True, kw_only=True):
     Args:
         teacher: A safetensors file of this library. Its fields stand in for labels where a set is
             not fully annotated.
-        engine: What runs the teacher, of :func:`openpaf.engines.load.load_engine`; named and not
-            measured, so that runs are alike.
-        scales: The teacher's fields are the mean over the crops resized by each of these.
-        mirrored_scales: And over their mirror images, resized by each of these.
         weight: The teacher's share in the targets where labels are.
         inside_ignore_regions: Whether the teacher's fields are used as targets inside ignore
             regions and at uncertain joints; for a teacher that knows every limb.
     """
 
     teacher: str | None = None
-    engine: Literal["torch", "onnx", "openvino", "openvino-bf16"] = "torch"
-    scales: tuple[Positive, ...] = (1.0,)
-    mirrored_scales: tuple[Positive, ...] = ()
     weight: Share = 0.0
     inside_ignore_regions: bool = False
 
     def check(self) -> None:
-        of_teacher = ("engine", "scales", "mirrored_scales", "weight", "inside_ignore_regions")
-        if not self.teacher and (key := self.changed(*of_teacher)):
+        if not self.teacher and (key := self.changed("weight", "inside_ignore_regions")):
             raise ValueError(f"{key[0]}: expected a teacher beside it, got none")
-        if self.teacher and not (*self.scales, *self.mirrored_scales):
-            raise ValueError("scales, mirrored_scales: expected at least one number, got none")
 
 
 class TrainConfig(Table, frozen=True, kw_only=True):

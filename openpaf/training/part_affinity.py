@@ -16,7 +16,7 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
 from openpaf.training.data.gpu.batches import made_ahead, make_device_batches
-from openpaf.training.distillation.teacher import load_teacher
+from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
@@ -64,10 +64,7 @@ class PartAffinityTask:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         name, crop_px = config.optimizer.precision, config.augment.crop_px
         self.precision = processes.agree(choose_precision(name, self.network, crop_px))
-        table = config.distillation
-        self.teacher = (
-            load_teacher(table, self.skeleton, self.grids, self.device) if table.teacher else None
-        )
+        self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
 
     def load_start(self) -> None:
         if self.config.network.weights:

@@ -14,6 +14,7 @@ from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.coco import as_results, evaluate
 from openpaf.evaluation.label_files import index_annotations
 from openpaf.evaluation.labels import PersonLayout
+from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
 from openpaf.networks import build
 from openpaf.skeleton import Skeleton
@@ -26,7 +27,7 @@ from openpaf.training.data.dataset import (
     refuse_repeated_images,
     size_of,
 )
-from openpaf.training.data.photos import read_photo, refuse_other_size
+from openpaf.training.data.photos import refuse_other_size
 from openpaf.weights.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
@@ -52,11 +53,10 @@ class Validation:
     """
 
     def __init__(self, photos: SetConfig, size: int) -> None:
-        self.size, self.folder = size, Path(photos.images)
-        self.source = Path(photos.annotations)
+        self.size, self.source, folder = size, Path(photos.annotations), Path(photos.images)
         data = read_json(self.source)
-        if not self.folder.is_dir():
-            raise DatasetError(f"{self.folder}: expected a folder of photos")
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: expected a folder of photos")
         layout = layout_of(self.source, data, _LABELS)
         people = [row for row in data["annotations"] if layout.is_person(row)]
         self._refuse_lacking(people)
@@ -66,7 +66,7 @@ class Validation:
         with entries_of(self.source):
             refuse_repeated_images(images)
             numbers = {image["id"]: number for number, image in enumerate(images, 1)}
-            self.paths = [inside_folder(self.folder, image["file_name"]) for image in images]
+            self.paths = [inside_folder(folder, image["file_name"]) for image in images]
             self.sizes = list(map(size_of, images))
             rows = _renumbered(people, numbers, layout)
             self._refuse_nobody(rows)
@@ -90,7 +90,7 @@ class Validation:
         for number in self.ids:
             path, size_hw = self.paths[number - 1], self.sizes[number - 1]
             try:
-                pixels = read_photo(path, self.folder)  # which may be in a shard
+                pixels = read_image(path)
             except ImageError as error:  # no reason to lose a run of hours
                 _log.warning("skipped: %s", error)
                 continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.errors import WeightsError
-from openpaf.io.extras import import_extra
+from openpaf.io.extras import import_extra, openvino_core
 from openpaf.weights.spec import ModelSpec
 
 #: Suffix of the files of each engine that runs exported models.
@@ -72,9 +72,9 @@ def read_openvino(path: Path) -> Any:
         ValueError: If the extra ``openvino`` is not installed.
         WeightsError: If the file is damaged, or has a loop or a branch.
     """
-    openvino = import_extra("openvino", "openvino")
+    core = openvino_core()
     try:
-        model = openvino.Core().read_model(str(path))
+        model = core.read_model(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{path}: cannot be read as OpenVINO ({reason})") from error

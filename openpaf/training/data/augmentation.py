@@ -1,7 +1,6 @@
-"""How a training crop is drawn from an image: one affine map, color, blur, and what is pasted.
+"""How a training crop is drawn from an image: one affine map, color and blur.
 
-Chance is here and pixels are in :mod:`openpaf.training.data.rendering`, so that the CPU
-and a GPU draw the same crops.
+All chance is in the plan, so that the CPU and a GPU draw the same crops.
 """
 
 from __future__ import annotations
@@ -14,11 +13,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.geometry import crop_affine
+from openpaf.geometry import crop_affine, transform_points
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import AugmentConfig
 from openpaf.training.data.dataset import Photo
-from openpaf.training.data.pasting import Labels, Patch, paste_occluders, paste_person
+from openpaf.training.data.rendering import fill, recolor, warp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The labels of a crop, in its px.
+
+    Args:
+        keypoints: (N, K, 3) x, y, v; v = 0 where unlabeled.
+        uncertain_joints: (J, 3) joint, x, y: neither targets nor background.
+        ignore: (P, 2) polygons of the ignore regions.
+    """
+
+    keypoints: NDArray[np.float32]
+    uncertain_joints: NDArray[np.float32]
+    ignore: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def of(cls, photo: Photo, affine: NDArray[np.float64], mirrored: Skeleton | None) -> Labels:
+        """A photo's labels after an affine map; with a skeleton, left and right change places."""
+        keypoints, uncertain = photo.keypoints.copy(), photo.uncertain_joints.copy()
+        keypoints[..., :2] = transform_points(keypoints[..., :2], affine)
+        uncertain[:, 1:] = transform_points(uncertain[:, 1:], affine)
+        if mirrored is not None:
+            swap = np.array(mirrored.flip_permutation)
+            keypoints = keypoints[:, swap]
+            uncertain[:, 0] = swap[uncertain[:, 0].astype(np.int64)]
+        ignore = tuple(transform_points(shape, affine) for shape in photo.ignore_outlines)
+        return cls(keypoints=keypoints, uncertain_joints=uncertain, ignore=ignore)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +56,9 @@ class CropPlan:
         photo: Whose pixels.
         affine: (2, 3) from px of the image to px of the crop.
         size: Side of the crop in px.
-        labels: Its people and its ignore regions, in px of the crop, those of the patches included.
-        patches: Pieces of other images, in the order in which they are laid over it.
+        labels: Its people and its ignore regions, in px of the crop.
+        unlabeled: Joints that the image's set labels in no person.
+        fully_annotated: Whether what is not labeled is background.
         saturation: Factor on color; 0 is gray.
         contrast: Factor on the distance from middle gray.
         offset: (3,) added to red, green and blue.
@@ -41,25 +69,36 @@ class CropPlan:
     affine: NDArray[np.float64]
     size: int
     labels: Labels
-    patches: tuple[Patch, ...]
+    unlabeled: frozenset[int]
+    fully_annotated: bool
     saturation: float
     contrast: float
     offset: NDArray[np.float64]
     blur: float
 
-    @property
-    def unlabeled(self) -> frozenset[int]:
-        """Joints that the set of one of its images labels in no person."""
-        photos = (self.photo, *(patch.photo for patch in self.patches))
-        return frozenset(joint for photo in photos for joint in photo.unlabeled)
+    def render(self, read: Callable[[Photo], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The pixels of the crop, RGB, uint8 (S, S, 3).
+
+        Args:
+            read: Gives the pixels of an image, RGB, uint8 (H, W, 3).
+
+        Raises:
+            ImageError: If ``read`` does.
+        """
+        pixels = self.warped(read)
+        return recolor(pixels, self.saturation, self.contrast, self.offset, self.blur)
+
+    def warped(self, read: Callable[[Photo], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The pixels before colors change, RGB, uint8 (S, S, 3)."""
+        return warp(read(self.photo), self.affine, (self.size, self.size))
+
+    def ignored_px(self) -> NDArray[np.bool_]:
+        """(S, S) True in ignore regions."""
+        return fill(self.labels.ignore, self.size)
 
 
 def plan_crop(
-    photo: Photo,
-    config: AugmentConfig,
-    skeleton: Skeleton,
-    rng: np.random.Generator,
-    other: Callable[[], Photo] | None = None,
+    photo: Photo, config: AugmentConfig, skeleton: Skeleton, rng: np.random.Generator
 ) -> CropPlan:
     """Draw a crop around one of an image's people.
 
@@ -68,20 +107,16 @@ def plan_crop(
         config: How to draw.
         skeleton: Whose joints change places in a mirrored crop.
         rng: The only source of chance.
-        other: Draws the images that pieces are cut from; nothing is pasted without it.
     """
     affine, flip = _random_affine(photo, config, rng)
-    labels = Labels.of(photo, affine, skeleton if flip else None)
-    color = _random_color(config, rng)
-    patches: list[Patch] = []
-    size = config.crop_px
-    # Chance is asked only where something may be pasted, so that other runs see the same crops.
-    if other is not None and config.paste_people and rng.random() < config.paste_people:
-        labels = paste_person(labels, patches, other(), config, skeleton, rng)
-    if other is not None and config.occluders and rng.random() < config.occluders:
-        labels = paste_occluders(labels, patches, other(), size, rng)
     return CropPlan(
-        photo=photo, affine=affine, size=size, labels=labels, patches=tuple(patches), **color
+        photo=photo,
+        affine=affine,
+        size=config.crop_px,
+        labels=Labels.of(photo, affine, skeleton if flip else None),
+        unlabeled=frozenset(photo.unlabeled),
+        fully_annotated=photo.fully_annotated,
+        **_random_color(config, rng),
     )
 
 

@@ -6,11 +6,11 @@ No state is kept between steps, so a run that is killed and resumed sees the sam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,7 +27,6 @@ from openpaf.training.config import AugmentConfig, DataConfig
 from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
-from openpaf.training.data.rendering import ignored_px, render
 
 LABELS = Skeleton.COCO17  # the joints that images are labeled with
 
@@ -52,12 +51,46 @@ class Batch:
     paf_weights: Tensor
     fully_annotated: Tensor
 
+    @classmethod
+    def from_targets(cls, images: Tensor, targets: Sequence[Mapping[str, NDArray[Any]]]) -> Batch:
+        """A batch of images, on whose device it is, and targets of :meth:`BatchMaker.encode`."""
+        parts = {
+            name: torch.from_numpy(np.stack([one[name] for one in targets])).to(images.device)
+            for name in targets[0]
+        }
+        weights = {k: parts[k].float() for k in ("heatmap_weights", "paf_weights")}
+        return cls(images=images, **{**parts, **weights})
+
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         parts = {k: part.to(device, non_blocking=True) for k, part in vars(self).items()}
         return replace(self, **parts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetPlan:
+    """What the targets of a crop are made of, which is little beside them.
+
+    Args:
+        size_hw: Of the crop in px.
+        people: With the joints of the network.
+        uncertain: A person for each uncertain joint.
+        heatmap_mask: (h, w), false in ignore regions.
+        paf_mask: (h, w), the same of the PAFs.
+        unlabeled: As of the crop's plan.
+        fully_annotated: As of the crop's plan.
+    """
+
+    size_hw: tuple[int, int]
+    people: Poses
+    uncertain: Poses
+    heatmap_mask: NDArray[np.bool_]
+    paf_mask: NDArray[np.bool_]
+    unlabeled: frozenset[int]
+    fully_annotated: bool
+
+
+ChangePlan = Callable[[CropPlan, np.random.Generator, Callable[[], Photo]], CropPlan]
 _Made = TypeVar("_Made")
 
 
@@ -93,6 +126,8 @@ class CropMaker(ABC, Generic[_Made]):
         batch_size: Crops a batch.
         augment: How crops are drawn.
         seed: With the step, fixes every batch.
+        change_plan: Changes what a crop is to be, e.g. pastes others over it; also gets the source
+            of chance, and what draws another image.
 
     Raises:
         ValueError: If there is no set, or no set has a positive weight.
@@ -103,6 +138,7 @@ class CropMaker(ABC, Generic[_Made]):
     batch_size: int
     augment: AugmentConfig
     seed: int = 0
+    change_plan: ChangePlan | None = None
 
     def __post_init__(self) -> None:
         weights = np.array([photo_set.weight for photo_set in self.sets], np.float64)
@@ -121,47 +157,36 @@ class CropMaker(ABC, Generic[_Made]):
         """The batches of steps ``start`` to ``stop``, prepared ahead in threads."""
         yield from prepared_ahead(lambda step: self.batch(step, rows), start, stop, workers)
 
-    def plans(self, step: int, i: int) -> Iterator[tuple[CropPlan, bool]]:
-        """What crop ``i`` of a step is to be, and whether its images are fully annotated.
-
-        Others follow without end, in case that images of the first cannot be read.
-        """
+    def plans(self, step: int, i: int) -> Iterator[CropPlan]:
+        """What crop ``i`` of a step is to be; others follow, in case its image cannot be read."""
         rng = np.random.default_rng((self.seed, step, i))
         while True:
-            drawn: list[PhotoSet] = []
-            plan = plan_crop(
-                self._draw(rng, drawn),
-                self.augment,
-                LABELS,
-                rng,
-                lambda drawn=drawn: self._draw(rng, drawn),  # type: ignore[misc]
-            )
-            yield plan, all(photo_set.fully_annotated for photo_set in drawn)
+            plan = plan_crop(self._draw(rng), self.augment, LABELS, rng)
+            if self.change_plan is not None:
+                plan = self.change_plan(plan, rng, lambda: self._draw(rng))
+            yield plan
 
-    def _draw(self, rng: np.random.Generator, drawn: list[PhotoSet]) -> Photo:
-        photo_set = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-        drawn.append(photo_set)
-        return photo_set.photos[int(rng.integers(len(photo_set.photos)))]
+    def _draw(self, rng: np.random.Generator) -> Photo:
+        photos = self.sets[int(rng.choice(len(self.sets), p=self.shares))].photos
+        return photos[int(rng.integers(len(photos)))]
 
-    def crops(self, step: int, rows: range | None) -> tuple[Tensor, list[CropPlan], Tensor]:
+    def crops(self, step: int, rows: range | None) -> tuple[Tensor, list[CropPlan]]:
         """The crops of a step, or some of them.
 
         Returns:
-            Their pixels (B, 3, S, S) float32, RGB, 0 to 255, their plans, and (B,) whether their
-            images are fully annotated.
+            Their pixels (B, 3, S, S) float32, RGB, 0 to 255, and their plans.
 
         Raises:
             DatasetError: As :meth:`openpaf.training.data.photos.PhotoReader.read`.
         """
         samples = [self._crop(step, i) for i in rows or range(self.batch_size)]
-        pixels = torch.from_numpy(np.stack([pixels for pixels, _, _ in samples]))
-        complete = torch.tensor([fully_annotated for _, _, fully_annotated in samples])
-        return pixels.permute(0, 3, 1, 2).float(), [plan for _, plan, _ in samples], complete
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in samples]))
+        return pixels.permute(0, 3, 1, 2).float(), [plan for _, plan in samples]
 
-    def _crop(self, step: int, i: int) -> tuple[NDArray[np.uint8], CropPlan, bool]:
-        for plan, fully_annotated in self.plans(step, i):
+    def _crop(self, step: int, i: int) -> tuple[NDArray[np.uint8], CropPlan]:
+        for plan in self.plans(step, i):
             try:
-                return render(plan, self.photos.read), plan, fully_annotated
+                return plan.render(self.photos.read), plan
             except ImageError:
                 continue  # another image takes its place
         raise AssertionError("there is always another plan")
@@ -188,49 +213,55 @@ class BatchMaker(CropMaker[Batch]):
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
-        images, plans, fully_annotated = self.crops(step, rows)
-        targets = zip(*map(self._targets, plans), strict=True)
-        heatmaps, pafs, heatmap_weights, paf_weights = (
-            torch.from_numpy(np.stack(parts)) for parts in targets
+        images, plans = self.crops(step, rows)
+        return Batch.from_targets(images, [self.encode(self.plan_targets(plan)) for plan in plans])
+
+    def plan_targets(self, plan: CropPlan) -> TargetPlan:
+        """What the targets of a crop are made of."""
+        ignored, size_hw = plan.ignored_px(), (plan.size, plan.size)
+        heatmap_mask, paf_mask = (
+            encode_mask(size_hw, grid, region=ignored) > 0
+            for grid in (self.heatmap_grid, self.paf_grid)
         )
-        return Batch(
-            images=images,
-            heatmaps=heatmaps,
-            pafs=pafs,
-            heatmap_weights=heatmap_weights,
-            paf_weights=paf_weights,
-            fully_annotated=fully_annotated,
+        return TargetPlan(
+            size_hw=size_hw,
+            people=Poses.from_keypoints(plan.labels.keypoints, LABELS).to(self.skeleton),
+            uncertain=uncertain_people(plan.labels.uncertain_joints, self.skeleton),
+            heatmap_mask=heatmap_mask,
+            paf_mask=paf_mask,
+            unlabeled=plan.unlabeled,
+            fully_annotated=plan.fully_annotated,
         )
 
-    def _targets(self, plan: CropPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        size_hw, labels, ignored = (plan.size, plan.size), plan.labels, ignored_px(plan)
+    def encode(self, plan: TargetPlan) -> dict[str, NDArray[Any]]:
+        """The targets of a crop, by the names of a batch's parts; weights as bool."""
         fields = encode_fields(
-            Poses.from_keypoints(labels.keypoints, LABELS).to(self.skeleton),
-            size_hw,
+            plan.people,
+            plan.size_hw,
             sigma_px=self.sigma_px,
             paf_half_width_px=self.paf_half_width_px,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
-        heatmap_mask = encode_mask(size_hw, self.heatmap_grid, region=ignored)
-        paf_mask = encode_mask(size_hw, self.paf_grid, region=ignored)
-        heatmap_weights = np.repeat(heatmap_mask[None], len(fields.heatmaps), axis=0)
-        pafs = fields.pafs.reshape(-1, *fields.size_cells)
-        if len(labels.uncertain_joints):
+        joints, limbs = taught_channels(self.skeleton, plan.unlabeled)
+        heatmap_weights = plan.heatmap_mask & joints[:, None, None]
+        if len(plan.uncertain):
             blobs = encode_fields(
-                uncertain_people(labels.uncertain_joints, self.skeleton),
-                size_hw,
+                plan.uncertain,
+                plan.size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
             ).heatmaps
             silent = (blobs[:-1] > 0) & (fields.heatmaps[:-1] == 0)
-            heatmap_weights[:-1][silent] = 0
-            heatmap_weights[-1][silent.any(axis=0)] = 0
-        paf_weights = np.repeat(paf_mask[None], len(pafs), axis=0)
-        taught = taught_channels(self.skeleton, plan.unlabeled)
-        heatmap_weights *= taught[0][:, None, None]
-        paf_weights *= taught[1][:, None, None]
-        return fields.heatmaps, pafs, heatmap_weights, paf_weights
+            heatmap_weights[:-1][silent] = False
+            heatmap_weights[-1][silent.any(axis=0)] = False
+        return {
+            "heatmaps": fields.heatmaps,
+            "pafs": fields.pafs.reshape(-1, *fields.size_cells),
+            "heatmap_weights": heatmap_weights,
+            "paf_weights": plan.paf_mask & limbs[:, None, None],
+            "fully_annotated": np.array(plan.fully_annotated),
+        }
 
 
 def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
@@ -244,7 +275,7 @@ def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
 @lru_cache(maxsize=64)
 def taught_channels(
     skeleton: Skeleton, unlabeled: frozenset[int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which channels labels say something of, where their set labels not all joints.
 
     What it leaves out is there, only without a label: to call it background would be wrong.
@@ -255,12 +286,12 @@ def taught_channels(
             out too, as a crop may be mirrored.
 
     Returns:
-        (K+1,) for heatmaps, the background last, and (2L,) for PAFs: 1, or 0 for nothing.
+        (K+1,) for heatmaps, the background last, and (2L,) for PAFs.
     """
     swap = LABELS.flip_permutation
     gone = [place for joint in unlabeled for place in (joint, swap[joint])]
     labels = np.ones((1, LABELS.n_joints, 3), np.float32)
     labels[:, gone, 2] = 0
     known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0
-    limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], np.float32)
-    return np.append(known, known.all()).astype(np.float32), np.repeat(limbs, 2)
+    limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], bool)
+    return np.append(known, known.all()), np.repeat(limbs, 2)

@@ -39,12 +39,13 @@ class Photo:
         boxes: (N, 4) float32, x0, y0, x1, y1 in px around each person.
         ignore_boxes: (M, 4) float32 around people without joints, crowds and doubtful people.
         uncertain_joints: (J, 3) float32 joint, x, y: neither targets nor background.
-        ignore_outlines: (P, 2) float32 polygons in px, the ignore regions; the boxes if None.
+        ignore_outlines: (P, 2) float32 polygons in px, the ignore regions.
         size_hw: Height and width in px, where the annotations say.
         outlines: For each person the polygons of the mask, each x, y, x, y ... in px; none where
             the mask is unlabeled.
         unlabeled: Joints that the set labels in no person, by index: there, but not to be learned.
-        folder: Of the set, whose shards may hold the photo; the photo's own if None.
+        fully_annotated: Whether all outside the labels and the ignored places is background; false
+            for pseudo-labels, which miss people.
     """
 
     path: Path
@@ -52,11 +53,11 @@ class Photo:
     boxes: NDArray[np.float32]
     ignore_boxes: NDArray[np.float32]
     uncertain_joints: NDArray[np.float32]
-    ignore_outlines: tuple[NDArray[np.float32], ...] | None = None
+    ignore_outlines: tuple[NDArray[np.float32], ...] = ()
     size_hw: tuple[int, int] | None = None
     outlines: Sequence[Sequence[Sequence[float]]] = ()
     unlabeled: tuple[int, ...] = ()
-    folder: Path | None = None
+    fully_annotated: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +68,11 @@ class PhotoSet:
         name: For reports.
         photos: Those with at least one labeled person.
         weight: Share of the crops that come from this set, relative to the other sets'.
-        fully_annotated: Whether all outside the labels and the ignored places is background; false
-            for pseudo-labels, which miss people.
     """
 
     name: str
     photos: Sequence[Photo] = field(repr=False)
     weight: float = 1.0
-    fully_annotated: bool = True
 
     @property
     def n_people(self) -> int:
@@ -116,7 +114,7 @@ def load_photo_set(
     with entries_of(annotations):
         layout = layout_of(annotations, data, skeleton)
         photos = [
-            _photo(images, image, people, layout, outside, masks)
+            _photo(images, image, people, layout, outside, masks, fully_annotated)
             for image, people in _with_people(data, layout, holdout)
             if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
         ]
@@ -127,7 +125,7 @@ def load_photo_set(
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
     name = name or annotations.parent.name
-    return PhotoSet(name=name, photos=photos, weight=weight, fully_annotated=fully_annotated)
+    return PhotoSet(name=name, photos=photos, weight=weight)
 
 
 @contextmanager
@@ -160,6 +158,7 @@ def _photo(
     layout: PersonLayout,
     outside: list[Any],
     masks: str,
+    fully_annotated: bool,
 ) -> Photo:
     """A photo with its labels; ``outside`` gets the annotation of each joint outside of it."""
     size_hw = size_of(image)
@@ -193,7 +192,7 @@ def _photo(
         size_hw=size_hw,
         outlines=[mask for _, _, mask in labeled],
         unlabeled=layout.unlabeled,
-        folder=folder,
+        fully_annotated=fully_annotated,
     )
 
 

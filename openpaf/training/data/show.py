@@ -15,7 +15,7 @@ from openpaf.fields import Fields
 from openpaf.geometry import Grid
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker
-from openpaf.training.distillation.teacher import load_teacher
+from openpaf.training.distillation import load_teacher
 from openpaf.training.part_affinity import make_batches
 from openpaf.visualization.draw import draw_poses
 
@@ -43,18 +43,14 @@ def show_targets(config: TrainConfig, folder: str | Path, n_crops: int = 24) -> 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     maker, cpu = make_batches(config), torch.device("cpu")
-    distillation, grids = config.distillation, (maker.heatmap_grid, maker.paf_grid)
-    teacher = distillation.teacher and load_teacher(distillation, maker.skeleton, grids, cpu)
-    with tqdm(total=n_crops, unit="crop", disable=None) as bar:
-        for step in range(-(-n_crops // config.optimizer.batch_size)):
+    grids = maker.heatmap_grid, maker.paf_grid
+    teacher = load_teacher(config.distillation, maker.skeleton, grids, cpu)
+    for number in tqdm(range(n_crops), unit="crop", disable=None):
+        step, i = divmod(number, maker.batch_size)
+        if i == 0:
             batch = maker.batch(step)
             batch = teacher.fill(batch) if teacher else batch
-            for i in range(
-                min(config.optimizer.batch_size, n_crops - step * config.optimizer.batch_size)
-            ):
-                number = step * config.optimizer.batch_size + i
-                Image.fromarray(_panels(batch, i, maker)).save(folder / f"{number:04}.png")
-                bar.update()
+        Image.fromarray(_panels(batch, i, maker)).save(folder / f"{number:04}.png")
     return n_crops
 
 

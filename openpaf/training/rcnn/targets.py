@@ -48,7 +48,7 @@ class DetectionBatchMaker(CropMaker[DetectionBatch]):
 
     def batch(self, step: int, rows: range | None = None) -> DetectionBatch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
-        images, plans, _ = self.crops(step, rows)
+        images, plans = self.crops(step, rows)
         targets = [make_target(plan, masks=self.masks) for plan in plans]
         return DetectionBatch(images=images / 255, targets=targets)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,66 +15,6 @@ from openpaf.training.data.dataset import Photo
 
 _LEVELS = 5  # each photo, and four times its half
 _GRAY = 128
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where crops come from.
-
-    Args:
-        back: (B, 2, 3) float32, from px of a crop to px of a level of a photo.
-        levels: (B, 3) int64, offset in the block in px, height and width of those levels.
-    """
-
-    back: NDArray[np.float32]
-    levels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Pieces to be pasted, at most one a crop.
-
-    Args:
-        crops: (n,) int64, into which.
-        places: Their pixels.
-        shapes: (n, 6) float32, x and y of the center, both half axes, angle, and power.
-    """
-
-    crops: NDArray[np.int64]
-    places: Places
-    shapes: NDArray[np.float32]
-
-
-class PhotoIndex:
-    """Where the photos of a store lie, without their pixels, which other processes can have too.
-
-    Args:
-        levels: By path of a photo, offset in the block in px, height and width of its levels.
-    """
-
-    def __init__(self, levels: dict[str, list[tuple[int, int, int]]]) -> None:
-        self._numbers = {path: i for i, path in enumerate(levels)}
-        self._levels = np.array(list(levels.values()), np.int64).reshape(-1, _LEVELS, 3)
-
-    def __contains__(self, photo: Photo) -> bool:
-        return str(photo.path) in self._numbers
-
-    def places(self, photos: Sequence[Photo], affines: Sequence[NDArray[np.float64]]) -> Places:
-        """Where crops of photos come from, with affines (2, 3) from px of the photo to the crop."""
-        levels, inverses = [], []
-        for photo, affine in zip(photos, affines, strict=True):
-            sizes = self._levels[self._numbers[str(photo.path)]]
-            shrink = math.sqrt(abs(np.linalg.det(affine[:, :2])))
-            # As on the CPU: area averaging first, where bilinear sampling would alias.
-            level = 0 if shrink >= 0.6 else min(math.ceil(math.log2(0.6 / shrink)), _LEVELS - 1)
-            levels.append(sizes[level])
-            scale = sizes[level, :0:-1] / sizes[0, :0:-1]  # x, y
-            back = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
-            back[:, 2] += 0.5
-            back *= scale[:, None]
-            back[:, 2] -= 0.5
-            inverses.append(back)
-        return Places(np.stack(inverses).astype(np.float32), np.stack(levels))
 
 
 class PhotoStore:
@@ -97,7 +35,8 @@ class PhotoStore:
         workers: int,
     ) -> None:
         self.device = device
-        places: dict[str, list[tuple[int, int, int]]] = {}
+        self.numbers: dict[str, int] = {}  # of the images that could be read, by path
+        sizes: list[list[tuple[int, int, int]]] = []  # of each, offset, height, width of its levels
         blocks = [torch.zeros(0, 3, dtype=torch.uint8, device=device)]
         offset = 0
         unique = list({str(photo.path): photo for photo in photos}.values())
@@ -106,14 +45,15 @@ class PhotoStore:
             for photo, levels in zip(unique, pyramids, strict=True):
                 if not levels:
                     continue
-                places[str(photo.path)] = sizes = []
+                self.numbers[str(photo.path)] = len(sizes)
+                sizes.append([])
                 for level in levels:
-                    sizes.append((offset, *level.shape[:2]))
+                    sizes[-1].append((offset, *level.shape[:2]))
                     offset += level.shape[0] * level.shape[1]
                 pixels = np.concatenate([level.reshape(-1, 3) for level in levels])
                 blocks.append(torch.from_numpy(pixels).to(device))
         self._pixels = torch.cat(blocks)
-        self.index = PhotoIndex(places)
+        self._levels = np.array(sizes, np.int64).reshape(-1, _LEVELS, 3)
 
     @staticmethod
     def bytes_of(photos: Sequence[Photo]) -> int:
@@ -123,8 +63,8 @@ class PhotoStore:
 
     def crops(
         self,
-        places: Places,
-        layers: Sequence[Layer],
+        numbers: NDArray[np.int64],
+        affines: NDArray[np.float64],
         colors: NDArray[np.float32],
         blurs: NDArray[np.float64],
         size: int,
@@ -132,8 +72,8 @@ class PhotoStore:
         """Crops of photos; gray outside of a photo.
 
         Args:
-            places: Of the store's index.
-            layers: What is pasted over them, in this order.
+            numbers: (B,) of the photos.
+            affines: (B, 2, 3) from px of a photo to px of its crop.
             colors: (B, 5) saturation, contrast, offsets of red, green and blue.
             blurs: (B,) standard deviations in px, 0 for none.
             size: Side of the crops in px.
@@ -141,18 +81,12 @@ class PhotoStore:
         Returns:
             (B, 3, S, S) float32, whole numbers from 0 to 255.
         """
-        crops = self._warp(places, size)
-        for layer in layers:
-            over = self._warp(layer.places, size)
-            share = _opacity(torch.from_numpy(layer.shapes).to(self.device), size)[:, None]
-            where = torch.from_numpy(layer.crops).to(self.device)
-            under = crops[where]
-            crops[where] = (under + share * (over - under)).round()
+        crops = self._warp(numbers, affines, size)
         return _blur(_recolor(crops, torch.from_numpy(colors).to(self.device)), blurs)
 
-    def _warp(self, places: Places, size: int) -> Tensor:
+    def _warp(self, numbers: NDArray[np.int64], affines: NDArray[np.float64], size: int) -> Tensor:
         """Bilinear samples, one gather for photos of all sizes."""
-        back, levels = (torch.from_numpy(x).to(self.device) for x in (places.back, places.levels))
+        back, levels = (torch.from_numpy(x).to(self.device) for x in self._back(numbers, affines))
         steps = torch.arange(size, device=self.device, dtype=torch.float32)
         a, b, c = back[..., None, None].unbind(2)  # (B, 2, 1, 1) each
         x, y = (a * steps + b * steps[:, None] + c).unbind(1)  # (B, S, S)
@@ -169,6 +103,22 @@ class PhotoStore:
                 share = (x - x0 if right else 1 - (x - x0)) * (y - y0 if down else 1 - (y - y0))
                 out += values * share[..., None]
         return out.round().permute(0, 3, 1, 2).contiguous()
+
+    def _back(
+        self, numbers: NDArray[np.int64], affines: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(B, 2, 3) from px of crops to px of levels of photos, and (B, 3) these levels."""
+        shrink = np.sqrt(np.abs(np.linalg.det(affines[..., :2])))
+        # As on the CPU: area averaging first, where bilinear sampling would alias.
+        halvings = np.ceil(np.log2(0.6 / shrink)).clip(0, _LEVELS - 1).astype(int)
+        levels = self._levels[numbers, halvings]
+        scale = levels[:, :0:-1] / self._levels[numbers, 0, :0:-1]  # x, y
+        last = np.broadcast_to([[[0.0, 0.0, 1.0]]], (len(affines), 1, 3))
+        back = np.linalg.inv(np.concatenate([affines, last], axis=1))[:, :2]
+        back[..., 2] += 0.5
+        back *= scale[..., None]
+        back[..., 2] -= 0.5
+        return back.astype(np.float32), levels
 
 
 def _pyramid(photo: Photo, read: Callable[[Photo], NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
@@ -187,18 +137,6 @@ def _pyramid(photo: Photo, read: Callable[[Photo], NDArray[np.uint8]]) -> list[N
     return levels
 
 
-def _opacity(shapes: Tensor, size: int) -> Tensor:
-    """(B, S, S), as :meth:`openpaf.training.data.pasting.Patch.opacity`."""
-    x, y, first, second, angle, power = shapes[:, :, None, None].unbind(1)  # (B, 1, 1) each
-    steps = torch.arange(size, device=shapes.device)
-    dx, dy = steps - x, steps[:, None] - y
-    cos, sin = angle.cos(), angle.sin()
-    along = ((dx * cos + dy * sin) / first).abs()
-    across = ((dy * cos - dx * sin) / second).abs()
-    distance = (along**power + across**power) ** (1 / power)
-    return (0.5 + (1 - distance) * torch.minimum(first, second) / 2).clamp(0, 1)
-
-
 def _recolor(crops: Tensor, colors: Tensor) -> Tensor:
     weights = torch.tensor([0.299, 0.587, 0.114], device=crops.device)[:, None, None]
     gray = (crops * weights).sum(dim=1, keepdim=True)
@@ -210,22 +148,11 @@ def _recolor(crops: Tensor, colors: Tensor) -> Tensor:
 
 
 def _blur(crops: Tensor, blurs: NDArray[np.float64]) -> Tensor:
-    some = np.flatnonzero(blurs)
-    if not len(some):
-        return crops
-    sigmas = blurs[some]
-    reach = (np.rint(6 * sigmas + 1).astype(int) | 1) // 2  # OpenCV's size of the kernel
-    places = np.arange(-reach.max(), reach.max() + 1)
-    kernels = np.exp(-(places**2) / (2 * sigmas[:, None] ** 2))
-    kernels *= np.abs(places) <= reach[:, None]
-    kernels /= kernels.sum(axis=1, keepdims=True)
-    weight = torch.from_numpy(kernels.astype(np.float32)).to(crops.device)
-    weight = weight.repeat_interleave(3, dim=0)[:, None]  # (3 B, 1, k)
-    where = torch.from_numpy(some).to(crops.device)
-    n, pad = 3 * len(some), int(reach.max())
-    flat = crops[where].flatten(0, 1)[None]  # (1, 3 B, S, S)
-    flat = nn.functional.pad(flat, (pad, pad, pad, pad), mode="reflect")
-    flat = nn.functional.conv2d(flat, weight[:, :, None, :], groups=n)
-    flat = nn.functional.conv2d(flat, weight[:, :, :, None], groups=n)
-    crops[where] = flat[0].unflatten(0, (len(some), 3)).round()
+    for i in np.flatnonzero(blurs):
+        reach = (int(np.rint(6 * blurs[i] + 1)) | 1) // 2  # OpenCV's size of the kernel
+        weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * blurs[i] ** 2))
+        kernel = torch.from_numpy((weights / weights.sum()).astype(np.float32)).to(crops.device)
+        padded = nn.functional.pad(crops[i, :, None], 4 * (reach,), mode="reflect")
+        rows = nn.functional.conv2d(padded, kernel[None, None, None, :])
+        crops[i] = nn.functional.conv2d(rows, kernel[None, None, :, None])[:, 0].round()
     return crops

@@ -8,14 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from openpaf import weights
-from openpaf.engines.base import Engine
-from openpaf.engines.load import load_engine
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import DistillationConfig
 from openpaf.training.data.batches import Batch
-from openpaf.training.distillation.multi_scale_teacher import MultiScaleNetwork
 
 _UNSURE = 0.1  # the teacher sees a person where its background is below 1 less this
 
@@ -55,7 +52,7 @@ class Teacher:
         self._joints, self._pafs, self._signs = map(torch.tensor, shared_channels(ours, theirs))
         if (weight or inside_ignore_regions) and (self._pafs < 0).any():
             raise ValueError("weight, inside_ignore_regions: expected a teacher of every limb")
-        self.network = network.eval().requires_grad_(False)
+        self.network, self.skeleton = network.eval().requires_grad_(False), theirs
         self.mean, self.scale = mean, scale
         self.weight, self.inside_ignore_regions = weight, inside_ignore_regions
 
@@ -122,56 +119,37 @@ def shared_channels(ours: Skeleton, theirs: Skeleton) -> tuple[list[int], list[i
 
 def load_teacher(
     config: DistillationConfig, skeleton: Skeleton, grids: tuple[Grid, Grid], device: torch.device
-) -> Teacher:
-    """A teacher from its weights.
+) -> Teacher | None:
+    """A teacher from its weights; None where there is to be none.
 
     Args:
-        config: Which, run by what, over which views.
+        config: Which, and what it is used for.
         skeleton: Of the network in training.
         grids: Of its heatmaps and PAFs.
         device: Where the teacher computes.
 
     Raises:
-        ValueError: If the engine is not installed, or cannot run on the device.
         WeightsError: If the file is missing or damaged, or the teacher's grids are others.
     """
-    path = str(config.teacher)
-    network: nn.Module
-    if config.engine == "torch":
-        network, spec = weights.load_model(path)
-        mean, scale = spec.mean, spec.scale
-        if spec.bgr or spec.channel_order is not None:
-            raise WeightsError(f"{path}: a teacher in torch must take RGB, in the skeleton's order")
-    else:
-        engine, spec = load_engine(path, config.engine, str(device))
-        network, mean, scale = _EngineNetwork(engine), 0.0, 1.0  # it normalizes by itself
+    if not config.teacher:
+        return None
+    network, spec = weights.load_model(config.teacher)
+    if spec.bgr or spec.channel_order is not None:
+        raise WeightsError(
+            f"{config.teacher}: a teacher must take RGB, in the skeleton's order of channels"
+        )
     if (spec.heatmap_grid, spec.paf_grid) != grids:
         raise WeightsError(
-            f"{path}: a teacher's grids must be those of the targets, {grids[0]} and {grids[1]}, "
-            f"got {spec.heatmap_grid} and {spec.paf_grid}"
+            f"{config.teacher}: a teacher's grids must be those of the targets, {grids[0]} and "
+            f"{grids[1]}, got {spec.heatmap_grid} and {spec.paf_grid}"
         )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    views = config.scales, config.mirrored_scales
-    if views != ((1.0,), ()):
-        network = MultiScaleNetwork(network, spec.skeleton, grids, *views)
     return Teacher(
         network,
         skeleton,
         spec.skeleton,
-        mean=mean,
-        scale=scale,
+        mean=spec.mean,
+        scale=spec.scale,
         weight=config.weight,
         inside_ignore_regions=config.inside_ignore_regions,
     )
-
-
-class _EngineNetwork(nn.Module):
-    """A network of one stage, run by an engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self.engine = engine
-
-    def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        fields = self.engine(images.contiguous().numpy())
-        return [(torch.from_numpy(fields["heatmaps"]), torch.from_numpy(fields["pafs"]))]
