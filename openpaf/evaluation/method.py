@@ -89,16 +89,18 @@ def _time_scenes(estimator: Any, job: dict[str, Any]) -> list[dict[str, Any]]:
     method, shown = estimator.method, job.get("shown_score", 0.0)
     method.options = method.options.replace(min_score=shown)
     return [
-        _time_scene(estimator, int(n_people), path, job["repeats"])
+        _time_scene(estimator, int(n_people), path, job["repeats"], max(shown, 0.1))
         for n_people, path in job["scenes"]
     ]
 
 
-def _time_scene(estimator: Any, n_people: int, path: str, repeats: int) -> dict[str, Any]:
+def _time_scene(
+    estimator: Any, n_people: int, path: str, repeats: int, min_score: float
+) -> dict[str, Any]:
     picture = read_image(path)
     poses, _ = run_in_steps(estimator, picture)
     times = [run_in_steps(estimator, picture)[1] for _ in range(repeats)]
-    found = int((poses.person_scores >= 0.1).sum())
+    found = int((poses.person_scores >= min_score).sum())
     return {"people": n_people, "found": found, "ms": median_times(times)}
 
 
