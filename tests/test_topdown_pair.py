@@ -771,7 +771,7 @@ def test_pairs_are_in_the_table(name: str) -> None:
 def test_a_changed_part_of_a_shipped_pair_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("topdown-fast", "tinypose-128x96", "picodet-s-192")
+    names = ("topdown-fast", "tinypose-128x96", "picodet-s-320")
     shipped = [weights.resolve(name).file for name in names]
     copies = []
     for file in shipped:
