@@ -144,7 +144,9 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments, named)
     given = arguments.threshold
     threshold = IMAGE_THRESHOLD if given is None else given
-    job = ImageJob(estimator=load_estimator(arguments), threshold=threshold, quiet=arguments.quiet)
+    least = VIDEO_THRESHOLD if videos and given is None else threshold
+    estimator = load_estimator(arguments, min_score=least)
+    job = ImageJob(estimator=estimator, threshold=threshold, quiet=arguments.quiet)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
