@@ -216,5 +216,7 @@ def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
         detector, nouns = load_detector(arguments, threshold), ("object", "objects")
         return ImageJob(detector, threshold, arguments.quiet, nouns=nouns)
     arguments.size = arguments.size or 368
+    least = VIDEO_THRESHOLD if videos and threshold is None else threshold
     threshold = IMAGE_THRESHOLD if threshold is None else threshold
-    return ImageJob(load_estimator(arguments), threshold, arguments.quiet, arguments.boxes)
+    estimator = load_estimator(arguments, min_score=threshold if least is None else least)
+    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes)

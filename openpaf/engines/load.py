@@ -96,13 +96,14 @@ def choose_engine(
         if engine not in ("auto", "torch"):
             raise ValueError(f"engine: a detector runs in 'torch' only, got {engine!r}")
         return "torch"
-    if source.kind in ("weights", "pair"):
+    kind = source.parts[0].kind if source.kind == "pair" else source.kind
+    if kind == "weights":
         if engine != "auto":
             return engine
         return fastest_engine(source, device, threads=threads).engine
-    if engine not in ("auto", source.kind):
-        raise ValueError(f"engine: {source.file} runs with {source.kind!r}, got {engine!r}")
-    return source.kind
+    if engine not in ("auto", kind):
+        raise ValueError(f"engine: {source.file} runs with {kind!r}, got {engine!r}")
+    return kind
 
 
 def check_engine(engine: str) -> None:

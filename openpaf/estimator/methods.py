@@ -32,6 +32,7 @@ class Options:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     max_people: int | None = None
+    min_score: float = 0.0
 
     def replace(self, **changes: Any) -> Options:
         """A copy with some options changed."""

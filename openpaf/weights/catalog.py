@@ -79,8 +79,8 @@ def _resolve_pair(path: Path) -> ModelSource:
     for name in names:
         # A file beside the pair, unless it is a name; a pair of pairs would be a loop.
         part = name if name in shipped else path.parent / name
-        if export_kind(part) is not None or Path(part).suffix.lower() == ".json":
-            raise WeightsError(f"{path}: expected weights, found {name!r}")
+        if Path(part).suffix.lower() == ".json":
+            raise WeightsError(f"{path}: expected a network, found {name!r}")
         parts.append(resolve(part))
     return pair_source(path, pair, tuple(parts))
 
