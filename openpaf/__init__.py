@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from openpaf.geometry import Grid as Grid
     from openpaf.geometry import Letterbox as Letterbox
     from openpaf.io.images import read_image as read_image
+    from openpaf.io.objects import Objects as Objects
     from openpaf.io.pose_files import read_poses as read_poses
     from openpaf.io.pose_files import write_poses as write_poses
-    from openpaf.objects import Objects as Objects
     from openpaf.poses import Poses as Poses
     from openpaf.skeleton import Skeleton as Skeleton
     from openpaf.tracking.one_euro import Smoothing as Smoothing
@@ -43,7 +43,7 @@ _HOME = {
     "ImageError": "errors",
     "Letterbox": "geometry",
     "ObjectDetector": "estimator.object_detector",
-    "Objects": "objects",
+    "Objects": "io.objects",
     "PoseEstimator": "estimator",
     "Poses": "poses",
     "Skeleton": "skeleton",

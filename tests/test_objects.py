@@ -24,9 +24,9 @@ from openpaf.evaluation.object_files import (
 from openpaf.evaluation.objects import evaluate_objects, match_classes, object_results
 from openpaf.geometry import Grid
 from openpaf.io.coco_objects import objects_to_coco
+from openpaf.io.objects import COCO_CLASSES, Objects
 from openpaf.networks import build
 from openpaf.networks.rcnn import MaskRCNN
-from openpaf.objects import COCO_CLASSES, Objects
 from openpaf.skeleton import Skeleton
 from openpaf.weights import ModelSpec
 from openpaf.weights.model_files import read_header, save

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
     from openpaf.estimator.batches import TakesBatches
     from openpaf.estimator.object_detector import ObjectDetector
-    from openpaf.objects import Objects
+    from openpaf.io.objects import Objects
     from openpaf.poses import Poses
 
 # What stops every photo from being written, so that to go on would only repeat it.
@@ -108,7 +108,7 @@ class ImageJob:
         self, photo: Path, output: Outputs, image: NDArray[np.uint8], found: Poses | Objects
     ) -> None:
         """Write one photo's results and say what it has."""
-        from openpaf.objects import Objects
+        from openpaf.io.objects import Objects
 
         chosen = found[_scores(found) >= self.threshold]
         try:
@@ -132,7 +132,7 @@ class ImageJob:
 
 
 def _scores(found: Poses | Objects) -> NDArray[np.float32]:
-    from openpaf.objects import Objects
+    from openpaf.io.objects import Objects
 
     return found.scores if isinstance(found, Objects) else found.person_scores
 

@@ -21,10 +21,10 @@ from openpaf.engines.load import choose_engine
 from openpaf.engines.torch_engine import choose_device, torch_threads
 from openpaf.errors import WeightsError
 from openpaf.io.images import read_image, read_images
+from openpaf.io.objects import COCO_CLASSES, Objects
 from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
 from openpaf.networks.rcnn.paste import paste_masks
 from openpaf.networks.rcnn.transform import Transform
-from openpaf.objects import COCO_CLASSES, Objects
 from openpaf.poses import Poses
 from openpaf.weights.catalog import resolve
 from openpaf.weights.model_files import load_network

@@ -18,9 +18,9 @@ from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.object_files import index_objects
 from openpaf.evaluation.run import read_ahead
 from openpaf.io.coco_objects import objects_to_coco
+from openpaf.io.objects import Objects
 from openpaf.io.partial_results import PartialResults
 from openpaf.io.paths import inside_folder
-from openpaf.objects import Objects
 
 #: What is compared; pycocotools calls it ``iouType``.
 OBJECT_TASKS = ("bbox", "segm")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from openpaf.io.coco import poses_to_coco
 from openpaf.io.files import write_text
 from openpaf.io.keypoint_values import rounded_score
+from openpaf.io.objects import Objects
 from openpaf.io.pose_layouts import ImageId
-from openpaf.objects import Objects
 
 
 def objects_to_coco(objects: Objects, image_id: ImageId) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.io.images import read_image
-from openpaf.objects import Objects
+from openpaf.io.objects import Objects
 from openpaf.visualization.draw import draw_poses
 from openpaf.visualization.shapes import Color, draw_box, draw_label
 
