@@ -21,6 +21,7 @@ from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.evaluation.coco import METRICS, evaluate
 from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.run import detect_photos
+from openpaf.weights.spec import PARTS
 
 
 def main() -> None:
@@ -38,7 +39,10 @@ def main() -> None:
     print(f"{date.today()}, {platform.machine()}, engine {arguments.engine}, {arguments.data.name}")
     print(f"{'model':24} {'size':>4} {'photos':>22} " + " ".join(f"{m:>5}" for m in METRICS)
           + f"  precision / recall at OKS 0.5, score {IMAGE_THRESHOLD}")  # fmt: skip
-    for model in arguments.model or [row["name"] for row in weights.table() if row["shipped"]]:
+    shipped = [
+        row["name"] for row in weights.table() if row["shipped"] and row["method"] not in PARTS
+    ]
+    for model in arguments.model or shipped:
         for size in arguments.size or [368, 256]:
             estimator = PoseEstimator(model, size=size, engine=arguments.engine)
             images = arguments.data / "images"

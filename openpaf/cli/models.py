@@ -49,7 +49,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_estimator(arguments: argparse.Namespace) -> PoseEstimator:
+def load_estimator(arguments: argparse.Namespace, min_score: float = 0.0) -> PoseEstimator:
     """The model that these arguments describe; tells the license of a published one."""
     from openpaf.estimator import PoseEstimator
     from openpaf.weights.published import PUBLISHED
@@ -63,6 +63,7 @@ def load_estimator(arguments: argparse.Namespace) -> PoseEstimator:
         size=arguments.size,
         scales=arguments.scales,
         flip=arguments.flip,
+        min_score=min_score,
     )
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")

@@ -16,13 +16,14 @@ from openpaf.weights.spec import ModelSpec
 
 #: Of the probability's logit: its offset, and its slopes in :func:`features`. Fitted to the people
 #: that each model finds on completely labeled images of COCO train2017 (bottom-up models: at five
-#: sizes, on images that they were not trained on), by benchmarks/reliability.py.
+#: sizes, on images that they were not trained on), by benchmarks/reliability.py. Those of pairs
+#: depend on the raw score alone, which :func:`raw_score` inverts.
 COEFFICIENTS: dict[str, tuple[float, float, float, float, float]] = {
     "lightweight-coco17": (3.07, 2.25, -3.22, 5.01, -0.26),
     "fast-coco17": (5.79, 3.62, -3.86, 2.68, -0.86),
     "mask-rcnn-mobilenet": (-5.86, 0.79, 0.0, 13.93, 0.0),
-    "topdown": (4.55, 2.93, 0.0, 0.0, 0.0),
-    "topdown-fast": (6.09, 3.34, 0.0, 0.0, 0.0),
+    "topdown": (4.63, 2.98, 0.0, 0.0, 0.0),
+    "topdown-fast": (6.69, 3.52, 0.0, 0.0, 0.0),
     "topdown-best": (6.12, 3.65, 0.0, 0.0, 0.0),
 }
 #: Whose coefficients other models of a method have.
@@ -49,12 +50,32 @@ def calibrate(poses: Poses, spec: ModelSpec, size: int = 368) -> Poses:
     Returns:
         The people by falling probability.
     """
-    name = spec.name if spec.name in COEFFICIENTS else REPRESENTATIVES.get(spec.method)
-    if name is None:
+    coefficients = _coefficients(spec)
+    if coefficients is None:
         return poses
-    offset, *slopes = COEFFICIENTS[name]
+    offset, *slopes = coefficients
     scores = probability(offset + features(poses, size) @ slopes)
     return poses.replace(person_scores=scores)[np.argsort(-scores, kind="stable")]
+
+
+def raw_score(score: float, spec: ModelSpec) -> float:
+    """The raw score of a pair that :func:`calibrate` makes this score of, 0 to 1.
+
+    Args:
+        score: 0 to 1; from 1 on no person has it.
+        spec: The pair.
+    """
+    coefficients = _coefficients(spec)
+    if coefficients is None or not 0 < score < 1:
+        return score
+    offset, slope, *others = coefficients
+    assert not any(others)
+    return 1 / (1 + math.exp((offset - math.log(score / (1 - score))) / slope))
+
+
+def _coefficients(spec: ModelSpec) -> tuple[float, ...] | None:
+    name = spec.name if spec.name in COEFFICIENTS else REPRESENTATIVES.get(spec.method)
+    return None if name is None else COEFFICIENTS[name]
 
 
 def features(poses: Poses, size: int) -> NDArray[np.float64]:

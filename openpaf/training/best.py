@@ -14,6 +14,7 @@ from openpaf.io.files import write_whole
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
+from openpaf.training.rcnn.object_validation import ObjectValidation, finds_objects
 from openpaf.training.validation import Validation
 from openpaf.weights import ModelSpec
 
@@ -36,8 +37,13 @@ class BestWeights:
         images, self.settings = config.data.validation, config.optimizer
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
-        category = config.data.category
-        self.validation = None if images is None else Validation(images, size, labels, category)
+        self.validation: ObjectValidation | Validation | None = None
+        if images is not None:
+            self.validation = (
+                ObjectValidation(config)
+                if finds_objects(config)
+                else Validation(images, size, labels, config.data.category)
+            )
         self.signals = signals
         self.ap = -1.0
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all
