@@ -21,6 +21,7 @@ from openpaf.networks.description import Description, describe
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.networks.lightweight_published import LightweightPublishedNetwork
 from openpaf.networks.lite_hrnet import LiteHRNet
+from openpaf.networks.mobilenet_v2 import MobileNetV2Network
 from openpaf.networks.open_model_zoo import OpenModelZooNetwork
 from openpaf.networks.picodet import PicoDet
 from openpaf.networks.rtmdet import RTMDet
@@ -34,6 +35,7 @@ __all__ = [
     "LightweightNetwork",
     "LightweightPublishedNetwork",
     "LiteHRNet",
+    "MobileNetV2Network",
     "OpenModelZooNetwork",
     "PicoDet",
     "RTMDet",
@@ -47,6 +49,7 @@ __all__ = [
 BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lightweight": (LightweightNetwork, Skeleton.COCO17),
     "lightweight_coco": (LightweightPublishedNetwork, Skeleton.COCO18),
+    "mobilenet_v2": (MobileNetV2Network, Skeleton.COCO17),
     "cmu_coco": (TwoBranchNetwork, Skeleton.COCO18),
     "cmu_mpi": (TwoBranchNetwork, Skeleton.MPI15),
     "body25": (Body25Network, Skeleton.BODY25),
@@ -63,8 +66,9 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
 
     Args:
         name: ``"lightweight"``, that of the shipped models; ``"lightweight_coco"``, as published
-            by Osokin; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
-            ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's human-pose-estimation-0001;
+            by Osokin; ``"mobilenet_v2"``, the same stages on another trunk; ``"cmu_coco"`` and
+            ``"cmu_mpi"``, CMU's two-branch network of 2017; ``"body25"``, CMU's of 2019;
+            ``"open_model_zoo"``, Intel's human-pose-estimation-0001;
             ``"lite_hrnet"``, TinyPose, for one person; ``"picodet"`` and ``"rtmdet"``, detectors
             of people; or a detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
             ``"keypointrcnn_resnet50_fpn"``.

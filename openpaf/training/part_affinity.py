@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from openpaf import weights
+from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.geometry import Grid
-from openpaf.networks import build
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
@@ -21,6 +22,7 @@ from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
+from openpaf.training.start import read_start
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
@@ -53,6 +55,7 @@ class PartAffinityTask:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
+        self.start = read_start(config.network)
         self.skeleton = SKELETONS[config.targets.skeleton]
         self.network = build_network(config, self.skeleton)
         self.grids = target_grids(config, self.network)
@@ -67,8 +70,7 @@ class PartAffinityTask:
         self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
 
     def load_start(self) -> None:
-        if self.config.network.weights:
-            weights.load(self.network, self.config.network.weights)
+        self.start.load(self.network, self.skeleton)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -114,10 +116,16 @@ class PartAffinityTask:
 
     def inputs(self, batch: Batch) -> Tensor:
         """The images as the network takes them: (B, 3, S, S), normalized."""
-        return ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+        spec, images = self.start.spec, batch.images
+        mean, scale = (spec.mean, spec.scale) if spec else (MEAN, SCALE)
+        if spec is not None and spec.bgr:
+            images = images.flip(1)
+        return ((images - mean) / scale).contiguous(memory_format=torch.channels_last)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
+        if self.channel_order is not None:
+            batch = in_channel_order(batch, self.channel_order)
         with autocast(self.device, self.precision):
             stages = self.network(self.inputs(batch))
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
@@ -131,20 +139,42 @@ class PartAffinityTask:
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
+    @property
+    def channel_order(self) -> ChannelOrder | None:
+        """Which channel of the network belongs to which joint and limb, if not in order."""
+        name = self.start.spec.channel_order if self.start.spec else None
+        return CHANNEL_ORDERS[name] if name and self.start.fits(self.skeleton) else None
+
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
+        start, order = self.start.spec, self.channel_order
         return weights.ModelSpec(
             name=self.config.name,
-            builder=self.config.network.name,
-            options=self.config.network.options,
+            builder=self.start.builder,
+            options=self.start.options,
             skeleton=self.skeleton,
             heatmap_grid=self.grids[0],
             paf_grid=self.grids[1],
-            mean=MEAN,
-            scale=SCALE,
-            licence="Apache-2.0",
+            mean=start.mean if start else MEAN,
+            scale=start.scale if start else SCALE,
+            bgr=start is not None and start.bgr,
+            channel_order=order.name if order else None,
+            licence=start.licence if start else "Apache-2.0",  # that of the start binds its heirs
             metrics=metrics,
             result=None if self.skeleton == LABELS else LABELS,
         )
+
+
+def in_channel_order(batch: Batch, order: ChannelOrder) -> Batch:
+    """A batch with its targets in the order of a network's channels."""
+    heatmaps = torch.tensor(order.heatmaps).argsort()
+    pafs = torch.tensor(order.pafs).flatten().argsort()
+    return replace(
+        batch,
+        heatmaps=batch.heatmaps[:, heatmaps],
+        heatmap_weights=batch.heatmap_weights[:, heatmaps],
+        pafs=batch.pafs[:, pafs],
+        paf_weights=batch.paf_weights[:, pafs],
+    )
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
@@ -153,10 +183,7 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
     Raises:
         ValueError: If it is unknown, or has no such options.
     """
-    try:
-        return build(config.network.name, skeleton, **config.network.options)
-    except (OverflowError, RuntimeError, TypeError, ValueError) as error:  # torch's among them
-        raise ValueError(f"[network] {error}") from error
+    return read_start(config.network).build(skeleton)
 
 
 @torch.no_grad()
@@ -167,6 +194,7 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
         ValueError: If a dry run of the network does not give fields of the run's skeleton.
     """
     skeleton, targets = SKELETONS[config.targets.skeleton], config.targets
+    start = read_start(config.network)
     stages = network.eval()(torch.zeros(1, 3, _DRY_RUN_PX, _DRY_RUN_PX))
     network.train()
     try:
@@ -178,8 +206,17 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
     if shapes != {((1, skeleton.n_joints + 1, *size), (1, 2 * skeleton.n_limbs, *size))}:
         raise ValueError(
             f"network.name: expected a network that gives heatmaps and PAFs of {skeleton.name!r}, "
-            f"got {config.network.name!r}"
+            f"got {start.builder!r}"
         )
+    if start.spec is not None and start.fits(skeleton):
+        grids = start.spec.heatmap_grid, start.spec.paf_grid
+        offsets = grids[0].offset, grids[1].offset
+        if targets.grid_offsets not in (None, offsets):
+            raise ValueError(
+                f"targets.grid_offsets: expected {list(offsets)}, those of "
+                f"{config.network.weights}, got {list(targets.grid_offsets)}"
+            )
+        return grids
     stride = _DRY_RUN_PX // n_cells
     if targets.grid_offsets is None:
         return Grid(stride), Grid(stride)

@@ -19,6 +19,7 @@ from openpaf.weights.catalog import (
 from openpaf.weights.download import fetch
 from openpaf.weights.model_files import load, load_network, read_header, save
 from openpaf.weights.spec import ModelSource, ModelSpec
+from openpaf.weights.transfer import load_shared, load_trunk
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -30,6 +31,8 @@ __all__ = [
     "load",
     "load_model",
     "load_network",
+    "load_shared",
+    "load_trunk",
     "read_header",
     "resolve",
     "save",

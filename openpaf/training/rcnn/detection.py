@@ -18,9 +18,8 @@ from openpaf.training.data.batches import load_sets
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import make_optimizer
-from openpaf.training.part_affinity import build_network
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
-from openpaf.weights.imagenet import load_imagenet
+from openpaf.training.start import read_start
 
 
 class DetectionTask:
@@ -37,10 +36,11 @@ class DetectionTask:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.device = config, processes.device
-        network = build_network(config, Skeleton.COCO17)
+        self.start = read_start(config.network)
+        network = self.start.build(Skeleton.COCO17)
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
             raise ValueError(
-                f"network.name: expected a detector of keypoints, got {config.network.name!r}"
+                f"network.name: expected a detector of keypoints, got {self.start.builder!r}"
             )
         self.detector = network
         self.network: nn.Module = network.to(self.device)
@@ -61,11 +61,13 @@ class DetectionTask:
         self.images = self.maker.photos
 
     def load_start(self) -> None:
-        file = self.config.network.weights
-        if file and file.endswith(".npz") and isinstance(self.trunk, MobileNetV2):
-            load_imagenet(self.trunk, file)
+        file = self.start.file
+        if file and file.suffix == ".npz" and isinstance(self.trunk, MobileNetV2):
+            weights.load_trunk(self.detector, file)  # how a trunk was given before
         elif file:
             weights.load(self.detector, file)
+        else:
+            self.start.load(self.detector, Skeleton.COCO17)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -87,8 +89,8 @@ class DetectionTask:
         grid = Grid(1, -HALF_PX)
         return weights.ModelSpec(
             name=self.config.name,
-            builder=self.config.network.name,
-            options=self.config.network.options,
+            builder=self.start.builder,
+            options=self.start.options,
             skeleton=Skeleton.COCO17,
             heatmap_grid=grid,
             paf_grid=grid,
