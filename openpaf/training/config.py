@@ -106,8 +106,8 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
     """``[targets]``: what a network is to give, and what of it counts how much in the loss.
 
     Args:
-        skeleton: Of the network, ``"coco17"`` or ``"coco18_redundant"``. Labels are COCO's 17
-            joints always, and so are the people of the trained model.
+        skeleton: Of a network that learns people: ``"coco17"``, or ``"coco18_redundant"``, which
+            has a neck that labels and results do not have. If None, that of the labels.
         grid_offsets: Of the grids of heatmaps and PAFs in px; ``(stride - 1) / 2`` if None.
         sigma_px: Standard deviation of a joint's Gaussian in px. Fine-tuning does least harm with
             the width that the initial weights were trained with.
@@ -115,7 +115,7 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
         heatmap_weight: Factor on the heatmaps' error.
     """
 
-    skeleton: Literal["coco17", "coco18_redundant"] = "coco17"
+    skeleton: Literal["coco17", "coco18_redundant"] | None = None
     grid_offsets: tuple[Finite, Finite] | None = None
     sigma_px: Positive = SIGMA_PX
     paf_half_width_px: Positive = PAF_HALF_WIDTH_PX

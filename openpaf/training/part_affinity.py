@@ -56,9 +56,9 @@ class PartAffinityTask:
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
         self.start = read_start(config.network)
-        self.skeleton = SKELETONS[config.targets.skeleton]
-        self.network = build_network(config, self.skeleton)
-        self.grids = target_grids(config, self.network)
+        self.skeleton = network_skeleton(config, LABELS)
+        self.network = self.start.build(self.skeleton)
+        self.grids = target_grids(config, self.network, self.skeleton)
         self.maker = make_batches(config, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
@@ -177,24 +177,23 @@ def in_channel_order(batch: Batch, order: ChannelOrder) -> Batch:
     )
 
 
-def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
-    """The network of a run, with fresh weights.
-
-    Raises:
-        ValueError: If it is unknown, or has no such options.
-    """
-    return read_start(config.network).build(skeleton)
+def network_skeleton(config: TrainConfig, labels: Skeleton) -> Skeleton:
+    """The skeleton of the network of a run."""
+    name = config.targets.skeleton
+    start = read_start(config.network)
+    if name is None and start.spec is not None and start.knows(labels):
+        return start.spec.skeleton
+    return labels if name in (None, labels.name) else SKELETONS[str(name)]
 
 
 @torch.no_grad()
-def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
+def target_grids(config: TrainConfig, network: nn.Module, skeleton: Skeleton) -> tuple[Grid, Grid]:
     """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
 
     Raises:
         ValueError: If a dry run of the network does not give fields of the run's skeleton.
     """
-    skeleton, targets = SKELETONS[config.targets.skeleton], config.targets
-    start = read_start(config.network)
+    targets, start = config.targets, read_start(config.network)
     stages = network.eval()(torch.zeros(1, 3, _DRY_RUN_PX, _DRY_RUN_PX))
     network.train()
     try:
@@ -234,8 +233,11 @@ def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) ->
     Raises:
         DatasetError: If a set is missing or without people.
     """
-    skeleton = SKELETONS[config.targets.skeleton]
-    heatmap_grid, paf_grid = grids or target_grids(config, build_network(config, skeleton))
+    skeleton = network_skeleton(config, LABELS)
+    if grids is None:
+        network = read_start(config.network).build(skeleton)
+        grids = target_grids(config, network, skeleton)
+    heatmap_grid, paf_grid = grids
     return BatchMaker(
         load_sets(config.data),
         batch_size=config.optimizer.batch_size,
