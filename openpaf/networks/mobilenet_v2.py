@@ -21,8 +21,8 @@ _N_CHANNELS = 96
 class DilatedMobileNetV2(MobileNetV2):
     """MobileNetV2 up to its 96 channels, with a dilation of 2 in place of the stride of 16.
 
-    Input: (B, 3, H, W) float of RGB / 127.5 - 1; H and W multiples of 8. Output: features
-    (B, 96, H / 8, W / 8). Its batch norms are frozen.
+    Input: (B, 3, H, W) float of RGB / 127.5 - 1. Output: features (B, 96, h, w); h and w are H and
+    W over 8, rounded up. Its batch norms are frozen.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,9 @@ class DilatedMobileNetV2(MobileNetV2):
             layer.conv.padding = layer.conv.dilation = (dilation, dilation)
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
-        x = nn.functional.relu6(self.stem(images))
+        height, width = images.shape[2:]
+        x = nn.functional.pad(images, (0, -width % 8, 0, -height % 8))
+        x = nn.functional.relu6(self.stem(x))
         for block in self.blocks:
             x = block(x)
         return x
@@ -50,9 +52,9 @@ class MobileNetV2Network(LightweightNetwork):
         n_refinement_stages: Stages after the initial one; at least 0.
         width: Channels of the features that the stages share.
 
-    Input: (B, 3, H, W) float, RGB, normalized as ``(x - 128) / 255``; H and W multiples of 8.
-    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of each stage, of stride 8; the last
-    is the result, all are used for supervision.
+    Input: (B, 3, H, W) float, RGB, normalized as ``(x - 128) / 255``.
+    Output: ``(heatmaps (B, K+1, h, w), pafs (B, 2L, h, w))`` of each stage; the last is the result,
+    all are used for supervision; h and w are an eighth of H and W, rounded up.
 
     Raises:
         ValueError: If the number of stages is negative or the width below 1.
