@@ -445,7 +445,8 @@ def answers_to_impulses(network: nn.Module, cells: list[int], length: int) -> Te
 
 def gradients(network: nn.Module, cells: list[int], length: int) -> Tensor:
     """The same for a network without poolings, where an answer is proportional to the impulse."""
-    image = torch.ones(1, 3, 16, length, dtype=torch.float64, requires_grad=True)
+    # So dark that no ReLU6 is at its end.
+    image = torch.full((1, 3, 16, length), 1e-3, dtype=torch.float64, requires_grad=True)
     heatmaps = network(image)[-1][0]  # (1, K+1, h, w)
     rows = [
         torch.autograd.grad(heatmaps[0, 0, :, cell].sum(), image, retain_graph=True)[0]
