@@ -54,7 +54,7 @@ def test_a_dilated_trunk_gives_what_the_strided_one_does() -> None:
 
 
 def test_batch_norms_follow_the_convolutions_of_trunk_and_refinement() -> None:
-    plain, normed = (build("lightweight", width=4, batch_norm=on) for on in (False, True))
+    plain, normed = (build(f"lightweight{kind}", width=4) for kind in ("", "_batch_norm"))
     n_norms = sum(isinstance(module, torch.nn.BatchNorm2d) for module in normed.modules())
     assert n_norms == 1 + 11 * 2 + 5 * 3  # of the reference
     biases = [sum(key.endswith("bias") for key in network.state_dict())

@@ -404,7 +404,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight_coco": ("lightweight_coco", {"n_refinement_stages": 0, "width": 4}),
     "lightweight": ("lightweight", {"n_refinement_stages": 0, "width": 4}),
     "lightweight_batch_norm": (
-        "lightweight", {"n_refinement_stages": 1, "width": 4, "batch_norm": True},
+        "lightweight_batch_norm", {"n_refinement_stages": 1, "width": 4},
     ),
     "mobilenet_v2": ("mobilenet_v2", {"n_refinement_stages": 0, "width": 4}),
     "lightweight_stride4": ("lightweight", {"n_refinement_stages": 0, "width": 4, "stride": 4}),

@@ -125,6 +125,9 @@ def test_paths_are_relative_to_the_file_and_the_rest_is_as_it_says(tmp_path: Pat
     config = read_config(path)
     assert config.output == str(tmp_path / "o")
     assert config.network.weights == str(tmp_path / "w")
+    named = replace(config, network=replace(config.network, weights="default"))
+    (tmp_path / "named.toml").write_text("".join(toml_rows(plain(named))))
+    assert read_config(tmp_path / "named.toml").network.weights == "default"
     assert config.network.options == {"ranks": [1, 2, 3]}
     assert config.distillation.teacher == "/t"
     assert config.distillation.weight == 1.0

@@ -26,8 +26,8 @@ from openpaf.weights.checkpoints import read_state
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "lightweight": ("lightweight", {"width": 8, "hidden_width": 8, "trunk_widths": [8] * 12}),
-    "batch norm": (
-        "lightweight", {"width": 8, "hidden_width": 8, "trunk_widths": [8] * 12, "batch_norm": True}
+    "batch norms": (
+        "lightweight_batch_norm", {"width": 8, "hidden_width": 8, "trunk_widths": [8] * 12}
     ),
     "lightweight_coco": ("lightweight_coco", {"width": 8, "n_refinement_stages": 1}),
     "open_model_zoo": ("open_model_zoo", {}),

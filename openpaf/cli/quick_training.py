@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.errors import WeightsError
+from openpaf.weights import is_name
 
 #: What a run from a model has, which must not be lost, and what one from nothing has.
 FINE_TUNING = {"steps": 2000, "batch_size": 8, "learning_rate": 3e-5, "average": 0.99}
@@ -80,8 +81,7 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     start, trunk = arguments.start, arguments.trunk
     network = {
         "name": arguments.network,
-        # A name of a model stays one.
-        "weights": _absolute(start) if start is not None and Path(start).is_file() else start,
+        "weights": start if start is None or is_name(start) else _absolute(start),
         "trunk": trunk and _absolute(trunk),
     }
     optimizer = FINE_TUNING if start is not None else FROM_NOTHING

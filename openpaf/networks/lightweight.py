@@ -2,9 +2,8 @@
 
 Reference:
     Osokin, Real-time 2D Multi-Person Pose Estimation on CPU: Lightweight OpenPose, 2018.
-    Without batch norms, unless asked for, and with a smaller context block, as
-    ``human-pose-estimation-0001`` of the Open Model Zoo, whose batch norms are folded into its
-    convolutions.
+    Without batch norms and with a smaller context block, as ``human-pose-estimation-0001`` of the
+    Open Model Zoo, whose batch norms are folded into its convolutions.
 """
 
 from __future__ import annotations
@@ -150,8 +149,6 @@ class LightweightNetwork(nn.Module):
         trunk_widths: Channels of the trunk's first convolution and of its eleven blocks.
         atrous: Whether the trunk stays at stride 8 with a dilation of 2, as in the reference; else
             it has another stride instead, as in MobileNet, and ends at stride 16.
-        batch_norm: Whether the trunk and the refinement stages have batch norms, as in the
-            reference; the shipped models have none.
         stride: Px per cell of the fields: 4, 8 or 16. If the trunk ends at a larger stride, a
             pyramid upsamples its features, see :mod:`openpaf.networks.pyramid`: to 4 with the
             atrous trunk, to 4 or 8 with the other one.
@@ -184,7 +181,6 @@ class LightweightNetwork(nn.Module):
         trunk_widths: Sequence[int] = TRUNK_WIDTHS,
         atrous: bool = True,
         stride: int = 8,
-        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if len(trunk_widths) != len(TRUNK_WIDTHS) or min(trunk_widths) < 1:
@@ -230,11 +226,6 @@ class LightweightNetwork(nn.Module):
             )
             for _ in range(n_refinement_stages)
         )
-        if batch_norm:
-            _add_batch_norms(self.trunk)
-            for name, module in self.refinement_stages.named_modules():
-                if name.endswith(".body"):
-                    _add_batch_norms(module)
 
     def features(self, image: Tensor) -> Tensor:
         """The features (B, width, h, w) of images (B, 3, H, W), which all stages read."""
@@ -252,16 +243,6 @@ class LightweightNetwork(nn.Module):
         for stage in self.refinement_stages:
             stages.append(stage(torch.cat([features, *stages[-1]], dim=1)))
         return stages
-
-
-def _add_batch_norms(module: nn.Module) -> None:
-    """Put a batch norm after each convolution of a module; its shift replaces their biases."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Conv2d):
-            child.register_parameter("bias", None)
-            setattr(module, name, nn.Sequential(child, nn.BatchNorm2d(child.out_channels)))
-        else:
-            _add_batch_norms(child)
 
 
 def _refinement(n_in: int, width: int, hidden: int, rank: int | None, n_blocks: int) -> nn.Module:

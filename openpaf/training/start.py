@@ -106,20 +106,21 @@ def read_start(config: NetworkConfig) -> Start:
         raise ValueError(
             f"network.name: expected {spec.builder!r}, that of {config.weights}, got {name!r}"
         )
-    for key, value in options.items():
-        theirs = spec.options.get(key, _default(spec.builder, key))
+    for key, value in options.items() if spec.method == "part_affinity" else ():
+        theirs = spec.options.get(key, _default(spec.builder, key, value))
         if _listed(value) != _listed(theirs):
             raise ValueError(
                 f"network.options.{key}: expected {theirs!r}, that of {config.weights}, "
                 f"got {value!r}"
             )
-    return Start(builder=spec.builder, options=spec.options, file=source.file, spec=spec)
+    options = {**spec.options, **options}
+    return Start(builder=spec.builder, options=options, file=source.file, spec=spec)
 
 
-def _default(builder: str, option: str) -> Any:
-    """What a builder takes where an option is not given; None if it has no such option."""
+def _default(builder: str, option: str, other: Any) -> Any:
+    """What a builder takes where an option is not given; another value if it does not say."""
     parameter = inspect.signature(BUILDERS[builder][0]).parameters.get(option)
-    return None if parameter is None else parameter.default
+    return other if parameter is None else parameter.default
 
 
 def _listed(value: Any) -> Any:

@@ -11,6 +11,7 @@ from openpaf.io.cache import cache_folder
 from openpaf.weights.catalog import (
     DEFAULT_MODEL,
     SHORT_NAMES,
+    is_name,
     load_model,
     resolve,
     table,
@@ -28,6 +29,7 @@ __all__ = [
     "ModelSpec",
     "cache_folder",
     "fetch",
+    "is_name",
     "load",
     "load_model",
     "load_network",
