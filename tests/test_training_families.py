@@ -16,7 +16,7 @@ from openpaf import Grid, PoseEstimator, Skeleton
 from openpaf.errors import WeightsError
 from openpaf.networks import build
 from openpaf.training.checkpoints import load_checkpoint
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import NetworkConfig, TrainConfig
 from openpaf.training.loop import Run, train
 from openpaf.training.part_affinity import PartAffinityTask
 from openpaf.training.start import read_start
@@ -249,10 +249,10 @@ def test_what_contradicts_the_weights_is_refused(
 
 
 def test_weights_that_are_not_there_or_several_networks(folder: Path) -> None:
-    missing = as_table(TrainConfig, {"output": "o", "data": {"index": "i"},
-                                     "network": {"weights": str(folder / "none")}})  # fmt: skip
     with pytest.raises(WeightsError, match="neither a file, nor a shipped model"):
-        read_start(missing.network)
+        read_start(NetworkConfig(weights=str(folder / "none.safetensors")))
+    with pytest.raises(ValueError, match="expected one network, got topdown-fast"):
+        read_start(NetworkConfig(weights="topdown-fast"))
 
 
 def test_a_published_network_learns_in_its_own_order_of_channels(folder: Path) -> None:

@@ -72,9 +72,9 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
             by Osokin; ``"lightweight_batch_norm"``; ``"mobilenet_v2"``, the same stages on another
             trunk; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
             ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's
-            human-pose-estimation-0001; ``"lite_hrnet"``, TinyPose, for one person; ``"picodet"`` and ``"rtmdet"``, detectors
-            of people; or a detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
-            ``"keypointrcnn_resnet50_fpn"``.
+            human-pose-estimation-0001; ``"lite_hrnet"``, TinyPose, for one person;
+            ``"picodet"`` and ``"rtmdet"``, detectors of people; or a detector of
+            :data:`openpaf.networks.rcnn.BUILDERS`, e.g. ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
             :data:`BUILDERS`.
         **options: Options of the network, e.g. ``n_refinement_stages`` or ``n_stages``.

@@ -190,7 +190,7 @@ class Run:
                 _log.info("stopped %s at step %d", why, self.step)
                 return
 
-    def _keep(self, stop: bool, late: bool) -> None:
+    def _keep(self, stop: bool, late: bool = False) -> None:
         """Validate and save where it is time to."""
         to_validate = self.best.is_due(self.step, is_last=late)
         is_due = self.step % self.settings.checkpoint_every == 0

@@ -96,7 +96,8 @@ def read_start(config: NetworkConfig) -> Start:
     if config.weights is None:
         return Start(builder=name, options=options, trunk=trunk or None)
     path = Path(config.weights)
-    if path.is_file() and path.suffix != ".safetensors":  # says nothing of itself
+    if path.suffix != ".safetensors" and not weights.is_name(config.weights):
+        # It says nothing of itself.
         return Start(builder=name, options=options, file=path)
     source = weights.resolve(config.weights)
     spec = source.spec
