@@ -105,8 +105,8 @@ def held_out(labels: Path) -> list[int]:
 
     data = read_json(labels)
     with entries_of(labels):
-        # COCO's v of a joint is every third number.
-        people = (one for one in data["annotations"] if any(one.get("keypoints", ())[2::3]))
+        # COCO's v of a joint is every third number; objects that are found by boxes have no joints.
+        people = (one for one in data["annotations"] if any(one.get("keypoints", [1, 1, 1])[2::3]))
         with_people = {one["image_id"] for one in people if not one.get("iscrowd")}
         places = [i for i, image in enumerate(data["images"]) if image["id"] in with_people]
     for every, remainder in _splits(len(data["images"])):
@@ -133,9 +133,9 @@ def _is_detector(start: str | None) -> bool:
     if start is None:
         return False
     method = weights.resolve(start).spec.method
-    if method not in ("part_affinity", "mask_rcnn"):
+    if method not in ("part_affinity", "mask_rcnn", "objects"):
         raise WeightsError(f"{start}: a model that cannot be trained further ({method})")
-    return method == "mask_rcnn"
+    return method != "part_affinity"
 
 
 def _absolute(path: str) -> str:
