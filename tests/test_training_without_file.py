@@ -76,7 +76,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_ends_in_time_with_what_it_started_from(folder: Path) -> None:
     """In a process of its own: AP before and after, a model, and a run that goes on."""
     done = subprocess.run(
-        [sys.executable, "-m", "openpaf", *flags(folder), "--max-minutes", "0.05"],
+        [sys.executable, "-m", "openpaf", *flags(folder), "--max-minutes", "0.03"],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
