@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from openpaf.io.skeleton_files import read_skeleton
 from openpaf.io.toml_files import read_toml, toml_rows
 from openpaf.training.config import (
     AugmentConfig,
@@ -142,8 +143,11 @@ def test_paths_are_relative_to_the_file_and_the_rest_is_as_it_says(tmp_path: Pat
 def test_the_examples_of_the_docs_are_runs(repo_root: Path, tmp_path: Path) -> None:
     text = (repo_root / "docs" / "training.md").read_text(encoding="utf-8")
     examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 3
-    for example in examples:
+    skeletons = [example for example in examples if "joints" in example]
+    assert (len(examples), len(skeletons)) == (4, 1)
+    (tmp_path / "kite.toml").write_text(skeletons[0])
+    assert read_skeleton(tmp_path / "kite.toml").n_joints == 5
+    for example in set(examples) - set(skeletons):
         whole = example if "output" in example else f'output = "o"\ndata.index = "i"\n{example}'
         (tmp_path / "run.toml").write_text(whole)
         as_table(TrainConfig, read_toml(tmp_path / "run.toml"))

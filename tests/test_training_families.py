@@ -126,15 +126,8 @@ def test_a_family_trains_is_killed_resumes_bit_exactly_and_predicts(
 
 def test_the_two_branch_network_overfits(folder: Path) -> None:
     """On images without augmentation the loss of every stage of both branches falls."""
-    options: dict[str, Any] = {"n_stages": 2, "width": 24, "trunk_width": 8}
-    torch.manual_seed(0)
-    start = build("cmu_coco", Skeleton.COCO17, **options)
-    for module in start.modules():
-        if isinstance(module, nn.Conv2d):  # so that signals keep their size without batch norms
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    torch.save(start.state_dict(), folder / "start.pt")
-    network = {"name": "cmu_coco", "options": options, "weights": str(folder / "start.pt")}
-    optimizer = {"steps": 150, "batch_size": 3, "learning_rate": 5e-3, "checkpoint_every": 1000}
+    network = {"name": "cmu_coco", "options": {"n_stages": 2, "width": 24, "trunk_width": 8}}
+    optimizer = {"steps": 150, "batch_size": 3, "learning_rate": 2e-3, "checkpoint_every": 1000}
     augment = {"crop_px": 64, "person_px": [55, 55], **STILL}
     train(config_for(folder, "run", network=network, optimizer=optimizer, augment=augment))
     lines = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
@@ -288,6 +281,56 @@ def test_a_published_network_learns_in_its_own_order_of_channels(folder: Path) -
     task.network = Right()
     assert float(task.loss(batch, 0)[0]) == 0
     assert (task.spec({}).channel_order, task.spec({}).bgr) == ("cmu_coco18", True)
+
+
+def other_labels(folder: Path, n_joints: int) -> None:
+    """The same images with things of other joints, in a chain."""
+    data = json.loads((folder / "people.json").read_text())
+    for annotation in data["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][: 3 * n_joints]
+    chain = [[k, k + 1] for k in range(1, n_joints)]
+    names = [f"joint {k}" for k in range(n_joints)]
+    data["categories"] = [{"id": 1, "name": "thing", "keypoints": names, "skeleton": chain}]
+    (folder / "people.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("n_joints", [5, 17])
+def test_other_joints_take_all_layers_but_those_that_follow_from_them(
+    folder: Path, n_joints: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of 17 other joints are new too, although some have the same shapes."""
+    other_labels(folder, n_joints)
+    path = start_file(folder)
+    caplog.set_level("INFO")
+    config = config_for(folder, "run", network={"weights": str(path)})
+    task = PartAffinityTask(config, _one_process())
+    task.load_start()
+    new = {
+        "initial_stage.heatmaps.out", "initial_stage.pafs.out",
+        "refinement_stages.0.body.0.squeeze",
+        "refinement_stages.0.heatmaps.out", "refinement_stages.0.pafs.out",
+    }  # fmt: skip
+    theirs = read_state(path)
+    for key, value in task.network.state_dict().items():
+        layer = key.rpartition(".")[0]
+        is_same = value.shape == theirs[key].shape and torch.equal(value, theirs[key].float())
+        assert is_same != (layer in new), key
+    assert f"start.safetensors is a model of coco17: {len(theirs) // 2 - len(new)} layers" in (
+        caplog.text
+    )
+    assert f"new for thing: {', '.join(sorted(new))}" in caplog.text
+    spec = task.spec({})
+    assert (spec.mean, spec.scale, spec.licence) == (100.0, 50.0, "not for sale")
+    assert (spec.heatmap_grid, spec.skeleton.n_joints) == (Grid(8), n_joints)
+    assert PoseEstimator(train(config), size=32, engine="torch").skeleton.n_joints == n_joints
+
+
+def test_a_model_with_a_neck_learns_from_labels_without(folder: Path) -> None:
+    path = start_file(folder, skeleton=Skeleton.COCO18_REDUNDANT, result=Skeleton.COCO17)
+    spec = PartAffinityTask(
+        config_for(folder, "run", network={"weights": str(path)}), _one_process()
+    ).spec({})
+    assert (spec.skeleton, spec.result) == (Skeleton.COCO18_REDUNDANT, Skeleton.COCO17)
 
 
 # --- from a classifier

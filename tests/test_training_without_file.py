@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -69,7 +70,7 @@ def flags(folder: Path, **changes: str | None) -> list[str]:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of three steps."""
     few = {"steps": 3, "batch_size": 2, "precision": "float32", "validation_size": 64}
-    for name in ("FINE_TUNING", "FROM_NOTHING"):
+    for name in ("FINE_TUNING", "NEW_HEADS"):
         monkeypatch.setattr(quick_training, name, few)
 
 
@@ -131,6 +132,26 @@ def test_a_new_network_and_labels_for_validation(folder: Path, tiny: None) -> No
     assert config.data.sets[0].holdout is None
     assert config.data.validation is not None
     assert config.data.validation.images == str(folder / "images")
+
+
+@pytest.mark.parametrize(("n_joints", "rates"), [(17, "FINE_TUNING"), (3, "NEW_HEADS")])
+def test_other_joints_and_flags_of_the_data(folder: Path, n_joints: int, rates: str) -> None:
+    """Heads that are new learn faster."""
+    names = [*Skeleton.COCO17.joints] if n_joints == 17 else ["a", "b", "c"]
+    category = {"name": "thing", "keypoints": names, "skeleton": [[1, 2], [2, 3]]}
+    data = json.loads((folder / "my.json").read_text())
+    for annotation in data["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][: 3 * n_joints]
+    data["categories"] = [{"id": 1, **category}, {"id": 2, **category, "name": "other"}]
+    (folder / "my.json").write_text(json.dumps(data))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", nargs="?")
+    quick_training.add_arguments(parser)
+    (folder / "own.toml").write_text(f"joints = {json.dumps(names)}\nlimbs = [[0, 1], [1, 2]]\n")
+    chosen = {"category": "thing", "skeleton": str(folder / "own.toml")}
+    values = quick_training.configuration(parser.parse_args(flags(folder, **chosen)[1:]))
+    assert values["optimizer"]["learning_rate"] == getattr(quick_training, rates)["learning_rate"]
+    assert {key: values["data"][key] for key in chosen} == chosen
 
 
 def labels(places: list[int], n_images: int) -> tuple[list[Any], list[Any]]:

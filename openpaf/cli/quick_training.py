@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.errors import WeightsError
-from openpaf.weights import is_name
+from openpaf.weights import is_name, resolve
 
-#: What a run from a model has, which must not be lost, and what one from nothing has.
+#: Of a run from a model of the same joints, of which little must be lost; and of others, whose
+#: heads are new.
 FINE_TUNING = {"steps": 2000, "batch_size": 8, "learning_rate": 3e-5, "average": 0.99}
-FROM_NOTHING = {"steps": 10_000, "batch_size": 8, "learning_rate": 1e-3, "average": 0.99}
+NEW_HEADS = {"steps": 10_000, "batch_size": 8, "learning_rate": 1e-3, "average": 0.99}
 _VALIDATE_EVERY = 200  # steps
 _HELD_OUT, _MOST_HELD_OUT = 5, 100  # every fifth image, but about a hundred at most
 _NEEDED = ("data", "images", "output")
+_OTHERS = ("start", "val", "val_images", "category", "skeleton", "network", "trunk")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--val", metavar="JSON", help="labels for validation; a fifth of --data if not given"
     )
     group.add_argument("--val-images", metavar="DIR", help="their images (default: --images)")
+    group.add_argument("--category", metavar="NAME", help="which one, if labels have several")
+    group.add_argument("--skeleton", metavar="FILE", help="joints and limbs, if not the category's")
     group.add_argument("--network", metavar="NAME", help="of a new network (default: lightweight)")
     group.add_argument("--trunk", metavar="FILE", help="a classifier that its trunk starts from")
 
@@ -44,8 +48,7 @@ def is_given(arguments: argparse.Namespace) -> bool:
     Raises:
         ValueError: If both are given, or some flags lack.
     """
-    flags = {key: getattr(arguments, key) for key in
-             (*_NEEDED, "start", "val", "val_images", "network", "trunk")}  # fmt: skip
+    flags = {key: getattr(arguments, key) for key in (*_NEEDED, *_OTHERS)}
     given = [f"--{'from' if key == 'start' else key.replace('_', '-')}"
              for key, value in flags.items() if value is not None]  # fmt: skip
     if arguments.config is not None:
@@ -78,17 +81,20 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         images = arguments.val_images or arguments.images
         validation = {"annotations": _absolute(arguments.val), "images": _absolute(images)}
-    start, trunk = arguments.start, arguments.trunk
+    start, trunk, skeleton = arguments.start, arguments.trunk, arguments.skeleton
+    own = {"category": arguments.category, "skeleton": skeleton and _absolute(skeleton)}
+    data = {key: value for key, value in own.items() if value is not None}
     network = {
         "name": arguments.network,
         "weights": start if start is None or is_name(start) else _absolute(start),
         "trunk": trunk and _absolute(trunk),
     }
-    optimizer = FINE_TUNING if start is not None else FROM_NOTHING
+    method, is_known = _what_starts(arguments)
+    optimizer = FINE_TUNING if is_known else NEW_HEADS
     return {
         "output": _absolute(arguments.output),
-        "method": "mask-rcnn" if _is_detector(start) else "part-affinity",
-        "data": {"sets": [photos], "validation": validation},
+        "method": method,
+        "data": {"sets": [photos], "validation": validation, **data},
         "network": {key: value for key, value in network.items() if value is not None},
         "optimizer": {**optimizer, "validate_every": _VALIDATE_EVERY},
     }
@@ -127,15 +133,26 @@ def _splits(n_images: int) -> Iterator[tuple[int, int]]:
             yield every, remainder
 
 
-def _is_detector(start: str | None) -> bool:
-    from openpaf import weights
+def _what_starts(arguments: argparse.Namespace) -> tuple[str, bool]:
+    """The method of the run, and whether its start is a model that knows the joints of the labels.
 
-    if start is None:
-        return False
-    method = weights.resolve(start).spec.method
-    if method not in ("part_affinity", "mask_rcnn", "objects"):
-        raise WeightsError(f"{start}: a model that cannot be trained further ({method})")
-    return method != "part_affinity"
+    Raises:
+        WeightsError: If there is no such model, or it cannot be trained.
+    """
+    from openpaf.training.data.dataset import labels_of, read_json
+
+    if arguments.start is None:
+        return "part-affinity", False
+    spec = resolve(arguments.start).spec
+    if spec.method not in ("part_affinity", "mask_rcnn", "objects"):
+        raise WeightsError(
+            f"{arguments.start}: a model that cannot be trained further ({spec.method})"
+        )
+    if spec.method != "part_affinity":
+        return "mask-rcnn", True
+    path = Path(arguments.data)
+    labels = labels_of(path, read_json(path), arguments.category, arguments.skeleton)
+    return "part-affinity", set(labels.joints) <= set(spec.skeleton.joints)
 
 
 def _absolute(path: str) -> str:

@@ -24,7 +24,7 @@ COEFFICIENTS: dict[str, tuple[float, float, float, float, float]] = {
     "mask-rcnn-mobilenet": (-5.86, 0.79, 0.0, 13.93, 0.0),
     "topdown": (4.63, 2.98, 0.0, 0.0, 0.0),
     "topdown-fast": (6.69, 3.52, 0.0, 0.0, 0.0),
-    "topdown-best": (6.12, 3.65, 0.0, 0.0, 0.0),
+    "topdown-best": (5.59, 3.17, 0.0, 0.0, 0.0),
 }
 #: Whose coefficients other models of a method have.
 REPRESENTATIVES = {

@@ -17,11 +17,12 @@ from openpaf.training.tables import (
     Table,
 )
 
+#: Skeletons of networks that are trained on labels of COCO's 17 joints.
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 # Keys that detectors do not read.
 _OF_FIELDS = (
     "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
-    "targets.heatmap_weight", "data.on_device",
+    "targets.heatmap_weight", "data.on_device", "data.skeleton",
 )  # fmt: skip
 
 
@@ -60,6 +61,11 @@ class DataConfig(Table, frozen=True, kw_only=True):
     Args:
         sets: The images to train on.
         index: A file of more ``[[sets]]``, as ``data/<set>/prepare.py`` writes it.
+        category: Name of the category that is learned, where the annotations have several with
+            joints; the only one, or the one called person, if None.
+        skeleton: A TOML or JSON file of the joints and limbs that are learned, see
+            :func:`openpaf.read_skeleton`; the category's of the first set if None, of people COCO's
+            17 joints. The sets' joints are matched by name.
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
         on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
@@ -69,6 +75,8 @@ class DataConfig(Table, frozen=True, kw_only=True):
 
     sets: tuple[SetConfig, ...] = ()
     index: str | None = None
+    category: str | None = None
+    skeleton: str | None = None
     validation: SetConfig | None = None
     workers: Count = 2
     on_device: Literal["auto", "yes", "no"] = "auto"

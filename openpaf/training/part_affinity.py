@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -15,14 +16,18 @@ from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
-from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
+from openpaf.training.data.batches import Batch, BatchMaker, load_sets
+from openpaf.training.data.dataset import PhotoSet
 from openpaf.training.data.gpu.batches import made_ahead, make_device_batches
 from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
+from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
-from openpaf.training.start import read_start
+from openpaf.training.start import Start, read_start
+
+_log = logging.getLogger(__name__)
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
@@ -56,10 +61,12 @@ class PartAffinityTask:
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
         self.start = read_start(config.network)
-        self.skeleton = network_skeleton(config, LABELS)
+        sets = load_sets(config.data)
+        self.labels = sets[0].skeleton
+        self.skeleton = network_skeleton(config, self.start, self.labels)
         self.network = self.start.build(self.skeleton)
-        self.grids = target_grids(config, self.network, self.skeleton)
-        self.maker = make_batches(config, self.grids)
+        self.grids = target_grids(config, self.start, self.network, self.skeleton)
+        self.maker = batch_maker(config, sets, self.skeleton, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
@@ -70,7 +77,11 @@ class PartAffinityTask:
         self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
 
     def load_start(self) -> None:
-        self.start.load(self.network, self.skeleton)
+        given = self.start.load(self.network, self.skeleton)
+        if given is not None:
+            heads = self.skeleton.n_joints + 1, 2 * self.skeleton.n_limbs
+            images = self.inputs(self.maker.batch(0).to(self.device))
+            fresh_weights(self.network, images, heads, given)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -160,7 +171,7 @@ class PartAffinityTask:
             channel_order=order.name if order else None,
             licence=start.licence if start else "Apache-2.0",  # that of the start binds its heirs
             metrics=metrics,
-            result=None if self.skeleton == LABELS else LABELS,
+            result=None if self.skeleton == self.labels else self.labels,
         )
 
 
@@ -177,23 +188,51 @@ def in_channel_order(batch: Batch, order: ChannelOrder) -> Batch:
     )
 
 
-def network_skeleton(config: TrainConfig, labels: Skeleton) -> Skeleton:
-    """The skeleton of the network of a run."""
+def network_skeleton(config: TrainConfig, start: Start, labels: Skeleton) -> Skeleton:
+    """The skeleton of the network of a run.
+
+    Args:
+        config: The run.
+        start: What it starts from: a model that knows the joints of the labels has its own limbs.
+        labels: The joints of its labels.
+
+    Raises:
+        ValueError: If the labels' skeleton has no limbs, or the run names one of people and they
+            have other joints.
+    """
     name = config.targets.skeleton
-    start = read_start(config.network)
-    if name is None and start.spec is not None and start.knows(labels):
+    if name is not None and labels.joints != Skeleton.COCO17.joints:
+        raise ValueError(
+            f"targets.skeleton: {name!r} is of people, expected none for labels of "
+            f"{', '.join(labels.joints)}; data.skeleton takes a file"
+        )
+    if start.spec is not None and start.knows(labels) and not (name or config.data.skeleton):
         return start.spec.skeleton
-    return labels if name in (None, labels.name) else SKELETONS[str(name)]
+    skeleton = labels if name in (None, labels.name) else SKELETONS[str(name)]
+    if not skeleton.limbs:
+        raise ValueError(
+            f"skeleton {skeleton.name!r}: expected limbs that connect its joints, got none; "
+            "`openpaf skeleton suggest ANNOTATIONS --output FILE` chooses some for data.skeleton"
+        )
+    apart = skeleton.unconnected
+    if apart:
+        _log.warning(
+            "skeleton %r: no limbs connect %s to the others; they will be other people",
+            skeleton.name, ", ".join(apart),
+        )  # fmt: skip
+    return skeleton
 
 
 @torch.no_grad()
-def target_grids(config: TrainConfig, network: nn.Module, skeleton: Skeleton) -> tuple[Grid, Grid]:
+def target_grids(
+    config: TrainConfig, start: Start, network: nn.Module, skeleton: Skeleton
+) -> tuple[Grid, Grid]:
     """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
 
     Raises:
         ValueError: If a dry run of the network does not give fields of the run's skeleton.
     """
-    targets, start = config.targets, read_start(config.network)
+    targets = config.targets
     stages = network.eval()(torch.zeros(1, 3, _DRY_RUN_PX, _DRY_RUN_PX))
     network.train()
     try:
@@ -223,23 +262,33 @@ def target_grids(config: TrainConfig, network: nn.Module, skeleton: Skeleton) ->
     return Grid(stride, of_heatmaps), Grid(stride, of_pafs)
 
 
-def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) -> BatchMaker:
+def make_batches(config: TrainConfig) -> BatchMaker:
     """The batches of a run, with labels alone.
-
-    Args:
-        config: The run.
-        grids: Of heatmaps and PAFs; those of the run's network if None.
 
     Raises:
         DatasetError: If a set is missing or without people.
+        ValueError: As :func:`network_skeleton`, :func:`read_start` and :func:`target_grids`.
     """
-    skeleton = network_skeleton(config, LABELS)
-    if grids is None:
-        network = read_start(config.network).build(skeleton)
-        grids = target_grids(config, network, skeleton)
+    sets, start = load_sets(config.data), read_start(config.network)
+    skeleton = network_skeleton(config, start, sets[0].skeleton)
+    grids = target_grids(config, start, start.build(skeleton), skeleton)
+    return batch_maker(config, sets, skeleton, grids)
+
+
+def batch_maker(
+    config: TrainConfig, sets: Sequence[PhotoSet], skeleton: Skeleton, grids: tuple[Grid, Grid]
+) -> BatchMaker:
+    """The batches of a run whose sets are loaded.
+
+    Args:
+        config: The run.
+        sets: Its sets.
+        skeleton: Of its network.
+        grids: Of heatmaps and PAFs.
+    """
     heatmap_grid, paf_grid = grids
     return BatchMaker(
-        load_sets(config.data),
+        sets,
         batch_size=config.optimizer.batch_size,
         augment=config.augment,
         skeleton=skeleton,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 
@@ -97,8 +97,9 @@ def _reason(error: msgspec.ValidationError, value: Any, kind: Any) -> str:
     if place := place.rstrip("`"):  # of an entry of a list, such as [1]
         value = value[int(place[1:-1])]
     if text.startswith("Invalid enum value"):
-        literal = next(one for one in (kind, *get_args(kind)) if get_origin(one) is Literal)
-        text = f"expected one of {', '.join(get_args(literal))}"
+        kinds = [kind, *get_args(kind)]  # perhaps None or one of some texts
+        choices = [one for part in kinds for one in get_args(part) if isinstance(one, str)]
+        text = f"expected one of {', '.join(choices)}"
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
     text = text[0].lower() + text.split(", got")[0][1:]

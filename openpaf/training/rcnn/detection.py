@@ -38,12 +38,15 @@ class DetectionTask:
     """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        self.labels = Skeleton.COCO17
         sets, self.classes = (
-            load_object_sets(config.data) if finds_objects(config) else (load_sets(config.data), ())
+            load_object_sets(config.data)
+            if finds_objects(config)
+            else (load_sets(config.data, self.labels), ())
         )
         self.config, self.device = _with_classes(config, self.classes), processes.device
         self.start = read_start(self.config.network)
-        network = self.start.build(Skeleton.COCO17)
+        network = self.start.build(self.labels)
         if not isinstance(network, MaskRCNN):
             raise ValueError(f"network.name: expected a detector, got {self.start.builder!r}")
         self.detector = network
@@ -95,7 +98,7 @@ class DetectionTask:
             name=self.config.name,
             builder=self.start.builder,
             options=self.start.options,
-            skeleton=Skeleton.COCO17,
+            skeleton=self.labels,
             heatmap_grid=grid,
             paf_grid=grid,
             mean=0.0,
