@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from openpaf import Grid, Skeleton
@@ -20,7 +19,6 @@ from openpaf.io.paths import inside_folder
 from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
-from openpaf.training.data.gpu.batches import DeviceBatchMaker
 
 S = Skeleton.COCO17
 INPUTS = Path(__file__).with_name("inputs")
@@ -183,16 +181,13 @@ def test_joints_that_a_set_labels_in_nobody_are_not_background(
     folder: Path, skeleton: Skeleton
 ) -> None:
     maker = maker_of(load(folder, given("posetrack18.json")), skeleton=skeleton)
-    made = [maker.batch(0), DeviceBatchMaker(maker, torch.device("cpu")).batch(0)]
+    batch = maker.batch(0)
     eyes = {skeleton.index("left_eye"), skeleton.index("right_eye")}
-    for batch in made:
-        heatmaps = batch.heatmap_weights.amax(dim=(0, 2, 3))
-        assert [k for k, w in enumerate(heatmaps) if not w] == [*sorted(eyes), skeleton.n_joints]
-        pafs = batch.paf_weights.amax(dim=(0, 2, 3))[::2]
-        with_eyes = [i for i, limb in enumerate(skeleton.limbs) if eyes & set(limb)]
-        assert [i for i, w in enumerate(pafs) if not w] == with_eyes
-    for name in ("heatmap_weights", "paf_weights"):
-        assert torch.equal(getattr(made[0], name), getattr(made[1], name))
+    heatmaps = batch.heatmap_weights.amax(dim=(0, 2, 3))
+    assert [k for k, w in enumerate(heatmaps) if not w] == [*sorted(eyes), skeleton.n_joints]
+    pafs = batch.paf_weights.amax(dim=(0, 2, 3))[::2]
+    with_eyes = [i for i, limb in enumerate(skeleton.limbs) if eyes & set(limb)]
+    assert [i for i, w in enumerate(pafs) if not w] == with_eyes
     assert all(row.all() for row in taught_channels(skeleton, frozenset()))
 
 
@@ -257,12 +252,8 @@ def test_photos_of_another_size_than_labelled_are_refused(
     line = fails(folder, data, capsys)
     assert "1.jpg: the image is 640 x 480 px, its labels are for 1280 x 960 px" in line
     assert "resized copy" in line
-    photo = load(folder, data).photos[0]
-    for made in (maker_of(load(folder, data)), DeviceBatchMaker):
-        with pytest.raises(DatasetError, match=r"1.jpg: the image is 640 x 480"):
-            made.batch(0) if isinstance(made, BatchMaker) else made(
-                maker_of(PhotoSet(name="a", photos=[photo])), torch.device("cpu")
-            )
+    with pytest.raises(DatasetError, match=r"1.jpg: the image is 640 x 480"):
+        maker_of(load(folder, data)).batch(0)
 
 
 @pytest.mark.parametrize("as_shown", [True, False])

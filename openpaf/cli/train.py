@@ -22,8 +22,8 @@ figures for TensorBoard where that is installed, and the weights as NAME.safeten
 Ctrl-C and SIGTERM (docker stop, Slurm) write a checkpoint first; the same call resumes bit-exactly.
 A run that resumes may have other `optimizer.steps` (the learning rate follows the new length from
 there on), another `optimizer.batch_size`, and other values of what does not change what is learned:
-output, data.workers, data.on_device, and of [optimizer] checkpoint_every, validate_every and
-precision. Anything else is another run, and is refused.
+output, data.workers, and of [optimizer] checkpoint_every, validate_every and precision. Anything
+else is another run, and is refused.
 
 exit status: 0 done, or stopped after --max-minutes; 2 bad use or bad files; 130 interrupted by
 Ctrl-C; 143 by SIGTERM.
