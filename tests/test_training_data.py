@@ -1,4 +1,4 @@
-"""Training data: how crops are drawn, and packing."""
+"""Training data: how crops are drawn."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from openpaf import Grid, Skeleton
-from openpaf.cli import main
 from openpaf.training.config import AugmentConfig
-from openpaf.training.config_files import read_config
 from openpaf.training.data.augmentation import Labels, plan_crop
 from openpaf.training.data.batches import BatchMaker
 from openpaf.training.data.dataset import Photo, load_photo_set
-from openpaf.training.part_affinity import make_batches
 
 S = Skeleton.COCO17
 CONFIG = """\
@@ -159,44 +154,6 @@ def test_a_photo_covers_its_share_of_a_crop() -> None:
         config = AugmentConfig(crop_px=128, person_px=(20, 20), min_cover=cover)
         plan = plan_crop(photo, config, S, rng)
         assert abs(np.linalg.det(plan.affine[:, :2])) ** 0.5 == pytest.approx(factor)
-
-
-# --- packing
-
-
-def test_a_packed_run_is_the_same_run(folder: Path, tmp_path: Path, capsys: Any) -> None:
-    packed = tmp_path / "packed"
-    assert main(["train", str(write_config(folder)), "--pack", str(packed)]) == 0
-    assert str(packed / "run.toml") in capsys.readouterr().out
-    copies = sorted((packed / "set-0" / "images").iterdir())
-    assert [copy.read_bytes() for copy in copies] == [
-        path.read_bytes() for path in sorted((folder / "images").iterdir())
-    ]
-    assert not (packed / "set-1").exists()  # training and validation share their photos
-    plain, moved = read_config(folder / "run.toml"), read_config(packed / "run.toml")
-    assert moved == msgspec.structs.replace(plain, output=moved.output, data=moved.data)
-    assert moved.data.workers == 1
-    for step in range(3):
-        one, two = make_batches(plain).batch(step), make_batches(moved).batch(step)
-        assert torch.equal(one.images, two.images)
-        assert torch.equal(one.pafs, two.pafs)
-    assert main(["train", str(packed / "run.toml")]) == 0
-    assert "val_AP" in (packed / "run" / "log.jsonl").read_text()
-
-
-def test_a_packed_run_takes_its_weights_along(folder: Path, tmp_path: Path) -> None:
-    """Also where two files of different folders have one name."""
-    names = ("weights", "teacher")
-    for name in names:
-        (folder / name).mkdir()
-        (folder / name / "wide.safetensors").write_bytes(name.encode())
-    table = '[distillation]\nteacher = "teacher/wide.safetensors"'
-    path = write_config(folder, network='weights = "weights/wide.safetensors"', more=table)
-    assert main(["train", str(path), "--pack", str(tmp_path / "packed")]) == 0
-    moved = read_config(tmp_path / "packed" / "run.toml")
-    for name, copy in zip(names, (moved.network.weights, moved.distillation.teacher), strict=True):
-        assert Path(copy).parent == tmp_path / "packed"
-        assert Path(copy).read_bytes() == name.encode()
 
 
 def test_sizes_come_from_the_annotations(folder: Path) -> None:

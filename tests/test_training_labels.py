@@ -321,21 +321,6 @@ def test_links_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     inside_folder(images, "loop")
 
 
-@pytest.mark.parametrize("first", ["/etc/hostname", "../../secret.txt", "out.jpg"])
-def test_a_label_file_packs_nothing_else(
-    folder: Path, capsys: pytest.CaptureFixture[str], first: str
-) -> None:
-    (folder / "secret.txt").write_text("secret")
-    (folder / "images" / "out.jpg").symlink_to(folder / "secret.txt")
-    data = given("hostile/pack_traversal.json")
-    data["images"][0]["file_name"], data["images"][1]["file_name"] = "1.jpg", first
-    packed = folder / "packed"
-    line = fails(folder, data, capsys, "--pack", str(packed))
-    assert "people.json: an entry is not as COCO's are (file_name: " in line
-    assert repr(first) in line
-    assert not [path for path in packed.rglob("*") if path.is_file()]
-
-
 def test_neither_training_nor_evaluation_reads_outside(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -347,19 +332,3 @@ def test_neither_training_nor_evaluation_reads_outside(
     arguments = ["--annotations", str(folder / "people.json"), "--images", str(folder / "images")]
     assert main(["evaluate", *arguments]) == 2
     assert "file_name: expected a path inside the folder" in capsys.readouterr().err
-
-
-def test_packing_into_the_packed_folder_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "people.json").write_text(json.dumps(given("two_categories.json")))
-    (folder / "run.toml").write_text(CONFIG.format(more=""))
-    packed = folder / "packed"
-    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0
-    photos = sorted((packed / "set-0" / "images").iterdir())
-    whole = [path.read_bytes() for path in photos]
-    assert main(["train", str(packed / "run.toml"), "--pack", str(packed)]) == 2
-    assert "holds the photos that are to be packed" in capsys.readouterr().err
-    assert [path.read_bytes() for path in photos] == whole
-    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0  # once more
-    assert sorted((packed / "set-0" / "images").iterdir()) == photos

@@ -52,12 +52,6 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
     )
-    parser.add_argument(
-        "--pack",
-        metavar="DIR",
-        help="only copy images, labels, weights and configuration into this folder, to train "
-        "elsewhere",
-    )
     parser.set_defaults(run=run)
 
 
@@ -74,21 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
     keep_freed_memory()
     config = read_config(arguments.config)
-    for flag, value in (("--show-targets", arguments.show_targets), ("--pack", arguments.pack)):
-        if value is not None and config.method == "mask-rcnn":
-            raise ValueError(f"{flag}: not for detectors; expected a file of another method")
     if arguments.show_targets is not None:
         from openpaf.training.data.show import show_targets
 
+        if config.method == "mask-rcnn":
+            raise ValueError("--show-targets: not for detectors; expected a file of another method")
         if arguments.samples < 1:
             raise ValueError(f"--samples: expected at least 1, got {arguments.samples}")
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
-        return 0
-    if arguments.pack is not None:
-        from openpaf.training.data.packing import pack
-
-        print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
         return 0
     from openpaf.training.loop import train
 
