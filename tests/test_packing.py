@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -26,10 +24,9 @@ from recipe_task import RecipeConfig
 from train import main
 
 
-def test_a_packed_run_is_the_same_run(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_packed_run_is_the_same_run(folder: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     main([str(write_config(folder)), "--pack", str(packed)])
-    assert str(packed / "run.toml") in capsys.readouterr().out
     copies = sorted((packed / "set-0" / "images").iterdir())
     assert [copy.read_bytes() for copy in copies] == [
         path.read_bytes() for path in sorted((folder / "images").iterdir())
@@ -78,11 +75,9 @@ def test_a_label_file_packs_nothing_else(given_folder: Path, first: str) -> None
     data["images"][0]["file_name"], data["images"][1]["file_name"] = "1.jpg", first
     (given_folder / "people.json").write_text(json.dumps(data))
     packed = given_folder / "packed"
-    message = (
-        rf"people\.json: an entry is not as COCO's are \(file_name: .*{re.escape(repr(first))}"
-    )
-    with pytest.raises(DatasetError, match=message):
+    with pytest.raises(DatasetError, match=r"people\.json: an entry .* \(file_name: ") as error:
         main([str(given_folder / "run.toml"), "--pack", str(packed)])
+    assert repr(first) in str(error.value)
     assert not [path for path in packed.rglob("*") if path.is_file()]
 
 
