@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
+    OBJECT_THRESHOLD,
     VIDEO_THRESHOLD,
     counted,
     one_line,
@@ -24,7 +25,11 @@ from openpaf.cli.common import (
 from openpaf.cli.images import ImageJob
 from openpaf.cli.models import add_model_arguments, load_estimator
 from openpaf.cli.outputs import IMAGE, Outputs, check_folder, format_names, name_file, name_outputs
+from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
 from openpaf.cli.videos import list_videos, predict_video, video_name
+
+if TYPE_CHECKING:
+    from openpaf.estimator import PoseEstimator
 
 _DESCRIPTION = """\
 Finds the people of photos and writes, for each photo, into the output folder:
@@ -33,6 +38,9 @@ Finds the people of photos and writes, for each photo, into the output folder:
 and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   {video_files}    a line for each frame, as it comes
+A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
+drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
+"segmentation" as run lengths.
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
 run are replaced, the photos themselves never.
 """
@@ -45,6 +53,7 @@ examples:
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
   openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
+  openpaf predict photos/ --output out --model maskrcnn-coco    objects: boxes and masks
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
@@ -98,6 +107,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
     )
     add_model_arguments(parser)
+    parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN
     _add_run_arguments(parser)
 
 
@@ -109,7 +119,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="leave out people who are less likely than this to be there, and of videos those too "
         f"weak to be followed; 0 keeps all (default: {IMAGE_THRESHOLD}, of videos "
-        f"{VIDEO_THRESHOLD})",
+        f"{VIDEO_THRESHOLD}, of objects {OBJECT_THRESHOLD})",
+    )
+    add(
+        "--boxes",
+        action="store_true",
+        help="draw boxes and scores of people in photos, too: around their joints, or those that a "
+        "Mask R-CNN finds",
     )
     add(
         "--no-smoothing",
@@ -143,10 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
     given = arguments.threshold
-    threshold = IMAGE_THRESHOLD if given is None else given
-    least = VIDEO_THRESHOLD if videos and given is None else threshold
-    estimator = load_estimator(arguments, min_score=least)
-    job = ImageJob(estimator=estimator, threshold=threshold, quiet=arguments.quiet)
+    job = _job(arguments, videos)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -154,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         job.skipped += not predict_video(
             video,
             output,
-            job.estimator,
+            cast("PoseEstimator", job.estimator),  # as there are videos
             threshold=VIDEO_THRESHOLD if given is None else given,
             smoothing=arguments.smoothing,
             quiet=job.quiet,
@@ -162,7 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not job.quiet and photos:
         say(
             f"{counted(job.done, 'photo', 'photos')}, "
-            f"{counted(job.people, 'person', 'people')}, {job.skipped} skipped, "
+            f"{job.counted(job.found)}, {job.skipped} skipped, "
             f"{time.perf_counter() - started:.1f} s, written to {shown(arguments.output)}"
         )
     return 1 if job.skipped else 0
@@ -192,3 +205,18 @@ def _find_photos(
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ValueError(f"no photo to read: {missing[0]}{more}")
     return photos, missing
+
+
+def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
+    """The model, loaded, and what is done with it."""
+    threshold = arguments.threshold
+    if finds_objects(arguments):
+        check_objects(arguments, videos)
+        threshold = OBJECT_THRESHOLD if threshold is None else threshold
+        detector, nouns = load_detector(arguments, threshold), ("object", "objects")
+        return ImageJob(detector, threshold, arguments.quiet, nouns=nouns)
+    arguments.size = arguments.size or 368
+    least = VIDEO_THRESHOLD if videos and threshold is None else threshold
+    threshold = IMAGE_THRESHOLD if threshold is None else threshold
+    estimator = load_estimator(arguments, min_score=threshold if least is None else least)
+    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes)

@@ -68,7 +68,7 @@ def load_source(
         WeightsError: If the model is damaged, or is a top-down one.
     """
     name = choose_engine(source, engine, device, threads=threads)
-    if source.spec.method in ("mask_rcnn", "top_down"):
+    if source.spec.method in ("mask_rcnn", "objects", "top_down"):
         raise WeightsError(
             f"{source.spec.name}: a top-down network, which has no heatmaps and no PAFs"
         )
@@ -92,7 +92,7 @@ def choose_engine(
     check_engine(engine)
     if threads is not None and (isinstance(threads, bool) or threads < 1):
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
-    if source.spec.method == "mask_rcnn":
+    if source.spec.method in ("mask_rcnn", "objects"):
         if engine not in ("auto", "torch"):
             raise ValueError(f"engine: a detector runs in 'torch' only, got {engine!r}")
         return "torch"

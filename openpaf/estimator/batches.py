@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.poses import Poses
+Found = TypeVar("Found", covariant=True)
 
-if TYPE_CHECKING:
-    from openpaf.estimator.pose_estimator import PoseEstimator
+
+class TakesBatches(Protocol[Found]):
+    """An estimator of poses, or a detector of objects."""
+
+    def batch(self, images: Sequence[Any]) -> Sequence[Found]:
+        """What it finds in each image."""
 
 
 def estimate_each(
-    estimator: PoseEstimator, images: Sequence[NDArray[np.uint8]]
-) -> list[Poses | Exception]:
-    """The people of each image, or why they cannot be found.
+    estimator: TakesBatches[Found], images: Sequence[NDArray[np.uint8]]
+) -> list[Found | Exception]:
+    """The people or objects of each image, or why they cannot be found.
 
     Args:
         estimator: Gets all images in one batch; one at a time if that fails.

@@ -22,9 +22,9 @@ COEFFICIENTS: dict[str, tuple[float, float, float, float, float]] = {
     "lightweight-coco17": (3.07, 2.25, -3.22, 5.01, -0.26),
     "fast-coco17": (5.79, 3.62, -3.86, 2.68, -0.86),
     "mask-rcnn-mobilenet": (-5.86, 0.79, 0.0, 13.93, 0.0),
-    "topdown": (4.55, 2.93, 0.0, 0.0, 0.0),
-    "topdown-fast": (7.13, 3.82, 0.0, 0.0, 0.0),
-    "topdown-best": (6.12, 3.65, 0.0, 0.0, 0.0),
+    "topdown": (4.63, 2.98, 0.0, 0.0, 0.0),
+    "topdown-fast": (6.69, 3.52, 0.0, 0.0, 0.0),
+    "topdown-best": (5.59, 3.17, 0.0, 0.0, 0.0),
 }
 #: Whose coefficients other models of a method have.
 REPRESENTATIVES = {

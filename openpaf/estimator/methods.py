@@ -117,6 +117,8 @@ def method_of(spec: ModelSpec) -> MethodClass:
             f"{spec.name}: {PARTS[spec.method]}, no model alone; a top-down model such as 'topdown'"
             " has both"
         )
+    if spec.method == "objects":
+        raise WeightsError(f"{spec.name}: finds objects and no joints; use openpaf.ObjectDetector")
     if spec.method not in METHODS:
         raise WeightsError(
             f"{spec.name}: method: expected one of {', '.join(METHODS)}, found {spec.method!r}"

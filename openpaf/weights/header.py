@@ -10,6 +10,7 @@ from openpaf.errors import printable
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.weights.limits import (
+    MAX_CLASSES,
     MAX_JOINTS,
     MAX_LIMBS,
     MAX_NOTE_CHARS,
@@ -202,5 +203,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "method": _word,
     "size_hw": _or_none(_size_hw),
     "outputs": lambda value: tuple(_word(name) for name in _list(value, MAX_OPTIONS)),
+    "classes": lambda value: tuple(_word(name) for name in _list(value, MAX_CLASSES)),
 }
-_REQUIRED = set(_READERS) - {"result", "bgr", "channel_order", "method", "outputs", "size_hw"}
+_OPTIONAL = {"result", "bgr", "channel_order", "method", "outputs", "size_hw", "classes"}
+_REQUIRED = set(_READERS) - _OPTIONAL
