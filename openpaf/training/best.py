@@ -11,6 +11,7 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.io.files import write_whole
+from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.rcnn.object_validation import ObjectValidation, finds_objects
@@ -29,17 +30,19 @@ class BestWeights:
     Args:
         config: The run.
         signals: Held back while the file is written.
+        labels: The joints that are validated.
     """
 
-    def __init__(self, config: TrainConfig, signals: HeldSignals) -> None:
+    def __init__(self, config: TrainConfig, signals: HeldSignals, labels: Skeleton) -> None:
         images, self.settings = config.data.validation, config.optimizer
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
         self.validation: ObjectValidation | Validation | None = None
         if images is not None:
-            is_of_objects = finds_objects(config)
             self.validation = (
-                ObjectValidation(config) if is_of_objects else Validation(images, size)
+                ObjectValidation(config)
+                if finds_objects(config)
+                else Validation(images, size, labels, config.data.category)
             )
         self.signals = signals
         self.ap = -1.0

@@ -17,11 +17,12 @@ from openpaf.training.tables import (
     Table,
 )
 
+#: Skeletons of networks that are trained on labels of COCO's 17 joints.
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 # Keys that detectors do not read.
 _OF_FIELDS = (
     "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
-    "targets.heatmap_weight",
+    "targets.heatmap_weight", "data.skeleton",
 )  # fmt: skip
 
 
@@ -60,12 +61,19 @@ class DataConfig(Table, frozen=True, kw_only=True):
     Args:
         sets: The images to train on.
         index: A file of more ``[[sets]]``, as ``data/<set>/prepare.py`` writes it.
+        category: Name of the category that is learned, where the annotations have several with
+            joints; the only one, or the one called person, if None.
+        skeleton: A TOML or JSON file of the joints and limbs that are learned, see
+            :func:`openpaf.read_skeleton`; the category's of the first set if None, of people COCO's
+            17 joints. The sets' joints are matched by name.
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
     """
 
     sets: tuple[SetConfig, ...] = ()
     index: str | None = None
+    category: str | None = None
+    skeleton: str | None = None
     validation: SetConfig | None = None
     workers: Count = 2
 
@@ -93,8 +101,8 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
     """``[targets]``: what a network is to give, and what of it counts how much in the loss.
 
     Args:
-        skeleton: Of the network, ``"coco17"`` or ``"coco18_redundant"``. Labels are COCO's 17
-            joints always, and so are the people of the trained model.
+        skeleton: Of a network that learns people: ``"coco17"``, or ``"coco18_redundant"``, which
+            has a neck that labels and results do not have. If None, that of the labels.
         grid_offsets: Of the grids of heatmaps and PAFs in px; ``(stride - 1) / 2`` if None.
         sigma_px: Standard deviation of a joint's Gaussian in px. Fine-tuning does least harm with
             the width that the initial weights were trained with.
@@ -102,7 +110,7 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
         heatmap_weight: Factor on the heatmaps' error.
     """
 
-    skeleton: Literal["coco17", "coco18_redundant"] = "coco17"
+    skeleton: Literal["coco17", "coco18_redundant"] | None = None
     grid_offsets: tuple[Finite, Finite] | None = None
     sigma_px: Positive = SIGMA_PX
     paf_half_width_px: Positive = PAF_HALF_WIDTH_PX

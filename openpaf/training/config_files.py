@@ -58,7 +58,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     validation = data.validation and _located(data.validation, folder)
     return replace(
         _located(config, folder),
-        data=replace(data, sets=tuple(sets), index=None, validation=validation),
+        data=replace(_located(data, folder), sets=tuple(sets), index=None, validation=validation),
         network=_located(config.network, folder),
         distillation=_located(config.distillation, folder),
     )
@@ -98,6 +98,6 @@ def read_index(path: str | Path) -> tuple[SetConfig, ...]:
 
 def _located(table: _T, folder: Path) -> _T:
     """A table with its paths, which are relative to a folder."""
-    keys = {"output", "annotations", "images", "weights", "teacher"}
+    keys = {"output", "annotations", "images", "skeleton", "weights", "teacher"}
     paths = {key: getattr(table, key) for key in keys.intersection(table.__struct_fields__)}
     return replace(table, **{key: str(folder / path) for key, path in paths.items() if path})

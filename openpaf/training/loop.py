@@ -101,8 +101,8 @@ class Run:
         self.checkpoint_file = self.output / "checkpoint.pt"
         torch.manual_seed(config.seed)
         self.signals = HeldSignals()
-        self.best = BestWeights(config, self.signals)
         self.task = task(processes) if task else _TASKS[config.method](config, processes)
+        self.best = BestWeights(config, self.signals, self.task.labels)
         self.network = self.task.network
         self.step, self.bad_steps = 0, 0
         self.journal: Journal | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, Protocol
@@ -14,12 +15,16 @@ from openpaf.geometry import Grid
 from openpaf.networks import build
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
-from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
+from openpaf.training.data.batches import Batch, BatchMaker, load_sets
+from openpaf.training.data.dataset import PhotoSet
 from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
+from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
+
+_log = logging.getLogger(__name__)
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
@@ -52,10 +57,12 @@ class PartAffinityTask:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        self.skeleton = SKELETONS[config.targets.skeleton]
+        sets = load_sets(config.data)
+        self.labels = sets[0].skeleton
+        self.skeleton = network_skeleton(config, self.labels)
         self.network = build_network(config, self.skeleton)
-        self.grids = target_grids(config, self.network)
-        self.maker = make_batches(config, self.grids)
+        self.grids = target_grids(config, self.network, self.skeleton)
+        self.maker = batch_maker(config, sets, self.skeleton, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
@@ -68,6 +75,9 @@ class PartAffinityTask:
     def load_start(self) -> None:
         if self.config.network.weights:
             weights.load(self.network, self.config.network.weights)
+        else:
+            heads = self.skeleton.n_joints + 1, 2 * self.skeleton.n_limbs
+            fresh_weights(self.network, self.inputs(self.maker.batch(0).to(self.device)), heads)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -134,8 +144,40 @@ class PartAffinityTask:
             scale=SCALE,
             licence="Apache-2.0",
             metrics=metrics,
-            result=None if self.skeleton == LABELS else LABELS,
+            result=None if self.skeleton == self.labels else self.labels,
         )
+
+
+def network_skeleton(config: TrainConfig, labels: Skeleton) -> Skeleton:
+    """The skeleton of the network of a run.
+
+    Args:
+        config: The run.
+        labels: The joints of its labels.
+
+    Raises:
+        ValueError: If the labels' skeleton has no limbs, or the run names one of people and they
+            have other joints.
+    """
+    name = config.targets.skeleton
+    if name is not None and labels.joints != Skeleton.COCO17.joints:
+        raise ValueError(
+            f"targets.skeleton: {name!r} is of people, expected none for labels of "
+            f"{', '.join(labels.joints)}; data.skeleton takes a file"
+        )
+    skeleton = labels if name in (None, labels.name) else SKELETONS[str(name)]
+    if not skeleton.limbs:
+        raise ValueError(
+            f"skeleton {skeleton.name!r}: expected limbs that connect its joints, got none; "
+            "`openpaf skeleton suggest ANNOTATIONS --output FILE` chooses some for data.skeleton"
+        )
+    apart = skeleton.unconnected
+    if apart:
+        _log.warning(
+            "skeleton %r: no limbs connect %s to the others; they will be other people",
+            skeleton.name, ", ".join(apart),
+        )  # fmt: skip
+    return skeleton
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
@@ -151,13 +193,13 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
 
 
 @torch.no_grad()
-def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
+def target_grids(config: TrainConfig, network: nn.Module, skeleton: Skeleton) -> tuple[Grid, Grid]:
     """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
 
     Raises:
         ValueError: If a dry run of the network does not give fields of the run's skeleton.
     """
-    skeleton, targets = SKELETONS[config.targets.skeleton], config.targets
+    targets = config.targets
     stages = network.eval()(torch.zeros(1, 3, _DRY_RUN_PX, _DRY_RUN_PX))
     network.train()
     try:
@@ -178,20 +220,33 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
     return Grid(stride, of_heatmaps), Grid(stride, of_pafs)
 
 
-def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) -> BatchMaker:
+def make_batches(config: TrainConfig) -> BatchMaker:
     """The batches of a run, with labels alone.
-
-    Args:
-        config: The run.
-        grids: Of heatmaps and PAFs; those of the run's network if None.
 
     Raises:
         DatasetError: If a set is missing or without people.
+        ValueError: As :func:`network_skeleton`, :func:`build_network` and :func:`target_grids`.
     """
-    skeleton = SKELETONS[config.targets.skeleton]
-    heatmap_grid, paf_grid = grids or target_grids(config, build_network(config, skeleton))
+    sets = load_sets(config.data)
+    skeleton = network_skeleton(config, sets[0].skeleton)
+    grids = target_grids(config, build_network(config, skeleton), skeleton)
+    return batch_maker(config, sets, skeleton, grids)
+
+
+def batch_maker(
+    config: TrainConfig, sets: Sequence[PhotoSet], skeleton: Skeleton, grids: tuple[Grid, Grid]
+) -> BatchMaker:
+    """The batches of a run whose sets are loaded.
+
+    Args:
+        config: The run.
+        sets: Its sets.
+        skeleton: Of its network.
+        grids: Of heatmaps and PAFs.
+    """
+    heatmap_grid, paf_grid = grids
     return BatchMaker(
-        load_sets(config.data),
+        sets,
         batch_size=config.optimizer.batch_size,
         augment=config.augment,
         skeleton=skeleton,

@@ -128,7 +128,7 @@ def _random_affine(
     low, high = labeled.min(axis=0), labeled.max(axis=0)
     # Joints end at eyes and ankles; a lone face must not be blown up to a whole person's size.
     extent = max(float((high - low).max()) * 1.15, 16.0)
-    if len(labeled) < 8:
+    if 2 * len(labeled) < len(keypoints) - 1:  # fewer than 8 of COCO's 17
         extent *= 2
     size_px = math.exp(rng.uniform(*np.log(config.person_px)))
     scale = min(size_px / extent, config.max_enlarge)

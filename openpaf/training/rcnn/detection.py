@@ -39,11 +39,14 @@ class DetectionTask:
     """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        self.labels = Skeleton.COCO17
         sets, self.classes = (
-            load_object_sets(config.data) if finds_objects(config) else (load_sets(config.data), ())
+            load_object_sets(config.data)
+            if finds_objects(config)
+            else (load_sets(config.data, self.labels), ())
         )
         self.config, self.device = _with_classes(config, self.classes), processes.device
-        network = build_network(self.config, Skeleton.COCO17)
+        network = build_network(self.config, self.labels)
         if not isinstance(network, MaskRCNN):
             raise ValueError(f"network.name: expected a detector, got {config.network.name!r}")
         self.detector = network
@@ -93,7 +96,7 @@ class DetectionTask:
             name=self.config.name,
             builder=self.config.network.name,
             options=self.config.network.options,
-            skeleton=Skeleton.COCO17,
+            skeleton=self.labels,
             heatmap_grid=grid,
             paf_grid=grid,
             mean=0.0,
