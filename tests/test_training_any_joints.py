@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from msgspec.structs import replace
-from openpaf.training.data.packing import pack
 
 from openpaf import Skeleton, write_skeleton
 from openpaf.cli import main
@@ -23,6 +22,8 @@ from openpaf.training.fresh import fresh_weights
 from openpaf.training.part_affinity import make_batches
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "models" / "recipes"))
+from packing import pack
 from synthetic_objects import category, write_set
 
 CONFIG = """

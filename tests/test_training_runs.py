@@ -51,6 +51,22 @@ person_px = [{person_px}]
 """
 VALIDATION = '[data.validation]\nannotations = "people.json"\nimages = "images"\n'
 FIELDS = "[network.options]\nn_refinement_stages = 0"
+FAMILIES = {  # others than that of the shipped models
+    "branches": """\
+name = "cmu_coco"
+options = {n_stages = 3, width = 4, trunk_width = 2}
+""",
+    "body25": """\
+name = "body25"
+[network.options]
+n_paf_stages = 3
+n_heatmap_stages = 2
+widths = [4, 4]
+hidden = [4, 4]
+n_features = 4
+trunk_width = 2
+""",
+}
 DETECTOR = """\
 name = "keypointrcnn_mobilenet_v2_fpn"
 [network.options]
@@ -134,6 +150,8 @@ torch.distributed.init_process_group("gloo")
 train(read_config(f"{folder}/two.toml"))
 train(read_config(f"{folder}/fewer.toml"), max_minutes=0)
 train(read_config(f"{folder}/teacher.toml"))
+for family in ("branches", "body25"):
+    train(read_config(f"{folder}/{family}_two.toml"))
 learn = Run.learn
 
 
@@ -159,6 +177,9 @@ SGD = {"name": '"sgd"', "learning_rate": 1e-3}
 def test_two_processes_learn_what_one_learns_and_one_resumes_alone(folder: Path) -> None:
     names = ("one", "two", "fewer", "teacher", "stopped")
     files = {name: config_file(folder, name, **SGD) for name in names}  # 3 crops: 1 and 2
+    for family, network in FAMILIES.items():
+        for name in (f"{family}_one", f"{family}_two"):
+            files[name] = config_file(folder, name, network=network, **SGD)
     hints = "[recipe]\nhint_weight = 1.0\nfeature_steps = 6\n"
     for name in ("features_one", "features_two"):
         files[name] = config_file(folder, name, TAUGHT + hints, **SGD)
@@ -173,6 +194,13 @@ def test_two_processes_learn_what_one_learns_and_one_resumes_alone(folder: Path)
     assert moved > 1e-3
     for name in ("two", "fewer"):  # but for activations so near 0 that rounding decides
         assert float((_flat(folder, name) - one).norm()) < 0.05 * moved
+    for family in FAMILIES:
+        train(read_config(files[f"{family}_one"]))
+        fresh = torch.cat([v.flatten() for v in _fresh(files[f"{family}_one"]).values()])
+        ours, theirs = (_flat(folder, f"{family}_{n}") for n in ("one", "two"))
+        moved = float((ours - fresh).norm())
+        assert moved > 1e-3, family
+        assert float((theirs - ours).norm()) < 1e-3 * moved, family
     # Of features alone too, but for their variance, which each process takes of its own crops.
     train_recipe(read_config_as(RecipeConfig, files["features_one"]))
     ours, theirs = (_flat(folder, f"features_{n}") - start for n in ("one", "two"))

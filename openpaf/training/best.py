@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,22 @@ class BestWeights:
                 else Validation(images, size, labels, config.data.category)
             )
         self.signals = signals
-        self.ap = -1.0
+        self.ap, self.first_ap, self.step = -1.0, -1.0, 0  # the best, the start's; when best
+        self.seconds = 0.0  # that the last validation took
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all
         self.validated = -1  # the step of the last validation
 
-    def is_due(self, step: int) -> bool:
-        """Whether the weights after so many steps are to be validated, and were not yet."""
+    def is_due(self, step: int, *, is_last: bool = False) -> bool:
+        """Whether the weights after so many steps are to be validated, and were not yet.
+
+        Args:
+            step: After so many steps.
+            is_last: Whether the run stops there, of which weights that are validated are a part.
+        """
         if step == self.validated or (step == 0 and self.validation is None):
             return False
+        if is_last and self.validation is not None:
+            return True
         return step % self.settings.validate_every == 0 or step == self.settings.steps
 
     def consider(
@@ -68,26 +77,43 @@ class BestWeights:
         Returns:
             Their COCO figures; none without validation.
         """
+        begun = time.monotonic()
         figures = {} if self.validation is None else self.validation(state, spec({}))
+        self.seconds = time.monotonic() - begun
         with self.signals.held():
             self.validated = step
             if not figures:
                 weights.save(state, self.file, spec({}))
                 return figures
+            if step == 0:
+                self.first_ap = figures["AP"]
             if figures["AP"] > self.ap:
-                self.ap = figures["AP"]
+                self.ap, self.step = figures["AP"], step
                 weights.save(state, self.file, spec({"validation": figures}))
                 self.bytes = self.file.read_bytes()
         _log.info("step %d: validation AP %.3f", step, figures["AP"])
         return figures
 
+    def report(self) -> None:
+        """Say which weights the file has."""
+        if self.validation is None or min(self.validated, self.step) < 0:
+            return
+        if self.step == 0:
+            text = "AP %.3f at the start, and no later weights are better: %s has the start's"
+            _log.info(text, self.ap, self.file)
+        else:
+            text = "AP %.3f at the start, %.3f after step %d: %s has those weights"
+            _log.info(text, self.first_ap, self.ap, self.step, self.file)
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""
-        return {"best": self.ap, "best_file": self.bytes, "validated": self.validated}
+        steps = {"validated": self.validated, "best_step": self.step, "first": self.first_ap}
+        return {"best": self.ap, "best_file": self.bytes, **steps}
 
     def load(self, state: dict[str, Any], *, writes: bool) -> None:
         """Resume from a checkpoint, with the file as it was then; a process may write no files."""
         self.ap, self.validated = state["best"], state["validated"]
+        self.step, self.first_ap = state.get("best_step", -1), state.get("first", -1.0)
         self.bytes = state["best_file"]
         if writes and self.bytes is not None:
             write_whole(self.file, self.bytes, sync=True)

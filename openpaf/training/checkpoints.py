@@ -68,6 +68,8 @@ def comparable_config(config: TrainConfig) -> dict[str, Any]:
     values = {key: value for key, value in flat(plain(config)).items() if key not in _FREE}
     if values.get("targets.skeleton") == Skeleton.COCO17.name:
         values["targets.skeleton"] = None  # that of labels of people, which was named before
+    if values.get("network.name") == "lightweight":
+        values["network.name"] = None  # the default was named before
     return values
 
 

@@ -86,15 +86,24 @@ class NetworkConfig(Table, frozen=True, kw_only=True):
     """``[network]``: what learns.
 
     Args:
-        name: As for :func:`openpaf.networks.build`.
+        name: As for :func:`openpaf.networks.build`; that of the weights, or ``"lightweight"``, if
+            None.
         options: Arguments of its builder.
-        weights: A file to start from, of the same network, or ``mobilenet_v2_1.0.npz`` for a
-            detector's MobileNetV2 trunk; fresh weights where None.
+        weights: A model to start from, by file or name, e.g. ``"default"``. Its network, grids,
+            input and skeleton are taken; where labels have other joints, its heads are new. Fresh
+            weights if None.
+        trunk: A classifier of ImageNet whose layers the trunk starts from:
+            ``mobilenet_v2_1.0.npz`` for MobileNetV2, torchvision's ``vgg19`` for CMU's networks.
     """
 
-    name: str = "lightweight"
+    name: str | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  # msgspec copies it
     weights: str | None = None
+    trunk: str | None = None
+
+    def check(self) -> None:
+        if self.trunk is not None and self.weights is not None:
+            raise ValueError("trunk: expected none beside weights")
 
 
 class TargetsConfig(Table, frozen=True, kw_only=True):

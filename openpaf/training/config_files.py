@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from openpaf.io.toml_files import read_toml
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.tables import Table, as_table
+from openpaf.weights import is_name
 
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
@@ -97,7 +98,10 @@ def read_index(path: str | Path) -> tuple[SetConfig, ...]:
 
 
 def _located(table: _T, folder: Path) -> _T:
-    """A table with its paths, which are relative to a folder."""
-    keys = {"output", "annotations", "images", "skeleton", "weights", "teacher"}
+    """A table with its paths, which are relative to a folder; names of models stay."""
+    keys = {"output", "annotations", "images", "skeleton", "weights", "trunk", "teacher"}
     paths = {key: getattr(table, key) for key in keys.intersection(table.__struct_fields__)}
-    return replace(table, **{key: str(folder / path) for key, path in paths.items() if path})
+    located = {key: str(folder / path) for key, path in paths.items() if path}
+    if is_name(paths.get("weights") or ""):
+        del located["weights"]
+    return replace(table, **located)

@@ -12,7 +12,12 @@ _LEAST_STD = 1e-5
 
 
 @torch.no_grad()
-def fresh_weights(network: nn.Module, images: Tensor, head_channels: Collection[int]) -> None:
+def fresh_weights(
+    network: nn.Module,
+    images: Tensor,
+    head_channels: Collection[int],
+    given: Collection[str] = (),
+) -> None:
     """Draw weights with which each channel of each layer differs from image to image.
 
     With torch's own initial weights signals fade in a network without batch norms: each separable
@@ -25,15 +30,17 @@ def fresh_weights(network: nn.Module, images: Tensor, head_channels: Collection[
         network: Its convolutions are filled.
         images: (B, 3, H, W), as the network takes them.
         head_channels: Numbers of channels of the convolutions that give fields.
+        given: Names of layers that keep their weights.
 
     Reference:
         He et al., ICCV 2015, section 2.2; Kraehenbuehl et al., Data-dependent Initializations of
         Convolutional Neural Networks, ICLR 2016, section 3.1; the heads as in the published code
         of Cao et al., 2017.
     """
-    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     hooks = []
-    for module in convolutions:
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.Conv2d) or name in given:
+            continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
         if module.out_channels in head_channels:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from openpaf import weights
+from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.geometry import Grid
-from openpaf.networks import build
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import Batch, BatchMaker, load_sets
@@ -23,6 +24,7 @@ from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
+from openpaf.training.start import Start, read_start
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +59,12 @@ class PartAffinityTask:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
+        self.start = read_start(config.network)
         sets = load_sets(config.data)
         self.labels = sets[0].skeleton
-        self.skeleton = network_skeleton(config, self.labels)
-        self.network = build_network(config, self.skeleton)
-        self.grids = target_grids(config, self.network, self.skeleton)
+        self.skeleton = network_skeleton(config, self.start, self.labels)
+        self.network = self.start.build(self.skeleton)
+        self.grids = target_grids(config, self.start, self.network, self.skeleton)
         self.maker = batch_maker(config, sets, self.skeleton, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
@@ -73,11 +76,11 @@ class PartAffinityTask:
         self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
 
     def load_start(self) -> None:
-        if self.config.network.weights:
-            weights.load(self.network, self.config.network.weights)
-        else:
+        given = self.start.load(self.network, self.skeleton)
+        if given is not None:
             heads = self.skeleton.n_joints + 1, 2 * self.skeleton.n_limbs
-            fresh_weights(self.network, self.inputs(self.maker.batch(0).to(self.device)), heads)
+            images = self.inputs(self.maker.batch(0).to(self.device))
+            fresh_weights(self.network, images, heads, given)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -115,10 +118,16 @@ class PartAffinityTask:
 
     def inputs(self, batch: Batch) -> Tensor:
         """The images as the network takes them: (B, 3, S, S), normalized."""
-        return ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+        spec, images = self.start.spec, batch.images
+        mean, scale = (spec.mean, spec.scale) if spec else (MEAN, SCALE)
+        if spec is not None and spec.bgr:
+            images = images.flip(1)
+        return ((images - mean) / scale).contiguous(memory_format=torch.channels_last)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
+        if self.channel_order is not None:
+            batch = in_channel_order(batch, self.channel_order)
         with autocast(self.device, self.precision):
             stages = self.network(self.inputs(batch))
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
@@ -132,27 +141,50 @@ class PartAffinityTask:
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
+    @property
+    def channel_order(self) -> ChannelOrder | None:
+        """Which channel of the network belongs to which joint and limb, if not in order."""
+        name = self.start.spec.channel_order if self.start.spec else None
+        return CHANNEL_ORDERS[name] if name and self.start.fits(self.skeleton) else None
+
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
+        start, order = self.start.spec, self.channel_order
         return weights.ModelSpec(
             name=self.config.name,
-            builder=self.config.network.name,
-            options=self.config.network.options,
+            builder=self.start.builder,
+            options=self.start.options,
             skeleton=self.skeleton,
             heatmap_grid=self.grids[0],
             paf_grid=self.grids[1],
-            mean=MEAN,
-            scale=SCALE,
-            licence="Apache-2.0",
+            mean=start.mean if start else MEAN,
+            scale=start.scale if start else SCALE,
+            bgr=start is not None and start.bgr,
+            channel_order=order.name if order else None,
+            licence=start.licence if start else "Apache-2.0",  # that of the start binds its heirs
             metrics=metrics,
             result=None if self.skeleton == self.labels else self.labels,
         )
 
 
-def network_skeleton(config: TrainConfig, labels: Skeleton) -> Skeleton:
+def in_channel_order(batch: Batch, order: ChannelOrder) -> Batch:
+    """A batch with its targets in the order of a network's channels."""
+    heatmaps = torch.tensor(order.heatmaps).argsort()
+    pafs = torch.tensor(order.pafs).flatten().argsort()
+    return replace(
+        batch,
+        heatmaps=batch.heatmaps[:, heatmaps],
+        heatmap_weights=batch.heatmap_weights[:, heatmaps],
+        pafs=batch.pafs[:, pafs],
+        paf_weights=batch.paf_weights[:, pafs],
+    )
+
+
+def network_skeleton(config: TrainConfig, start: Start, labels: Skeleton) -> Skeleton:
     """The skeleton of the network of a run.
 
     Args:
         config: The run.
+        start: What it starts from: a model that knows the joints of the labels has its own limbs.
         labels: The joints of its labels.
 
     Raises:
@@ -165,6 +197,8 @@ def network_skeleton(config: TrainConfig, labels: Skeleton) -> Skeleton:
             f"targets.skeleton: {name!r} is of people, expected none for labels of "
             f"{', '.join(labels.joints)}; data.skeleton takes a file"
         )
+    if start.spec is not None and start.knows(labels) and not (name or config.data.skeleton):
+        return start.spec.skeleton
     skeleton = labels if name in (None, labels.name) else SKELETONS[str(name)]
     if not skeleton.limbs:
         raise ValueError(
@@ -180,20 +214,10 @@ def network_skeleton(config: TrainConfig, labels: Skeleton) -> Skeleton:
     return skeleton
 
 
-def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
-    """The network of a run, with fresh weights.
-
-    Raises:
-        ValueError: If it is unknown, or has no such options.
-    """
-    try:
-        return build(config.network.name, skeleton, **config.network.options)
-    except (OverflowError, RuntimeError, TypeError, ValueError) as error:  # torch's among them
-        raise ValueError(f"[network] {error}") from error
-
-
 @torch.no_grad()
-def target_grids(config: TrainConfig, network: nn.Module, skeleton: Skeleton) -> tuple[Grid, Grid]:
+def target_grids(
+    config: TrainConfig, start: Start, network: nn.Module, skeleton: Skeleton
+) -> tuple[Grid, Grid]:
     """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
 
     Raises:
@@ -211,8 +235,17 @@ def target_grids(config: TrainConfig, network: nn.Module, skeleton: Skeleton) ->
     if shapes != {((1, skeleton.n_joints + 1, *size), (1, 2 * skeleton.n_limbs, *size))}:
         raise ValueError(
             f"network.name: expected a network that gives heatmaps and PAFs of {skeleton.name!r}, "
-            f"got {config.network.name!r}"
+            f"got {start.builder!r}"
         )
+    if start.spec is not None and start.fits(skeleton):
+        grids = start.spec.heatmap_grid, start.spec.paf_grid
+        offsets = grids[0].offset, grids[1].offset
+        if targets.grid_offsets not in (None, offsets):
+            raise ValueError(
+                f"targets.grid_offsets: expected {list(offsets)}, those of "
+                f"{config.network.weights}, got {list(targets.grid_offsets)}"
+            )
+        return grids
     stride = _DRY_RUN_PX // n_cells
     if targets.grid_offsets is None:
         return Grid(stride), Grid(stride)
@@ -225,11 +258,11 @@ def make_batches(config: TrainConfig) -> BatchMaker:
 
     Raises:
         DatasetError: If a set is missing or without people.
-        ValueError: As :func:`network_skeleton`, :func:`build_network` and :func:`target_grids`.
+        ValueError: As :func:`network_skeleton`, :func:`read_start` and :func:`target_grids`.
     """
-    sets = load_sets(config.data)
-    skeleton = network_skeleton(config, sets[0].skeleton)
-    grids = target_grids(config, build_network(config, skeleton), skeleton)
+    sets, start = load_sets(config.data), read_start(config.network)
+    skeleton = network_skeleton(config, start, sets[0].skeleton)
+    grids = target_grids(config, start, start.build(skeleton), skeleton)
     return batch_maker(config, sets, skeleton, grids)
 
 

@@ -137,7 +137,8 @@ def _estimator(state: dict[str, Tensor], spec: ModelSpec, size: int) -> PoseEsti
     """The estimator that the file of these weights will give."""
     network = build(spec.builder, spec.skeleton, **spec.options)
     # In half precision, as in the file.
-    network.load_state_dict({key: value.half() for key, value in state.items()})
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    network.load_state_dict(halves)
     return PoseEstimator.from_network(network, spec, size=size)
 
 
