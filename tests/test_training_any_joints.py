@@ -18,11 +18,12 @@ from openpaf.training.checkpoints import comparable_config
 from openpaf.training.config import DataConfig, SetConfig, TargetsConfig, TrainConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.dataset import DatasetError, load_photo_set
-from openpaf.training.data.packing import pack
 from openpaf.training.fresh import fresh_weights
 from openpaf.training.part_affinity import make_batches
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "models" / "recipes"))
+from packing import pack
 from synthetic_objects import category, write_set
 
 CONFIG = """

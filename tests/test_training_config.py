@@ -70,6 +70,7 @@ HEAD_TEACHER = f'{HEAD}[distillation]\nteacher = "t"\n'
          "distillation.engine: moved; expected teacher_engine in [recipe], which models/recipes/"),
         (f"{HEAD_TEACHER}scales = []\n{SET}", "expected teacher_scales in [recipe]"),
         (f"{HEAD}[augment]\noccluders = 0.2\n{SET}", "augment.occluders: moved; expected occl"),
+        (f'{HEAD}[data]\non_device = "yes"\n{SET}', "data.on_device: moved; expected on_device"),
         (f"augment = 3\n{HEAD}{SET}", "augment: expected a table, got 3"),
         (f"{DETECTOR}[targets]\nsigma_px = 9\n{SET}",
          "targets.sigma_px: not for a detector"),
@@ -96,7 +97,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_keys_that_moved_to_recipes_may_be_off(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     moved = "[augment]\noccluders = 0\ncrop_px = 64\n[distillation]\nmirrored_scales = []\n"
-    path.write_text(f"{HEAD}{moved}{SET}")
+    for choice in ("auto", "no"):
+        path.write_text(f'{HEAD}{moved}[data]\non_device = "{choice}"\n{SET}')
+        assert len(read_config(path).data.sets) == 1
     assert read_config(path).augment == AugmentConfig(crop_px=64)
 
 

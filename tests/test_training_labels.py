@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from openpaf import Grid, Skeleton
@@ -20,7 +19,6 @@ from openpaf.io.paths import inside_folder
 from openpaf.training.config import AugmentConfig
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
-from openpaf.training.data.gpu.batches import DeviceBatchMaker
 
 S = Skeleton.COCO17
 INPUTS = Path(__file__).with_name("inputs")
@@ -175,16 +173,13 @@ def test_joints_that_a_set_labels_in_nobody_are_not_background(
     folder: Path, skeleton: Skeleton
 ) -> None:
     maker = maker_of(load(folder, given("posetrack18.json")), skeleton=skeleton)
-    made = [maker.batch(0), DeviceBatchMaker(maker, torch.device("cpu")).batch(0)]
+    batch = maker.batch(0)
     eyes = {skeleton.index("left_eye"), skeleton.index("right_eye")}
-    for batch in made:
-        heatmaps = batch.heatmap_weights.amax(dim=(0, 2, 3))
-        assert [k for k, w in enumerate(heatmaps) if not w] == [*sorted(eyes), skeleton.n_joints]
-        pafs = batch.paf_weights.amax(dim=(0, 2, 3))[::2]
-        with_eyes = [i for i, limb in enumerate(skeleton.limbs) if eyes & set(limb)]
-        assert [i for i, w in enumerate(pafs) if not w] == with_eyes
-    for name in ("heatmap_weights", "paf_weights"):
-        assert torch.equal(getattr(made[0], name), getattr(made[1], name))
+    heatmaps = batch.heatmap_weights.amax(dim=(0, 2, 3))
+    assert [k for k, w in enumerate(heatmaps) if not w] == [*sorted(eyes), skeleton.n_joints]
+    pafs = batch.paf_weights.amax(dim=(0, 2, 3))[::2]
+    with_eyes = [i for i, limb in enumerate(skeleton.limbs) if eyes & set(limb)]
+    assert [i for i, w in enumerate(pafs) if not w] == with_eyes
     assert all(row.all() for row in taught_channels(S, skeleton, frozenset()))
 
 
@@ -249,12 +244,8 @@ def test_photos_of_another_size_than_labelled_are_refused(
     line = fails(folder, data, capsys)
     assert "1.jpg: the image is 640 x 480 px, its labels are for 1280 x 960 px" in line
     assert "resized copy" in line
-    photo = load(folder, data).photos[0]
-    for made in (maker_of(load(folder, data)), DeviceBatchMaker):
-        with pytest.raises(DatasetError, match=r"1.jpg: the image is 640 x 480"):
-            made.batch(0) if isinstance(made, BatchMaker) else made(
-                maker_of(PhotoSet(name="a", photos=[photo])), torch.device("cpu")
-            )
+    with pytest.raises(DatasetError, match=r"1.jpg: the image is 640 x 480"):
+        maker_of(load(folder, data)).batch(0)
 
 
 @pytest.mark.parametrize("as_shown", [True, False])
@@ -322,21 +313,6 @@ def test_links_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     inside_folder(images, "loop")
 
 
-@pytest.mark.parametrize("first", ["/etc/hostname", "../../secret.txt", "out.jpg"])
-def test_a_label_file_packs_nothing_else(
-    folder: Path, capsys: pytest.CaptureFixture[str], first: str
-) -> None:
-    (folder / "secret.txt").write_text("secret")
-    (folder / "images" / "out.jpg").symlink_to(folder / "secret.txt")
-    data = given("hostile/pack_traversal.json")
-    data["images"][0]["file_name"], data["images"][1]["file_name"] = "1.jpg", first
-    packed = folder / "packed"
-    line = fails(folder, data, capsys, "--pack", str(packed))
-    assert "people.json: an entry is not as COCO's are (file_name: " in line
-    assert repr(first) in line
-    assert not [path for path in packed.rglob("*") if path.is_file()]
-
-
 def test_neither_training_nor_evaluation_reads_outside(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -348,19 +324,3 @@ def test_neither_training_nor_evaluation_reads_outside(
     arguments = ["--annotations", str(folder / "people.json"), "--images", str(folder / "images")]
     assert main(["evaluate", *arguments]) == 2
     assert "file_name: expected a path inside the folder" in capsys.readouterr().err
-
-
-def test_packing_into_the_packed_folder_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "people.json").write_text(json.dumps(given("two_categories.json")))
-    (folder / "run.toml").write_text(CONFIG.format(more=""))
-    packed = folder / "packed"
-    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0
-    photos = sorted((packed / "set-0" / "images").iterdir())
-    whole = [path.read_bytes() for path in photos]
-    assert main(["train", str(packed / "run.toml"), "--pack", str(packed)]) == 2
-    assert "holds the photos that are to be packed" in capsys.readouterr().err
-    assert [path.read_bytes() for path in photos] == whole
-    assert main(["train", str(folder / "run.toml"), "--pack", str(packed)]) == 0  # once more
-    assert sorted((packed / "set-0" / "images").iterdir()) == photos

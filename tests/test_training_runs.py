@@ -24,7 +24,8 @@ from openpaf.training.data.dataset import DatasetError
 from openpaf.training.loop import TrainingError, train
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
-from recipe_task import RecipeConfig
+import recipe_task
+from recipe_task import RecipeConfig, RecipeTask
 from train import train_recipe
 
 OPTIMIZER = {
@@ -274,15 +275,15 @@ def test_batches_made_ahead_lead_to_the_same_bits(
     train(read_config(config_file(folder, "teacher")))
     taught = f"{TAUGHT}[recipe]\n{more}"
     train_recipe(read_config_as(RecipeConfig, config_file(folder, "one", taught)))
-    ahead, made_ahead = [], part_affinity.made_ahead
+    ahead, made_ahead = [], recipe_task.made_ahead
 
     def counted(*arguments: Any) -> Any:
         for batch in made_ahead(*arguments):
             ahead.append(batch)
             yield batch
 
-    monkeypatch.setattr(part_affinity, "made_ahead", counted)
-    monkeypatch.setattr(part_affinity.PartAffinityTask, "makes_ahead", True)  # as on a GPU
+    monkeypatch.setattr(recipe_task, "made_ahead", counted)
+    monkeypatch.setattr(RecipeTask, "makes_ahead", True)  # as on a GPU
     train_recipe(read_config_as(RecipeConfig, config_file(folder, "ahead", taught)))
     assert len(ahead) == 6
     assert torch.equal(_flat(folder, "ahead"), _flat(folder, "one"))

@@ -34,8 +34,8 @@ figures for TensorBoard where that is installed, and the weights as NAME.safeten
 Ctrl-C and SIGTERM (docker stop, Slurm) write a checkpoint first; the same call resumes bit-exactly.
 A run that resumes may have other `optimizer.steps` (the learning rate follows the new length from
 there on), another `optimizer.batch_size`, and other values of what does not change what is learned:
-output, data.workers, data.on_device, and of [optimizer] checkpoint_every, validate_every and
-precision. Anything else is another run, and is refused.
+output, data.workers, and of [optimizer] checkpoint_every, validate_every and precision. Anything
+else is another run, and is refused.
 
 exit status: 0 done, or stopped after --max-minutes; 2 bad use or bad files; 130 interrupted by
 Ctrl-C; 143 by SIGTERM.
@@ -71,12 +71,6 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
     )
-    parser.add_argument(
-        "--pack",
-        metavar="DIR",
-        help="only copy images, labels, weights and configuration into this folder, to train "
-        "elsewhere",
-    )
     parser.set_defaults(run=run)
 
 
@@ -97,21 +91,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
     keep_freed_memory()
     config = _config(arguments, writes=first)
-    for flag, value in (("--show-targets", arguments.show_targets), ("--pack", arguments.pack)):
-        if value is not None and config.method == "mask-rcnn":
-            raise ValueError(f"{flag}: not for detectors; expected a file of another method")
     if arguments.show_targets is not None:
         from openpaf.training.data.show import show_targets
 
+        if config.method == "mask-rcnn":
+            raise ValueError("--show-targets: not for detectors; expected a file of another method")
         if arguments.samples < 1:
             raise ValueError(f"--samples: expected at least 1, got {arguments.samples}")
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
-        return 0
-    if arguments.pack is not None:
-        from openpaf.training.data.packing import pack
-
-        print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
         return 0
     from openpaf.training.loop import train
 

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 #: new length from there on. ``batch_size`` holds for the steps that are left. Everything else, and
 #: above all what is learned from what, by which network, is the run itself.
 _FREE = (
-    "output", "data.workers", "data.on_device", "optimizer.checkpoint_every",
+    "output", "data.workers", "recipe.on_device", "optimizer.checkpoint_every",
     "optimizer.validate_every", "optimizer.precision", "optimizer.steps", "optimizer.batch_size",
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.
 # Keys that detectors do not read.
 _OF_FIELDS = (
     "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
-    "targets.heatmap_weight", "data.on_device", "data.skeleton",
+    "targets.heatmap_weight", "data.skeleton",
 )  # fmt: skip
 
 
@@ -68,9 +68,6 @@ class DataConfig(Table, frozen=True, kw_only=True):
             17 joints. The sets' joints are matched by name.
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
-        on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
-            crops there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that has the
-            memory.
     """
 
     sets: tuple[SetConfig, ...] = ()
@@ -79,7 +76,6 @@ class DataConfig(Table, frozen=True, kw_only=True):
     skeleton: str | None = None
     validation: SetConfig | None = None
     workers: Count = 2
-    on_device: Literal["auto", "yes", "no"] = "auto"
 
     def check(self) -> None:
         if not self.sets and self.index is None:

@@ -18,11 +18,12 @@ _Config = TypeVar("_Config", bound=TrainConfig)
 
 # Keys that only recipes of the shipped models have: what left them out, and their names there.
 _MOVED = {
-    ("augment", "occluders"): (0.0, "occluders"),
-    ("augment", "paste_people"): (0.0, "paste_people"),
-    ("distillation", "engine"): ("torch", "teacher_engine"),
-    ("distillation", "scales"): ([1.0], "teacher_scales"),
-    ("distillation", "mirrored_scales"): ([], "mirrored_scales"),
+    ("augment", "occluders"): ((0.0,), "occluders"),
+    ("augment", "paste_people"): ((0.0,), "paste_people"),
+    ("data", "on_device"): (("auto", "no"), "on_device"),
+    ("distillation", "engine"): (("torch",), "teacher_engine"),
+    ("distillation", "scales"): (([1.0],), "teacher_scales"),
+    ("distillation", "mirrored_scales"): (([],), "mirrored_scales"),
 }
 
 
@@ -75,7 +76,7 @@ def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
         table = rest.get(name)
         if not isinstance(table, Mapping) or key not in table:
             continue
-        if table[key] != off:
+        if table[key] not in off:
             place = f"{new} in [recipe], which models/recipes/train.py reads"
             raise ValueError(f"{name}.{key}: moved; expected {place}")
         rest[name] = {k: value for k, value in table.items() if k != key}

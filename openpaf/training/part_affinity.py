@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -18,7 +18,6 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import Batch, BatchMaker, load_sets
 from openpaf.training.data.dataset import PhotoSet
-from openpaf.training.data.gpu.batches import made_ahead, make_device_batches
 from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
 from openpaf.training.fresh import fresh_weights
@@ -88,7 +87,7 @@ class PartAffinityTask:
 
     def source(self) -> BatchSource:
         """Where batches come from."""
-        return make_device_batches(self.maker, self.device, self.config.data.on_device)
+        return self.maker
 
     def transforms(self) -> Sequence[Transform]:
         """What every batch goes through in turn, on the device."""
@@ -101,22 +100,14 @@ class PartAffinityTask:
         with autocast(self.device, self.precision):
             return self.teacher.fill(batch)
 
-    @property
-    def makes_ahead(self) -> bool:
-        """Whether another thread makes the batches ready, while the one that trains waits."""
-        return self.device.type == "cuda"
-
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
-        steps, workers = range(start, stop), self.config.data.workers
+        with closing(self.drawn(start, stop)) as drawn:
+            yield from map(self.ready, progress.timed(drawn), range(start, stop))
+
+    def drawn(self, start: int, stop: int) -> Generator[Batch]:
+        """What this process takes of the batches of a run, not yet ready."""
         rows = self.processes.rows(self.config.optimizer.batch_size)
-        with ExitStack() as to_close:
-            drawn = self.source().stream(start, stop, workers, rows=rows)
-            to_close.enter_context(closing(drawn))
-            if not self.makes_ahead:
-                yield from map(self.ready, progress.timed(drawn), steps)
-                return
-            ahead = made_ahead(map(self.ready, drawn, steps), self.device)
-            yield from progress.timed(to_close.enter_context(closing(ahead)))
+        return self.source().stream(start, stop, self.config.data.workers, rows=rows)
 
     def ready(self, batch: Batch, step: int) -> Batch:
         """The batch of a step on the device, transformed."""

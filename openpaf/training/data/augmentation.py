@@ -1,6 +1,6 @@
 """How a training crop is drawn from an image: one affine map, color and blur.
 
-All chance is in the plan, so that the CPU and a GPU draw the same crops.
+All chance is in the plan, pixels are made from it.
 """
 
 from __future__ import annotations

@@ -65,29 +65,6 @@ class Batch:
         return replace(self, **parts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TargetPlan:
-    """What the targets of a crop are made of, which is little beside them.
-
-    Args:
-        size_hw: Of the crop in px.
-        people: With the joints of the network.
-        uncertain: A person for each uncertain joint.
-        heatmap_mask: (h, w), false in ignore regions.
-        paf_mask: (h, w), the same of the PAFs.
-        unlabeled: As of the crop's plan.
-        fully_annotated: As of the crop's plan.
-    """
-
-    size_hw: tuple[int, int]
-    people: Poses
-    uncertain: Poses
-    heatmap_mask: NDArray[np.bool_]
-    paf_mask: NDArray[np.bool_]
-    unlabeled: frozenset[int]
-    fully_annotated: bool
-
-
 ChangePlan = Callable[[CropPlan, np.random.Generator, Callable[[], Photo]], CropPlan]
 _Made = TypeVar("_Made")
 
@@ -228,41 +205,29 @@ class BatchMaker(CropMaker[Batch]):
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
         images, plans = self.crops(step, rows)
-        return Batch.from_targets(images, [self.encode(self.plan_targets(plan)) for plan in plans])
+        return Batch.from_targets(images, [self.encode(plan) for plan in plans])
 
-    def plan_targets(self, plan: CropPlan) -> TargetPlan:
-        """What the targets of a crop are made of."""
+    def encode(self, plan: CropPlan) -> dict[str, NDArray[Any]]:
+        """The targets of a crop, by the names of a batch's parts; weights as bool."""
         ignored, size_hw = plan.ignored_px(), (plan.size, plan.size)
         heatmap_mask, paf_mask = (
             encode_mask(size_hw, grid, region=ignored) > 0
             for grid in (self.heatmap_grid, self.paf_grid)
         )
-        return TargetPlan(
-            size_hw=size_hw,
-            people=Poses.from_keypoints(plan.labels.keypoints, self.labels).to(self.skeleton),
-            uncertain=uncertain_people(plan.labels.uncertain_joints, self.labels, self.skeleton),
-            heatmap_mask=heatmap_mask,
-            paf_mask=paf_mask,
-            unlabeled=plan.unlabeled,
-            fully_annotated=plan.fully_annotated,
-        )
-
-    def encode(self, plan: TargetPlan) -> dict[str, NDArray[Any]]:
-        """The targets of a crop, by the names of a batch's parts; weights as bool."""
         fields = encode_fields(
-            plan.people,
-            plan.size_hw,
+            Poses.from_keypoints(plan.labels.keypoints, self.labels).to(self.skeleton),
+            size_hw,
             sigma_px=self.sigma_px,
             paf_half_width_px=self.paf_half_width_px,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
         joints, limbs = taught_channels(self.labels, self.skeleton, plan.unlabeled)
-        heatmap_weights = plan.heatmap_mask & joints[:, None, None]
-        if len(plan.uncertain):
+        heatmap_weights = heatmap_mask & joints[:, None, None]
+        if len(plan.labels.uncertain_joints):
             blobs = encode_fields(
-                plan.uncertain,
-                plan.size_hw,
+                uncertain_people(plan.labels.uncertain_joints, self.labels, self.skeleton),
+                size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
             ).heatmaps
@@ -273,7 +238,7 @@ class BatchMaker(CropMaker[Batch]):
             "heatmaps": fields.heatmaps,
             "pafs": fields.pafs.reshape(-1, *fields.size_cells),
             "heatmap_weights": heatmap_weights,
-            "paf_weights": plan.paf_mask & limbs[:, None, None],
+            "paf_weights": paf_mask & limbs[:, None, None],
             "fully_annotated": np.array(plan.fully_annotated),
         }
 
