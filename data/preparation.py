@@ -24,7 +24,6 @@ from openpaf.io.files import write_whole
 from openpaf.io.image_files import open_image
 from openpaf.io.toml_files import read_toml, toml_rows
 from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet, load_photo_set
-from openpaf.training.data.photos import refuse_other_size
 
 _HEAD = "# Written by data/<set>/prepare.py; paths are relative to this file.\n"
 
@@ -143,7 +142,7 @@ def _bad_photos(photos: Sequence[Photo]) -> list[str]:
         try:
             with open_image(photo.path) as image:
                 size_hw = _upright_hw(image)
-            refuse_other_size(photo.path, size_hw, photo.size_hw)
+            photo.check_size(size_hw)
         except (DatasetError, ImageError) as error:
             bad.append(str(error))
     return bad

@@ -479,7 +479,7 @@ def test_validation_that_cannot_be_measured_is_refused_before_the_first_step(fol
     del data["annotations"][2]["area"]
     (folder / "bare.json").write_text(json.dumps(data))
     path = config_file(folder, more=VALIDATION.replace("people", "bare"))
-    with pytest.raises(DatasetError, match=r"bare.json: validation needs 'area' .* 1 of 4 lack it"):
+    with pytest.raises(DatasetError, match=r"bare.json: .*'area' is missing; not so in 1 of 4"):
         train(read_config(path))
 
 

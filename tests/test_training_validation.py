@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openpaf import Poses, Skeleton
+from openpaf import PoseEstimator, Poses, Skeleton
 from openpaf.cli import main
 from openpaf.training import validation
 from openpaf.training.config import SetConfig
 from openpaf.training.data.dataset import DatasetError
-from openpaf.training.validation import Validation
+from openpaf.training.validation import PeopleValidation
 
 S = Skeleton.COCO17
 Data = dict[str, Any]
@@ -57,14 +57,15 @@ def measured(
             width = pixels.shape[1]
             return Poses.empty(S) if width == 50 else Poses.from_keypoints(by_width[width], S)
 
-    monkeypatch.setattr(validation, "_estimator", lambda *_: Estimator())
+    monkeypatch.setattr(validation, "_network", lambda *_: None)
+    monkeypatch.setattr(PoseEstimator, "from_network", lambda *_, **__: Estimator())
     return check(folder, data, **more)({}, None)  # type: ignore[arg-type]
 
 
-def check(folder: Path, data: Data, **more: Any) -> Validation:
+def check(folder: Path, data: Data, **more: Any) -> PeopleValidation:
     (folder / "people.json").write_text(json.dumps(data))
-    images = str(folder / "images")
-    return Validation(SetConfig(annotations=str(folder / "people.json"), images=images, **more), 64)
+    images, annotations = str(folder / "images"), str(folder / "people.json")
+    return PeopleValidation(SetConfig(annotations=annotations, images=images, **more), 64)
 
 
 @pytest.mark.parametrize("category", [1, 0, 7, -2, 2**60])
@@ -149,7 +150,6 @@ def test_photos_that_are_not_there_or_not_those_that_were_labelled(
 
 def test_the_figures_are_those_of_evaluate(tmp_path: Path, repo_root: Path) -> None:
     """A shipped model on a photo that it labelled itself: everything is found."""
-    from openpaf import PoseEstimator
     from openpaf.weights import load_model
 
     (tmp_path / "images").mkdir()
@@ -170,4 +170,4 @@ def test_the_figures_are_those_of_evaluate(tmp_path: Path, repo_root: Path) -> N
     (tmp_path / "people.json").write_text(json.dumps(data))
     row = SetConfig(annotations=str(tmp_path / "people.json"), images=str(tmp_path / "images"))
     network, weights = load_model()
-    assert Validation(row, 128)(network.state_dict(), weights)["AP"] > 0.95
+    assert PeopleValidation(row, 128)(network.state_dict(), weights)["AP"] > 0.95

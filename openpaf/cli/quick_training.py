@@ -139,7 +139,8 @@ def _what_starts(arguments: argparse.Namespace) -> tuple[str, bool]:
     Raises:
         WeightsError: If there is no such model, or it cannot be trained.
     """
-    from openpaf.training.data.dataset import labels_of, read_json
+    from openpaf.evaluation.skeletons import skeleton_or_coco
+    from openpaf.training.data.dataset import read_json
 
     if arguments.start is None:
         return "part-affinity", False
@@ -151,7 +152,8 @@ def _what_starts(arguments: argparse.Namespace) -> tuple[str, bool]:
     if spec.method != "part_affinity":
         return "mask-rcnn", True
     path = Path(arguments.data)
-    labels = labels_of(path, read_json(path), arguments.category, arguments.skeleton)
+    data, category, file = read_json(path), arguments.category, arguments.skeleton
+    labels = skeleton_or_coco(data, path, category=category, file=file)
     return "part-affinity", set(labels.joints) <= set(spec.skeleton.joints)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openpaf.evaluation.labels import person_layout
+from openpaf.evaluation.entry_checks import Entries
+from openpaf.evaluation.labels import PersonLayout, person_layout
 from openpaf.io.json_files import read_json
 from openpaf.skeleton import Skeleton
 
@@ -88,3 +89,37 @@ def index_annotations(data: Mapping[str, Any], skeleton: Skeleton = Skeleton.COC
     if data.get("categories"):
         category = person_layout(data, skeleton, strict=True).category
     return Annotations(dataset=data, skeleton=skeleton, category=category)
+
+
+def index_people(path: str | Path, data: Mapping[str, Any], layout: PersonLayout) -> Annotations:
+    """The people of a file with the joints of a layout, indexed; ids may be any labels.
+
+    Args:
+        path: The file, for messages.
+        data: What it holds; annotations of images that it does not list are left out.
+        layout: Who is a person, and which joints are taken.
+
+    Returns:
+        The labels, under new ids: an image's is its position.
+
+    Raises:
+        KeyError: If an image or an annotation has no id of its image.
+        ValueError: If an annotation lacks what COCO's figures need; the message names it.
+    """
+    numbers = {image["id"]: n for n, image in enumerate(data["images"])}
+    people = []
+    for person in filter(layout.is_person, data["annotations"]):
+        if person["image_id"] in numbers:
+            joints = layout.keypoints(person)
+            n_labeled = int((joints[:, 2] > 0).sum())
+            own = {"keypoints": joints.ravel().tolist(), "num_keypoints": n_labeled}
+            people.append({**person, **own})
+    Entries(path, "annotations", people).check_people(layout.skeleton.n_joints)
+    dataset = {
+        "images": [{**image, "id": n} for n, image in enumerate(data["images"])],
+        "annotations": [
+            {**person, "id": n, "image_id": numbers[person["image_id"]]}
+            for n, person in enumerate(people)
+        ],
+    }
+    return Annotations(dataset=dataset, skeleton=layout.skeleton)

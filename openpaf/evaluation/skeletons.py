@@ -71,6 +71,22 @@ def skeleton_of(
     return read_skeleton(file, oks_sigmas=estimated)
 
 
+def skeleton_or_coco(
+    data: Mapping[str, Any],
+    source: str | Path,
+    *,
+    category: str | None = None,
+    file: str | Path | None = None,
+) -> Skeleton:
+    """The same, or COCO's 17 joints where no category names joints and no file is given."""
+    categories = data.get("categories")
+    listed = categories if isinstance(categories, list) else []
+    has_joints = any(isinstance(one, Mapping) and one.get("keypoints") for one in listed)
+    if not (has_joints or category or file):
+        return Skeleton.COCO17
+    return skeleton_of(data, source, category=category, file=file)
+
+
 def labeled_people(
     data: Mapping[str, Any], skeleton: Skeleton, source: str | Path, *, category: str | None = None
 ) -> list[tuple[Any, NDArray[np.float64]]]:

@@ -72,17 +72,23 @@ def mask_polygons(
     if not isinstance(segmentation, Mapping):
         return [list(part) for part in segmentation]
     import cv2
-    from pycocotools import mask as coco
 
-    if isinstance(segmentation["counts"], list):
-        segmentation = coco.frPyObjects(segmentation, *segmentation["size"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, of NumPy 2
-        mask = coco.decode(segmentation)
+    mask = decode_mask(segmentation)
     # Outlines go through the middles of px; those of a fourth of the size lie near the edges.
     fine = np.ascontiguousarray(mask.repeat(4, axis=0).repeat(4, axis=1))
     outlines, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [((np.asarray(one, np.float64) + 0.5) / 4).ravel().tolist() for one in outlines]
+
+
+def decode_mask(lengths: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """A mask (H, W), 1 inside, of COCO's run lengths, compressed or not."""
+    from pycocotools import mask as coco
+
+    if isinstance(lengths["counts"], list):
+        lengths = coco.frPyObjects(lengths, *lengths["size"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, of NumPy 2
+        return np.asarray(coco.decode(lengths), np.uint8)
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.rcnn.object_validation import ObjectValidation, finds_objects
-from openpaf.training.validation import Validation
+from openpaf.training.validation import PeopleValidation, Validation
 from openpaf.weights import ModelSpec
 
 _log = logging.getLogger(__name__)
@@ -38,13 +38,11 @@ class BestWeights:
         images, self.settings = config.data.validation, config.optimizer
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
-        self.validation: ObjectValidation | Validation | None = None
-        if images is not None:
-            self.validation = (
-                ObjectValidation(config)
-                if finds_objects(config)
-                else Validation(images, size, labels, config.data.category)
-            )
+        self.validation: Validation | None = None
+        if images is not None and finds_objects(config):
+            self.validation = ObjectValidation(config)
+        elif images is not None:
+            self.validation = PeopleValidation(images, size, labels, config.data.category)
         self.signals = signals
         self.ap, self.first_ap, self.step = -1.0, -1.0, 0  # the best, the start's; when best
         self.seconds = 0.0  # that the last validation took

@@ -17,7 +17,6 @@ from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import Batch, BatchMaker, load_sets
-from openpaf.training.data.dataset import PhotoSet
 from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
 from openpaf.training.fresh import fresh_weights
@@ -60,12 +59,9 @@ class PartAffinityTask:
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
         self.start = read_start(config.network)
-        sets = load_sets(config.data)
-        self.labels = sets[0].skeleton
-        self.skeleton = network_skeleton(config, self.start, self.labels)
-        self.network = self.start.build(self.skeleton)
-        self.grids = target_grids(config, self.start, self.network, self.skeleton)
-        self.maker = batch_maker(config, sets, self.skeleton, self.grids)
+        self.network, self.maker = network_and_batches(config, self.start)
+        self.labels, self.skeleton = self.maker.labels, self.maker.skeleton
+        self.grids = self.maker.heatmap_grid, self.maker.paf_grid
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
@@ -254,31 +250,22 @@ def target_grids(
 
 
 def make_batches(config: TrainConfig) -> BatchMaker:
-    """The batches of a run, with labels alone.
+    """The batches of a run, with labels alone; errors as :func:`network_and_batches`."""
+    return network_and_batches(config, read_start(config.network))[1]
+
+
+def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, BatchMaker]:
+    """The network of a run, with fresh weights, and its batches.
 
     Raises:
         DatasetError: If a set is missing or without people.
-        ValueError: As :func:`network_skeleton`, :func:`read_start` and :func:`target_grids`.
+        ValueError: As :func:`network_skeleton`, :meth:`Start.build` and :func:`target_grids`.
     """
-    sets, start = load_sets(config.data), read_start(config.network)
+    sets = load_sets(config.data)
     skeleton = network_skeleton(config, start, sets[0].skeleton)
-    grids = target_grids(config, start, start.build(skeleton), skeleton)
-    return batch_maker(config, sets, skeleton, grids)
-
-
-def batch_maker(
-    config: TrainConfig, sets: Sequence[PhotoSet], skeleton: Skeleton, grids: tuple[Grid, Grid]
-) -> BatchMaker:
-    """The batches of a run whose sets are loaded.
-
-    Args:
-        config: The run.
-        sets: Its sets.
-        skeleton: Of its network.
-        grids: Of heatmaps and PAFs.
-    """
-    heatmap_grid, paf_grid = grids
-    return BatchMaker(
+    network = start.build(skeleton)
+    heatmap_grid, paf_grid = target_grids(config, start, network, skeleton)
+    maker = BatchMaker(
         sets,
         batch_size=config.optimizer.batch_size,
         augment=config.augment,
@@ -289,3 +276,4 @@ def batch_maker(
         paf_half_width_px=config.targets.paf_half_width_px,
         seed=config.seed,
     )
+    return network, maker

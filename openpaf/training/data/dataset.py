@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
-from openpaf.evaluation.labels import PersonLayout, person_layout
-from openpaf.evaluation.skeletons import skeleton_of
+from openpaf.evaluation.labels import PersonLayout, check_image_size, person_layout
+from openpaf.evaluation.skeletons import skeleton_or_coco
 from openpaf.io import json_files
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
@@ -59,6 +59,12 @@ class Photo:
     outlines: Sequence[Sequence[Sequence[float]]] = ()
     unlabeled: tuple[int, ...] = ()
     fully_annotated: bool = True
+
+    def check_size(self, image_hw: tuple[int, ...]) -> None:
+        """Raise a DatasetError where the image, upright, is of another size than its labels."""
+        with dataset_errors():
+            entry = dict(zip(("height", "width"), self.size_hw or (), strict=False))
+            check_image_size(self.path, image_hw, entry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +119,16 @@ def load_photo_set(
             outside of the folder, or has no people with our joints in it.
     """
     annotations, images = Path(annotations), Path(images)
-    data = read_json(annotations)
-    if not images.is_dir():
-        raise DatasetError(f"{images}: expected a folder of photos")
+    data = read_set(annotations, images)
     outside: list[Any] = []  # the annotation of each joint that lies outside of its photo
+    if skeleton is None:
+        with dataset_errors():
+            skeleton = skeleton_or_coco(data, annotations, category=category, file=skeleton_file)
+    layout = layout_of(annotations, data, skeleton, category)
     with entries_of(annotations):
-        skeleton = skeleton or labels_of(annotations, data, category, skeleton_file)
-        layout = layout_of(annotations, data, skeleton, category)
         photos = [
             _photo(images, image, people, layout, outside, masks, fully_annotated)
-            for image, people in _with_people(data, layout, holdout)
+            for image, people in with_labels(data, holdout, layout.is_person)
             if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
         ]
     if outside:
@@ -136,21 +142,35 @@ def load_photo_set(
 
 
 @contextmanager
+def dataset_errors() -> Iterator[None]:
+    """Turn a ValueError of this library, which names the file, into a :class:`DatasetError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+
+
+@contextmanager
 def entries_of(source: Path) -> Iterator[None]:
     """Turn what a wrong entry of a file raises into a :class:`DatasetError` that names the file."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        what = what.removeprefix(f"{source}: ")
         raise DatasetError(f"{source}: an entry is not as COCO's are ({what})") from error
 
 
-def _with_people(
-    data: Mapping[str, Any], layout: PersonLayout, holdout: tuple[int, int] | None
+def with_labels(
+    data: Mapping[str, Any],
+    holdout: tuple[int, int] | None,
+    is_taken: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Iterator[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
-    """The images that are not held out, each with its annotations of people."""
+    """The images that are not held out, each with its annotations, all or those that are taken."""
     by_image: dict[Any, list[Mapping[str, Any]]] = {}
-    for annotation in filter(layout.is_person, data["annotations"]):
+    for annotation in filter(is_taken, data["annotations"]) if is_taken else data["annotations"]:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
     refuse_repeated_images(data["images"])
     for position, image in enumerate(data["images"]):
@@ -207,25 +227,6 @@ def _array(values: Sequence[Any], *shape: int) -> NDArray[np.float32]:
     return np.asarray(values, np.float32).reshape(-1, *shape)
 
 
-def labels_of(
-    source: Path, data: Mapping[str, Any], category: str | None, file: str | None
-) -> Skeleton:
-    """The joints that are learned of a set: of a file, of its category, or COCO's if none is named.
-
-    Raises:
-        DatasetError: As :func:`openpaf.evaluation.skeletons.skeleton_of` raises a ValueError.
-    """
-    categories = data.get("categories")
-    listed = categories if isinstance(categories, list) else []
-    has_joints = any(isinstance(one, dict) and one.get("keypoints") for one in listed)
-    if not (has_joints or category or file):
-        return Skeleton.COCO17
-    try:
-        return skeleton_of(data, source, category=category, file=file)
-    except ValueError as error:
-        raise DatasetError(str(error)) from error
-
-
 def layout_of(
     source: Path, data: Mapping[str, Any], skeleton: Skeleton, category: str | None = None
 ) -> PersonLayout:
@@ -271,18 +272,22 @@ def read_json(path: Path) -> Mapping[str, Any]:
     Raises:
         DatasetError: If it cannot be read or is something else.
     """
-    try:
+    with dataset_errors():
         data = json_files.read_json(path)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DatasetError(str(error)) from error
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DatasetError(f"{path}: expected COCO format, with 'images' and 'annotations'")
     for key in ("images", "annotations"):
         entries = data[key]
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DatasetError(f"{path}: {key}: expected a list of dictionaries, as in COCO format")
+    return data
+
+
+def read_set(annotations: Path, images: Path) -> Mapping[str, Any]:
+    """The contents of a file, as :func:`read_json` gives them, whose images are in a folder."""
+    data = read_json(annotations)
+    if not images.is_dir():
+        raise DatasetError(f"{images}: expected a folder of photos")
     return data
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import ImageError
-from openpaf.evaluation.labels import check_image_size
 from openpaf.io.images import read_image
 from openpaf.training.data.dataset import DatasetError, Photo, PhotoSet
 
@@ -47,7 +45,7 @@ class PhotoReader:
         except ImageError as error:
             self._report(str(photo.path), str(error))
             raise
-        refuse_other_size(photo.path, (pixels.shape[0], pixels.shape[1]), photo.size_hw)
+        photo.check_size(pixels.shape)
         return pixels
 
     def _report(self, path: str, reason: str) -> None:
@@ -59,24 +57,3 @@ class PhotoReader:
             raise DatasetError(
                 f"{n_bad} of {self.n_photos} photos cannot be read, the last: {reason}"
             )
-
-
-def refuse_other_size(
-    path: Path, size_hw: tuple[int, int], labeled_hw: tuple[int, int] | None
-) -> None:
-    """Refuse a photo that is not the one labeled: a resized copy, or turned by its EXIF.
-
-    Args:
-        path: The photo, for the message.
-        size_hw: Its height and width in px, upright.
-        labeled_hw: What the labels say; any size will do where they say none.
-
-    Raises:
-        DatasetError: If the sizes differ.
-    """
-    if labeled_hw is None:
-        return
-    try:
-        check_image_size(path, size_hw, {"height": labeled_hw[0], "width": labeled_hw[1]})
-    except ValueError as error:
-        raise DatasetError(str(error)) from error

@@ -19,9 +19,9 @@ from openpaf.training.data.dataset import (
     Photo,
     PhotoSet,
     entries_of,
-    read_json,
-    refuse_repeated_images,
+    read_set,
     size_of,
+    with_labels,
 )
 
 # Crops are drawn around labeled joints. An object has such marks on the sides of its box, a little
@@ -52,7 +52,7 @@ def load_object_sets(data: DataConfig) -> tuple[list[PhotoSet], tuple[str, ...]]
         DatasetError: If a file or a folder is missing, is not in COCO format or without objects,
             or sets have other categories than the first one.
     """
-    files = [read_json(Path(one.annotations)) for one in data.sets]
+    files = [read_set(Path(one.annotations), Path(one.images)) for one in data.sets]
     classes = _classes(data.sets[0], files[0])
     sets = []
     for one, file in zip(data.sets, files, strict=True):
@@ -78,19 +78,12 @@ def _classes(one: SetConfig, file: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _load_set(one: SetConfig, file: Mapping[str, Any], classes: Sequence[str]) -> PhotoSet:
     source, folder = Path(one.annotations), Path(one.images)
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a folder of photos")
     labels = {number: label for label, number in match_classes(classes, file["categories"]).items()}
-    remainder, n = one.holdout or (-1, 1)
-    photos = []
     with entries_of(source):
-        refuse_repeated_images(file["images"])
-        by_image: dict[Any, list[Mapping[str, Any]]] = {}
-        for annotation in file["annotations"]:
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
-        for position, image in enumerate(file["images"]):
-            if position % n != remainder:
-                photos.append(_photo(folder, image, by_image.get(image["id"], []), labels))
+        photos = [
+            _photo(folder, image, objects, labels)
+            for image, objects in with_labels(file, one.holdout)
+        ]
     photos = [photo for photo in photos if len(photo.boxes)]
     if not photos:
         raise DatasetError(f"{source}: no objects in it")
