@@ -143,7 +143,7 @@ def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
     keypoints = np.ones((n_people, labels.n_joints, 3), np.float32)
     keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, labels.n_joints, 2))
     poses = Poses.from_keypoints(keypoints, labels)
-    poses = poses.to(SKELETONS[config.targets.skeleton or labels.name])
+    poses = poses.to(SKELETONS.get(config.data.skeleton or "", labels))
     seconds = repeated(lambda: encode_fields(poses, (size, size)), 200)
     print(f"encode_fields        {1000 * seconds:9.3f} ms, {n_people} people, {cells} x {cells} "
           f"cells, {poses.skeleton.n_limbs} limbs")  # fmt: skip

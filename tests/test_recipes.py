@@ -373,13 +373,13 @@ weights = "made/start.safetensors"
 [distillation]
 teacher = "made/teacher.safetensors"
 [targets]
-skeleton = "{skeleton}"
 grid_offsets = [3.5, 0.0]
 [optimizer]
 batch_size = 2
 [augment]
 crop_px = 64
 [data]
+skeleton = "{skeleton}"
 [[data.sets]]
 annotations = "people.json"
 images = "images"

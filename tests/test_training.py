@@ -376,9 +376,7 @@ def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:
     assert torch.equal(
         ours.pafs[:, 2 * arm : 2 * arm + 2], theirs.pafs[:, 2 * other : 2 * other + 2]
     )
-    config = config_for(
-        photo_folder, targets={"skeleton": "coco18_redundant"}, optimizer={"steps": 1}
-    )
+    config = config_for(photo_folder, data={"skeleton": "coco18_redundant"}, optimizer={"steps": 1})
     network, row = load_model(train(config))
     assert (row.skeleton, row.result) == (redundant, S)
     assert network(torch.zeros(1, 3, 64, 64))[-1][1].shape[1] == 2 * redundant.n_limbs

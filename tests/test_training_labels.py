@@ -222,7 +222,7 @@ def test_keypoints_that_are_no_list_of_numbers_are_refused(folder: Path, value: 
 def test_images_of_one_id_are_refused(folder: Path) -> None:
     data = given("two_categories.json")
     data["images"] *= 2
-    with pytest.raises(DatasetError, match="image id 1 comes twice"):
+    with pytest.raises(DatasetError, match="images: 1 ids come twice: 1"):
         load(folder, data)
 
 

@@ -63,7 +63,7 @@ def _packed(values: Any, folder: Path, sets: dict[tuple[str, str], str]) -> Any:
         return {**values, "annotations": f"{name}/labels.json", "images": f"{name}/images"}
     values = {key: _packed(value, folder, sets) for key, value in values.items()}
     for key in _FILES:
-        # A skeleton of [targets] and a model may be given by name.
+        # A skeleton of people and a model may be given by name.
         if values.get(key) and values[key] not in SKELETONS and not is_name(values[key]):
             source, values[key] = values[key], f"{key}{Path(values[key]).suffix}"
             shutil.copyfile(source, folder / values[key])

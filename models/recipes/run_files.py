@@ -56,7 +56,7 @@ class RunFile:
     @property
     def skeleton(self) -> Skeleton:
         """Of the network."""
-        return _SKELETONS[self.values.get("targets", {}).get("skeleton", "coco17")]
+        return _SKELETONS[self.values["data"].get("skeleton", "coco17")]
 
     @property
     def grids(self) -> tuple[Grid, Grid]:

@@ -104,8 +104,9 @@ def index_people(path: str | Path, data: Mapping[str, Any], layout: PersonLayout
 
     Raises:
         KeyError: If an image or an annotation has no id of its image.
-        ValueError: If an annotation lacks what COCO's figures need; the message names it.
+        ValueError: If ids of images come twice, or an annotation lacks what COCO's figures need.
     """
+    Entries(path, "images", data["images"]).check_unique()
     numbers = {image["id"]: n for n, image in enumerate(data["images"])}
     people = []
     for person in filter(layout.is_person, data["annotations"]):

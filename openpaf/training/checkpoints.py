@@ -11,7 +11,6 @@ import torch
 
 from openpaf.errors import OpenpafError
 from openpaf.io.files import write_whole
-from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.config_files import without_moved
 from openpaf.training.tables import as_table, flat, plain
@@ -66,8 +65,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def comparable_config(config: TrainConfig) -> dict[str, Any]:
     """A configuration as one flat table, without what may differ in a resumed run."""
     values = {key: value for key, value in flat(plain(config)).items() if key not in _FREE}
-    if values.get("targets.skeleton") == Skeleton.COCO17.name:
-        values["targets.skeleton"] = None  # that of labels of people, which was named before
     if values.get("network.name") == "lightweight":
         values["network.name"] = None  # the default was named before
     return values

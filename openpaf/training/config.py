@@ -21,7 +21,7 @@ from openpaf.training.tables import (
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 # Keys that detectors do not read.
 _OF_FIELDS = (
-    "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
+    "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
     "targets.heatmap_weight", "data.skeleton",
 )  # fmt: skip
 
@@ -65,7 +65,8 @@ class DataConfig(Table, frozen=True, kw_only=True):
             joints; the only one, or the one called person, if None.
         skeleton: A TOML or JSON file of the joints and limbs that are learned, see
             :func:`openpaf.read_skeleton`; the category's of the first set if None, of people COCO's
-            17 joints. The sets' joints are matched by name.
+            17 joints. The sets' joints are matched by name. Of people also ``"coco17"``, or
+            ``"coco18_redundant"``, whose neck the network has, and labels and results do not.
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
     """
@@ -110,8 +111,6 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
     """``[targets]``: what a network is to give, and what of it counts how much in the loss.
 
     Args:
-        skeleton: Of a network that learns people: ``"coco17"``, or ``"coco18_redundant"``, which
-            has a neck that labels and results do not have. If None, that of the labels.
         grid_offsets: Of the grids of heatmaps and PAFs in px; ``(stride - 1) / 2`` if None.
         sigma_px: Standard deviation of a joint's Gaussian in px. Fine-tuning does least harm with
             the width that the initial weights were trained with.
@@ -119,7 +118,6 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
         heatmap_weight: Factor on the heatmaps' error.
     """
 
-    skeleton: Literal["coco17", "coco18_redundant"] | None = None
     grid_offsets: tuple[Finite, Finite] | None = None
     sigma_px: Positive = SIGMA_PX
     paf_half_width_px: Positive = PAF_HALF_WIDTH_PX

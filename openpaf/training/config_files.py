@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from openpaf.io.toml_files import read_toml
-from openpaf.training.config import SetConfig, TrainConfig
+from openpaf.skeleton import Skeleton
+from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
 from openpaf.training.tables import Table, as_table
 from openpaf.weights import is_name
 
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
 
-# Keys that only recipes of the shipped models have: what left them out, and their names there.
+# Keys that moved: what left them out, and where they are now; without a table, in recipes' own.
 _MOVED = {
     ("augment", "occluders"): ((0.0,), "occluders"),
     ("augment", "paste_people"): ((0.0,), "paste_people"),
@@ -24,6 +25,7 @@ _MOVED = {
     ("distillation", "engine"): (("torch",), "teacher_engine"),
     ("distillation", "scales"): (([1.0],), "teacher_scales"),
     ("distillation", "mirrored_scales"): (([],), "mirrored_scales"),
+    ("targets", "skeleton"): ((None, Skeleton.COCO17.name), "data.skeleton"),
 }
 
 
@@ -66,7 +68,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
 
 
 def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's values without keys that moved to recipes, which may be off.
+    """A configuration's values without keys that moved, which may be off.
 
     Raises:
         ValueError: If one is not off; the message names its new place.
@@ -77,8 +79,8 @@ def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(table, Mapping) or key not in table:
             continue
         if table[key] not in off:
-            place = f"{new} in [recipe], which models/recipes/train.py reads"
-            raise ValueError(f"{name}.{key}: moved; expected {place}")
+            of_recipe = "" if "." in new else " in [recipe], which models/recipes/train.py reads"
+            raise ValueError(f"{name}.{key}: moved; expected {new}{of_recipe}")
         rest[name] = {k: value for k, value in table.items() if k != key}
     return rest
 
@@ -104,4 +106,6 @@ def _located(table: _T, folder: Path) -> _T:
     located = {key: str(folder / path) for key, path in paths.items() if path}
     if is_name(paths.get("weights") or ""):
         del located["weights"]
+    if paths.get("skeleton") in SKELETONS:
+        del located["skeleton"]
     return replace(table, **located)

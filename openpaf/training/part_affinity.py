@@ -187,15 +187,16 @@ def network_skeleton(config: TrainConfig, start: Start, labels: Skeleton) -> Ske
         ValueError: If the labels' skeleton has no limbs, or the run names one of people and they
             have other joints.
     """
-    name = config.targets.skeleton
-    if name is not None and labels.joints != Skeleton.COCO17.joints:
+    name = config.data.skeleton or ""
+    if name in SKELETONS and labels.joints != Skeleton.COCO17.joints:
         raise ValueError(
-            f"targets.skeleton: {name!r} is of people, expected none for labels of "
-            f"{', '.join(labels.joints)}; data.skeleton takes a file"
+            f"data.skeleton: {name!r} is of people, expected a file, or none, for labels of "
+            f"{', '.join(labels.joints)}"
         )
-    if start.spec is not None and start.knows(labels) and not (name or config.data.skeleton):
-        return start.spec.skeleton
-    skeleton = labels if name in (None, labels.name) else SKELETONS[str(name)]
+    model = start.spec and start.spec.skeleton
+    if model and set(labels.joints) <= set(model.joints) and not name:
+        return model
+    skeleton = SKELETONS.get(name, labels)
     if not skeleton.limbs:
         raise ValueError(
             f"skeleton {skeleton.name!r}: expected limbs that connect its joints, got none; "

@@ -54,10 +54,6 @@ class Start:
         """Whether the weights are a model's of these joints and limbs."""
         return self.spec is not None and self.spec.skeleton == skeleton
 
-    def knows(self, labels: Skeleton) -> bool:
-        """Whether the weights are a model's that knows all joints of the labels."""
-        return self.spec is not None and set(labels.joints) <= set(self.spec.skeleton.joints)
-
     def load(self, network: nn.Module, skeleton: Skeleton) -> Collection[str] | None:
         """Fill the network.
 

@@ -23,7 +23,6 @@ from openpaf.training.data.dataset import (
     entries_of,
     layout_of,
     read_set,
-    refuse_repeated_images,
 )
 from openpaf.weights.spec import ModelSpec
 
@@ -112,7 +111,6 @@ class PeopleValidation(Validation):
         data = read_set(source, Path(images.images))
         layout = layout_of(source, data, labels, category)
         with entries_of(source):
-            refuse_repeated_images(data["images"])
             self.annotations = index_people(source, data, layout)
         super().__init__(images, size, list(self.annotations.imgs))
         self._refuse_nobody()

@@ -23,7 +23,7 @@ from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX, encode_fields, encode_ma
 from openpaf.geometry import Grid
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.training.config import AugmentConfig, DataConfig
+from openpaf.training.config import SKELETONS, AugmentConfig, DataConfig
 from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
@@ -94,13 +94,12 @@ def load_sets(data: DataConfig, skeleton: Skeleton | None = None) -> list[PhotoS
     if data.index is not None:
         raise ValueError("data.index: expected the sets themselves, as read_config gives them")
     sets: list[PhotoSet] = []
+    file = None if data.skeleton in SKELETONS else data.skeleton
     for one in data.sets:
         options = msgspec.structs.asdict(one)
         known = sets[0].skeleton if sets else skeleton
         sets.append(
-            load_photo_set(
-                **options, skeleton=known, category=data.category, skeleton_file=data.skeleton
-            )
+            load_photo_set(**options, skeleton=known, category=data.category, skeleton_file=file)
         )
     return sets
 

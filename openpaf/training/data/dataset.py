@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
+from openpaf.evaluation.entry_checks import Entries
 from openpaf.evaluation.labels import PersonLayout, check_image_size, person_layout
 from openpaf.evaluation.skeletons import skeleton_or_coco
 from openpaf.io import json_files
@@ -128,7 +129,7 @@ def load_photo_set(
     with entries_of(annotations):
         photos = [
             _photo(images, image, people, layout, outside, masks, fully_annotated)
-            for image, people in with_labels(data, holdout, layout.is_person)
+            for image, people in with_labels(annotations, data, holdout, layout.is_person)
             if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
         ]
     if outside:
@@ -164,6 +165,7 @@ def entries_of(source: Path) -> Iterator[None]:
 
 
 def with_labels(
+    source: Path,
     data: Mapping[str, Any],
     holdout: tuple[int, int] | None,
     is_taken: Callable[[Mapping[str, Any]], bool] | None = None,
@@ -172,7 +174,7 @@ def with_labels(
     by_image: dict[Any, list[Mapping[str, Any]]] = {}
     for annotation in filter(is_taken, data["annotations"]) if is_taken else data["annotations"]:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
-    refuse_repeated_images(data["images"])
+    Entries(source, "images", data["images"]).check_unique()
     for position, image in enumerate(data["images"]):
         if holdout is None or position % holdout[1] != holdout[0]:
             yield image, by_image.get(image["id"], [])
@@ -248,15 +250,6 @@ def layout_of(
         names = ", ".join(skeleton.joints[k] for k in layout.unlabeled)
         _log.warning("%s: its people have no %s; these are not learned there", source, names)
     return layout
-
-
-def refuse_repeated_images(images: Sequence[Mapping[str, Any]]) -> None:
-    """Raise a ValueError where images share an id, and so would share their people."""
-    seen: set[Any] = set()
-    for image in images:
-        if image["id"] in seen:
-            raise ValueError(f"image id {image['id']!r} comes twice")
-        seen.add(image["id"])
 
 
 def size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -82,7 +82,7 @@ def _load_set(one: SetConfig, file: Mapping[str, Any], classes: Sequence[str]) -
     with entries_of(source):
         photos = [
             _photo(folder, image, objects, labels)
-            for image, objects in with_labels(file, one.holdout)
+            for image, objects in with_labels(source, file, one.holdout)
         ]
     photos = [photo for photo in photos if len(photo.boxes)]
     if not photos:
