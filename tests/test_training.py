@@ -19,7 +19,12 @@ from openpaf.errors import WeightsError
 from openpaf.geometry import transform_points
 from openpaf.networks import LightweightNetwork
 from openpaf.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from openpaf.training.config import AugmentConfig, OptimizerConfig, TrainConfig
+from openpaf.training.config import (
+    AugmentConfig,
+    DistillationConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
 from openpaf.training.data.augmentation import _random_affine, plan_crop
 from openpaf.training.data.batches import BatchMaker
 from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
@@ -264,7 +269,7 @@ class _Everywhere(torch.nn.Module):
 
 def test_a_teacher_fills_only_what_is_not_fully_annotated(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
-    teacher = Teacher(_Everywhere(), S, Skeleton.COCO18)
+    teacher = Teacher(_Everywhere(), S, Skeleton.COCO18, DistillationConfig())
     assert torch.equal(teacher.fill(batch).pafs, batch.pafs)
     doubtful = replace(batch, fully_annotated=torch.zeros(3, dtype=torch.bool))
     filled = teacher.fill(doubtful)
@@ -286,7 +291,7 @@ def test_a_teacher_fills_only_what_is_not_fully_annotated(photo_folder: Path) ->
 def test_a_network_of_our_own_teaches_every_channel(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
     network = LightweightNetwork(S, n_refinement_stages=0).eval()
-    teacher = Teacher(network, S, S)
+    teacher = Teacher(network, S, S, DistillationConfig())
     filled = teacher.fill(replace(batch, fully_annotated=torch.zeros(3, dtype=torch.bool)))
     with torch.no_grad():
         heatmaps, pafs = network((batch.images - 128) / 255)[-1]
@@ -302,7 +307,7 @@ def test_a_network_of_our_own_teaches_every_channel(photo_folder: Path) -> None:
 def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
     network = LightweightNetwork(S, n_refinement_stages=0).eval()
-    filled = Teacher(network, S, S, weight=0.25).fill(batch)
+    filled = Teacher(network, S, S, DistillationConfig(teacher="t", weight=0.25)).fill(batch)
     with torch.no_grad():
         heatmaps, pafs = network((batch.images - 128) / 255)[-1]
     torch.testing.assert_close(filled.pafs, 0.75 * batch.pafs + 0.25 * pafs)
@@ -310,7 +315,7 @@ def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None
     torch.testing.assert_close(filled.heatmaps[:, :-1], wanted)
     for what in ({"weight": 0.5}, {"inside_ignore_regions": True}):
         with pytest.raises(ValueError, match="a teacher of every limb"):
-            Teacher(_Everywhere(), S, Skeleton.COCO18, **what)
+            Teacher(_Everywhere(), S, Skeleton.COCO18, DistillationConfig(teacher="t", **what))
 
 
 def test_a_teacher_fills_ignore_regions_where_asked_to(photo_folder: Path) -> None:
@@ -321,7 +326,8 @@ def test_a_teacher_fills_ignore_regions_where_asked_to(photo_folder: Path) -> No
     heatmap_weights, paf_weights = batch.heatmap_weights.clone(), batch.paf_weights.clone()
     heatmap_weights[:, :3, 2:5], paf_weights[:, :, :, 4:] = 0, 0
     masked = replace(batch, heatmap_weights=heatmap_weights, paf_weights=paf_weights)
-    teacher = Teacher(network, S, S, weight=0.25, inside_ignore_regions=True)
+    config = DistillationConfig(teacher="t", weight=0.25, inside_ignore_regions=True)
+    teacher = Teacher(network, S, S, config)
     filled = teacher.fill(masked)
     assert (filled.heatmap_weights == 1).all()
     assert (filled.paf_weights == 1).all()

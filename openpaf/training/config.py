@@ -19,11 +19,6 @@ from openpaf.training.tables import (
 
 #: Skeletons of networks that are trained on labels of COCO's 17 joints.
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
-# Keys that detectors do not read.
-_OF_FIELDS = (
-    "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
-    "targets.heatmap_weight", "data.skeleton",
-)  # fmt: skip
 
 
 class SetConfig(Table, frozen=True, kw_only=True):
@@ -241,9 +236,10 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     def check(self) -> None:
         if self.method != "mask-rcnn":
             return
-        for table, key in (place.split(".") for place in _OF_FIELDS):
-            if getattr(self, table).changed(key):
-                raise ValueError(f"{table}.{key}: not for a detector")
+        if key := self.targets.changed(*self.targets.__struct_fields__):
+            raise ValueError(f"targets.{key[0]}: not for a detector")
+        if self.data.skeleton is not None:
+            raise ValueError("data.skeleton: not for a detector")
         if self.distillation != DistillationConfig():
             raise ValueError("distillation: not for a detector")
         if self.augment.crop_px % 32:

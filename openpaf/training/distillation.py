@@ -28,14 +28,12 @@ class Teacher:
         network: The teacher: its last stage gives heatmaps and PAFs on the grids of ours.
         ours: The skeleton of the network in training.
         theirs: The teacher's, whose joints and limbs are told by name.
+        config: How it is used: its ``weight`` and ``inside_ignore_regions``.
         mean: Subtracted from the pixels (0 to 255) before the teacher sees them.
         scale: Divides them then.
-        weight: The teacher's share in the targets of every cell, the labels' being the rest.
-        inside_ignore_regions: Whether the teacher's fields alone are the targets inside ignore
-            regions and at uncertain joints.
 
     Raises:
-        ValueError: If the last two are asked of a teacher that does not know every limb.
+        ValueError: If either of these is asked of a teacher that does not know every limb.
     """
 
     def __init__(
@@ -43,18 +41,16 @@ class Teacher:
         network: nn.Module,
         ours: Skeleton,
         theirs: Skeleton,
+        config: DistillationConfig,
         *,
         mean: float = 128.0,
         scale: float = 255.0,
-        weight: float = 0.0,
-        inside_ignore_regions: bool = False,
     ) -> None:
         self._joints, self._pafs, self._signs = map(torch.tensor, shared_channels(ours, theirs))
-        if (weight or inside_ignore_regions) and (self._pafs < 0).any():
+        if (config.weight or config.inside_ignore_regions) and (self._pafs < 0).any():
             raise ValueError("weight, inside_ignore_regions: expected a teacher of every limb")
         self.network, self.skeleton = network.eval().requires_grad_(False), theirs
-        self.mean, self.scale = mean, scale
-        self.weight, self.inside_ignore_regions = weight, inside_ignore_regions
+        self.config, self.mean, self.scale = config, mean, scale
 
     def inputs(self, batch: Batch) -> Tensor:
         """The images as the teacher takes them: (B, 3, S, S)."""
@@ -77,7 +73,7 @@ class Teacher:
         )
         limbs = self._mixed(batch.pafs, pafs[:, self._pafs] * signs, self._pafs, silent, weights)
         joints = torch.cat([joints, 1 - joints.amax(1, keepdim=True)], 1)
-        if self.inside_ignore_regions:
+        if self.config.inside_ignore_regions:
             heatmap_weights, weights = map(torch.ones_like, (batch.heatmap_weights, weights))
         else:
             sees_person = (1 - heatmaps[:, -1:] > _UNSURE).float()  # (B, 1, h, w)
@@ -94,9 +90,9 @@ class Teacher:
     ) -> Tensor:
         """The teacher's fields where labels say nothing, a mixture of both elsewhere."""
         taught = torch.where((channels >= 0)[:, None, None].to(taught.device), taught, labels)
-        if self.inside_ignore_regions:
+        if self.config.inside_ignore_regions:
             silent = silent | (weights == 0)
-        return torch.where(silent, taught, labels + self.weight * (taught - labels))
+        return torch.where(silent, taught, labels + self.config.weight * (taught - labels))
 
 
 def shared_channels(ours: Skeleton, theirs: Skeleton) -> tuple[list[int], list[int], list[float]]:
@@ -144,12 +140,4 @@ def load_teacher(
             f"{grids[1]}, got {spec.heatmap_grid} and {spec.paf_grid}"
         )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Teacher(
-        network,
-        skeleton,
-        spec.skeleton,
-        mean=spec.mean,
-        scale=spec.scale,
-        weight=config.weight,
-        inside_ignore_regions=config.inside_ignore_regions,
-    )
+    return Teacher(network, skeleton, spec.skeleton, config, mean=spec.mean, scale=spec.scale)

@@ -19,6 +19,7 @@ from openpaf.evaluation.skeletons import skeleton_or_coco
 from openpaf.io import json_files
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
+from openpaf.training.config import SetConfig
 from openpaf.training.data.masks import outlines
 
 _log = logging.getLogger(__name__)
@@ -94,15 +95,10 @@ def load_photo_set(
     annotations: str | Path,
     images: str | Path,
     *,
-    name: str | None = None,
-    weight: float = 1.0,
-    fully_annotated: bool = True,
     skeleton: Skeleton | None = None,
     skeleton_file: str | None = None,
     category: str | None = None,
-    min_agreement: float = 0.0,
-    holdout: tuple[int, int] | None = None,
-    masks: str = "boxes",
+    **options: Any,
 ) -> PhotoSet:
     """Read a set of photos in COCO-keypoints format.
 
@@ -111,14 +107,19 @@ def load_photo_set(
     understood: ``maybe``, uncertain joints as lists of joint, x and y, and ``agree`` (0 to 1), how
     well several sources of the label agree.
 
-    Arguments are those of :class:`openpaf.training.config.SetConfig`, and ``category`` and
-    ``skeleton_file``, as :class:`openpaf.training.config.DataConfig` has them; ``skeleton``, the
-    joints to take, if they are known from another set.
+    Args:
+        annotations: As :class:`openpaf.training.config.SetConfig` has it.
+        images: The same.
+        skeleton: The joints to take, if they are known from another set.
+        skeleton_file: As ``skeleton`` of :class:`openpaf.training.config.DataConfig`.
+        category: As that class has it.
+        options: The other keys of :class:`openpaf.training.config.SetConfig`.
 
     Raises:
         DatasetError: If the file or the folder is missing, is not in COCO format, names a photo
             outside of the folder, or has no people with our joints in it.
     """
+    one = SetConfig(annotations=str(annotations), images=str(images), **options)
     annotations, images = Path(annotations), Path(images)
     data = read_set(annotations, images)
     outside: list[Any] = []  # the annotation of each joint that lies outside of its photo
@@ -128,9 +129,9 @@ def load_photo_set(
     layout = layout_of(annotations, data, skeleton, category)
     with entries_of(annotations):
         photos = [
-            _photo(images, image, people, layout, outside, masks, fully_annotated)
-            for image, people in with_labels(annotations, data, holdout, layout.is_person)
-            if not any(0 <= person.get("agree", 1.0) < min_agreement for person in people)
+            _photo(one, image, people, layout, outside)
+            for image, people in with_labels(annotations, data, one.holdout, layout.is_person)
+            if not any(0 <= person.get("agree", 1.0) < one.min_agreement for person in people)
         ]
     if outside:
         message = "%s: %d joints lie outside of their images and are left out, the first in %s %s"
@@ -138,8 +139,8 @@ def load_photo_set(
     photos = [photo for photo in photos if len(photo.keypoints)]
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
-    name = name or annotations.parent.name
-    return PhotoSet(name=name, photos=photos, weight=weight, skeleton=skeleton)
+    name = one.name or annotations.parent.name
+    return PhotoSet(name=name, photos=photos, weight=one.weight, skeleton=skeleton)
 
 
 @contextmanager
@@ -181,13 +182,11 @@ def with_labels(
 
 
 def _photo(
-    folder: Path,
+    one: SetConfig,
     image: Mapping[str, Any],
     people: Sequence[Mapping[str, Any]],
     layout: PersonLayout,
     outside: list[Any],
-    masks: str,
-    fully_annotated: bool,
 ) -> Photo:
     """A photo with its labels; ``outside`` gets the annotation of each joint outside of it."""
     size_hw = size_of(image)
@@ -206,13 +205,14 @@ def _photo(
         _check_finite(joints, f"{name}, keypoints")
         _check_finite(box, f"{name}, bbox")
         if person.get("iscrowd") or person.get("ignore") or not (joints[:, 2] > 0).any():
-            ignored.append((box, outlines(person, box, size_hw if masks == "segments" else None)))
+            mask_hw = size_hw if one.masks == "segments" else None
+            ignored.append((box, outlines(person, box, mask_hw)))
         else:
             mask = person.get("segmentation")  # as run lengths only of crowds
             labeled.append((joints, box, mask if isinstance(mask, list) else []))
             uncertain += layout.uncertain_joints(person)
     return Photo(
-        path=inside_folder(folder, image["file_name"]),
+        path=inside_folder(one.images, image["file_name"]),
         keypoints=_array([joints for joints, _, _ in labeled], layout.skeleton.n_joints, 3),
         boxes=_array([box for _, box, _ in labeled], 4),
         ignore_boxes=_array([box for box, _ in ignored], 4),
@@ -221,7 +221,7 @@ def _photo(
         size_hw=size_hw,
         outlines=[mask for _, _, mask in labeled],
         unlabeled=layout.unlabeled,
-        fully_annotated=fully_annotated,
+        fully_annotated=one.fully_annotated,
     )
 
 
