@@ -20,6 +20,7 @@ from teacher_engine import run_by_engine
 from torch import Tensor
 
 from openpaf.errors import WeightsError
+from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.networks import LightweightNetwork
 from openpaf.training.checkpoints import comparable_config
 from openpaf.training.config import AugmentConfig, TrainConfig
@@ -113,9 +114,11 @@ class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
             raise ValueError(f"recipe.{of_teacher[0]}: expected a [distillation] with a teacher")
         if self.data.on_device == "yes" and self.recipe.pasting(self.augment):
             raise ValueError('data.on_device: expected "auto" or "no" where pieces are pasted')
-        widths = self.targets.changed("sigma_px", "paf_half_width_px")
-        if widths and self.recipe.resamples:
-            raise ValueError(f"targets.{widths[0]}: expected the default beside image_scales")
+        widths = {"sigma_px": SIGMA_PX, "paf_half_width_px": PAF_HALF_WIDTH_PX}
+        for key, width in widths.items():
+            given = getattr(self.targets, key) or (None if self.network.weights else width)
+            if given != width and self.recipe.resamples:
+                raise ValueError(f"targets.{key}: expected {width:g} beside image_scales")
 
 
 class RecipeTask(PartAffinityTask):

@@ -17,17 +17,24 @@ from openpaf.training.validation import Validation
 from openpaf.weights import ModelSpec
 
 _log = logging.getLogger(__name__)
+# How far from the start to the weights of now those lie that are validated; the last are these.
+_SHARES = (0.5, 1.0)
 
 
 class BestWeights:
     """The file of a run's best weights, and how good they are.
 
     The weights that the run starts with are validated too, so that what it leaves is never worse,
-    and those after the last step. Without validation the file holds the last weights.
+    and those after the last step. In a run from given weights, so are weights on the way from
+    these to those of now, which often keep what the start knew and have what was learned. Without
+    validation the file holds the last weights.
 
     Args:
         config: The run.
         signals: Held back while the file is written.
+
+    Reference:
+        Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
     """
 
     def __init__(self, config: TrainConfig, signals: HeldSignals) -> None:
@@ -39,6 +46,8 @@ class BestWeights:
         self.ap = -1.0
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all
         self.validated = -1  # the step of the last validation
+        self.is_from_weights = config.network.weights is not None
+        self.start: dict[str, Tensor] = {}  # the weights at step 0, of a run from given ones
 
     def is_due(self, step: int) -> bool:
         """Whether the weights after so many steps are to be validated, and were not yet."""
@@ -49,7 +58,7 @@ class BestWeights:
     def consider(
         self, step: int, state: dict[str, Tensor], spec: Callable[[dict[str, Any]], ModelSpec]
     ) -> dict[str, float]:
-        """Write weights if they are the best so far.
+        """Write weights, or some between the start and them, if they are the best so far.
 
         Args:
             step: After so many steps.
@@ -57,28 +66,44 @@ class BestWeights:
             spec: What they are described as, given figures that are written into the file.
 
         Returns:
-            Their COCO figures; none without validation.
+            COCO figures of these very weights; none without validation.
         """
-        figures = {} if self.validation is None else self.validation(state, spec({}))
-        with self.signals.held():
-            self.validated = step
-            if not figures:
+        if self.validation is None:
+            with self.signals.held():
+                self.validated = step
                 weights.save(state, self.file, spec({}))
-                return figures
+            return {}
+        if self.is_from_weights and step == 0:
+            self.start = {key: value.clone() for key, value in state.items()}
+        for share in _SHARES if self.start and step else (1.0,):
+            between = state if share == 1 else _between(self.start, state, share)
+            figures = self.validation(between, spec({}))
+            _log.info("step %d, %g of the way: validation AP %.3f", step, share, figures["AP"])
             if figures["AP"] > self.ap:
-                self.ap = figures["AP"]
-                weights.save(state, self.file, spec({"validation": figures}))
-                self.bytes = self.file.read_bytes()
-        _log.info("step %d: validation AP %.3f", step, figures["AP"])
+                with self.signals.held():
+                    self.ap = figures["AP"]
+                    way = {"share": share} if share != 1 else {}
+                    weights.save(between, self.file, spec({**way, "validation": figures}))
+                    self.bytes = self.file.read_bytes()
+        self.validated = step
         return figures
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""
-        return {"best": self.ap, "best_file": self.bytes, "validated": self.validated}
+        figures = {"best": self.ap, "best_file": self.bytes, "validated": self.validated}
+        return {**figures, "start": self.start}
 
     def load(self, state: dict[str, Any], *, writes: bool) -> None:
         """Resume from a checkpoint, with the file as it was then; a process may write no files."""
         self.ap, self.validated = state["best"], state["validated"]
-        self.bytes = state["best_file"]
+        self.bytes, self.start = state["best_file"], state.get("start", {})
         if writes and self.bytes is not None:
             write_whole(self.file, self.bytes, sync=True)
+
+
+def _between(start: dict[str, Tensor], state: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights a share of the way from the start; whole numbers of batch norms are those of now."""
+    return {
+        key: start[key].lerp(value, share) if value.is_floating_point() else value
+        for key, value in state.items()
+    }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from openpaf import weights
+from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.geometry import Grid
 from openpaf.networks import build
 from openpaf.skeleton import Skeleton
@@ -24,7 +25,6 @@ from openpaf.training.optimizer import autocast, choose_precision, make_optimize
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
-
 #: Changes the batch of a step, e.g. adds what a teacher says of it.
 Transform = Callable[[Batch, int], Batch]
 
@@ -56,6 +56,7 @@ class PartAffinityTask:
         self.skeleton = SKELETONS[config.targets.skeleton]
         self.network = build_network(config, self.skeleton)
         self.grids = target_grids(config, self.network)
+        self.style = target_style(config)
         self.maker = make_batches(config, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
@@ -127,7 +128,7 @@ class PartAffinityTask:
         return fields_loss(
             stages,
             batch,
-            heatmap_weight=config.targets.heatmap_weight,
+            heatmap_weight=self.style.heatmap_weight,
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
@@ -144,6 +145,8 @@ class PartAffinityTask:
             licence="Apache-2.0",
             metrics=metrics,
             result=None if self.skeleton == LABELS else LABELS,
+            sigma_px=self.style.sigma_px,
+            paf_half_width_px=self.style.paf_half_width_px,
         )
 
 
@@ -187,6 +190,42 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
     return Grid(stride, of_heatmaps), Grid(stride, of_pafs)
 
 
+class Style(NamedTuple):
+    """What targets are drawn with in px, and how much heatmaps count beside PAFs."""
+
+    sigma_px: float
+    paf_half_width_px: float
+    heatmap_weight: float
+
+
+_FRESH = Style(SIGMA_PX, PAF_HALF_WIDTH_PX, 1.0)
+# Of weights whose file does not say it. With these widths the error of the shipped default asks for
+# neither higher nor lower heatmaps and limbs of the tree, and with this weight its PAFs, whose
+# error is twenty times that of the heatmaps, do not rule (models/recipes/NOTES.md).
+_UNKNOWN = Style(7.5, 10.0, 10.0)
+
+
+def target_style(config: TrainConfig) -> Style:
+    """The style of a run's targets; what the configuration leaves out is that of its start.
+
+    Targets of another style, or a loss that the PAFs rule, would at first change the height of all
+    fields, to which the parser's thresholds no longer fit, before anything is learned.
+
+    Raises:
+        WeightsError: If the initial weights are damaged.
+    """
+    targets, file = config.targets, config.network.weights
+    style = _FRESH
+    if file is not None and file.endswith(".safetensors"):
+        start = weights.read_header(file)
+        style = _UNKNOWN._replace(
+            sigma_px=start.sigma_px or _UNKNOWN.sigma_px,
+            paf_half_width_px=start.paf_half_width_px or _UNKNOWN.paf_half_width_px,
+        )
+    given = {key: getattr(targets, key) for key in Style._fields}
+    return style._replace(**{key: value for key, value in given.items() if value is not None})
+
+
 def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) -> BatchMaker:
     """The batches of a run, with labels alone.
 
@@ -199,6 +238,7 @@ def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) ->
     """
     skeleton = SKELETONS[config.targets.skeleton]
     heatmap_grid, paf_grid = grids or target_grids(config, build_network(config, skeleton))
+    style = target_style(config)
     return BatchMaker(
         load_sets(config.data),
         batch_size=config.optimizer.batch_size,
@@ -206,7 +246,7 @@ def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) ->
         skeleton=skeleton,
         heatmap_grid=heatmap_grid,
         paf_grid=paf_grid,
-        sigma_px=config.targets.sigma_px,
-        paf_half_width_px=config.targets.paf_half_width_px,
+        sigma_px=style.sigma_px,
+        paf_half_width_px=style.paf_half_width_px,
         seed=config.seed,
     )

@@ -201,6 +201,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "metrics": _dictionary,
     "method": _word,
     "size_hw": _or_none(_size_hw),
+    "sigma_px": _or_none(_positive),
+    "paf_half_width_px": _or_none(_positive),
     "outputs": lambda value: tuple(_word(name) for name in _list(value, MAX_OPTIONS)),
 }
-_REQUIRED = set(_READERS) - {"result", "bgr", "channel_order", "method", "outputs", "size_hw"}
+_REQUIRED = set(_READERS) - {
+    "result", "bgr", "channel_order", "method", "outputs", "size_hw", "sigma_px",
+    "paf_half_width_px",
+}  # fmt: skip
