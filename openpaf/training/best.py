@@ -78,7 +78,8 @@ class BestWeights:
         for share in _SHARES if self.start and step else (1.0,):
             between = state if share == 1 else _between(self.start, state, share)
             figures = self.validation(between, spec({}))
-            _log.info("step %d, %g of the way: validation AP %.3f", step, share, figures["AP"])
+            where = "" if share == 1 else f", {share:g} of the way from the start"
+            _log.info("step %d%s: validation AP %.3f", step, where, figures["AP"])
             if figures["AP"] > self.ap:
                 with self.signals.held():
                     self.ap = figures["AP"]
@@ -104,6 +105,6 @@ class BestWeights:
 def _between(start: dict[str, Tensor], state: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """Weights a share of the way from the start; whole numbers of batch norms are those of now."""
     return {
-        key: start[key].lerp(value, share) if value.is_floating_point() else value
+        key: start[key].to(value.device).lerp(value, share) if value.is_floating_point() else value
         for key, value in state.items()
     }
