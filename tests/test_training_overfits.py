@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images.append({"id": i, "file_name": f"{i}.png", "width": SIZE, "height": SIZE})
         people.append({
             "id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
-            "bbox": [8, 8, 80, 84], "area": 80 * 84,
+            "bbox": [7.5, 5.5, 80, 84], "area": 80 * 84,
             "keypoints": np.column_stack([joints, np.full(17, 2)]).ravel().tolist(),
         })  # fmt: skip
     data = {"images": images, "annotations": people, "categories": [{"id": 1}]}

@@ -208,8 +208,8 @@ _UNKNOWN = Style(7.5, 10.0, 10.0)
 def target_style(config: TrainConfig) -> Style:
     """The style of a run's targets; what the configuration leaves out is that of its start.
 
-    Targets of another style, or a loss that the PAFs rule, would at first change the height of all
-    fields, to which the parser's thresholds no longer fit, before anything is learned.
+    Targets of another style, or a loss that the PAFs rule, would at first cost AP, even on the
+    images that are learned.
 
     Raises:
         WeightsError: If the initial weights are damaged.
