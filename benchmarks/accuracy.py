@@ -17,9 +17,11 @@ from pathlib import Path
 import coco_photos
 
 from openpaf import PoseEstimator, weights
+from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.evaluation.coco import METRICS, evaluate
 from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.run import detect_photos
+from openpaf.weights.spec import PARTS
 
 
 def main() -> None:
@@ -36,15 +38,20 @@ def main() -> None:
         subsets = {"completely labeled": complete, **subsets}
     print(f"{date.today()}, {platform.machine()}, engine {arguments.engine}, {arguments.data.name}")
     print(f"{'model':24} {'size':>4} {'photos':>22} " + " ".join(f"{m:>5}" for m in METRICS)
-          + "  precision / recall at OKS 0.5, score 0.6")  # fmt: skip
-    for model in arguments.model or [row["name"] for row in weights.table() if row["shipped"]]:
+          + f"  precision / recall at OKS 0.5, score {IMAGE_THRESHOLD}")  # fmt: skip
+    shipped = [
+        row["name"] for row in weights.table() if row["shipped"] and row["method"] not in PARTS
+    ]
+    for model in arguments.model or shipped:
         for size in arguments.size or [368, 256]:
             estimator = PoseEstimator(model, size=size, engine=arguments.engine)
             images = arguments.data / "images"
             detections = detect_photos(annotations, images, estimator, everything)
             for name, ids in subsets.items():
                 figures = evaluate(annotations, detections, ids)
-                precision, recall = precision_at(annotations, detections, ids, min_score=0.6)
+                precision, recall = precision_at(
+                    annotations, detections, ids, min_score=IMAGE_THRESHOLD
+                )
                 print(
                     f"{Path(model).stem:24} {size:4} {len(ids):4} {name:>17} "
                     + " ".join(f"{figures[m]:.3f}" for m in METRICS)

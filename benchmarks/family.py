@@ -6,8 +6,8 @@
 Prints two Markdown tables. Accuracy: COCO AP over the completely labelled photos of a folder with
 ``person_keypoints.json`` and ``images/``, at two sizes, in torch and in 8-bit integers; without
 the folder this table is left out. Cost: parameters, multiplications, and the time of the network
-for one picture of 368 x 656 px by every engine that is installed, beside the default model's in
-the same engine. All take turns, the shortest time of each counts.
+for one picture of 368 x 656 px by every engine that is installed, relative to the default model's
+in torch. All take turns, the shortest time of each counts.
 """
 
 from __future__ import annotations
@@ -102,16 +102,16 @@ def cost_table(models: list[str], seconds: float) -> str:
         for engine in engines_of(model, ENGINES):
             runs[model, engine] = load_engine(model, engine, "cpu")[0]
     times = shortest_times(runs, picture, seconds)
-    heads = ["model", "parameters", "GMACs", *(f"{engine}, ms" for engine in ENGINES)]
+    first = times[models[0], ENGINES[0]]
+    heads = ["model", "parameters", "GMACs", *ENGINES]
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for model in models:
         row = weights.resolve(model).spec
         described = describe(build(row.builder, row.skeleton, **row.options), TIMED_HW)
         cells = [model, f"{described.parameters:,}", f"{described.gmacs:.1f}"]
         for engine in ENGINES:
-            mine, first = times.get((model, engine)), times.get((models[0], engine))
-            ratio = f" ({first / mine:.2f}x)" if mine and first else ""
-            cells.append(f"{1000 * mine:.0f}{ratio}" if mine else "")
+            seconds_of_one = times.get((model, engine))
+            cells.append("" if seconds_of_one is None else f"{seconds_of_one / first:.2f}x")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

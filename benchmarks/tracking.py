@@ -5,7 +5,8 @@
 Scenes are composed of real poses of a COCO annotation file that walk, cross and go behind a pillar
 (walks.py), at 25 frames a second. Each frame is encoded into fields, noise is added, and the
 parser decodes it, so the tracker meets the parser's own errors: people who melt together, lose
-joints, or fall apart. "oracle" gives the tracker the true people without ids instead.
+joints, or fall apart. Person scores are probabilities, as the estimator gives them. "oracle" gives
+the tracker the true people without ids instead.
 
 Jitter is the root mean square of a joint's change from frame to frame, of a person who stands:
 a photo with sensor noise and a shake of a fraction of a pixel, through the shipped model. Lag is
@@ -25,10 +26,12 @@ from scenes import Scene, fields_of
 from walks import FPS, KINDS, SIZE_HW, Frame, standing_people, walk
 
 from openpaf import Letterbox, PoseEstimator, Poses, decode, read_image
+from openpaf.estimator.calibration import calibrate
 from openpaf.evaluation.tracking import TrackingFigures, evaluate_tracking
 from openpaf.poses import oks
 from openpaf.tracking.one_euro import Smoothing
 from openpaf.tracking.tracker import Tracker, TrackerConfig
+from openpaf.weights import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 ANNOTATIONS = ROOT.parent / "shared" / "data" / "official_538_val2017_annotations.json"
@@ -92,7 +95,8 @@ def seen(frame: Frame, noise: float | None, seed: int) -> Poses:
     if noise is None:
         return poses
     letterbox = Letterbox(image_hw=SIZE_HW, resized_hw=SIZE_HW, size_hw=SIZE_HW)
-    return decode(fields_of(Scene(poses, SIZE_HW, letterbox, seed), noise=noise))
+    found = decode(fields_of(Scene(poses, SIZE_HW, letterbox, seed), noise=noise))
+    return calibrate(found, resolve("default").spec)
 
 
 def asked(frame: Frame, found: Poses) -> Poses:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from openpaf.errors import VideoError as VideoError
     from openpaf.errors import WeightsError as WeightsError
     from openpaf.estimator import PoseEstimator as PoseEstimator
+    from openpaf.estimator.object_detector import ObjectDetector as ObjectDetector
     from openpaf.fields import Fields as Fields
     from openpaf.fields import encode_fields as encode_fields
     from openpaf.fields import encode_mask as encode_mask
     from openpaf.geometry import Grid as Grid
     from openpaf.geometry import Letterbox as Letterbox
     from openpaf.io.images import read_image as read_image
+    from openpaf.io.objects import Objects as Objects
     from openpaf.io.pose_files import read_poses as read_poses
     from openpaf.io.pose_files import write_poses as write_poses
     from openpaf.poses import Poses as Poses
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from openpaf.tracking.tracker import Tracker as Tracker
     from openpaf.tracking.tracker import TrackerConfig as TrackerConfig
     from openpaf.visualization.draw import draw_poses as draw_poses
+    from openpaf.visualization.objects import draw_objects as draw_objects
 
 __version__ = "0.1.0"
 
@@ -39,6 +42,8 @@ _HOME = {
     "Grid": "geometry",
     "ImageError": "errors",
     "Letterbox": "geometry",
+    "ObjectDetector": "estimator.object_detector",
+    "Objects": "io.objects",
     "PoseEstimator": "estimator",
     "Poses": "poses",
     "Skeleton": "skeleton",
@@ -48,6 +53,7 @@ _HOME = {
     "VideoError": "errors",
     "WeightsError": "errors",
     "decode": "decoding",
+    "draw_objects": "visualization.objects",
     "draw_poses": "visualization.draw",
     "encode_fields": "fields",
     "encode_mask": "fields",

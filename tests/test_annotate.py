@@ -52,6 +52,7 @@ class FakeEstimator:
     skeleton = Skeleton.COCO17
     config = DecodeConfig()
     calls: list[int]
+    batches: list[int]
     stop_after: int | None = None
 
     def __init__(self, model: Any = None, *, size: int = 368, **options: Any) -> None:
@@ -69,10 +70,14 @@ class FakeEstimator:
         people = [person(20 + color, 30), person(150, 20), person(100, 70)]
         return poses(people, [0.9, 0.2, 0.05])
 
+    def batch(self, images: list[np.ndarray]) -> list[Poses]:
+        self.batches.append(len(images))
+        return [self(image) for image in images]
+
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[FakeEstimator]:
-    FakeEstimator.calls, FakeEstimator.stop_after = [], None
+    FakeEstimator.calls, FakeEstimator.batches, FakeEstimator.stop_after = [], [], None
     monkeypatch.setattr(openpaf.estimator, "PoseEstimator", FakeEstimator)
     monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path / "cache"))
     return FakeEstimator
@@ -142,10 +147,10 @@ def test_joints_that_are_not_sure_are_unlabeled() -> None:
 
 
 def test_scores_decide_in_the_order_of_scores() -> None:
-    people = poses([person(10, 10), person(50, 10), person(90, 10)], [0.1, 0.3, 0.0999])
+    people = poses([person(10, 10), person(50, 10), person(90, 10)], [0.1, 0.5, 0.0999])
     labels = label_people(people, (180, 240), LabelConfig())
     assert [(label.score, label.is_doubtful) for label in labels] == [
-        (pytest.approx(0.3), False),
+        (pytest.approx(0.5), False),
         (pytest.approx(0.1), True),
     ]
 
@@ -206,8 +211,8 @@ def test_labels_are_replaced_only_if_they_are_as_they_were_made(
     assert run("--format", "coco,cvat")[0] == 0
     assert run()[0] == 0  # the same settings, unchanged
     made = Path("labels.json").read_bytes()
-    status, _, err = run("--threshold", "0.5")
-    assert (status, "other settings (threshold: 0.3, now 0.5); --fresh" in err) == (2, True)
+    status, _, err = run("--threshold", "0.7")
+    assert (status, "other settings (threshold: 0.5, now 0.7); --fresh" in err) == (2, True)
     status, _, err = run("--size", "256")
     assert (status, "(size: 368, now 256)" in err) == (2, True)
     Path("labels.json").write_bytes(made + b" ")
@@ -224,6 +229,30 @@ def test_labels_are_replaced_only_if_they_are_as_they_were_made(
     assert run("--fresh")[0] == 0
     assert Path("labels.json").read_bytes() == made
     assert run()[0] == 0
+
+
+def test_batches_give_the_same_labels_and_resume(run: Run, fake: type[FakeEstimator]) -> None:
+    assert run()[0] == 0
+    single = Path("labels.json").read_bytes()
+    assert run("--batch-size", "2")[0] == 0
+    assert fake.batches == [1] * 5 + [2, 2, 1]
+    assert Path("labels.json").read_bytes() == single
+    fake.calls, fake.stop_after = [], 3
+    assert run("--batch-size", "2")[0] == 130
+    fake.stop_after = None
+    assert run("--batch-size", "5")[0] == 0
+    assert fake.calls == [0, 1, 2, 2, 3, 4]  # the batch that was interrupted is run again
+    assert Path("labels.json").read_bytes() == single
+
+
+def test_a_bad_image_does_not_spoil_its_batch(run: Run) -> None:
+    Path("photos/0bad.jpg").write_bytes(b"nothing")
+    Image.new("RGB", (99, 60), (255, 255, 255)).save("photos/1white.png")
+    status, out, err = run("--batch-size", "4")
+    assert status == 1
+    assert "5 images, 5 people, 5 doubtful, 2 skipped" in out
+    assert "1white.png: RuntimeError: no white images" in err
+    assert [image["id"] for image in read()["images"]] == [0, 1, 2, 3, 4]
 
 
 def test_bad_images_are_told_skipped_and_counted(run: Run, tmp_path: Path) -> None:
@@ -308,7 +337,7 @@ def test_every_format_is_written_with_what_sets_up_its_tool(run: Run) -> None:
     ]  # fmt: skip
     assert isinstance(read(), list)
     settings = read("labels.settings.json")["settings"]
-    assert (settings["model"], settings["threshold"]) == ("lightweight-coco17", 0.3)
+    assert (settings["model"], settings["threshold"]) == ("lightweight-coco17", 0.5)
     assert "date" not in settings
     assert list(file_formats()) == ["coco", "cvat", "label-studio"]
 
@@ -370,6 +399,9 @@ class Remembering:
         if image.tobytes() not in self._people:
             self._people[image.tobytes()] = self._estimator(image)
         return self._people[image.tobytes()]
+
+    def batch(self, images: list[np.ndarray]) -> list[Poses]:
+        return [self(image) for image in images]
 
 
 def test_labels_are_what_evaluation_and_training_read(repo_root: Path, tmp_path: Path) -> None:

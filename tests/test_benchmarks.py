@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -50,6 +51,29 @@ def test_the_table_of_networks(repo_root: Path) -> None:
     assert len(head) == len(row) >= 7
     assert row[:5] == ["| `lightweight_coco`", "4,091,698", "507", "8", "0"]
     assert "GMACs at 64x96" in head
+
+
+def test_the_best_sets_of_sizes_for_their_cost(
+    repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    scales = importlib.import_module("scales")
+    row = scales.Row
+    rows = [
+        row((640,), False, 3.0, (0.5, 0.4)),
+        row((256, 368), False, 1.5, (0.45, 0.47)),
+        row((368,), False, 1.0, (0.4, 0.4)),
+        row((256,), True, 1.0, (0.41, 0.41)),
+        row((256, 640), True, 9.0, (0.5, 0.5)),
+    ]
+    best = scales.front(rows)
+    assert [(r.sizes, r.flip) for r in best] == [
+        ((256,), True), ((256, 368), False), ((256, 640), True),
+    ]  # fmt: skip
+    lines = scales.table(best, ["a", "b"]).splitlines()
+    assert lines[0] == "| options | cost | AP | AP, a | AP, b |"
+    assert lines[2] == "| `--size 256 --flip` | 1.00x | 0.410 | 0.410 | 0.410 |"
+    assert lines[3] == "| `--scales 256 368` | 1.50x | 0.460 | 0.450 | 0.470 |"
 
 
 def test_a_model_beside_itself_loses_nothing(repo_root: Path, tmp_path: Path) -> None:

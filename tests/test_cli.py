@@ -159,14 +159,14 @@ def test_options_reach_the_estimator(run: Run, fake: type[FakeEstimator], tmp_pa
     run("predict", source, "--output", out)
     assert fake.options == {
         "model": None, "weights": None, "engine": "auto", "device": None, "threads": None,
-        "size": 368, "scales": [1.0], "flip": False,
+        "size": 368, "scales": [1.0], "flip": False, "min_score": 0.7,
     }  # fmt: skip
     options = ["--model", "m", "--engine", "torch", "--device", "cpu", "--size", "256",
                "--threads", "2", "--scales", "0.5", "1", "--flip"]  # fmt: skip
     run("predict", source, "--output", out, "--weights", "w.pth", *options)
     assert fake.options == {
         "model": "m", "weights": Path("w.pth"), "engine": "torch", "device": "cpu", "threads": 2,
-        "size": 256, "scales": [0.5, 1.0], "flip": True,
+        "size": 256, "scales": [0.5, 1.0], "flip": True, "min_score": 0.7,
     }  # fmt: skip
 
 
@@ -389,7 +389,7 @@ def test_sources_that_cannot_be_listed_are_skipped(
 def test_a_photo_too_large_to_draw_is_skipped(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(image: np.ndarray, poses: object) -> None:
+    def no_memory(image: np.ndarray, poses: object, **_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("openpaf.visualization.draw.draw_poses", no_memory)
@@ -606,13 +606,13 @@ def test_an_interrupt_of_which_another_error_is_made_is_one_still(
 ) -> None:
     """As Python does while an import creates a class."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         try:
             signal.raise_signal(number)
         except KeyboardInterrupt as interrupt:
             raise RuntimeError("Error calling __set_name__") from interrupt
 
-    monkeypatch.setattr(predict, "_load", interrupted)
+    monkeypatch.setattr(predict, "load_estimator", interrupted)
     result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
     assert result[0] == status
     assert result[2] in ("openpaf: interrupted\n", "openpaf: terminated\n")
@@ -624,7 +624,7 @@ def test_an_error_after_sigterm(
 ) -> None:
     """An import that fails because of it is no error of its own; one of cleaning up is."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         try:
             signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
@@ -632,7 +632,7 @@ def test_an_error_after_sigterm(
                 raise OSError(errno.ENOSPC, "No space left on device") from None
         raise ImportError("importing C extensions failed")
 
-    monkeypatch.setattr(predict, "_load", fail)
+    monkeypatch.setattr(predict, "load_estimator", fail)
     result = run("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out")
     expected = (143, "terminated") if is_forgotten else (2, "No space left on device")
     assert result[::2] == (expected[0], f"openpaf: {expected[1]}\n")

@@ -230,8 +230,10 @@ def test_its_signature_and_text_say_what_it_takes_and_is() -> None:
     names = list(inspect.signature(openpaf.PoseEstimator).parameters)
     assert names == [
         "model", "weights", "engine", "device", "threads", "config", "size", "scales", "flip",
-        "max_people", "runtime",
+        "max_people", "min_score", "old_names",
     ]  # fmt: skip
+    with pytest.raises(TypeError, match="unexpected argument 'colour'"):
+        openpaf.PoseEstimator(colour="red")
     estimator = openpaf.PoseEstimator("fast", size=128)
     assert repr(estimator) == (
         "PoseEstimator('fast-coco17', size=128, engine='torch', skeleton='coco17')"

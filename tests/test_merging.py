@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 import openpaf
 from openpaf import Poses, Skeleton
-from openpaf.estimator.merging import merge_people, sizes_of
+from openpaf.estimator.merging import ODDS_POWER, MergedScales, merge_people, sizes_of
+from openpaf.estimator.methods import Options
 from openpaf.evaluation.compare import methods_of
 from openpaf.evaluation.steps import run_in_steps
 from openpaf.poses import oks
@@ -34,6 +36,10 @@ def together(*people: Poses) -> Poses:
         scores=np.concatenate([p.scores for p in people]),
         person_scores=np.concatenate([p.person_scores for p in people]),
     )
+
+
+def without_scores(poses: Poses) -> Poses:
+    return poses.replace(person_scores=np.ones(len(poses)))
 
 
 def test_the_people_of_one_size_stay() -> None:
@@ -116,7 +122,7 @@ def test_every_method_runs_at_several_sizes(model: str, flip: bool, repo_root: P
     ]
     merged = estimator.batch(images)
     for image, poses in zip(images, merged, strict=True):
-        assert poses == merge_people([one(image) for one in single])
+        assert without_scores(poses) == without_scores(merge_people([one(image) for one in single]))
         assert estimator.postprocess(estimator.infer(image), image.shape[:2]) == poses
         assert run_in_steps(estimator, image)[0] == poses
     assert len(merged[0])
@@ -128,6 +134,39 @@ def test_every_method_runs_at_several_sizes(model: str, flip: bool, repo_root: P
         assert other(images[0]) == merged[0]
     with pytest.raises(ValueError, match="fields: "):
         estimator.fields(images[0])
+
+
+class Same:
+    """A method that finds the same people at every size."""
+
+    engine = "none"
+
+    def __init__(self, people: Poses) -> None:
+        self.people, self.options = people, Options()
+
+    def infer(self, images: Sequence[np.ndarray]) -> list[None]:
+        return [None] * len(images)
+
+    def postprocess(
+        self,
+        inferred: None,
+        image_hw: tuple[int, int],
+        passed: Callable[[str], None] | None = None,
+    ) -> Poses:
+        return self.people
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_odds_of_the_best_of_several_are_lower(n: int) -> None:
+    people = together(person(0, 0.8), person(1, 0.5))
+    method = MergedScales(Same(people), [64 * (i + 1) for i in range(n)])
+    (inferred,) = method.infer([np.zeros((9, 9, 3), np.uint8)])
+    poses = method.postprocess(inferred, (9, 9))
+    odds = poses.person_scores / (1 - poses.person_scores)
+    np.testing.assert_allclose(odds, np.array([4, 1]) / n**ODDS_POWER, rtol=1e-4)
+    assert without_scores(poses) == without_scores(people)
+    nobody = MergedScales(Same(Poses.empty(S)), [64, 128])
+    assert nobody.postprocess([None, None], (9, 9)) == Poses.empty(S)
 
 
 def test_times_of_the_steps_are_those_of_all_sizes(repo_root: Path) -> None:

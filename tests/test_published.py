@@ -261,8 +261,8 @@ def test_a_layout_for_another_skeleton(network: LightweightNetwork, tmp_path: Pa
 def test_top_down_models_have_no_fields() -> None:
     with pytest.raises(WeightsError, match="top-down network, which has no heatmaps"):
         load_engine("keypointrcnn-coco17", weights="any.pth")
-    with pytest.raises(WeightsError, match="finds no joints"):
-        weights.load_model("maskrcnn-coco")
+    with pytest.raises(WeightsError, match=r"objects and no joints; use openpaf\.ObjectDetector"):
+        openpaf.PoseEstimator("maskrcnn-coco", weights="any.pth")
 
 
 def test_unknown_names_list_the_known() -> None:

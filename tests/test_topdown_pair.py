@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import pickle
@@ -20,9 +21,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from openpaf import PoseEstimator, Skeleton, WeightsError, read_image, weights
+from openpaf.cli import main as cli
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
+from openpaf.engines.onnx_engine import onnx_bytes
 from openpaf.estimator.boxes import check_boxes, fuse, suppress
+from openpaf.estimator.calibration import calibrate
 from openpaf.estimator.crops import affine_of, crop, find_joints
 from openpaf.estimator.methods import Options
 from openpaf.estimator.suppression import suppress_duplicates
@@ -30,7 +34,8 @@ from openpaf.estimator.top_down import TopDown
 from openpaf.geometry import Grid, transform_points
 from openpaf.io.extras import openvino_core
 from openpaf.networks import build
-from openpaf.poses import Poses
+from openpaf.poses import Poses, oks
+from openpaf.tracking.tracker import Tracker
 
 PHOTOS = Path(__file__).resolve().parents[1] / "data" / "photos"
 MODELS = ("topdown", "topdown-fast", "topdown-best")
@@ -424,6 +429,42 @@ def test_only_so_many_people() -> None:
             PoseEstimator("topdown-fast", max_people=number)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("min_score", [0.1, 0.6, 0.99])
+@pytest.mark.parametrize("photo", ["basketball.png", "pedestrians_468.jpg", "astronaut.jpg"])
+def test_a_least_score_skips_boxes_and_loses_no_person(
+    fast: PoseEstimator, photo: str, min_score: float
+) -> None:
+    image = read_image(PHOTOS / photo)
+    sure = PoseEstimator("topdown-fast", engine="torch", threads=1, min_score=min_score)
+    everyone = fast(image)
+    expected, found = everyone[everyone.person_scores >= min_score], sure(image)
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found.person_scores, expected.person_scores, atol=1e-4)
+    assert len(sure.infer(image).boxes) <= len(fast.infer(image).boxes)
+
+
+def test_fewer_boxes_are_run_for_a_higher_least_score() -> None:
+    """A box that cannot reach the score is not run; without a least score all from 0.1 on are."""
+    spec = weights.resolve("topdown").spec
+    pose = weights.resolve("tinypose-256x192").spec
+    engine = Engine("own", lambda batch: {})
+    least = [
+        TopDown([], engine, pose, spec, Options(min_score=score))._least_box()
+        for score in (0.0, 0.1, 0.6, 0.9, 0.999, 1.0)
+    ]
+    assert least[:2] == [0.1, 0.1]
+    assert least == sorted(least)
+    assert 0.15 < least[2] < 0.25
+    # With perfect joints, a person in a box of the least score has the score that was asked for.
+    perfect = Poses(
+        xy=np.zeros((1, 17, 2)),
+        scores=np.ones((1, 17)),
+        person_scores=np.array([least[4] ** 0.75]),
+        skeleton=COCO17,
+    )
+    assert calibrate(perfect, spec).person_scores[0] == pytest.approx(0.999, abs=1e-5)
+
+
 def test_there_are_no_fields(fast: PoseEstimator) -> None:
     with pytest.raises(ValueError, match="fields: the model 'topdown-fast' is a detector"):
         fast.fields(PHOTOS / "astronaut.jpg")
@@ -431,6 +472,20 @@ def test_there_are_no_fields(fast: PoseEstimator) -> None:
         PoseEstimator("topdown-fast", scales=(0.5, 1))
     with pytest.raises(ValueError, match="image_hw: boxes of an image of"):
         fast.postprocess(fast.infer(PHOTOS / "astronaut.jpg"), (10, 10))
+
+
+def test_the_browser_demo_takes_a_pair(
+    fast: PoseEstimator, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.syspath_prepend(str(repo_root / "demos" / "browser"))
+    server = importlib.import_module("server").Server(fast)
+    photo = b"\1" + (PHOTOS / "astronaut.jpg").read_bytes()
+    answer = server._find(photo, Tracker())
+    sure = [person for person in answer["people"] if person["score"] > 0.6]
+    assert (len(sure), len(answer["joints"])) == (1, 17)
+    frame = server._find(b"\0" + photo[1:], Tracker())
+    assert frame["people"][0]["id"] is not None
 
 
 def test_it_pickles(fast: PoseEstimator) -> None:
@@ -475,6 +530,22 @@ def test_openvino_gives_what_torch_gives(name: str) -> None:
     np.testing.assert_allclose(np.where(sure, ours.xy, 0), np.where(sure, theirs.xy, 0), atol=0.5)
 
 
+@pytest.mark.parametrize("name", ["topdown", "topdown-fast"])
+def test_eight_bits_find_the_same_people(name: str) -> None:
+    pytest.importorskip("openvino")
+    image = read_image(PHOTOS / "pedestrians_468.jpg")
+    ours = PoseEstimator(name, engine="openvino", threads=1, min_score=0.6)(image)
+    theirs = PoseEstimator(name, engine="openvino-int8", threads=1, min_score=0.3)(image)
+    assert len(ours) >= 3
+    assert (oks(ours, theirs).max(axis=1) > 0.8).all()
+
+
+def test_a_pair_without_eight_bits_says_what_is_missing() -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(ValueError, match=r"needs rtmdet-nano-int8\.xml and \.bin beside"):
+        PoseEstimator("topdown-best", engine="openvino-int8")
+
+
 def test_detectors_take_any_size_in_openvino() -> None:
     pytest.importorskip("openvino")
     source = weights.resolve("rtmdet-nano")
@@ -490,13 +561,14 @@ def test_one_engine_is_chosen_for_all_of_a_pair(monkeypatch: pytest.MonkeyPatch)
     from openpaf.engines import auto
     from openpaf.engines.load import choose_engine
 
+    for module in ("onnxruntime", "onnxscript", "openvino"):
+        pytest.importorskip(module)
     times = {
-        "picodet-s-192": {"torch": 0.010, "openvino": 0.002},
+        "picodet-s-320": {"torch": 0.010, "openvino": 0.002},
         "tinypose-128x96": {"torch": 0.001, "openvino": 0.006, "onnx": 0.0001},
     }
     monkeypatch.delenv("OPENPAF_ENGINE", raising=False)
     monkeypatch.setattr(auto, "_gpu_is_there", lambda: False)
-    monkeypatch.setattr(auto, "installed", lambda *names: True)
     monkeypatch.setattr(auto, "write_note", lambda *_: None)
     monkeypatch.setattr(auto, "read_note", lambda *_: None)
     asked = []
@@ -510,7 +582,7 @@ def test_one_engine_is_chosen_for_all_of_a_pair(monkeypatch: pytest.MonkeyPatch)
     assert choice.engine == "openvino"
     assert choice.seconds == pytest.approx({"torch": 0.011, "openvino": 0.008})
     assert choose_engine(weights.resolve("topdown-fast"), "auto") == "openvino"
-    assert all("onnx" not in names for names in asked if "openvino" in names)
+    assert {"torch", "onnx", "openvino"} <= set.intersection(*map(set, asked))
 
 
 # --- Files
@@ -554,6 +626,11 @@ def test_a_pair_of_your_own(tmp_path: Path) -> None:
         ({"detectors": []}, "detectors: expected a list of 1 to 16 names"),
         ({"detectors": ["my-rtmdet-nano.safetensors"]}, "takes any size, so it needs one"),
         ({"detectors": ["rtmdet-nano@9999"]}, "expected a long side of 32 to 4096 px after @"),
+        ({"detectors": ["rtmdet-nano@64x9"]}, "expected a long side of 32 to 4096 px after @"),
+        ({"detectors": ["rtmdet-nano@64x"]}, "expected a long side of 32 to 4096 px after @"),
+        ({"detectors": ["rtmdet-nano@64x90"]}, "expected multiples of 32 px after @"),
+        ({"detectors": ["fast.onnx"]}, "fast.onnx: no such file"),
+        ({"detectors": ["other.json"]}, "expected a network, found 'other.json'"),
         ({"padding": 0}, "padding: expected a number from 0.5 to 4"),
         ({"flip": "yes"}, "flip: expected true or false"),
         ({"size": 3}, "expected a dictionary with detectors, name, pose"),
@@ -562,6 +639,70 @@ def test_a_pair_of_your_own(tmp_path: Path) -> None:
 def test_a_pair_that_is_none(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = own_pair(tmp_path, **changes)
     with pytest.raises(WeightsError, match=message):
+        weights.resolve(path)
+
+
+def test_a_detector_sees_the_size_that_the_pair_says(tmp_path: Path) -> None:
+    names = ["picodet-s-192", "picodet-s-192@96x128", "picodet-s-192@224"]
+    estimator = PoseEstimator(own_pair(tmp_path, detectors=names), engine="torch", threads=1)
+    assert isinstance(estimator.method, TopDown)
+    seen: list[tuple[int, ...]] = []
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(images.shape)
+        return {"boxes": np.zeros((1, 0, 4), np.float32), "scores": np.zeros((1, 0), np.float32)}
+
+    estimator.method.detectors = tuple(
+        dataclasses.replace(detector, engine=Engine("own", run))
+        for detector in estimator.method.detectors
+    )
+    assert len(estimator(np.zeros((300, 600, 3), np.uint8))) == 0
+    assert seen == [(1, 3, 192, 192), (1, 3, 96, 128), (1, 3, 128, 224)]
+
+
+@pytest.mark.parametrize(("to", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
+def test_an_exported_pair_finds_the_same_people(
+    tmp_path: Path, fast: PoseEstimator, to: str, suffix: str
+) -> None:
+    for module in ("onnxruntime", "onnxscript") if to == "onnx" else ("openvino",):
+        pytest.importorskip(module)
+    path, photo = tmp_path / "mine.json", PHOTOS / "basketball.png"
+    command = ["export", "topdown-fast", "--to", to, "--output", str(path)]
+    assert cli([*command, "--photos", str(PHOTOS / "astronaut.jpg")]) == 0
+    assert {file.suffix for file in tmp_path.iterdir()} >= {".json", suffix}
+    exported = PoseEstimator(path, threads=1)
+    assert exported.engine == to
+    ours, theirs = fast(photo), exported(photo)
+    ours, theirs = (poses[poses.person_scores > 0.1] for poses in (ours, theirs))
+    assert len(ours) == len(theirs) >= 2
+    np.testing.assert_allclose(ours.person_scores, theirs.person_scores, atol=1e-3)
+    sure = (ours.scores > 0.3)[..., None]
+    np.testing.assert_allclose(np.where(sure, ours.xy, 0), np.where(sure, theirs.xy, 0), atol=0.1)
+    with pytest.raises(ValueError, match="runs with"):
+        PoseEstimator(path, engine="torch")
+
+
+def test_an_export_of_a_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    photos = ["--photos", str(PHOTOS / "astronaut.jpg")]
+    for more, message in (
+        (["--output", str(tmp_path / "mine.xml")], "expected a name that ends in .json"),
+        (["--fixed-size", "256x256"], "a top-down pair says its sizes itself"),
+        (["--precision", "int8"], "int8 needs photos to learn ranges of values from"),
+        (["--output", str(tmp_path / "mine.json"), "--tolerance", "0"], "more than the tolerance"),
+    ):
+        assert cli(["export", "topdown-fast", "--to", "openvino", *photos, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_of_a_pair_are_of_one_kind(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    onnx = onnx_bytes(weights.resolve("picodet-s-192"))
+    (tmp_path / "mine.onnx").write_bytes(onnx)
+    path = own_pair(tmp_path, detectors=["mine.onnx"])
+    with pytest.raises(WeightsError, match="expected networks of one kind, found onnx and weights"):
         weights.resolve(path)
 
 
@@ -630,7 +771,7 @@ def test_pairs_are_in_the_table(name: str) -> None:
 def test_a_changed_part_of_a_shipped_pair_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("topdown-fast", "tinypose-128x96", "picodet-s-192")
+    names = ("topdown-fast", "tinypose-128x96", "picodet-s-320")
     shipped = [weights.resolve(name).file for name in names]
     copies = []
     for file in shipped:

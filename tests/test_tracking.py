@@ -301,6 +301,23 @@ def test_a_standing_person_shakes_less_and_a_jump_is_followed() -> None:
     assert np.abs(found.xy - poses.xy).max() < 10
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Smoothing(min_cutoff_hz=1.7e308), 8.0),
+        (Smoothing(beta=1.7e308), 8.0),
+        (Smoothing(min_cutoff_hz=5e-324, beta=0), 0.0),
+    ],
+)
+def test_extreme_settings_smooth_nothing_or_everything(
+    settings: Smoothing, expected: float
+) -> None:
+    one = OneEuro(1, settings)
+    one(np.zeros((1, 2), np.float32), 10.0, 0.0)
+    moved = one(np.full((1, 2), 8, np.float32), 10.0, 0.04)
+    np.testing.assert_allclose(moved, expected, atol=1e-5)
+
+
 def test_smoothing_is_the_same_at_any_size_of_person() -> None:
     def track(scale: float) -> np.ndarray:
         tracker, rng = Tracker(), np.random.default_rng(1)

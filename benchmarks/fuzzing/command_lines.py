@@ -25,29 +25,32 @@ _VALUES = (
     "", " ", "0", "-1", "1", "64", "1e9", "9" * 400, "nan", "inf", "1e400", "0x10", "1_000", "٣",
     "-", "--", "..", ".", "/", "/dev/null", "a.jpg", "photos", "missing", "missing/deep.json",
     "a\nb", "\x1b[31m", "x" * 5000, "cpu", "cuda:99", "torch", "onnx", "coco,openpose", "image,",
-    "default", "fast", "cmu-coco", "no-model", "10:30.mp4", "http://127.0.0.1:1/x.jpg",
+    "default", "fast", "cmu-coco", "no-model",
+    "maskrcnn-coco", "mask-rcnn-mobilenet", "bbox", "segm", "10:30.mp4", "http://127.0.0.1:1/x.jpg",
     "rtsp://user:pa@ss@127.0.0.1:1/x", "tcp://[::1", "*.jpg", "[", "**/*", "labels.json",
     "results.json", "bad.json", "bad.jpg", "bad.mp4", "bad.pth", "train.toml", "é.png", "\udcff",
     "pipe.jpg", "link.jpg", "$HOME", "%s", "%n", "`id`", "~", "~nobody/x",
 )  # fmt: skip
 _FLAGS = {
     "predict": ("--output", "--format", "--model", "--weights", "--engine", "--device", "--size",
-                "--threshold", "--batch-size", "--no-smoothing", "--quiet"),
+                "--scales", "--flip", "--threshold", "--batch-size", "--no-smoothing", "--boxes",
+                "--quiet"),
     "evaluate": ("--annotations", "--images", "--results", "--json", "--save-results", "--gallery",
                  "--size", "--scales", "--subset", "--image-ids", "--pck-alpha",
-                 "--pck-reference", "--partial", "--method", "--model", "--fresh", "--flip"),
+                 "--pck-reference", "--partial", "--method", "--model", "--fresh", "--flip",
+                 "--task"),
     "annotate": ("--output", "--format", "--images-root", "--threshold", "--ignore-threshold",
                  "--joint-threshold", "--image-prefix", "--review", "--model", "--weights",
-                 "--engine", "--device", "--size", "--scales", "--workers", "--partial", "--fresh",
-                 "--flip", "--quiet"),
+                 "--engine", "--device", "--size", "--scales", "--workers", "--batch-size",
+                 "--partial", "--fresh", "--flip", "--quiet"),
     "convert": ("--from", "--to", "--image-dir", "--category", "--skeleton", "--split",
                 "--image-prefix", "--extract-images", "--overwrite"),
     "train": ("--max-minutes", "--show-targets", "--samples", "--pack"),
     "weights": ("--cache",),
     "export": ("--output", "--format", "--model", "--size"),
-    "compare": ("--annotations", "--images", "--json", "--size"),
+    "compare": ("--annotations", "--images", "--json", "--size", "--scales", "--flip"),
 }  # fmt: skip
-_SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip", "--overwrite")
+_SWITCHES = ("--no-smoothing", "--quiet", "--fresh", "--flip", "--boxes", "--overwrite")
 
 
 #: Models are loaded once for each set of arguments, not for each command.

@@ -42,7 +42,7 @@ class LabelConfig:
             ``threshold``.
     """
 
-    threshold: float = 0.3
+    threshold: float = 0.5
     ignore_threshold: float = 0.1
     joint_threshold: float = 0.2
 

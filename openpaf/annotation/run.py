@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from openpaf.annotation.labels import NO_TEXT, LabelConfig, LabeledImage, LabelSet, label_people
 from openpaf.errors import ImageError, shown
 from openpaf.estimator import PoseEstimator
+from openpaf.estimator.batches import estimate_each
 from openpaf.evaluation.run import none_readable, read_ahead
 from openpaf.io.images import list_images
 from openpaf.io.partial_results import PartialResults
@@ -29,6 +31,7 @@ def annotate_images(
     config: LabelConfig | None = None,
     partial: PartialResults | None = None,
     workers: int = 2,
+    batch_size: int = 1,
     progress: bool = True,
     on_error: Callable[[Path, Exception], None] | None = None,
 ) -> LabelSet:
@@ -42,6 +45,7 @@ def annotate_images(
         partial: Images that it has are not run again, unless their files have changed, and those
             that are run are added to it. It may serve runs with other thresholds.
         workers: Threads that read images ahead.
+        batch_size: Images that the network sees together, where their shapes are the same.
         progress: Whether a terminal shows a bar.
         on_error: Called with the path of each image that cannot be read, named or estimated, and
             why, instead of raising the error, so that the others are still labeled.
@@ -87,7 +91,7 @@ def annotate_images(
         disable=None if progress else True,
     )
     with bar:
-        for path, result in _run(todo, estimator, workers):
+        for path, result in _run(todo, estimator, workers, batch_size):
             bar.update()
             if isinstance(result, Exception):
                 fail(path, result)
@@ -114,19 +118,22 @@ class _Result(NamedTuple):
 
 
 def _run(
-    paths: Sequence[Path], estimator: PoseEstimator, workers: int
+    paths: Sequence[Path], estimator: PoseEstimator, workers: int, batch_size: int
 ) -> Iterator[tuple[Path, _Result | Exception]]:
     """For each image its people, or why they cannot be had."""
-    for path, image in zip(paths, read_ahead(paths, workers), strict=True):
-        if isinstance(image, ImageError):
-            yield path, image
-            continue
-        try:
-            result = _Result(estimator(image), (image.shape[0], image.shape[1]))
-        except Exception as error:
-            yield path, error
-        else:
-            yield path, result
+    pairs = zip(paths, read_ahead(paths, workers), strict=True)
+    while batch := list(itertools.islice(pairs, batch_size)):
+        images = [image for _, image in batch if not isinstance(image, ImageError)]
+        people = iter(estimate_each(estimator, images))
+        for path, image in batch:
+            if isinstance(image, ImageError):
+                yield path, image
+                continue
+            poses = next(people)
+            if isinstance(poses, Exception):
+                yield path, poses
+            else:
+                yield path, _Result(poses, (image.shape[0], image.shape[1]))
 
 
 def common_folder(paths: Sequence[Path]) -> Path:

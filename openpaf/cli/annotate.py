@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
-    add_engine_arguments,
     counted,
     path_argument,
     positive_integer,
@@ -20,10 +19,10 @@ from openpaf.cli.common import (
     source_argument,
 )
 from openpaf.cli.labeling import LabelingJob, prepare
+from openpaf.cli.models import add_model_arguments, load_estimator
 
 if TYPE_CHECKING:
     from openpaf.annotation.labels import LabelSet
-    from openpaf.estimator import PoseEstimator
 
 _DESCRIPTION = """\
 Labels the people of images with a model, for correction in a labeling tool, or to train from:
@@ -39,7 +38,7 @@ examples:
   openpaf annotate photos/ --output labels.json
   openpaf annotate photos/ --output labels.json --format coco,cvat,label-studio --review sheets
   openpaf annotate 'photos/**/*.jpg' --images-root photos --output out/labels.json
-  openpaf annotate photos/ --output labels.json --threshold 0.4 --ignore-threshold 0.15 --size 512
+  openpaf annotate photos/ --output labels.json --threshold 0.7 --ignore-threshold 0.3 --size 512
 
 The first format is in the file of --output; the other files have its stem. NAME.settings.json says
 what the labels were made with.
@@ -84,7 +83,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help=f"what to write, with commas: {', '.join(file_formats())} (default: coco)",
     )
     _add_label_arguments(parser)
-    _add_model_arguments(parser)
+    add_model_arguments(parser)
     _add_run_arguments(parser)
 
 
@@ -114,8 +113,8 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add("--images-root", metavar="DIR", type=path_argument,
         help="what file names are relative to (default: the folder of --output if all images are "
         "below it, otherwise their common folder)")  # fmt: skip
-    add("--threshold", type=score_argument, metavar="S", default=0.3,
-        help="people from this score on are labels (default: 0.3)")  # fmt: skip
+    add("--threshold", type=score_argument, metavar="S", default=0.5,
+        help="people from this score on are labels (default: 0.5)")  # fmt: skip
     add("--ignore-threshold", type=score_argument, metavar="S", default=0.1,
         help="people from this score on are doubtful, others left out (default: 0.1)")  # fmt: skip
     add("--joint-threshold", type=score_argument, metavar="S", default=0.2,
@@ -125,20 +124,6 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
         "its local storage, /data/local-files/?d=)")  # fmt: skip
     add("--review", metavar="DIR", type=path_argument,
         help="draw contact sheets of all images with their labels into this folder")  # fmt: skip
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", metavar="NAME_OR_PATH",
-        help="default, fast, a name of `openpaf weights list`, or a safetensors file")  # fmt: skip
-    add("--weights", metavar="FILE", type=path_argument,
-        help="a checkpoint to take in place of the model's own")  # fmt: skip
-    add_engine_arguments(parser)
-    add("--size", type=positive_integer, metavar="N", default=368,
-        help="short side of the network's input in px (default: 368)")  # fmt: skip
-    add("--scales", type=float, nargs="+", default=[1.0], metavar="S",
-        help="multiples of the size to run and combine, e.g. 0.7 1 1.74 (default: 1)")  # fmt: skip
-    add("--flip", action="store_true", help="combine with the mirrored image, too")
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
     level = logging.ERROR if arguments.quiet else logging.WARNING
     logging.basicConfig(level=level, format="openpaf: %(message)s")
     job, missing = prepare(arguments)
-    estimator = _estimator(arguments)
+    estimator = load_estimator(arguments)
     settings = job.settings(estimator)
     from openpaf.annotation.files import Record
 
@@ -175,25 +160,6 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         _summarize(job, labels, time.perf_counter() - started)
     return 1 if job.skipped else 0
-
-
-def _estimator(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator import PoseEstimator
-    from openpaf.weights.published import PUBLISHED
-
-    estimator = PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-        scales=tuple(arguments.scales),
-        flip=arguments.flip,
-    )
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return estimator
 
 
 def _summarize(job: LabelingJob, labels: LabelSet, seconds: float) -> None:

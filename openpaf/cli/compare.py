@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.common import (
+    IMAGE_THRESHOLD,
     add_scale_arguments,
     counted,
     one_line,
@@ -29,7 +30,8 @@ from openpaf.cli.photos import (
 _DESCRIPTION = """\
 Measures models and result files on the same photos: accuracy, AP by people in the photo, kinds of
 errors, milliseconds by step, peak memory, and time against people (1 to 50) on scenes composed of
-people cut from the photos. Into the output folder:
+people cut from the photos, where people from predict's default threshold on are looked for. Into
+the output folder:
   index.html        everything on one page
   compare.md        the tables        compare.png    time against people (needs matplotlib)
   compare.json      every figure      results-*.json detections in COCO's submission format
@@ -165,6 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         "min_score" if name == "score_threshold" else name: getattr(arguments, name)
         for name in ("engine", "device", "threads", "repeats", "score_threshold", "quiet")
     }
+    options["shown_score"] = IMAGE_THRESHOLD
     measured = []
     for method in methods:
         measured.append(measure_method(method, photos, scenes, work, **options))

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openpaf.cli import evaluate_objects
 from openpaf.cli.common import (
     add_scale_arguments,
     counted,
@@ -21,7 +22,7 @@ from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
     check_writable,
-    choose_ids,
+    find_ids,
     report_missing,
 )
 
@@ -35,6 +36,9 @@ Measures a model on photos with COCO keypoint annotations: AP, AP50, AP75, APM, 
 ARM, ARL exactly as pycocotools computes them; and precision and recall of people, AP by people in
 the photo and by their size, PCK, and what kind of errors the joints have.
 
+With --task bbox or segm, the boxes and masks of objects: AP, AP50, AP75, APS, APM, APL, AR1, AR10,
+AR100, ARS, ARM, ARL.
+
 An interrupted run goes on where it stopped when the same command is given again.
 """
 _EPILOG = """\
@@ -43,10 +47,13 @@ examples:
   openpaf evaluate --annotations a.json --images photos --size 256 368 512 --json figures.json
   openpaf evaluate --annotations a.json --images photos --scales 256 368 640 --flip
   openpaf evaluate --annotations a.json --results theirs.json
+  openpaf evaluate --annotations instances_val2017.json --images val2017 \\
+      --model maskrcnn-coco --task bbox segm
   openpaf evaluate --annotations a.json --images photos --gallery worst.html --save-results r.json
 
 --json: the ten figures under their names, for the first size, with "settings" and the other figures
-beside them; the list "runs" has the same for every size. With several sizes, --save-results r.json
+beside them; the list "runs" has the same for every size. With --task bbox or segm, the twelve are
+in tables of that name. With several sizes, --save-results r.json
 writes r-256.json, r-368.json ... The gallery is of the first size.
 
 Photos that cannot be read are told, left out of the figures and counted ("skipped").
@@ -67,6 +74,14 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.set_defaults(run=run)
     add_photo_arguments(parser, images_required=False)
+    parser.add_argument(
+        "--task",
+        nargs="+",
+        metavar="T",
+        default=["keypoints"],
+        help="keypoints; or boxes and masks of a Mask R-CNN, bbox, segm or both, of all categories "
+        "of the annotations (default: keypoints)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--model", metavar="NAME_OR_PATH", help="a shipped model, or a file")
     what.add_argument(
@@ -83,6 +98,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "AlphaPose, openpifpaf or mmpose",
     )
     add_run_arguments(parser, engine="torch")  # whose figures are the same everywhere
+    parser.set_defaults(size=None)  # 368 for keypoints, that of its training for a Mask R-CNN
     add_scale_arguments(parser)
     add = parser.add_argument
     add(
@@ -130,6 +146,9 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is run."""
+    if arguments.task != ["keypoints"]:
+        return evaluate_objects.run(arguments)
+    arguments.size = arguments.size or [368]
     _check(arguments)
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     from openpaf.evaluation.annotations import read_annotations
@@ -137,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.evaluation.run import none_readable
 
     annotations = read_annotations(arguments.annotations)
-    ids, missing = _images(arguments, annotations)
+    ids, missing = find_ids(arguments, annotations)
     report_missing(missing)
     partials: list[PartialResults] = []
     runs = []
@@ -174,22 +193,6 @@ def run(arguments: argparse.Namespace) -> int:
     for partial in partials:
         partial.delete()
     return 1 if skipped else 0
-
-
-def _images(arguments: argparse.Namespace, annotations: Any) -> tuple[list[int], list[str]]:
-    """Ids of the images to measure, and file names of those that are missing."""
-    from openpaf.evaluation.annotations import find_photos
-
-    chosen = choose_ids(arguments, annotations)
-    if not arguments.results or arguments.gallery:
-        return find_photos(
-            annotations, arguments.images, chosen, allow_missing=arguments.allow_missing
-        )
-    ids = sorted(annotations.imgs) if chosen is None else chosen
-    unknown = [i for i in ids if i not in annotations.imgs]
-    if unknown:
-        raise ValueError(f"--image-ids: {unknown[0]} is not in {shown(arguments.annotations)}")
-    return ids, []
 
 
 def _check(arguments: argparse.Namespace) -> None:

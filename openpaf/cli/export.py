@@ -22,6 +22,9 @@ Writes a model as one ONNX file, or as OpenVINO's .xml and .bin, with the normal
 RGB values of 0 to 255 in, heatmaps and part affinity fields out. The file is compared with torch
 on real photos; if the fields differ by more than the tolerance, it is refused.
 `openpaf predict --model FILE` runs it.
+
+Of a top-down pair each network becomes a file, beside a .json file that names them and that
+`--model` takes.
 """
 _EPILOG = """\
 examples:
@@ -30,6 +33,7 @@ examples:
   openpaf export lightweight-coco17 --to openvino --precision int8 --photos photos/ \\
       --calibration many-photos/ --output fast.xml
   openpaf export lightweight-coco17 --to onnx --fixed-size 256x456 --photos photos/
+  openpaf export topdown --to onnx --photos photos/ --output exported/topdown.json
 
 The difference is the root mean square of the difference of the fields, as a share of the root mean
 square of the fields. Tolerance: 0.001 for float32, 0.05 for bfloat16, 0.15 for int8.
@@ -54,7 +58,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--precision", default="float32", choices=("float32", "bfloat16", "int8"),
         help="bfloat16 and int8 with OpenVINO only (default: float32)")  # fmt: skip
     add("--output", type=path_argument, metavar="FILE",
-        help="default: the model's name, its precision and .onnx or .xml, here")  # fmt: skip
+        help="default: the model's name, its precision and .onnx, .xml or .json, here")  # fmt: skip
     add("--fixed-size", type=_size, metavar="HxW",
         help="height and width of the input in px; any size if not given")  # fmt: skip
     add("--photos", nargs="+", required=True, type=source_argument, metavar="SOURCE",
@@ -77,26 +81,34 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.engines.export import export_model
     from openpaf.engines.table import export_formats
+    from openpaf.estimator.export_pair import export_pair
     from openpaf.io.images import list_images
+    from openpaf.weights.catalog import resolve
 
-    suffix = export_formats()[arguments.to]
+    source = resolve(arguments.model)
+    is_pair = source.kind == "pair"
+    suffix = ".json" if is_pair else export_formats()[arguments.to]
     name = f"{Path(arguments.model).stem}-{arguments.precision}{suffix}"
     output = arguments.output or Path(name)
-    measured = export_model(
-        arguments.model,
-        output,
-        to=arguments.to,
-        precision=arguments.precision,
-        size_hw=arguments.fixed_size,
-        photos=list_images(arguments.photos),
-        calibration=list_images(arguments.calibration) if arguments.calibration else (),
-        size=arguments.size,
-        tolerance=arguments.tolerance,
-    )
+    options: dict[str, Any] = {
+        "to": arguments.to,
+        "precision": arguments.precision,
+        "photos": list_images(arguments.photos),
+        "calibration": list_images(arguments.calibration) if arguments.calibration else (),
+        "tolerance": arguments.tolerance,
+    }
+    if is_pair and arguments.fixed_size:
+        raise ValueError("fixed-size: a top-down pair says its sizes itself, expected none")
+    if is_pair:
+        measured = export_pair(source, output, **options)
+    else:
+        fixed, size = arguments.fixed_size, arguments.size
+        measured = export_model(arguments.model, output, size_hw=fixed, size=size, **options)
+    what, of = ("arrays", "score or heatmap") if is_pair else ("fields", "heatmap")
     say(
-        f"{shown(output)}: on {counted(measured.n_photos, 'photo', 'photos')} its fields differ "
+        f"{shown(output)}: on {counted(measured.n_photos, 'photo', 'photos')} its {what} differ "
         f"from torch's by {measured.fields:.2g} of their root mean square, at most by "
-        f"{measured.largest:.4f} in a heatmap; {measured.n_same} of {measured.n_people} people "
+        f"{measured.largest:.4f} in a {of}; {measured.n_same} of {measured.n_people} people "
         "are the same"
     )
     return 0

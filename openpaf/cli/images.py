@@ -1,4 +1,4 @@
-"""``openpaf predict`` of images: read, estimated in batches, and written; what fails is counted."""
+"""``openpaf predict`` of images: read, run in batches, and written; what fails is counted."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openpaf.estimator import PoseEstimator
+    from openpaf.estimator.batches import TakesBatches
+    from openpaf.estimator.object_detector import ObjectDetector
+    from openpaf.io.objects import Objects
     from openpaf.poses import Poses
 
 # What stops every photo from being written, so that to go on would only repeat it.
@@ -29,19 +32,23 @@ class ImageJob:
     """The images of a run.
 
     Args:
-        estimator: Finds the people.
-        threshold: Leave out people whose score is below this.
+        estimator: Finds the people, or the objects.
+        threshold: Leave out those whose score is below this.
         quiet: Say nothing but errors.
+        boxes: Whether boxes are drawn around people, and their scores.
+        nouns: What is found, one and many.
         done: How many images were written.
-        people: How many people are on these.
+        found: How many people or objects are on these.
         skipped: How many images could not be read, estimated or written.
     """
 
-    estimator: PoseEstimator
+    estimator: PoseEstimator | ObjectDetector
     threshold: float
     quiet: bool
+    boxes: bool = False
+    nouns: tuple[str, str] = ("person", "people")
     done: int = 0
-    people: int = 0
+    found: int = 0
     skipped: int = 0
 
     def predict(self, photos: Sequence[Path], outputs: Sequence[Outputs], batch_size: int) -> None:
@@ -60,6 +67,10 @@ class ImageJob:
                     self._finish(photos[i], outputs[i], images[i], poses)
                 bar.update(len(chunk))
 
+    def counted(self, n: int) -> str:
+        """A number of what the model finds, with its noun."""
+        return counted(n, *self.nouns)
+
     def skip(self, message: str) -> None:
         """Report an image that gives no result, and count it."""
         self.skipped += 1
@@ -77,28 +88,34 @@ class ImageJob:
 
     def _estimate(
         self, photos: Sequence[Path], images: dict[int, NDArray[np.uint8]]
-    ) -> dict[int, Poses]:
-        """The people of each image; where a batch fails, one at a time, without those that fail."""
-        if not images:
-            return {}
-        try:
-            return dict(zip(images, self.estimator.batch(list(images.values())), strict=True))
-        except Exception as error:
-            if traceback_wanted():
-                raise
-            if len(images) == 1:
-                self.skip(f"{shown(photos[next(iter(images))])}: {described(error)}")
-                return {}
-        people: dict[int, Poses] = {}
-        for i, image in images.items():
-            people.update(self._estimate(photos, {i: image}))
-        return people
+    ) -> dict[int, Poses | Objects]:
+        """What each image has, without those that fail."""
+        from openpaf.estimator.batches import estimate_each
 
-    def _finish(self, photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses) -> None:
-        """Write one photo's results and say how many people it has."""
-        poses = poses[poses.person_scores >= self.threshold]
+        results: dict[int, Poses | Objects] = {}
+        estimator: TakesBatches[Poses | Objects] = self.estimator
+        estimated = estimate_each(estimator, list(images.values()))
+        for i, found in zip(images, estimated, strict=True):
+            if not isinstance(found, Exception):
+                results[i] = found
+            elif traceback_wanted():
+                raise found
+            else:
+                self.skip(f"{shown(photos[i])}: {described(found)}")
+        return results
+
+    def _finish(
+        self, photo: Path, output: Outputs, image: NDArray[np.uint8], found: Poses | Objects
+    ) -> None:
+        """Write one photo's results and say what it has."""
+        from openpaf.io.objects import Objects
+
+        chosen = found[_scores(found) >= self.threshold]
         try:
-            _write(photo, output, image, poses)
+            if isinstance(chosen, Objects):
+                _write_objects(photo, output, image, chosen)
+            else:
+                _write(photo, output, image, chosen, self.boxes)
         except MemoryError as error:
             self.skip(f"{shown(photo)}: {one_line(error)}")
             return
@@ -108,19 +125,40 @@ class ImageJob:
             self.skip(f"{shown(photo)}: cannot write {one_line(error)}")
             return
         self.done += 1
-        self.people += len(poses)
+        self.found += len(chosen)
         if not self.quiet:
             renamed = "" if output.stem == photo.stem else f" -> {shown(output.stem)}"
-            say(f"{shown(photo)}: {counted(len(poses), 'person', 'people')}{renamed}")
+            say(f"{shown(photo)}: {self.counted(len(chosen))}{renamed}")
 
 
-def _write(photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses) -> None:
+def _scores(found: Poses | Objects) -> NDArray[np.float32]:
+    from openpaf.io.objects import Objects
+
+    return found.scores if isinstance(found, Objects) else found.person_scores
+
+
+def _write_objects(
+    photo: Path, output: Outputs, image: NDArray[np.uint8], objects: Objects
+) -> None:
+    from openpaf.io.coco_objects import write_objects
+    from openpaf.visualization.objects import draw_objects
+
+    for name, path in output.files.items():
+        if name == IMAGE:
+            write_image(draw_objects(image, objects), path)
+        else:
+            write_objects(objects, path, _image_id(photo))
+
+
+def _write(
+    photo: Path, output: Outputs, image: NDArray[np.uint8], poses: Poses, boxes: bool
+) -> None:
     from openpaf.io.pose_files import write_poses
     from openpaf.visualization.draw import draw_poses
 
     for name, path in output.files.items():
         if name == IMAGE:
-            write_image(draw_poses(image, poses), path)
+            write_image(draw_poses(image, poses, boxes=boxes, scores=boxes), path)
         else:
             write_poses(poses, path, name, image_id=_image_id(photo))
 

@@ -79,6 +79,7 @@ class LabelingJob:
                     config=self.config,
                     partial=partial,
                     workers=self.arguments.workers,
+                    batch_size=self.arguments.batch_size,
                     progress=not quiet,
                     on_error=self.skip,
                 )

@@ -99,6 +99,22 @@ def choose_ids(arguments: argparse.Namespace, annotations: Any) -> list[int] | N
     return None
 
 
+def find_ids(arguments: argparse.Namespace, annotations: Any) -> tuple[list[int], list[str]]:
+    """Ids of the images to measure, and file names of those that are missing."""
+    from openpaf.evaluation.annotations import find_photos
+
+    chosen = choose_ids(arguments, annotations)
+    if not arguments.results or arguments.gallery:
+        return find_photos(
+            annotations, arguments.images, chosen, allow_missing=arguments.allow_missing
+        )
+    ids = sorted(annotations.imgs) if chosen is None else chosen
+    unknown = [i for i in ids if i not in annotations.imgs]
+    if unknown:
+        raise ValueError(f"--image-ids: {unknown[0]} is not in {shown(arguments.annotations)}")
+    return ids, []
+
+
 def subset_name(arguments: argparse.Namespace) -> str:
     """What was asked for, in words."""
     if arguments.image_ids:

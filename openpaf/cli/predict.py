@@ -8,25 +8,24 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
+    OBJECT_THRESHOLD,
     VIDEO_THRESHOLD,
-    add_engine_arguments,
-    add_scale_arguments,
     counted,
     one_line,
     path_argument,
-    positive_integer,
-    report,
     say,
     score_argument,
     shown,
     source_argument,
 )
 from openpaf.cli.images import ImageJob
+from openpaf.cli.models import add_model_arguments, load_estimator
 from openpaf.cli.outputs import IMAGE, Outputs, check_folder, format_names, name_file, name_outputs
+from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
 from openpaf.cli.videos import list_videos, predict_video, video_name
 
 if TYPE_CHECKING:
@@ -39,6 +38,9 @@ Finds the people of photos and writes, for each photo, into the output folder:
 and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   {video_files}    a line for each frame, as it comes
+A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
+drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
+"segmentation" as run lengths.
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
 run are replaced, the photos themselves never.
 """
@@ -51,6 +53,7 @@ examples:
   openpaf predict crowd.jpg --output out --size 736         small people: larger, slower
   openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
+  openpaf predict photos/ --output out --model maskrcnn-coco    objects: boxes and masks
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
@@ -103,32 +106,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=_formats,
         help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
     )
-    _add_model_arguments(parser)
+    add_model_arguments(parser)
+    parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN
     _add_run_arguments(parser)
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="default, fast, a name of `openpaf weights list`, or a safetensors file",
-    )
-    add(
-        "--weights",
-        metavar="FILE",
-        type=path_argument,
-        help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
-    )
-    add_engine_arguments(parser)
-    add(
-        "--size",
-        type=positive_integer,
-        metavar="N",
-        default=368,
-        help="short side of the network's input in px (default: 368)",
-    )
-    add_scale_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,14 +119,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="leave out people who are less likely than this to be there, and of videos those too "
         f"weak to be followed; 0 keeps all (default: {IMAGE_THRESHOLD}, of videos "
-        f"{VIDEO_THRESHOLD})",
+        f"{VIDEO_THRESHOLD}, of objects {OBJECT_THRESHOLD})",
     )
     add(
-        "--batch-size",
-        type=positive_integer,
-        metavar="N",
-        default=1,
-        help="photos at a time; more use a GPU better (default: 1)",
+        "--boxes",
+        action="store_true",
+        help="draw boxes and scores of people in photos, too: around their joints, or those that a "
+        "Mask R-CNN finds",
     )
     add(
         "--no-smoothing",
@@ -180,8 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [*photos, *map(video_name, videos)]
     outputs = _outputs(arguments, named)
     given = arguments.threshold
-    threshold = IMAGE_THRESHOLD if given is None else given
-    job = ImageJob(estimator=_load(arguments), threshold=threshold, quiet=arguments.quiet)
+    job = _job(arguments, videos)
     for message in missing:
         job.skip(message)
     job.predict(photos, outputs[: len(photos)], arguments.batch_size)
@@ -189,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         job.skipped += not predict_video(
             video,
             output,
-            job.estimator,
+            cast("PoseEstimator", job.estimator),  # as there are videos
             threshold=VIDEO_THRESHOLD if given is None else given,
             smoothing=arguments.smoothing,
             quiet=job.quiet,
@@ -197,7 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not job.quiet and photos:
         say(
             f"{counted(job.done, 'photo', 'photos')}, "
-            f"{counted(job.people, 'person', 'people')}, {job.skipped} skipped, "
+            f"{job.counted(job.found)}, {job.skipped} skipped, "
             f"{time.perf_counter() - started:.1f} s, written to {shown(arguments.output)}"
         )
     return 1 if job.skipped else 0
@@ -229,20 +207,16 @@ def _find_photos(
     return photos, missing
 
 
-def _load(arguments: argparse.Namespace) -> PoseEstimator:
-    from openpaf.estimator import PoseEstimator
-    from openpaf.weights.published import PUBLISHED
-
-    estimator = PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-        scales=arguments.scales,
-        flip=arguments.flip,
-    )
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return estimator
+def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
+    """The model, loaded, and what is done with it."""
+    threshold = arguments.threshold
+    if finds_objects(arguments):
+        check_objects(arguments, videos)
+        threshold = OBJECT_THRESHOLD if threshold is None else threshold
+        detector, nouns = load_detector(arguments, threshold), ("object", "objects")
+        return ImageJob(detector, threshold, arguments.quiet, nouns=nouns)
+    arguments.size = arguments.size or 368
+    least = VIDEO_THRESHOLD if videos and threshold is None else threshold
+    threshold = IMAGE_THRESHOLD if threshold is None else threshold
+    estimator = load_estimator(arguments, min_score=threshold if least is None else least)
+    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes)

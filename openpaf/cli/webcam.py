@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             threads=arguments.threads,
             size=arguments.size,
+            min_score=arguments.threshold,
         )
         tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))
         view = View(tracker, arguments.output, arguments.mirror)

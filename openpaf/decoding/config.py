@@ -58,9 +58,7 @@ class DecodeConfig:
         merge_distance: Two fragments without a joint in common are merged into one person where
             their nearest joints are at most this many times the larger one's size apart; 0 never.
             (Called ``join_distance`` before.)
-            (Called ``join_distance`` before.)
         merge_size_px: Added to that size in px, so that two single joints can be merged too.
-            (Called ``join_size_px`` before.)
             (Called ``join_size_px`` before.)
         share_threshold: A joint already used is given to a second person who lacks it where the
             limb to it has at least this score (two people's joints in one peak); 1 never, on

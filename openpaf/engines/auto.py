@@ -16,7 +16,7 @@ from openpaf.engines.base import Arrays, versions
 from openpaf.engines.table import ENGINES, load_named
 from openpaf.io.cache import file_key, read_note, write_note
 from openpaf.io.extras import installed
-from openpaf.weights.spec import PARTS, ModelSource
+from openpaf.weights.spec import ModelSource
 
 logger = logging.getLogger(__name__)
 
@@ -102,16 +102,12 @@ def fastest_engine(
 
 
 def _candidates(source: ModelSource) -> list[str]:
-    """The engines that can run a model here, and are worth to be measured."""
-    names = [
+    """The engines that can run a model here."""
+    return [
         name
         for name, entry in ENGINES.items()
         if entry.load_module().available(source, entry.precision)
     ]
-    if source.spec.method in PARTS and "openvino" in names:
-        # Torch takes a minute to write one of these as ONNX, for little or no gain.
-        return [name for name in names if name != "onnx"]
-    return names
 
 
 def _fastest_for_all(

@@ -88,7 +88,9 @@ def export_model(
         ValueError: If an argument is out of range, or an extra is not installed.
         WeightsError: If the model is missing or damaged.
     """
-    _check(path, to, precision, size_hw, photos, calibration)
+    check_export(path, to, precision, photos, calibration)
+    if size_hw is not None and any(side < 32 or side % 8 for side in size_hw):
+        raise ValueError(f"size_hw: expected multiples of 8 px from 32 on, got {size_hw}")
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     source = resolve(model)
     if "pafs" not in source.spec.outputs:
@@ -111,15 +113,30 @@ def export_model(
     return measured
 
 
-def _check(
+def check_export(
     path: Path,
     to: str,
     precision: str,
-    size_hw: tuple[int, int] | None,
     photos: Sequence[Path],
     calibration: Sequence[Path],
-) -> None:
-    """Refuse arguments that do not go together."""
+    suffix: str | None = None,
+) -> str:
+    """Refuse arguments of an export that do not go together.
+
+    Args:
+        path: The file to write.
+        to: Name of the engine.
+        precision: Of the numbers.
+        photos: What to compare on.
+        calibration: What ranges are learned from.
+        suffix: The path's; that of the engine's files if None.
+
+    Returns:
+        The suffix of the engine's files.
+
+    Raises:
+        ValueError: If they do not.
+    """
     formats = export_formats()
     if to not in formats:
         raise ValueError(f"to: expected one of {', '.join(formats)}, got {to!r}")
@@ -128,14 +145,14 @@ def _check(
             f"precision: expected one of {', '.join(export_precisions(to))} for {to}, "
             f"got {precision!r}"
         )
-    if path.suffix != formats[to]:
-        raise ValueError(f"path: expected a name that ends in {formats[to]}, got {path.name!r}")
-    if size_hw is not None and any(side < 32 or side % 8 for side in size_hw):
-        raise ValueError(f"size_hw: expected multiples of 8 px from 32 on, got {size_hw}")
+    suffix = suffix or formats[to]
+    if path.suffix != suffix:
+        raise ValueError(f"path: expected a name that ends in {suffix}, got {path.name!r}")
     if not photos:
         raise ValueError("photos: expected at least one photo to compare on, got none")
     if precision == "int8" and not calibration:
         raise ValueError("calibration: int8 needs photos to learn ranges of values from, got none")
+    return formats[to]
 
 
 def network_input(photo: Path, size: int, size_hw: tuple[int, int] | None) -> NDArray[np.float32]:

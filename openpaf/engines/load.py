@@ -68,7 +68,7 @@ def load_source(
         WeightsError: If the model is damaged, or is a top-down one.
     """
     name = choose_engine(source, engine, device, threads=threads)
-    if source.spec.method in ("mask_rcnn", "top_down"):
+    if source.spec.method in ("mask_rcnn", "objects", "top_down"):
         raise WeightsError(
             f"{source.spec.name}: a top-down network, which has no heatmaps and no PAFs"
         )
@@ -92,17 +92,18 @@ def choose_engine(
     check_engine(engine)
     if threads is not None and (isinstance(threads, bool) or threads < 1):
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
-    if source.spec.method == "mask_rcnn":
+    if source.spec.method in ("mask_rcnn", "objects"):
         if engine not in ("auto", "torch"):
             raise ValueError(f"engine: a detector runs in 'torch' only, got {engine!r}")
         return "torch"
-    if source.kind in ("weights", "pair"):
+    kind = source.parts[0].kind if source.kind == "pair" else source.kind
+    if kind == "weights":
         if engine != "auto":
             return engine
         return fastest_engine(source, device, threads=threads).engine
-    if engine not in ("auto", source.kind):
-        raise ValueError(f"engine: {source.file} runs with {source.kind!r}, got {engine!r}")
-    return source.kind
+    if engine not in ("auto", kind):
+        raise ValueError(f"engine: {source.file} runs with {kind!r}, got {engine!r}")
+    return kind
 
 
 def check_engine(engine: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from openpaf.io.cache import kept
 from openpaf.io.extras import import_extra, installed
 from openpaf.weights.exported import NOTE, read_onnx
 from openpaf.weights.model_files import load_network
-from openpaf.weights.spec import ModelSource
+from openpaf.weights.spec import PARTS, ModelSource, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: The execution provider of each device; a number after a colon chooses one of several.
 PROVIDERS = {
@@ -27,6 +31,7 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 _EXAMPLE_HW = (128, 192)
+_OPSET = 17
 
 
 def available(source: ModelSource, precision: str) -> bool:
@@ -143,33 +148,64 @@ def onnx_bytes(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -
         ValueError: If the extra ``onnx`` is not installed.
         WeightsError: If the model is damaged.
     """
-    import torch
-
     onnx = import_extra("onnx", "onnx")
     import_extra("onnxscript", "onnx")
-    example = torch.zeros(2 if size_hw is None else 1, 3, *(size_hw or _EXAMPLE_HW))
-    dims: dict[int, Any] = {} if size_hw else {0: torch.export.Dim("batch")}
-    if size_hw is None and source.spec.method == "single_person":
-        example = torch.zeros(2, 3, *(source.spec.size_hw or _EXAMPLE_HW))
-    elif size_hw is None:
-        # Sizes are multiples of 8, or of 32 for a detector, which the exporter needs to know.
-        multiple = 8 if source.spec.method == "part_affinity" else 32
-        rows, columns = (multiple * torch.export.Dim(f"{side}_cells", min=2) for side in ("h", "w"))
-        dims |= {2: rows, 3: columns}
     with quiet():
-        program = torch.onnx.export(
-            wrap_network(load_network(source), source.spec),
-            (example,),
-            dynamo=True,
-            input_names=["images"],
-            output_names=list(source.spec.outputs),
-            dynamic_shapes=(dims,) if dims else None,
-            external_data=False,
-            optimize=True,
-            verbose=False,
-        )
-    proto = program.model_proto  # type: ignore[union-attr]
+        write = _trace if source.spec.method in PARTS else _export
+        proto = write(wrap_network(load_network(source), source.spec), source.spec, size_hw)
     entry = proto.metadata_props.add()
     entry.key, entry.value = NOTE, source.spec.converted().to_metadata()["openpaf"]
     onnx.checker.check_model(proto)
     return bytes(proto.SerializeToString())
+
+
+def _export(module: nn.Module, spec: ModelSpec, size_hw: tuple[int, int] | None) -> Any:
+    import torch
+
+    example = torch.zeros(2 if size_hw is None else 1, 3, *(size_hw or _EXAMPLE_HW))
+    dims: dict[int, Any] = {}
+    if size_hw is None:
+        # Sizes are multiples of 8, which the exporter needs to know.
+        rows, columns = (8 * torch.export.Dim(f"{side}_cells", min=2) for side in ("h", "w"))
+        dims = {0: torch.export.Dim("batch"), 2: rows, 3: columns}
+    program = torch.onnx.export(
+        module,
+        (example,),
+        dynamo=True,
+        input_names=["images"],
+        output_names=list(spec.outputs),
+        dynamic_shapes=(dims,) if dims else None,
+        external_data=False,
+        optimize=True,
+        verbose=False,
+    )
+    return program.model_proto  # type: ignore[union-attr]
+
+
+def _trace(module: nn.Module, spec: ModelSpec, size_hw: tuple[int, int] | None) -> Any:
+    """As :func:`_export`, by torch's older exporter.
+
+    Of networks of many small layers, as the parts of top-down pairs are, it takes seconds where
+    the newer one takes a minute: that one goes through each layer three times, with symbols for
+    sizes, and then looks for patterns in them.
+    """
+    import onnx
+    import torch
+
+    example_hw = size_hw or spec.size_hw or _EXAMPLE_HW
+    dims: dict[int, str] = {}
+    if size_hw is None:
+        is_crop = spec.method == "single_person"
+        dims = {0: "batch"} if is_crop else {0: "batch", 2: "height", 3: "width"}
+    file = io.BytesIO()
+    torch.onnx.export(
+        module,
+        (torch.zeros(1, 3, *example_hw),),
+        file,  # type: ignore[arg-type]
+        dynamo=False,
+        input_names=["images"],
+        output_names=list(spec.outputs),
+        dynamic_axes={"images": dims, **{name: dims and {0: "batch"} for name in spec.outputs}},
+        opset_version=_OPSET,
+    )
+    return onnx.load_model_from_string(file.getvalue())

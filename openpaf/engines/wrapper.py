@@ -25,7 +25,7 @@ def wrap_network(network: nn.Module, spec: ModelSpec) -> nn.Module:
     Raises:
         WeightsError: If it is a top-down network, which gives no arrays of fixed shape.
     """
-    if spec.method in ("mask_rcnn", "top_down"):
+    if spec.method in ("mask_rcnn", "objects", "top_down"):
         raise WeightsError(f"{spec.name}: a top-down network, which has no heatmaps and no PAFs")
     import torch
     from torch import Tensor, nn

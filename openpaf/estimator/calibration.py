@@ -6,44 +6,101 @@ Reference:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from openpaf.poses import Poses
 from openpaf.weights.spec import ModelSpec
 
-#: Offset and slope of the probability's logit in the raw score's. Fitted to the people that each
-#: model finds at its usual sizes on 107 completely labeled images of COCO train2017 that were
-#: held out from training (benchmarks/reliability.py).
-COEFFICIENTS: dict[str, tuple[float, float]] = {
-    "lightweight-coco17": (3.84, 2.79),
-    "fast-coco17": (3.97, 3.21),
-    "mask-rcnn-mobilenet": (-3.70, 1.03),
-    "topdown": (4.52, 3.04),
-    "topdown-fast": (7.41, 3.94),
-    "topdown-best": (6.12, 3.65),
+#: Of the probability's logit: its offset, and its slopes in :func:`features`. Fitted to the people
+#: that each model finds on completely labeled images of COCO train2017 (bottom-up models: at five
+#: sizes, on images that they were not trained on), by benchmarks/reliability.py. Those of pairs
+#: depend on the raw score alone, which :func:`raw_score` inverts.
+COEFFICIENTS: dict[str, tuple[float, float, float, float, float]] = {
+    "lightweight-coco17": (3.07, 2.25, -3.22, 5.01, -0.26),
+    "fast-coco17": (5.79, 3.62, -3.86, 2.68, -0.86),
+    "mask-rcnn-mobilenet": (-5.86, 0.79, 0.0, 13.93, 0.0),
+    "topdown": (4.63, 2.98, 0.0, 0.0, 0.0),
+    "topdown-fast": (6.69, 3.52, 0.0, 0.0, 0.0),
+    "topdown-best": (5.59, 3.17, 0.0, 0.0, 0.0),
 }
 #: Whose coefficients other models of a method have.
-_REPRESENTATIVES = {
+REPRESENTATIVES = {
     "part_affinity": "lightweight-coco17",
     "mask_rcnn": "mask-rcnn-mobilenet",
     "top_down": "topdown",
 }
+_SURE_JOINT = 0.2  # weaker joints complete people and may be noise
+_USUAL_SIZE = 368.0  # px, where the coefficient of the size has no effect
 
 
-def calibrate(poses: Poses, spec: ModelSpec) -> Poses:
+def calibrate(poses: Poses, spec: ModelSpec, size: int = 368) -> Poses:
     """People with about the probability that they are true ones as their scores.
 
-    A person is a true one if a labeled one has an object keypoint similarity of at least 0.5. The
-    order of the people stays. A method without coefficients keeps its scores.
+    A person is a true one if a labeled one has an object keypoint similarity of at least 0.5. A
+    method without coefficients keeps its scores.
 
     Args:
         poses: People with the raw scores of the method, 0 to 1.
         spec: The model that found them.
+        size: Short side of the network's input in px.
+
+    Returns:
+        The people by falling probability.
     """
-    name = spec.name if spec.name in COEFFICIENTS else _REPRESENTATIVES.get(spec.method)
-    if name is None:
+    coefficients = _coefficients(spec)
+    if coefficients is None:
         return poses
-    offset, slope = COEFFICIENTS[name]
-    raw = np.clip(poses.person_scores.astype(np.float64), 1e-7, 1 - 1e-7)
-    logit = offset + slope * (np.log(raw) - np.log1p(-raw))
-    return poses.replace(person_scores=(1 / (1 + np.exp(-logit))).astype(np.float32))
+    offset, *slopes = coefficients
+    scores = probability(offset + features(poses, size) @ slopes)
+    return poses.replace(person_scores=scores)[np.argsort(-scores, kind="stable")]
+
+
+def raw_score(score: float, spec: ModelSpec) -> float:
+    """The raw score of a pair that :func:`calibrate` makes this score of, 0 to 1.
+
+    Args:
+        score: 0 to 1; from 1 on no person has it.
+        spec: The pair.
+    """
+    coefficients = _coefficients(spec)
+    if coefficients is None or not 0 < score < 1:
+        return score
+    offset, slope, *others = coefficients
+    assert not any(others)
+    return 1 / (1 + math.exp((offset - math.log(score / (1 - score))) / slope))
+
+
+def _coefficients(spec: ModelSpec) -> tuple[float, ...] | None:
+    name = spec.name if spec.name in COEFFICIENTS else REPRESENTATIVES.get(spec.method)
+    return None if name is None else COEFFICIENTS[name]
+
+
+def features(poses: Poses, size: int) -> NDArray[np.float64]:
+    """What the probability of each person depends on.
+
+    Args:
+        poses: People with the raw scores of the method, 0 to 1.
+        size: Short side of the network's input in px.
+
+    Returns:
+        (N, 4): logit of the raw score; share of the joints that are sure; mean score of the joints
+        that are found; logarithm of the size, relative to 368 px.
+    """
+    share = (poses.scores >= _SURE_JOINT).mean(axis=1)
+    mean = poses.scores.sum(axis=1) / np.maximum((poses.scores > 0).sum(axis=1), 1)
+    log_size = np.full(len(poses), math.log(size / _USUAL_SIZE))
+    return np.column_stack([logit(poses.person_scores), share, mean, log_size])
+
+
+def logit(probability: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The logarithm of the odds, which are 1e7 to 1 at most and 1 to 1e7 at least."""
+    p = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def probability(logit: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The inverse of :func:`logit`."""
+    return np.asarray(1 / (1 + np.exp(-logit)), np.float32)

@@ -106,7 +106,8 @@ class MaskRCNNDetector:
             person_scores=np.clip(inferred["scores"][people].float().cpu().numpy(), 0, 1),
             skeleton=self.spec.skeleton,
         )
-        poses = calibrate(Letterbox.fit(image_hw, self.options.size).undo(poses), self.spec)
+        poses = Letterbox.fit(image_hw, self.options.size).undo(poses)
+        poses = calibrate(poses, self.spec, self.options.size)
         if passed is not None:
             passed("people")
         return poses

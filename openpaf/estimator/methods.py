@@ -32,6 +32,7 @@ class Options:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     max_people: int | None = None
+    min_score: float = 0.0
 
     def replace(self, **changes: Any) -> Options:
         """A copy with some options changed."""
@@ -116,6 +117,8 @@ def method_of(spec: ModelSpec) -> MethodClass:
             f"{spec.name}: {PARTS[spec.method]}, no model alone; a top-down model such as 'topdown'"
             " has both"
         )
+    if spec.method == "objects":
+        raise WeightsError(f"{spec.name}: finds objects and no joints; use openpaf.ObjectDetector")
     if spec.method not in METHODS:
         raise WeightsError(
             f"{spec.name}: method: expected one of {', '.join(METHODS)}, found {spec.method!r}"

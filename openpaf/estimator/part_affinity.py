@@ -93,7 +93,8 @@ class PartAffinity:
             poses = decode(inferred, self.options.config)
         else:
             poses = self._decode_in_steps(inferred, passed)
-        poses = calibrate(self._own_joints(letterbox.undo(poses)), self.spec)
+        poses = self._own_joints(letterbox.undo(poses))
+        poses = calibrate(poses, self.spec, self.options.size)
         if passed is not None:
             passed("people")
         return poses

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openpaf.checks import is_whole
+from openpaf.checks import check_number, is_whole
 from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
 from openpaf.estimator.merging import MergedScales, sizes_of
@@ -54,7 +54,9 @@ class PoseEstimator:
         flip: Whether the mirrored image is run, too, and the results averaged, which takes twice as
             long; not for Mask R-CNN.
         max_people: Only so many people of an image, the best; all of them if None.
-        runtime: The old name of ``engine``.
+        min_score: People whose score is lower are left out. A top-down pair does not look for
+            joints where a person could not reach it, which saves most of its time.
+        old_names: ``runtime``, the old name of ``engine``.
 
     Raises:
         ValueError: If an argument is unknown or out of range, or the engine or the device cannot
@@ -89,15 +91,19 @@ class PoseEstimator:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         max_people: int | None = None,
-        runtime: str | None = None,
+        min_score: float = 0.0,
+        **old_names: str,
     ) -> None:
-        if runtime is not None:
+        for name in old_names:
+            if name != "runtime":
+                raise TypeError(f"PoseEstimator: unexpected argument {name!r}")
             warnings.warn("runtime: renamed, use engine=", DeprecationWarning, stacklevel=2)
-            engine = runtime
+            engine = old_names[name]
         check_engine(engine)
         named: dict[str, Any] = {
             "engine": engine, "device": device, "threads": threads, "config": config,
             "size": size, "scales": scales, "flip": flip, "max_people": max_people,
+            "min_score": min_score,
         }  # fmt: skip
         self._options = _options(**named)
         self.source: ModelSource | None = resolve(model, weights)
@@ -118,6 +124,7 @@ class PoseEstimator:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         max_people: int | None = None,
+        min_score: float = 0.0,
     ) -> PoseEstimator:
         """An estimator with a copy of a network that is in memory; it runs in torch.
 
@@ -131,6 +138,7 @@ class PoseEstimator:
             scales: As for the class.
             flip: As for the class.
             max_people: As for the class.
+            min_score: As for the class.
 
         Raises:
             ValueError: If an argument is out of range, or the device cannot be had here.
@@ -139,6 +147,7 @@ class PoseEstimator:
         named: dict[str, Any] = {
             "device": device, "threads": threads, "config": config,
             "size": size, "scales": scales, "flip": flip, "max_people": max_people,
+            "min_score": min_score,
         }  # fmt: skip
         self = cls.__new__(cls)
         self._options = _options(engine="torch", **named)
@@ -264,7 +273,9 @@ class PoseEstimator:
             ValueError: If it is of an image of another shape.
         """
         poses = self.method.postprocess(inferred, image_hw)
-        limit = self._options.max_people
+        limit, least = self._options.max_people, self._options.min_score
+        if least > 0:
+            poses = poses[poses.person_scores >= least]
         return poses if limit is None or len(poses) <= limit else poses[:limit]
 
     def fields(self, image: Any) -> Fields:
@@ -325,6 +336,7 @@ def _options(
     scales: Sequence[float],
     flip: bool,
     max_people: int | None,
+    min_score: float,
 ) -> Options:
     """The options of an estimator, checked as far as they are the same for all methods."""
     if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
@@ -333,6 +345,7 @@ def _options(
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
     if max_people is not None and not (is_whole(max_people) and max_people >= 1):
         raise ValueError(f"max_people: expected a whole number from 1 on, got {max_people!r}")
+    check_number("min_score", min_score, least=0)
     scales = check_scales(scales)
     sizes_of(scales, int(size))  # an error now rather than when the model is loaded
     return Options(
@@ -344,4 +357,5 @@ def _options(
         scales=scales,
         flip=bool(flip),
         max_people=None if max_people is None else int(max_people),
+        min_score=float(min_score),
     )

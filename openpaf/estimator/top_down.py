@@ -20,21 +20,21 @@ from openpaf.engines.base import Engine
 from openpaf.engines.load import choose_engine, load_source
 from openpaf.errors import WeightsError
 from openpaf.estimator.boxes import areas, check_boxes, fuse
-from openpaf.estimator.calibration import calibrate
+from openpaf.estimator.calibration import calibrate, raw_score
 from openpaf.estimator.crops import affine_of, crop, find_joints
 from openpaf.estimator.methods import Options
 from openpaf.estimator.person_detector import Detections, PersonDetector
 from openpaf.estimator.suppression import suppress_duplicates
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
-from openpaf.weights.pairs import detector_sides
+from openpaf.weights.pairs import detector_sizes
 from openpaf.weights.spec import ModelSource, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 # Chosen on photos of COCO train2017, as the root of the score of a box is.
-_MIN_BOX = 0.08  # score of a box, after fusion
+_MIN_BOX = 0.1  # score of a box, after fusion
 _MIN_CANDIDATE = 0.03  # score of a box of one run
 _SAME_BOX = 0.6  # intersection over union of two boxes of a person
 _SAME_PERSON = 0.85  # object keypoint similarity of two people who are one
@@ -43,6 +43,9 @@ _SURE_JOINT = 0.1  # joints that count for the score of a person
 _SPREAD = 1.5
 # A joint whose heatmap has no higher cell is missing.
 _MIN_JOINT = 0.02
+# In boxes of lower scores than the first the joints have no higher mean score than the second, as
+# far as it matters for whether a person reaches a score.
+_WEAK_BOX, _WEAK_MEAN = 0.3, 0.8
 # A person covers about this share of their box, as COCO's areas have it.
 _BODY_SHARE = 0.53
 _MAX_BOXES = 100  # of an image, where no number is given
@@ -115,12 +118,12 @@ class TopDown:
             PersonDetector(
                 engine=engines[part.file],
                 name=part.spec.name,
-                size_hw=part.spec.size_hw,
-                long_side=long_side,
+                size_hw=size if isinstance(size, tuple) else part.spec.size_hw,
+                long_side=size if isinstance(size, int) else None,
                 min_score=_MIN_CANDIDATE,
                 max_overlap=_SAME_BOX,
             )
-            for part, long_side in zip(source.parts, detector_sides(source.spec), strict=False)
+            for part, size in zip(source.parts, detector_sizes(source.spec), strict=False)
         ]
         pose = source.parts[-1]
         says = source.spec.options
@@ -228,15 +231,22 @@ class TopDown:
             for detector in self.detectors
             for flip in ((False, True) if self.options.flip else (False,))
         ]
-        limit = _MAX_BOXES
+        limit, least = _MAX_BOXES, self._least_box()
         if self.options.max_people is not None:
             limit = 2 * self.options.max_people  # some may be found twice
         detections = []
         for of_image in zip(*runs, strict=True):
             boxes, scores = fuse(of_image, _SAME_BOX) if len(of_image) > 1 else of_image[0]
-            n = min(limit, int((scores >= _MIN_BOX).sum()))
+            n = min(limit, int((scores >= least).sum()))
             detections.append((boxes[:n], scores[:n]))
         return detections
+
+    def _least_box(self) -> float:
+        """The score of a box below which no person reaches ``min_score``."""
+        raw = raw_score(self.options.min_score, self.spec)
+        with_perfect_joints = raw ** (2 / _SPREAD)
+        weak = min(with_perfect_joints / _WEAK_MEAN**2, _WEAK_BOX)
+        return max(_MIN_BOX, with_perfect_joints, weak)
 
     def _heatmaps(
         self, crops: Sequence[tuple[NDArray[np.uint8], NDArray[np.float64]]]

@@ -96,6 +96,7 @@ def measure_method(
     threads: int | None = None,
     repeats: int = 5,
     min_score: float = 0.3,
+    shown_score: float = 0.0,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Everything of one method; a model is run in a process of its own.
@@ -112,6 +113,7 @@ def measure_method(
         threads: As for :class:`openpaf.PoseEstimator`.
         repeats: Runs of each scene, of which the median is taken.
         min_score: For precision and recall of people.
+        shown_score: Scenes are timed with people from this score on.
         quiet: No progress bar.
 
     Returns:
@@ -138,7 +140,8 @@ def measure_method(
         }
     else:
         assert method.model is not None
-        run = _run_alone(method, photos, scenes, work, engine, device, threads, repeats, quiet)
+        timing = {"repeats": repeats, "shown_score": shown_score}
+        run = _run_alone(method, photos, scenes, work, engine, device, threads, timing, quiet)
     figures = measure(photos.annotations, run["results"], photos.ids, min_score=min_score)
     return {"name": method.name, **figures, **run}
 
@@ -151,7 +154,7 @@ def _run_alone(
     engine: str,
     device: str | None,
     threads: int | None,
-    repeats: int,
+    timing: dict[str, Any],
     quiet: bool,
 ) -> dict[str, Any]:
     from openpaf import weights
@@ -175,7 +178,7 @@ def _run_alone(
         **surroundings(),
     }
     key = settings_key(asked)
-    whole = {**asked, "ids": photos.ids, "scenes": [n for n, _ in scenes], "repeats": repeats}
+    whole = {**asked, "ids": photos.ids, "scenes": [n for n, _ in scenes], **timing}
     output = work / f"{settings_key(whole)}.json"
     if not output.exists():
         job = {
@@ -185,7 +188,7 @@ def _run_alone(
             "images": str(photos.images),
             "image_ids": photos.ids,
             "scenes": list(scenes),
-            "repeats": repeats,
+            **timing,
             "partial": str(work / f"{key}.jsonl"),
             "settings": asked,
             "output": str(output),

@@ -7,16 +7,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from openpaf.io.cache import cache_folder
+from openpaf.io.closing import Closing
 
 # Settings that change no result: a run with another of these goes on where the first one stopped.
 _NO_PART_OF_KEY = ("date", "machine")
 
 
-class PartialResults:
+class PartialResults(Closing):
     """Results of an unfinished run in a file, one line of JSON an image.
 
     Each line carries the key of the settings that it was made with, so that one file can serve
@@ -65,17 +65,6 @@ class PartialResults:
         """Close and delete the file: the run is complete."""
         self.close()
         self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> PartialResults:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:

@@ -108,7 +108,9 @@ def smooth(
     weight = _weight(settings.speed_cutoff_hz, dt)
     speed = np.where(known, speed + weight * ((xy - state[..., _RAW]) / dt - speed), 0.0)
     in_sizes = np.sqrt((speed**2).sum(axis=2, keepdims=True)) / sizes_px[:, None, None]
-    weight = _weight(settings.min_cutoff_hz + settings.beta * in_sizes, dt)
+    with np.errstate(over="ignore"):  # an infinite cutoff smooths nothing
+        cutoff_hz = settings.min_cutoff_hz + settings.beta * in_sizes
+    weight = _weight(cutoff_hz, dt)
     smoothed = np.where(known, state[..., _XY] + weight * (xy - state[..., _XY]), xy)
     seen = np.full(present.shape, time_s)
     new = np.concatenate([smoothed, xy, speed, seen], axis=2)  # (N, K, 7)
@@ -119,5 +121,6 @@ def smooth(
 
 def _weight(cutoff_hz: float | NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weight of a new value after ``dt`` s, of a low-pass filter with this cutoff."""
-    weight: NDArray[np.float64] = 1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt))
+    with np.errstate(over="ignore", divide="ignore"):  # extreme cutoffs: 0 or 1
+        weight: NDArray[np.float64] = 1 / (1 + 1 / (2 * math.pi * cutoff_hz * dt))
     return weight

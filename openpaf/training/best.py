@@ -13,6 +13,7 @@ from openpaf import weights
 from openpaf.io.files import write_whole
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
+from openpaf.training.rcnn.object_validation import ObjectValidation, finds_objects
 from openpaf.training.validation import Validation
 from openpaf.weights import ModelSpec
 
@@ -41,7 +42,12 @@ class BestWeights:
         images, self.settings = config.data.validation, config.optimizer
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
-        self.validation = None if images is None else Validation(images, size)
+        self.validation: ObjectValidation | Validation | None = None
+        if images is not None:
+            is_of_objects = finds_objects(config)
+            self.validation = (
+                ObjectValidation(config) if is_of_objects else Validation(images, size)
+            )
         self.signals = signals
         self.ap = -1.0
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all

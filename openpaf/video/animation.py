@@ -11,6 +11,7 @@ from typing import Any
 
 from openpaf.errors import VideoError
 from openpaf.io.addresses import shown_source
+from openpaf.io.closing import Closing
 from openpaf.video.base import VideoFrame, reason_of
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def _gif_is_animated(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-class Animation:
+class Animation(Closing):
     """An animated image as a recording: every frame in order, transparent pixels over white.
 
     Args:
@@ -118,9 +119,3 @@ class Animation:
     def close(self) -> None:
         """Close the file."""
         self._image.close()
-
-    def __enter__(self) -> Animation:
-        return self
-
-    def __exit__(self, *details: Any) -> None:
-        self.close()

@@ -6,11 +6,11 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
 from openpaf.errors import VideoError
 from openpaf.io.addresses import shown_source
+from openpaf.io.closing import Closing
 from openpaf.video.base import VideoFrame, max_leap_s, open_container, reason_of, video_streams
 from openpaf.video.pixels import pixel_aspect, turn_of, upright
 from openpaf.video.times import Clock
@@ -18,7 +18,7 @@ from openpaf.video.times import Clock
 _log = logging.getLogger(__name__)
 
 
-class VideoFile:
+class VideoFile(Closing):
     """A recording: every frame in order, upright, with its timestamp.
 
     Damaged packets are skipped and counted in ``n_damaged``; a truncated file yields the frames it
@@ -127,14 +127,3 @@ class VideoFile:
     def close(self) -> None:
         """Close the file."""
         self.container.close()
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

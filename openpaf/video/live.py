@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from openpaf.errors import VideoError
 from openpaf.io.addresses import shown_source, without_passwords
+from openpaf.io.closing import Closing
 from openpaf.video.base import VideoFrame, open_container, reason_of, video_streams
 from openpaf.video.pixels import pixel_aspect, square_pixels, turn_of, upright
 
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 Capture = Callable[[], Iterator[NDArray[np.uint8]]]
 
 
-class LiveVideo:
+class LiveVideo(Closing):
     """The newest frame of a live source.
 
     A thread reads frames as fast as they come and holds one, so that an iteration yields the
@@ -146,12 +147,6 @@ class LiveVideo:
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=3)  # a driver may hang, and the thread is a daemon
-
-    def __enter__(self) -> LiveVideo:
-        return self
-
-    def __exit__(self, *details: Any) -> None:
-        self.close()
 
 
 def open_stream(url: str, **options: Any) -> LiveVideo:

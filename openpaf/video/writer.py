@@ -6,13 +6,13 @@ import logging
 import os
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import VideoError
+from openpaf.io.closing import Closing
 from openpaf.io.files import temporary_beside
 from openpaf.video.base import file_address, import_av, reason_of
 from openpaf.video.pipeline import uninterrupted
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _TICKS = 90_000  # per second, a multiple of all common frame rates
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """Writes frames into an mp4 file that every browser plays.
 
     The file gets its name when it is closed, and is then playable after any number of frames, also
@@ -162,14 +162,3 @@ class VideoWriter:
         finally:
             container.close()
             self._partial.unlink(missing_ok=True)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

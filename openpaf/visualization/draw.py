@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from openpaf.io.images import read_image
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
+from openpaf.visualization.shapes import Color, draw_box, draw_label, paint
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Color = tuple[int, int, int]
 
 # Orange and blue differ for every kind of color blindness; the center is lighter than both.
 LEFT: Color = (255, 138, 20)
 RIGHT: Color = (38, 150, 255)
 CENTER: Color = (214, 240, 106)
-_DARK: Color = (24, 26, 30)
-_WHITE: Color = (255, 255, 255)
-_EDGES = np.array([_DARK, _WHITE], np.uint8)  # of outlines and rims
 
 # Anatomical limbs. The others only help the parser, and are not drawn.
 _ANATOMY_PAIRS = (
@@ -125,11 +121,12 @@ def draw_poses(
         _draw_person(canvas, poses.xy[n], poses.scores[n], shown, poses.skeleton, limb_width)
         box = _box(poses.xy[n, shown])
         if boxes:
-            _draw_box(canvas, box, limb_width)
+            draw_box(canvas, box, pad=2.5 * limb_width, width=max(1.0, 0.4 * limb_width))
         words = [f"#{poses.ids[n]}"] if with_ids and poses.ids is not None else []
         words += [f"{poses.person_scores[n]:.2f}"] if scores else []
         if words:
-            _draw_label(canvas, "  ".join(words), box, limb_width)
+            middle, bottom = (box[0] + box[2]) / 2, box[1] - 4 * limb_width
+            draw_label(canvas, "  ".join(words), middle, bottom, round(2.9 * limb_width))
     return canvas
 
 
@@ -182,7 +179,7 @@ def _draw_person(
     order = order[shown[plan.ends[order]].all(axis=1)]
     widths = limb_width * plan.widths[order]
     rims = np.where(plan.are_joints[order] & (widths > 3), 0.18 * widths, 0)
-    _paint(
+    paint(
         canvas,
         xy[plan.ends[order]],
         widths,
@@ -265,80 +262,6 @@ def _side(skeleton: Skeleton, k: int) -> Color:
     return CENTER
 
 
-def _paint(
-    canvas: NDArray[np.uint8],
-    ends: NDArray[Any],
-    widths: NDArray[np.float64],
-    colors: NDArray[np.uint8],
-    *,
-    outline: float,
-    rims: NDArray[np.float64] | None = None,
-    alphas: NDArray[Any] | None = None,
-) -> None:
-    """Paint strokes (S, 2, 2) with dark outlines, in order, with transparency."""
-    from openpaf.kernels.strokes import paint
-
-    paint(
-        canvas,
-        ends.astype(np.float64),
-        widths / 2,
-        np.zeros(len(widths)) if rims is None else rims,
-        outline,
-        colors,
-        _EDGES,
-        np.ones(len(widths)) if alphas is None else alphas.astype(np.float64),
-    )
-
-
 def _box(xy: NDArray[np.float32]) -> tuple[float, float, float, float]:
     (x0, y0), (x1, y1) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
     return x0, y0, x1, y1
-
-
-def _draw_box(
-    canvas: NDArray[np.uint8], box: tuple[float, float, float, float], limb_width: float
-) -> None:
-    pad = 2.5 * limb_width
-    x0, y0, x1, y1 = box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad
-    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-    sides = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)  # (4, 2, 2)
-    thin = max(1.0, 0.4 * limb_width)
-    white = np.full((4, 3), 255, np.uint8)
-    _paint(canvas, sides, np.full(4, thin), white, outline=max(0.6, 0.5 * thin))
-
-
-def _draw_label(
-    canvas: NDArray[np.uint8],
-    text: str,
-    box: tuple[float, float, float, float],
-    limb_width: float,
-) -> None:
-    """Dark text on a light plate over the person's head, moved inside the image."""
-    height, width = canvas.shape[:2]
-    plate = _plate(text, round(min(max(11, 2.9 * limb_width), max(11, min(height, width) / 16))))
-    plate_height, plate_width = plate.shape[:2]
-    x0 = round(min(max((box[0] + box[2] - plate_width) / 2, 0), max(width - plate_width, 0)))
-    above = box[1] - plate_height - 4 * limb_width
-    y0 = round(min(max(above, 0), max(height - plate_height, 0)))
-    region = canvas[y0 : y0 + plate_height, x0 : x0 + plate_width]
-    region[:] = plate[: region.shape[0], : region.shape[1]]
-
-
-@lru_cache(maxsize=64)
-def _plate(text: str, size: int) -> NDArray[np.uint8]:
-    """Text of a size in px on its plate; cached, as ids repeat from frame to frame."""
-    from PIL import Image, ImageDraw
-
-    font: Any = _font(size)
-    left, top, right, bottom = font.getbbox(text)
-    pad = max(2, size // 4)
-    plate = Image.new("RGB", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad), _WHITE)
-    ImageDraw.Draw(plate).text((pad - left, pad - top), text, font=font, fill=_DARK)
-    return np.asarray(plate)
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)

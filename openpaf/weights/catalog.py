@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
+from openpaf.skeleton import Skeleton
 from openpaf.weights import download
 from openpaf.weights.exported import export_kind, read_export_spec
 from openpaf.weights.hashing import how_verified, known_hash, sha256_of
@@ -78,8 +79,8 @@ def _resolve_pair(path: Path) -> ModelSource:
     for name in names:
         # A file beside the pair, unless it is a name; a pair of pairs would be a loop.
         part = name if name in shipped else path.parent / name
-        if export_kind(part) is not None or Path(part).suffix.lower() == ".json":
-            raise WeightsError(f"{path}: expected weights, found {name!r}")
+        if Path(part).suffix.lower() == ".json":
+            raise WeightsError(f"{path}: expected a network, found {name!r}")
         parts.append(resolve(part))
     return pair_source(path, pair, tuple(parts))
 
@@ -147,7 +148,7 @@ def _published_row(row: Published) -> dict[str, Any]:
         "name": row.name,
         "shipped": False,
         "file": None,
-        "method": method_of(row.builder),
+        "method": method_of(row.builder, row.options),
         "licence": row.licence,
         "sha256": row.sha256,
         "md5": row.md5,
@@ -245,15 +246,13 @@ def check_card(path: Path) -> None:
 
 
 def _published_spec(published: Published) -> ModelSpec:
-    if published.skeleton is None:
-        raise WeightsError(f"{published.name}: a network that finds no joints")
     # Mask R-CNN gives px of its input, and normalizes by itself what is 0 to 1.
     px = Grid(1, 0.0)
     return ModelSpec(
         name=published.name,
         builder=published.builder,
         options=published.options,
-        skeleton=published.skeleton,
+        skeleton=published.skeleton or Skeleton.COCO17,  # of which a detector makes no use
         heatmap_grid=published.heatmap_grid or px,
         paf_grid=published.paf_grid or px,
         mean=published.mean if isinstance(published.mean, float) else 0.0,

@@ -10,6 +10,7 @@ from openpaf.errors import printable
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.weights.limits import (
+    MAX_CLASSES,
     MAX_JOINTS,
     MAX_LIMBS,
     MAX_NOTE_CHARS,
@@ -204,8 +205,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "sigma_px": _or_none(_positive),
     "paf_half_width_px": _or_none(_positive),
     "outputs": lambda value: tuple(_word(name) for name in _list(value, MAX_OPTIONS)),
+    "classes": lambda value: tuple(_word(name) for name in _list(value, MAX_CLASSES)),
 }
-_REQUIRED = set(_READERS) - {
-    "result", "bgr", "channel_order", "method", "outputs", "size_hw", "sigma_px",
+_OPTIONAL = {
+    "result", "bgr", "channel_order", "method", "outputs", "size_hw", "classes", "sigma_px",
     "paf_half_width_px",
 }  # fmt: skip
+_REQUIRED = set(_READERS) - _OPTIONAL

@@ -12,12 +12,13 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 from urllib.parse import urljoin
 
 import requests
 from requests import Response
+
+from openpaf.io.closing import Closing
 
 #: Seconds to wait for a connection, and for the next piece of an answer.
 CONNECT_S, STALL_S = 10.0, 30.0
@@ -36,7 +37,7 @@ class TooSlowError(Exception):
     """An answer comes more slowly than it may."""
 
 
-class HttpStream:
+class HttpStream(Closing):
     """An answer, to be used as a context.
 
     Args:
@@ -53,15 +54,8 @@ class HttpStream:
         thread = threading.Thread(target=self._read, args=(headers,), daemon=True)
         thread.start()
 
-    def __enter__(self) -> HttpStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let the thread end."""
         self._left.set()
 
     def response(self) -> Response:

@@ -36,6 +36,8 @@ MAX_OPTION = 100_000
 #: Entries of a list among its options, and options.
 MAX_OPTIONS = 64
 MAX_JOINTS, MAX_LIMBS = 500, 2_000
+#: Names of the classes of a detector.
+MAX_CLASSES = 10_000
 
 #: Bytes of a download whose size is not known.
 MAX_DOWNLOAD_BYTES = 1 << 30

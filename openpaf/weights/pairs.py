@@ -10,12 +10,17 @@ A pair is a JSON file such as::
     }
 
 Networks are named as models are, or by the path of their file from the folder of the pair. What
-stands after ``@`` is the long side in px of a detector's input; without it the image is stretched
-to the size that the detector was trained for. A crop is ``padding`` times as large as its box.
+stands after ``@`` is the long side in px of a detector's input, or, as in ``@256x256``, the height
+and width that the image is stretched to; without it that is the size that the detector was trained
+for. A crop is ``padding`` times as large as its box.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +30,13 @@ from openpaf.errors import WeightsError, printable
 from openpaf.io.json_files import read_json
 from openpaf.weights.spec import PARTS, ModelSource, ModelSpec
 
+_SIZE = re.compile(r"[0-9]{1,5}(x[0-9]{1,5})?")
 _KEYS = {"name", "detectors", "pose", "padding", "flip", "licence", "metrics"}
 _REQUIRED = {"name", "detectors", "pose"}
 _MAX_BYTES = 100_000
 _MAX_DETECTORS = 16
+#: Of a detector's input in px: the long side, or height and width; None for its own.
+DetectorSize = int | tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +45,7 @@ class Pair:
 
     Args:
         name: Of the model.
-        detectors: Name and long side of the input in px, or None, of each run of a detector.
+        detectors: Name and size of the input of each run of a detector.
         pose: Name of the network that finds the joints in a box.
         padding: Size of a crop as a multiple of its box.
         flip: Whether mirrored images are always run, too.
@@ -46,7 +54,7 @@ class Pair:
     """
 
     name: str
-    detectors: tuple[tuple[str, int | None], ...]
+    detectors: tuple[tuple[str, DetectorSize], ...]
     pose: str
     padding: float = 1.25
     flip: bool = False
@@ -78,6 +86,25 @@ def read_pair(path: Path) -> Pair:
         ) from error
 
 
+def renamed_pair(path: Path, names: Sequence[str]) -> bytes:
+    """A pair's file with other names for its networks.
+
+    Args:
+        path: The file; what it says beside them stays.
+        names: Of its detectors, and last of its pose network.
+
+    Raises:
+        WeightsError: If the file is no pair's.
+    """
+    pair = read_pair(path)
+    detectors = [
+        name if size is None else f"{name}@{_size_text(size)}"
+        for name, (_, size) in zip(names, pair.detectors, strict=False)
+    ]
+    values = {**dataclasses.asdict(pair), "detectors": detectors, "pose": names[-1]}
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
 def _checked(values: dict[str, Any]) -> Pair:
     for key in ("name", "pose", "licence"):
         if not _is_word(values.get(key, "-")):
@@ -99,15 +126,24 @@ def _is_word(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= 200 and value.isprintable()
 
 
-def _detector(text: Any) -> tuple[str, int | None]:
+def _size_text(size: int | tuple[int, int]) -> str:
+    return str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"
+
+
+def _detector(text: Any) -> tuple[str, DetectorSize]:
     if not _is_word(text):
         raise ValueError("detectors: expected texts of 1 to 200 characters")
-    name, at, side = text.rpartition("@")
+    name, at, size = text.rpartition("@")
     if not at:
         return text, None
-    if not (side.isascii() and side.isdecimal() and 32 <= int(side) <= 4096):
-        raise ValueError(f"detectors: expected a long side of 32 to 4096 px after @, got {side!r}")
-    return name, int(side)
+    sides = [int(side) for side in size.split("x")] if _SIZE.fullmatch(size) else []
+    if not sides or not all(32 <= side <= 4096 for side in sides):
+        raise ValueError(f"detectors: expected a long side of 32 to 4096 px after @, got {size!r}")
+    if len(sides) == 1:
+        return name, sides[0]
+    if any(side % 32 for side in sides):
+        raise ValueError(f"detectors: expected multiples of 32 px after @, got {size!r}")
+    return name, (sides[0], sides[1])
 
 
 def pair_source(path: Path, pair: Pair, parts: tuple[ModelSource, ...]) -> ModelSource:
@@ -128,8 +164,11 @@ def pair_source(path: Path, pair: Pair, parts: tuple[ModelSource, ...]) -> Model
             place = "pose" if kind == "single_person" else "detectors"
             found = PARTS.get(part.spec.method, f"a model of method {part.spec.method!r}")
             raise WeightsError(f"{path}: {place}: expected {PARTS[kind]}, but {name!r} is {found}")
-    for (name, long_side), part in zip(pair.detectors, parts, strict=False):
-        if long_side is None and part.spec.size_hw is None:
+    kinds = sorted({part.kind for part in parts})
+    if len(kinds) > 1:
+        raise WeightsError(f"{path}: expected networks of one kind, found {' and '.join(kinds)}")
+    for (name, size), part in zip(pair.detectors, parts, strict=False):
+        if size is None and part.spec.size_hw is None:
             raise WeightsError(
                 f"{path}: detectors: {name!r} takes any size, so it needs one, as in '{name}@640'"
             )
@@ -157,6 +196,6 @@ def pair_source(path: Path, pair: Pair, parts: tuple[ModelSource, ...]) -> Model
     return ModelSource(spec=spec, file=path, kind="pair", parts=parts)
 
 
-def detector_sides(spec: ModelSpec) -> list[int | None]:
-    """The long side in px, or None, of the input of each detector of a pair."""
-    return [long_side for _, long_side in spec.options["detectors"]]
+def detector_sizes(spec: ModelSpec) -> list[DetectorSize]:
+    """The size of the input of each detector of a pair."""
+    return [size for _, size in spec.options["detectors"]]

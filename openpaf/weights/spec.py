@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from openpaf.weights.header import read_note
 OUTPUTS = {
     "part_affinity": ("heatmaps", "pafs"),
     "mask_rcnn": ("boxes", "labels", "scores", "keypoints"),
+    "objects": ("boxes", "labels", "scores", "masks"),
     "top_down": ("boxes", "scores", "heatmaps"),
     "person_detector": ("boxes", "scores"),
     "single_person": ("heatmaps",),
@@ -63,6 +65,8 @@ class ModelSpec:
             None where that is not known. With the next, what further training is to ask of it.
         paf_half_width_px: How far the PAFs that it was trained on reach to either side of a limb,
             in px; None where that is not known.
+        classes: Of a detector of objects, the names of its labels 1, 2 ...; empty where they have
+            none.
     """
 
     name: str
@@ -83,10 +87,11 @@ class ModelSpec:
     size_hw: tuple[int, int] | None = None
     sigma_px: float | None = None
     paf_half_width_px: float | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.method:
-            object.__setattr__(self, "method", method_of(self.builder))
+            object.__setattr__(self, "method", method_of(self.builder, self.options))
         if not self.outputs:
             object.__setattr__(self, "outputs", OUTPUTS.get(self.method, ()))
         if self.channel_order is None:
@@ -116,7 +121,7 @@ class ModelSpec:
             "metrics": self.metrics,
         }
         # Only where they do not follow from the rest, so that headers stay as they are.
-        if self.method != method_of(self.builder):
+        if self.method != method_of(self.builder, self.options):
             note["method"] = self.method
         if self.outputs != OUTPUTS.get(self.method, ()):
             note["outputs"] = list(self.outputs)
@@ -125,6 +130,8 @@ class ModelSpec:
         for key in ("sigma_px", "paf_half_width_px"):
             if getattr(self, key) is not None:
                 note[key] = getattr(self, key)
+        if self.classes:
+            note["classes"] = list(self.classes)
         return {"openpaf": json.dumps(note)}
 
     def converted(self) -> ModelSpec:
@@ -149,9 +156,12 @@ class ModelSpec:
             ) from error
 
 
-def method_of(builder: str) -> str:
+def method_of(builder: str, options: Mapping[str, Any]) -> str:
     """The method of a network whose description names none."""
-    return "mask_rcnn" if "rcnn_" in builder else _METHODS.get(builder, "part_affinity")
+    if "rcnn_" in builder:
+        has_joints = builder.startswith("keypointrcnn") or options.get("num_keypoints")
+        return "mask_rcnn" if has_joints else "objects"
+    return _METHODS.get(builder, "part_affinity")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,9 @@ class MaskRCNN(nn.Module):
         proposals, rpn_losses = self.rpn(batch, features, moved)
         return {**self.roi_heads.train_step(features, proposals, moved), **rpn_losses}
 
-    def detect(self, images: Sequence[Tensor], *, resize: bool = True) -> list[Detection]:
+    def detect(
+        self, images: Sequence[Tensor], *, resize: bool = True, paste: bool = True
+    ) -> list[Detection]:
         """The detections of each image, in evaluation mode.
 
         In addition to the result of a call, ``keypoints_probabilities`` (N, K), 0 to 1, are the
@@ -94,13 +96,15 @@ class MaskRCNN(nn.Module):
         Args:
             images: Float (3, H, W), RGB, 0 to 1.
             resize: Whether they are resized to the configured size.
+            paste: Whether masks are those of the image; else they are (N, 1, M, M) inside of the
+                boxes, which takes little memory.
         """
         _check_images(images)
         batch, _ = self.transform(images, resize=resize)
         features = self.backbone(batch.tensor)
         proposals, _ = self.rpn(batch, features, None)
         detections = self.roi_heads.detect(features, proposals, batch)
-        return self.transform.undo(detections, batch)
+        return self.transform.undo(detections, batch, paste=paste)
 
     def _check_targets(self, images: Sequence[Tensor], targets: Sequence[Target]) -> None:
         if len(targets) != len(images):

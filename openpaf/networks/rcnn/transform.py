@@ -81,13 +81,15 @@ class Transform(nn.Module):
         batch = Images(tensor=tensor, sizes_hw=sizes_hw, original_hw=original_hw)
         return batch, None if targets is None else moved
 
-    def undo(self, detections: list[Detection], images: Images) -> list[Detection]:
+    def undo(
+        self, detections: list[Detection], images: Images, *, paste: bool = True
+    ) -> list[Detection]:
         """Detections from px of the batch to px of the original images; masks are pasted."""
         for detection, size_hw, original_hw in zip(
             detections, images.sizes_hw, images.original_hw, strict=True
         ):
             detection["boxes"] = box_ops.resize(detection["boxes"], size_hw, original_hw)
-            if "masks" in detection:
+            if "masks" in detection and paste:
                 pasted = paste_masks(detection["masks"], detection["boxes"], original_hw)
                 detection["masks"] = pasted
             if "keypoints" in detection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,8 @@ from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import make_optimizer
 from openpaf.training.part_affinity import build_network
+from openpaf.training.rcnn.object_sets import load_object_sets
+from openpaf.training.rcnn.object_validation import finds_objects
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
 from openpaf.weights.imagenet import load_imagenet
 
@@ -32,16 +35,17 @@ class DetectionTask:
 
     Raises:
         DatasetError: If a set is missing or without people.
-        ValueError: If the detector is unknown or finds no joints.
+        ValueError: If the detector is unknown, or has another number of classes than the sets.
     """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
-        self.config, self.device = config, processes.device
-        network = build_network(config, Skeleton.COCO17)
-        if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
-            raise ValueError(
-                f"network.name: expected a detector of keypoints, got {config.network.name!r}"
-            )
+        sets, self.classes = (
+            load_object_sets(config.data) if finds_objects(config) else (load_sets(config.data), ())
+        )
+        self.config, self.device = _with_classes(config, self.classes), processes.device
+        network = build_network(self.config, Skeleton.COCO17)
+        if not isinstance(network, MaskRCNN):
+            raise ValueError(f"network.name: expected a detector, got {config.network.name!r}")
         self.detector = network
         self.network: nn.Module = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -52,7 +56,7 @@ class DetectionTask:
         # Losses are means over a slice, and slices may differ by a crop.
         self.share = len(self.rows) * processes.n / batch_size
         self.maker = DetectionBatchMaker(
-            load_sets(config.data),
+            sets,
             batch_size=batch_size,
             augment=config.augment,
             masks=network.config.masks,
@@ -96,4 +100,23 @@ class DetectionTask:
             scale=255.0,
             licence="Apache-2.0",
             metrics=metrics,
+            classes=self.classes,
         )
+
+
+def _with_classes(config: TrainConfig, classes: tuple[str, ...]) -> TrainConfig:
+    """The run, with as many classes of its network as its sets have, and background.
+
+    Raises:
+        ValueError: If the options say another number.
+    """
+    if not classes:
+        return config
+    options = {"num_classes": len(classes) + 1, **config.network.options}
+    if options["num_classes"] != len(classes) + 1:
+        raise ValueError(
+            f"network.options.num_classes: expected {len(classes) + 1}, background and "
+            f"{', '.join(classes)}; got {options['num_classes']}"
+        )
+    network = msgspec.structs.replace(config.network, options=options)
+    return msgspec.structs.replace(config, network=network)

@@ -14,6 +14,8 @@ from openpaf.geometry import transform_points
 from openpaf.networks.rcnn.transform import Target
 from openpaf.training.data.augmentation import CropPlan
 from openpaf.training.data.batches import CropMaker
+from openpaf.training.data.dataset import Photo
+from openpaf.training.rcnn.object_sets import ObjectPhoto
 
 #: Labels are px of centers, 0 being the middle of the first pixel; detectors count from its corner.
 HALF_PX = 0.5
@@ -66,6 +68,8 @@ def make_target(plan: CropPlan, *, masks: bool = False) -> Target:
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < size)).all(axis=2)
     keypoints[..., 2] *= inside
     whole = _move_boxes(photo.boxes, affine)
+    if isinstance(photo, ObjectPhoto):
+        _tighten(whole, photo, affine)
     boxes = whole.clip(0, size)
     sides = boxes[:, 2:] - boxes[:, :2]
     visible = sides.prod(axis=1) / (whole[:, 2:] - whole[:, :2]).prod(axis=1).clip(min=1e-6)
@@ -73,7 +77,7 @@ def make_target(plan: CropPlan, *, masks: bool = False) -> Target:
     ignore = np.concatenate([_move_boxes(photo.ignore_boxes, affine).clip(0, size), boxes[~seen]])
     target = {
         "boxes": torch.from_numpy(boxes[seen]),
-        "labels": torch.ones(int(seen.sum()), dtype=torch.int64),
+        "labels": torch.from_numpy(_labels(photo)[seen]),
         "keypoints": torch.from_numpy(keypoints[seen]),
         "ignore_boxes": torch.from_numpy(ignore[(ignore[:, 2:] > ignore[:, :2]).all(axis=1)]),
     }
@@ -86,6 +90,21 @@ def make_target(plan: CropPlan, *, masks: bool = False) -> Target:
         labeled = [len(polygons) > 0 for polygons in outlines]
         target["masks_labeled"] = torch.tensor(labeled, dtype=torch.bool)
     return target
+
+
+def _labels(photo: Photo) -> NDArray[np.int64]:
+    if isinstance(photo, ObjectPhoto):
+        return photo.labels
+    return np.ones(len(photo.boxes), np.int64)  # people
+
+
+def _tighten(boxes: NDArray[np.float32], photo: ObjectPhoto, affine: NDArray[np.float64]) -> None:
+    """Replace moved boxes by those around the moved masks, where there are masks."""
+    for n, polygons in enumerate(photo.outlines):
+        if polygons:
+            corners = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+            moved = transform_points(corners - HALF_PX, affine) + HALF_PX
+            boxes[n] = *moved.min(axis=0), *moved.max(axis=0)
 
 
 def _move_boxes(boxes: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,0 +1,37 @@
+"""Images estimated together, of which one that fails does not take the others with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Found = TypeVar("Found", covariant=True)
+
+
+class TakesBatches(Protocol[Found]):
+    """An estimator of poses, or a detector of objects."""
+
+    def batch(self, images: Sequence[Any]) -> Sequence[Found]:
+        """What it finds in each image."""
+
+
+def estimate_each(
+    estimator: TakesBatches[Found], images: Sequence[NDArray[np.uint8]]
+) -> list[Found | Exception]:
+    """The people or objects of each image, or why they cannot be found.
+
+    Args:
+        estimator: Gets all images in one batch; one at a time if that fails.
+        images: RGB uint8 (H, W, 3) each.
+    """
+    if not images:
+        return []
+    try:
+        return list(estimator.batch(images))
+    except Exception as error:
+        if len(images) == 1:
+            return [error]
+    return [estimate_each(estimator, [image])[0] for image in images]

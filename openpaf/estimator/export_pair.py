@@ -1,0 +1,181 @@
+"""A top-down pair exported: a file for each of its networks, and a pair's file that names them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.engines.auto import difference
+from openpaf.engines.base import Arrays, Engine
+from openpaf.engines.export import TOLERANCES, Difference, ExportError, check_export
+from openpaf.engines.load import load_source
+from openpaf.engines.table import ENGINES, ExportModule
+from openpaf.estimator.methods import Options
+from openpaf.estimator.top_down import TopDown
+from openpaf.io.files import write_whole
+from openpaf.io.images import read_image
+from openpaf.poses import Poses, oks
+from openpaf.weights.catalog import resolve
+from openpaf.weights.pairs import renamed_pair
+from openpaf.weights.spec import ModelSource
+
+#: What a network sees: (B, 3, h, w) each.
+Inputs = list[NDArray[np.float32]]
+
+# Of the people whose crops the ranges of 8-bit integers are learned from.
+_LIKELY = 0.3
+# What ranges are learned from at most.
+_MAX_CALIBRATION = 100
+
+
+def export_pair(
+    source: ModelSource,
+    path: Path,
+    *,
+    to: str,
+    precision: str = "float32",
+    photos: Sequence[Path],
+    calibration: Sequence[Path] = (),
+    tolerance: float | None = None,
+) -> Difference:
+    """Export the networks of a pair, and compare each with torch on what it sees of real photos.
+
+    Args:
+        source: The pair, of weights.
+        path: The pair's file to write, ``.json``; beside it comes a file for each network, named
+            by it and the precision.
+        to: As :func:`openpaf.engines.export.export_model` takes it.
+        precision: As there.
+        photos: What to compare on.
+        calibration: For int8: photos whose ranges of values are learned; others than ``photos``.
+        tolerance: Largest allowed difference of a network's arrays, as a share of their root mean
+            square; that of :data:`openpaf.engines.export.TOLERANCES` if None.
+
+    Returns:
+        The measured difference: that of the network that differs most.
+
+    Raises:
+        ExportError: If the difference is above the tolerance; nothing is written then.
+        ImageError: If a photo cannot be read.
+        ValueError: If an argument is out of range, or an extra is not installed.
+        WeightsError: If the pair is exported already, or damaged.
+    """
+    suffix = check_export(path, to, precision, photos, calibration, ".json")
+    limit = TOLERANCES[precision] if tolerance is None else tolerance
+    parts = {part.file: part for part in source.parts}
+    names = {file: f"{file.stem}-{precision}{suffix}" for file in parts}
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"{source.file}: names two networks alike: {', '.join(names.values())}")
+    seen = _inputs(source, calibration, _LIKELY)
+    module = cast(ExportModule, ENGINES[to].load_module())
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".openpaf-") as folder:
+        for file, part in parts.items():
+            module.export(
+                part,
+                Path(folder) / names[file],
+                precision=precision,
+                size_hw=None,
+                calibration=_some(seen.get(file, [])),
+            )
+        partial = Path(folder) / path.name
+        write_whole(partial, renamed_pair(source.file, [names[p.file] for p in source.parts]))
+        measured = compare_pairs(source, resolve(partial), photos)
+        if not measured.fields <= limit:
+            raise ExportError(
+                f"{path}: not written; its arrays differ from torch's by {measured.fields:.4f} of "
+                f"their root mean square, more than the tolerance of {limit:g}"
+            )
+        # The numbers before the files that need them, the pair's own last.
+        for file in sorted(Path(folder).iterdir(), key=lambda f: (f == partial, f.name)):
+            os.replace(file, path.with_name(file.name))
+    return measured
+
+
+def compare_pairs(source: ModelSource, exported: ModelSource, photos: Sequence[Path]) -> Difference:
+    """How far the networks of an exported pair are from torch's on what they see of real photos.
+
+    Args:
+        source: The original.
+        exported: Its exported form, with as many parts.
+        photos: What to compare on.
+    """
+    seen = _inputs(source, photos, 0.0)
+    shares, largest = [0.0], 0.0
+    for part, other in {
+        p.file: (p, e) for p, e in zip(source.parts, exported.parts, strict=True)
+    }.values():
+        original, engine = load_source(part, "torch", "cpu"), load_source(other)
+        pairs = [(original(images), engine(images)) for images in seen.get(part.file, [])]
+        shares += [float(np.mean([difference(*arrays) for arrays in pairs]))] if pairs else []
+        largest = max(
+            [largest, *(float(np.abs(a[name] - b[name]).max()) for a, b in pairs
+                        for name in a if name != "boxes")]
+        )  # fmt: skip
+    ours, theirs = (TopDown.load(one, Options(engine=name, device="cpu"))
+                    for one, name in ((source, "torch"), (exported, "auto")))  # fmt: skip
+    n_people = n_same = 0
+    for photo in photos:
+        people, same = _people(ours, theirs, read_image(photo))
+        n_people, n_same = n_people + people, n_same + same
+    return Difference(
+        n_photos=len(photos), fields=max(shares), largest=largest, n_people=n_people, n_same=n_same
+    )
+
+
+def _people(ours: TopDown, theirs: TopDown, image: NDArray[np.uint8]) -> tuple[int, int]:
+    """How many people one finds, and how many of them the other finds in the same place."""
+    found: list[Poses] = []
+    for method in (ours, theirs):
+        poses = method.postprocess(method.infer([image])[0], image.shape[:2])
+        weak = poses.scores < 0.1
+        xy = np.where(weak[..., None], np.nan, poses.xy)
+        found.append(poses.replace(xy=xy, scores=np.where(weak, 0, poses.scores)))
+    sure = found[0][(found[0].person_scores >= 0.3) & (found[0].scores > 0).any(axis=1)]
+    if not len(sure) or not len(found[1]):
+        return len(sure), 0
+    return len(sure), int((oks(sure, found[1]).max(axis=1) >= 0.9).sum())
+
+
+def _inputs(source: ModelSource, photos: Sequence[Path], min_score: float) -> dict[Path, Inputs]:
+    """What each network of a pair sees of photos when it runs in torch, by its file.
+
+    Args:
+        source: The pair.
+        photos: Paths of the photos.
+        min_score: Of the people whose crops count.
+    """
+    if not photos:
+        return {}
+    seen: dict[Path, Inputs] = {part.file: [] for part in source.parts}
+    method = TopDown.load(source, Options(engine="torch", device="cpu", min_score=min_score))
+
+    def noting(engine: Engine, inputs: Inputs) -> Engine:
+        def run(images: NDArray[np.float32]) -> Arrays:
+            inputs.append(images)
+            return engine(images)
+
+        return Engine(engine.name, run)
+
+    *detectors, pose = source.parts
+    method.detectors = tuple(
+        dataclasses.replace(detector, engine=noting(detector.engine, seen[part.file]))
+        for detector, part in zip(method.detectors, detectors, strict=True)
+    )
+    method.pose = noting(method.pose, seen[pose.file])
+    for photo in photos:
+        method.infer([read_image(photo)])
+    return seen
+
+
+def _some(inputs: Inputs) -> Inputs:
+    """At most so many single images of them, evenly chosen."""
+    singles = [images[i : i + 1] for images in inputs for i in range(len(images))]
+    chosen = np.linspace(0, len(singles) - 1, min(len(singles), _MAX_CALIBRATION)).round()
+    return [singles[int(i)] for i in chosen]
