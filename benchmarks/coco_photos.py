@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from openpaf.evaluation.label_files import load_annotations
-
-if TYPE_CHECKING:
-    from pycocotools.coco import COCO
+from openpaf.evaluation.label_files import Annotations, load_annotations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def read(arguments: argparse.Namespace) -> tuple[COCO, list[int]]:
+def read(arguments: argparse.Namespace) -> tuple[Annotations, list[int]]:
     """The labels, and the ids of the chosen photos in the file's order, as training counts them."""
     annotations = load_annotations(arguments.data / "person_keypoints.json")
     ids = [row["id"] for row in annotations.dataset["images"]]

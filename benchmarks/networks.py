@@ -50,6 +50,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "lightweight_coco": ("lightweight_coco", {}),
     "lightweight_coco, 3 refinements": ("lightweight_coco", {"n_refinement_stages": 3}),
+    "mobilenet_v2": ("mobilenet_v2", {}),
     "open_model_zoo": ("open_model_zoo", {}),
     "cmu_coco": ("cmu_coco", {}),
     "cmu_mpi": ("cmu_mpi", {}),

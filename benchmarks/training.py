@@ -5,6 +5,7 @@
 The loader should deliver at least 1.5 times what the network takes, so that training never waits
 for data. Both are measured alone, on as many threads as the run would use. ``--loop`` times so
 many steps of the run itself; on a GPU, nvidia-smi says for what share of them it is busy.
+``--recipe`` runs it as models/recipes/train.py does, e.g. with images held on the GPU.
 """
 
 from __future__ import annotations
@@ -16,23 +17,28 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from msgspec.structs import replace
 
-from openpaf import Poses, encode_fields
+from openpaf import Poses, Skeleton, encode_fields
 from openpaf.training.config import SKELETONS, TrainConfig
-from openpaf.training.config_files import read_config
-from openpaf.training.data.batches import LABELS, Batch, BatchMaker
-from openpaf.training.data.gpu.batches import DeviceBatchMaker, make_device_batches
+from openpaf.training.config_files import read_config, read_config_as
+from openpaf.training.data.batches import Batch
 from openpaf.training.distributed import join
 from openpaf.training.loop import Run
-from openpaf.training.part_affinity import PartAffinityTask
+from openpaf.training.part_affinity import BatchSource, PartAffinityTask
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
+from recipe_task import RecipeConfig, RecipeTask
 
 
 def main() -> None:
@@ -42,9 +48,11 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=30, help="of the loader (default: 30)")
     parser.add_argument("--loop", type=int, default=0, help="steps of the whole run (default: 0)")
     parser.add_argument("--no-training", action="store_true", help="leave the network out")
+    parser.add_argument("--recipe", action="store_true", help="with its table [recipe]")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as output:
-        config = read_config(arguments.config)
+        path = arguments.config
+        config = read_config_as(RecipeConfig, path) if arguments.recipe else read_config(path)
         config = replace(config, output=output, data=replace(config.data, validation=None))
         measure(config, arguments)
 
@@ -59,17 +67,18 @@ def measure(config: TrainConfig, arguments: argparse.Namespace) -> None:
             f"{config.data.workers} threads for data, {torch.get_num_threads()} for the network"
         )
         encode(config)
-        run = Run(config, processes)
+        make = partial(RecipeTask, config) if isinstance(config, RecipeConfig) else None
+        run = Run(config, processes, make)
         task = run.task
         if not isinstance(task, PartAffinityTask):
             raise ValueError("this benchmark is for networks that give fields, not for detectors")
-        source = make_device_batches(task.maker, device, config.data.on_device)
+        source = task.source()
         delivered = loader(source, config, arguments.batches)
         print(f"loader               {delivered:9.1f} images/s")
         if arguments.no_training:
             return
         run.resume_or_start()
-        batch = source.batch(0).to(device)
+        batch = next(source.stream(0, 1)).to(device)
         seconds = repeated(lambda: step(run, task, batch), arguments.steps)
         taken = config.optimizer.batch_size / seconds
         print(f"step                 {taken:9.1f} images/s, {seconds:.3f} s a step, "
@@ -130,17 +139,19 @@ def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
     rng = np.random.default_rng(0)
     size = 8 * cells
     centres = rng.uniform(40, size - 40, (n_people, 1, 2))
-    keypoints = np.ones((n_people, LABELS.n_joints, 3), np.float32)
-    keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, LABELS.n_joints, 2))
-    poses = Poses.from_keypoints(keypoints, LABELS).to(SKELETONS[config.targets.skeleton])
+    labels = Skeleton.COCO17
+    keypoints = np.ones((n_people, labels.n_joints, 3), np.float32)
+    keypoints[..., :2] = centres + rng.uniform(-60, 60, (n_people, labels.n_joints, 2))
+    poses = Poses.from_keypoints(keypoints, labels)
+    poses = poses.to(SKELETONS[config.targets.skeleton or labels.name])
     seconds = repeated(lambda: encode_fields(poses, (size, size)), 200)
     print(f"encode_fields        {1000 * seconds:9.3f} ms, {n_people} people, {cells} x {cells} "
           f"cells, {poses.skeleton.n_limbs} limbs")  # fmt: skip
 
 
-def loader(source: BatchMaker | DeviceBatchMaker, config: TrainConfig, n_batches: int) -> float:
+def loader(source: BatchSource, config: TrainConfig, n_batches: int) -> float:
     """Images per second of batches that nobody works with, once their makers are at work."""
-    source.batch(0)  # compiles
+    next(source.stream(0, 1))  # compiles
     batches = source.stream(1, n_batches + 2, config.data.workers)
     next(batches)
     start = time.perf_counter()

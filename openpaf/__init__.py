@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from openpaf.io.objects import Objects as Objects
     from openpaf.io.pose_files import read_poses as read_poses
     from openpaf.io.pose_files import write_poses as write_poses
+    from openpaf.io.skeleton_files import read_skeleton as read_skeleton
+    from openpaf.io.skeleton_files import write_skeleton as write_skeleton
     from openpaf.poses import Poses as Poses
     from openpaf.skeleton import Skeleton as Skeleton
     from openpaf.tracking.one_euro import Smoothing as Smoothing
@@ -59,7 +61,9 @@ _HOME = {
     "encode_mask": "fields",
     "read_image": "io.images",
     "read_poses": "io.pose_files",
+    "read_skeleton": "io.skeleton_files",
     "write_poses": "io.pose_files",
+    "write_skeleton": "io.skeleton_files",
 }
 _MODULES = ("networks", "weights")
 

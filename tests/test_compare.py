@@ -170,7 +170,8 @@ def job(photos: Photos, folder: Path) -> dict[str, Any]:
         "name": "ours", "model": "lightweight-coco17", "engine": "torch", "device": "cpu",
         "threads": None,
         "size": 64, "scales": [1.0], "flip": False,
-        "annotations": str(photos.path), "images": str(photos.images),
+        "annotations": str(photos.path), "images": str(photos.images), "category": "1",
+        "skeleton": photos.annotations.skeleton.to_dict(),
         "image_ids": photos.ids, "scenes": [], "repeats": 1, "settings": {}, "quiet": True,
         "partial": str(folder / "p.jsonl"), "output": str(folder / "o.json"),
     }  # fmt: skip

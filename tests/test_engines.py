@@ -58,6 +58,7 @@ def test_openvino_says_what_torch_says(small: Path, cache: Path, pictures: np.nd
         ("lightweight", {}),
         ("lightweight", {"atrous": False, "ranks": [64, 24, 0]}),
         ("lightweight", {"stride": 4}),
+        ("lightweight_batch_norm", {}),
         *((name, {}) for name in ("lightweight_coco", "open_model_zoo", "cmu_mpi", "body25")),
     ],
 )

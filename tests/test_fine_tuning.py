@@ -21,7 +21,7 @@ from openpaf.training.config import (
     TrainConfig,
 )
 from openpaf.training.interrupts import HeldSignals
-from openpaf.training.part_affinity import target_style
+from openpaf.training.style import target_style
 from openpaf.weights import ModelSpec, load_model, read_header, save
 
 SPEC = ModelSpec(
@@ -50,14 +50,18 @@ def test_targets_have_the_style_of_the_initial_weights(
     tmp_path: Path, state: dict[str, Tensor]
 ) -> None:
     file = tmp_path / "start.safetensors"
-    assert target_style(config_for(tmp_path, None)) == (7, 8, 1)
+    assert target_style(config_for(tmp_path, None), Skeleton.COCO17) == (7, 8, 1)
     save(state, file, SPEC)
-    assert target_style(config_for(tmp_path, file)) == (7.5, 10, 10)
-    assert target_style(config_for(tmp_path, file, heatmap_weight=2)) == (7.5, 10, 2)
+    assert target_style(config_for(tmp_path, file), Skeleton.COCO17) == (7.5, 10, 10)
+    assert target_style(config_for(tmp_path, file, heatmap_weight=2), Skeleton.COCO17) == (
+        7.5,
+        10,
+        2,
+    )
     save(state, file, dataclasses.replace(SPEC, sigma_px=9.0, paf_half_width_px=11.0))
     assert read_header(file).sigma_px == 9
-    assert target_style(config_for(tmp_path, file)) == (9, 11, 10)
-    assert target_style(config_for(tmp_path, file, sigma_px=6)) == (6, 11, 10)
+    assert target_style(config_for(tmp_path, file), Skeleton.COCO17) == (9, 11, 10)
+    assert target_style(config_for(tmp_path, file, sigma_px=6), Skeleton.COCO17) == (6, 11, 10)
 
 
 def test_a_header_of_unknown_style_says_nothing_of_it() -> None:
@@ -83,12 +87,12 @@ def test_the_best_of_start_end_and_halfway_is_kept(
     def weights(value: float) -> dict[str, Tensor]:
         return {name: torch.full_like(old, value) for name, old in state.items()}
 
-    keeper = BestWeights(config_for(tmp_path, tmp_path / "start"), HeldSignals())
+    keeper = BestWeights(config_for(tmp_path, tmp_path / "start"), HeldSignals(), Skeleton.COCO17)
     keeper.validation = figures  # type: ignore[assignment]
     now = weights(0)
     keeper.consider(0, now, spec)
     now[key].fill_(9)  # the running average moves in place
-    resumed = BestWeights(config_for(tmp_path, tmp_path / "start"), HeldSignals())
+    resumed = BestWeights(config_for(tmp_path, tmp_path / "start"), HeldSignals(), Skeleton.COCO17)
     resumed.validation = figures  # type: ignore[assignment]
     resumed.load(keeper.state(), writes=True)
     last = resumed.consider(5, weights(2), spec)

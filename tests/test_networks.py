@@ -13,7 +13,8 @@ from openpaf import weights
 from openpaf.geometry import Letterbox
 from openpaf.io.extras import openvino_core
 from openpaf.io.images import read_image
-from openpaf.networks import LightweightNetwork, build
+from openpaf.networks import LightweightNetwork, build, describe
+from openpaf.networks.rcnn.mobilenet import MobileNetV2
 from openpaf.skeleton import Skeleton
 
 
@@ -32,6 +33,36 @@ def test_parameters_of_the_known_member() -> None:
     network = LightweightNetwork(Skeleton.COCO18)
     # As many as the Open Model Zoo's file holds: batch norms folded away, biases everywhere.
     assert sum(p.numel() for p in network.parameters()) == 4_099_058
+
+
+def test_a_dilated_trunk_gives_what_the_strided_one_does() -> None:
+    """At every second cell: MobileNetV2 pads on the right and bottom, so that these are odd."""
+    network = build("mobilenet_v2", width=4).eval()
+    strided = MobileNetV2().eval()
+    own = network.trunk.state_dict()
+    strided.load_state_dict({key: own.get(key, value) for key, value in
+                             strided.state_dict().items()})  # fmt: skip
+    image = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        dilated, expected = network.trunk(image), strided(image)[2]
+    assert dilated.shape[2:] == (28, 28)
+    inner = slice(6, 9)  # zeros beyond the image are at other places
+    ours = dilated[:, :, 1::2, 1::2][:, :, inner, inner]
+    torch.testing.assert_close(ours, expected[:, :, inner, inner], rtol=1e-4, atol=1e-5)
+    figures = describe(network)
+    assert (figures.stride, figures.offset_px) == (8, 7.0)
+
+
+def test_batch_norms_follow_the_convolutions_of_trunk_and_refinement() -> None:
+    plain, normed = (build(f"lightweight{kind}", width=4) for kind in ("", "_batch_norm"))
+    n_norms = sum(isinstance(module, torch.nn.BatchNorm2d) for module in normed.modules())
+    assert n_norms == 1 + 11 * 2 + 5 * 3  # of the reference
+    biases = [sum(key.endswith("bias") for key in network.state_dict())
+              for network in (plain, normed)]  # fmt: skip
+    assert biases[0] == biases[1]  # those of the batch norms in place of the convolutions'
+    shapes = [[field.shape for stage in network(torch.zeros(2, 3, 32, 40)) for field in stage]
+              for network in (plain, normed)]  # fmt: skip
+    assert shapes[0] == shapes[1]
 
 
 def test_unknown_network_and_options() -> None:

@@ -242,7 +242,8 @@ def test_the_loss_counts_what_it_is_told_to(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
     loss, _ = fields_loss([(batch.heatmaps, batch.pafs)], batch)
     assert float(loss) == 0
-    loss, parts = fields_loss([(batch.heatmaps + 1, batch.pafs)] * 2, batch)
+    wrong = [(batch.heatmaps + 1, batch.pafs.clone()) for _ in range(2)]
+    loss, parts = fields_loss(wrong, batch)
     share = float(batch.heatmap_weights.mean()) * 18
     assert float(parts["heatmaps_1"]) == float(parts["heatmaps_2"])
     assert float(parts["heatmaps_1"]) == pytest.approx(share, rel=1e-5)

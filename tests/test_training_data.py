@@ -1,37 +1,24 @@
-"""Training data: how crops are drawn, packing, and batches made on the network's device."""
+"""Training data: how crops are drawn."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from openpaf import Grid, Skeleton
-from openpaf.cli import main
 from openpaf.training.config import AugmentConfig
-from openpaf.training.config_files import read_config
 from openpaf.training.data.augmentation import Labels, plan_crop
-from openpaf.training.data.batches import Batch, BatchMaker
-from openpaf.training.data.dataset import DatasetError, Photo, load_photo_set
-from openpaf.training.data.gpu.batches import DeviceBatchMaker, made_ahead, make_device_batches
-from openpaf.training.part_affinity import make_batches
+from openpaf.training.data.batches import BatchMaker
+from openpaf.training.data.dataset import Photo, load_photo_set
 
 S = Skeleton.COCO17
-CPU = torch.device("cpu")
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-DEVICES = [
-    pytest.param(CPU, id="cpu"),
-    pytest.param(torch.device("cuda"), id="cuda", marks=NO_GPU),
-]
 CONFIG = """\
 output = "run"
 name = "tiny"
@@ -48,7 +35,6 @@ person_px = [30, 60]
 options = {{n_refinement_stages = 0}}
 [data]
 workers = 1
-on_device = "{on_device}"
 [[data.sets]]
 annotations = "people.json"
 images = "images"
@@ -61,11 +47,9 @@ holdout = [1, 4]
 """
 
 
-def write_config(
-    folder: Path, *, on_device: str = "auto", network: str = "", more: str = ""
-) -> Path:
+def write_config(folder: Path, *, network: str = "", more: str = "") -> Path:
     path = folder / "run.toml"
-    path.write_text(CONFIG.format(on_device=on_device, network=network, more=more))
+    path.write_text(CONFIG.format(network=network, more=more))
     return path
 
 
@@ -170,128 +154,6 @@ def test_a_photo_covers_its_share_of_a_crop() -> None:
         config = AugmentConfig(crop_px=128, person_px=(20, 20), min_cover=cover)
         plan = plan_crop(photo, config, S, rng)
         assert abs(np.linalg.det(plan.affine[:, :2])) ** 0.5 == pytest.approx(factor)
-
-
-# --- batches on the device
-
-
-@pytest.mark.parametrize("place", DEVICES)
-@pytest.mark.parametrize("skeleton", [S, Skeleton.COCO18_REDUNDANT], ids=lambda s: s.name)
-def test_batches_of_the_device_are_those_of_the_processor(
-    folder: Path, skeleton: Skeleton, place: torch.device
-) -> None:
-    maker = maker_for(folder, BUSY, skeleton)
-    if skeleton != S:  # targets of other widths
-        maker.sigma_px, maker.paf_half_width_px = 8.5, 10.0
-    device = DeviceBatchMaker(maker, place, workers=2)
-    for step, there in enumerate(device.stream(0, 6)):
-        assert there.images.device.type == place.type
-        batch = there.to(CPU)
-        wanted = maker.batch(step)
-        for name in ("heatmaps", "pafs", "heatmap_weights", "paf_weights"):
-            assert torch.equal(getattr(batch, name), getattr(wanted, name)), name
-        assert torch.equal(batch.fully_annotated, wanted.fully_annotated)
-        error = (batch.images - wanted.images).abs()
-        assert error.mean() < 1.5  # the processor samples at 32nds of a pixel
-        assert error.flatten(1).quantile(0.99, dim=1).max() < 25
-    some = device.batch(2, range(1, 3))
-    assert torch.equal(some.heatmaps, device.batch(2).heatmaps[1:3])
-
-
-def test_a_plain_crop_of_the_device_is_nearly_exact(folder: Path) -> None:
-    plain = AugmentConfig(crop_px=96, person_px=(50, 120), color=0.3, gray=0, blur=0)
-    maker = maker_for(folder, plain)
-    for step in range(3):
-        ours = DeviceBatchMaker(maker, CPU, workers=1).batch(step).images
-        error = (ours - maker.batch(step).images).abs()
-        assert error.mean() < 0.6
-        assert error.flatten(1).quantile(0.99, dim=1).max() <= 4
-
-
-def test_plans_drawn_by_other_processes_are_the_same(folder: Path) -> None:
-    maker = maker_for(folder, BUSY)
-    device = DeviceBatchMaker(maker, CPU, workers=1)
-    device.in_processes = True
-    for step, batch in enumerate(device.stream(0, 3, workers=1, rows=range(4))):
-        wanted = device.batch(step, range(4))
-        assert torch.equal(batch.images, wanted.images)
-        assert torch.equal(batch.pafs, wanted.pafs)
-        assert torch.equal(batch.heatmap_weights, wanted.heatmap_weights)
-
-
-@pytest.mark.parametrize("place", DEVICES)
-def test_batches_made_ahead_are_the_same_and_may_be_left(folder: Path, place: torch.device) -> None:
-    maker = DeviceBatchMaker(maker_for(folder, BUSY), place, workers=1)
-    wanted = [maker.batch(step) for step in range(4)]
-    source = maker.stream(0, 4, 1)
-    for ours, theirs in zip(made_ahead(source, place), wanted, strict=True):
-        assert torch.equal(ours.images, theirs.images)
-        assert torch.equal(ours.heatmap_weights, theirs.heatmap_weights)
-    source = maker.stream(0, 100, 1)
-    ahead = made_ahead(source, place)
-    assert torch.equal(next(ahead).images, wanted[0].images)
-    ahead.close()  # as where a run stops: nobody asks for batches any more
-    source.close()
-
-    def broken() -> Iterator[Batch]:
-        yield wanted[0]
-        raise DatasetError("no more photos")
-
-    ahead = made_ahead(broken(), place)
-    next(ahead)
-    with pytest.raises(DatasetError, match="no more photos"):
-        next(ahead)
-
-
-def test_the_device_is_used_where_asked_for(folder: Path) -> None:
-    maker = maker_for(folder, BUSY)
-    assert make_device_batches(maker, CPU, "auto") is maker
-    assert make_device_batches(maker, CPU, "no") is maker
-    assert isinstance(make_device_batches(maker, CPU, "yes"), DeviceBatchMaker)
-    (folder / "images" / "2.png").write_bytes(b"nothing")
-    holed = DeviceBatchMaker(maker_for(folder, BUSY), CPU)
-    assert [Path(name).name for name in holed.maker.photos.bad_files] == ["2.png"]
-    ours, wanted = holed.batch(0), maker_for(folder, BUSY).batch(0)
-    assert torch.equal(ours.heatmaps, wanted.heatmaps)
-    assert main(["train", str(write_config(folder, on_device="yes"))]) == 0
-
-
-# --- packing
-
-
-def test_a_packed_run_is_the_same_run(folder: Path, tmp_path: Path, capsys: Any) -> None:
-    packed = tmp_path / "packed"
-    assert main(["train", str(write_config(folder)), "--pack", str(packed)]) == 0
-    assert str(packed / "run.toml") in capsys.readouterr().out
-    copies = sorted((packed / "set-0" / "images").iterdir())
-    assert [copy.read_bytes() for copy in copies] == [
-        path.read_bytes() for path in sorted((folder / "images").iterdir())
-    ]
-    assert not (packed / "set-1").exists()  # training and validation share their photos
-    plain, moved = read_config(folder / "run.toml"), read_config(packed / "run.toml")
-    assert moved == msgspec.structs.replace(plain, output=moved.output, data=moved.data)
-    assert moved.data.workers == 1
-    for step in range(3):
-        one, two = make_batches(plain).batch(step), make_batches(moved).batch(step)
-        assert torch.equal(one.images, two.images)
-        assert torch.equal(one.pafs, two.pafs)
-    assert main(["train", str(packed / "run.toml")]) == 0
-    assert "val_AP" in (packed / "run" / "log.jsonl").read_text()
-
-
-def test_a_packed_run_takes_its_weights_along(folder: Path, tmp_path: Path) -> None:
-    """Also where two files of different folders have one name."""
-    names = ("weights", "teacher")
-    for name in names:
-        (folder / name).mkdir()
-        (folder / name / "wide.safetensors").write_bytes(name.encode())
-    table = '[distillation]\nteacher = "teacher/wide.safetensors"'
-    path = write_config(folder, network='weights = "weights/wide.safetensors"', more=table)
-    assert main(["train", str(path), "--pack", str(tmp_path / "packed")]) == 0
-    moved = read_config(tmp_path / "packed" / "run.toml")
-    for name, copy in zip(names, (moved.network.weights, moved.distillation.teacher), strict=True):
-        assert Path(copy).parent == tmp_path / "packed"
-        assert Path(copy).read_bytes() == name.encode()
 
 
 def test_sizes_come_from_the_annotations(folder: Path) -> None:

@@ -123,14 +123,13 @@ def test_the_command_refuses_it_before_the_run(
     for person in data["annotations"]:
         person["keypoints"] = [0] * 51
     (tmp_path / "nobody.json").write_text(json.dumps(data))
-    for method in ("", 'method = "mask-rcnn"\n'):
-        (tmp_path / "run.toml").write_text(
-            f'{method}output = "run"\n[[data.sets]]\nannotations = "people.json"\n'
-            'images = "images"\n[data.validation]\nannotations = "nobody.json"\nimages = "images"\n'
-        )
-        assert main(["train", str(tmp_path / "run.toml")]) == 2
-        assert "nobody.json: validation would measure nothing" in capsys.readouterr().err
-        assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    (tmp_path / "run.toml").write_text(
+        'output = "run"\n[[data.sets]]\nannotations = "people.json"\nimages = "images"\n'
+        '[data.validation]\nannotations = "nobody.json"\nimages = "images"\n'
+    )
+    assert main(["train", str(tmp_path / "run.toml")]) == 2
+    assert "nobody.json: validation would measure nothing" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
 def test_photos_that_are_not_there_or_not_those_that_were_labelled(

@@ -45,7 +45,7 @@ _FLAGS = {
                  "--partial", "--fresh", "--flip", "--quiet"),
     "convert": ("--from", "--to", "--image-dir", "--category", "--skeleton", "--split",
                 "--image-prefix", "--extract-images", "--overwrite"),
-    "train": ("--max-minutes", "--show-targets", "--samples", "--pack"),
+    "train": ("--max-minutes", "--show-targets", "--samples"),
     "weights": ("--cache",),
     "export": ("--output", "--format", "--model", "--size"),
     "compare": ("--annotations", "--images", "--json", "--size", "--scales", "--flip"),
@@ -106,8 +106,8 @@ def _base(rng: np.random.Generator, verb: str) -> list[str]:
         return [
             "train",
             str(rng.choice(["missing.toml", "bad.json", "train.toml"])),
-            "--pack",
-            "packed",
+            "--show-targets",
+            "targets",
         ]
     if verb == "weights":
         action = str(rng.choice(["list", "verify"]))

@@ -297,7 +297,9 @@ def _outside(rng: np.random.Generator, folder: Path) -> Case:
             load_photo_set(path, photos)
 
         return Case("training on a file outside", train, name=path.name, must_refuse=True)
-    pack = folder / "train.toml"
-    pack.write_text('output = "run"\n[[sets]]\nannotations = "labels.json"\nimages = "photos"\n')
-    arguments = ["train", str(pack), "--pack", str(folder / "packed")]
-    return Case("packing a file outside", lambda: command.run(arguments), must_refuse=True)
+    run = folder / "train.toml"
+    run.write_text(
+        'output = "run"\n[[data.sets]]\nannotations = "labels.json"\nimages = "photos"\n'
+    )
+    arguments = ["train", str(run), "--show-targets", str(folder / "targets")]
+    return Case("drawing a file outside", lambda: command.run(arguments), must_refuse=True)

@@ -19,7 +19,6 @@ from openpaf.geometry import crop_affine
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import AugmentConfig
 from openpaf.training.data.augmentation import CropPlan, Labels
-from openpaf.training.data.batches import LABELS
 from openpaf.training.data.dataset import Photo
 from openpaf.training.data.rendering import fill, warp
 
@@ -134,7 +133,7 @@ class Pasting:
         changed = PastedPlan.of(plan)
         if self.paste_people and rng.random() < self.paste_people:
             other = draw()
-            changed = paste_person(changed, other, self.augment, LABELS, rng)
+            changed = paste_person(changed, other, self.augment, Skeleton.COCO17, rng)
             complete = changed.fully_annotated and other.fully_annotated
             changed = replace(changed, fully_annotated=complete)
         if self.occluders and rng.random() < self.occluders:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+from batches_ahead import made_ahead
 from cached_crops import CachedCrops
+from device_batches import make_device_batches
 from feature_hints import Hints
 from msgspec import Meta
 from multi_scale_teacher import MultiScaleNetwork
@@ -26,6 +29,7 @@ from openpaf.training.checkpoints import comparable_config
 from openpaf.training.config import AugmentConfig, TrainConfig
 from openpaf.training.data.batches import Batch
 from openpaf.training.distributed import Processes
+from openpaf.training.logging import Progress
 from openpaf.training.optimizer import autocast, parameter_groups
 from openpaf.training.part_affinity import BatchSource, PartAffinityTask, Transform
 from openpaf.training.tables import CountOrZero, Positive, PositiveOrZero, Share, Table
@@ -61,6 +65,9 @@ class RecipeTable(Table, frozen=True, kw_only=True):
         occluders: Probability of a crop with pieces of other images over joints; see
             :class:`pasting.Pasting`, which makes its crops on the CPU.
         paste_people: Probability of a crop with a person of another image pasted into it.
+        on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
+            crops there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that has the
+            memory. See :mod:`device_batches`.
     """
 
     hint_weight: PositiveOrZero = 0.0
@@ -75,6 +82,7 @@ class RecipeTable(Table, frozen=True, kw_only=True):
     mirrored_scales: tuple[Positive, ...] = ()
     occluders: Share = 0.0
     paste_people: Share = 0.0
+    on_device: Literal["auto", "yes", "no"] = "auto"
 
     def check(self) -> None:
         if self.hint_weight and self.resamples:
@@ -87,6 +95,8 @@ class RecipeTable(Table, frozen=True, kw_only=True):
             raise ValueError("teacher_scales, mirrored_scales: expected at least one number")
         if self.hint_weight and (key := self.changed(*_OF_TEACHER)):
             raise ValueError(f"{key[0]}: expected the default beside hint_weight")
+        if self.on_device == "yes" and (self.occluders or self.paste_people):
+            raise ValueError('on_device: expected "auto" or "no" where pieces are pasted')
 
     @property
     def resamples(self) -> bool:
@@ -112,10 +122,7 @@ class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
         of_teacher = self.recipe.changed("hint_weight", *_OF_TEACHER)
         if of_teacher and not self.distillation.teacher:
             raise ValueError(f"recipe.{of_teacher[0]}: expected a [distillation] with a teacher")
-        if self.data.on_device == "yes" and self.recipe.pasting(self.augment):
-            raise ValueError('data.on_device: expected "auto" or "no" where pieces are pasted')
-        widths = {"sigma_px": SIGMA_PX, "paf_half_width_px": PAF_HALF_WIDTH_PX}
-        for key, width in widths.items():
+        for key, width in {"sigma_px": SIGMA_PX, "paf_half_width_px": PAF_HALF_WIDTH_PX}.items():
             given = getattr(self.targets, key) or (None if self.network.weights else width)
             if given != width and self.recipe.resamples:
                 raise ValueError(f"targets.{key}: expected {width:g} beside image_scales")
@@ -182,12 +189,27 @@ class RecipeTask(PartAffinityTask):
     def source(self) -> BatchSource:
         """Where batches come from; cached crops are made first, pieces are pasted on the CPU."""
         if not self.recipe.cached_crops:
-            return super().source() if self.maker.change_plan is None else self.maker
+            choice = "no" if self.maker.change_plan else self.recipe.on_device
+            return make_device_batches(self.maker, self.device, choice)
         of_run = json.dumps(comparable_config(self.config), sort_keys=True)
         folder = Path(self.config.output) / "crops"
         crops = CachedCrops(folder, self.maker, self.recipe.cached_crops, self.processes, of_run)
         crops.make(self.teach)
         return crops
+
+    @property
+    def makes_ahead(self) -> bool:
+        """Whether another thread makes the batches ready, while the one that trains waits."""
+        return self.device.type == "cuda"
+
+    def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
+        if not self.makes_ahead:
+            yield from super().batches(start, stop, progress)
+            return
+        with closing(self.drawn(start, stop)) as drawn:
+            ahead = made_ahead(map(self.ready, drawn, range(start, stop)), self.device)
+            with closing(ahead):
+                yield from progress.timed(ahead)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         if self.hints is not None and step < self.recipe.feature_steps:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from packing import pack
 from recipe_task import RecipeConfig, RecipeTask
 from run_files import run_script
 
 from openpaf.training.config_files import read_config_as
-from openpaf.training.data.packing import pack
 from openpaf.training.loop import train
 from openpaf.training.memory import keep_freed_memory
 

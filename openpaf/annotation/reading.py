@@ -8,14 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from openpaf.annotation.labels import LabelSet
 from openpaf.errors import ImageError, printable, shown
 from openpaf.io.images import read_image_hw
-from openpaf.io.json_files import read_json
 from openpaf.io.paths import inside_folder
-from openpaf.io.toml_files import read_toml
 from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -118,22 +115,6 @@ def with_skeleton(labels: LabelSet, skeleton: Skeleton) -> LabelSet:
 
 def _names(joints: Sequence[str], other: set[str]) -> str:
     return ", ".join(printable(joint) for joint in joints if joint not in other) or "none"
-
-
-def read_skeleton(path: Path) -> Skeleton:
-    """A skeleton from a file, TOML or JSON, with the keys of :meth:`openpaf.Skeleton.to_dict`.
-
-    Raises:
-        ValueError: If it is not such a file; the message names it.
-        OSError: If it cannot be read.
-    """
-    data: Any = read_toml(path) if path.suffix.lower() == ".toml" else read_json(path)
-    try:
-        if not isinstance(data, Mapping):
-            raise ValueError(f"expected a skeleton, got {type(data).__name__}")
-        return Skeleton.from_dict(data)
-    except ValueError as error:
-        raise ValueError(f"{shown(path)}: {error}") from error
 
 
 def image_hw_in(folder: Path, name: str) -> tuple[int, int]:

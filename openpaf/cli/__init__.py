@@ -23,6 +23,7 @@ from openpaf.cli import (
     evaluate,
     export,
     predict,
+    skeleton,
     train,
     webcam,
     weights,
@@ -43,6 +44,7 @@ examples:
   openpaf convert annotations.xml labels.json
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
+  openpaf skeleton suggest annotations.json
   openpaf weights list
   openpaf predict --help
 
@@ -123,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_parser(verbs)
     evaluate.add_parser(verbs)
     compare.add_parser(verbs)
+    skeleton.add_parser(verbs)
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
     export.add_parser(verbs)

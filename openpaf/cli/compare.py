@@ -23,6 +23,7 @@ from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
     choose_ids,
+    read_labels,
     report_missing,
     subset_name,
 )
@@ -121,7 +122,7 @@ def _named_file(text: str) -> tuple[str, Path]:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before a model is run."""
     from openpaf.cli.outputs import check_folder
-    from openpaf.evaluation.annotations import find_photos, read_annotations
+    from openpaf.evaluation.annotations import find_photos
     from openpaf.evaluation.compare import (
         PEOPLE,
         Photos,
@@ -141,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         scales=arguments.scales,
         flip=arguments.flip,
     )
-    annotations = read_annotations(arguments.annotations)
+    annotations = read_labels(arguments, next((m.model for m in methods if m.model), None))
     for method in methods:
         if method.results is not None:
             read_results(method.results, annotations)

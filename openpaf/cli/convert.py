@@ -79,7 +79,8 @@ def _formats_help() -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb."""
     from openpaf.annotation.convert import convert_labels, read_labels
-    from openpaf.annotation.reading import ReadOptions, read_skeleton
+    from openpaf.annotation.reading import ReadOptions
+    from openpaf.io.skeleton_files import read_skeleton
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     skeleton = None if arguments.skeleton is None else read_skeleton(arguments.skeleton)

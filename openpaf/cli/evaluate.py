@@ -23,18 +23,19 @@ from openpaf.cli.photos import (
     add_run_arguments,
     check_writable,
     find_ids,
+    read_labels,
     report_missing,
 )
 
 if TYPE_CHECKING:
     from openpaf.errors import ImageError
-    from openpaf.evaluation.label_files import Detection
+    from openpaf.evaluation.label_files import Annotations, Detection
     from openpaf.io.partial_results import PartialResults
 
 _DESCRIPTION = """\
-Measures a model on photos with COCO keypoint annotations: AP, AP50, AP75, APM, APL, AR, AR50, AR75,
-ARM, ARL exactly as pycocotools computes them; and precision and recall of people, AP by people in
-the photo and by their size, PCK, and what kind of errors the joints have.
+Measures a model on photos with COCO keypoint annotations, of any joints: AP, AP50, AP75, APM, APL,
+AR, AR50, AR75, ARM, ARL exactly as pycocotools computes them; and precision and recall of people,
+AP by people in the photo and by their size, PCK, and what kind of errors the joints have.
 
 With --task bbox or segm, the boxes and masks of objects: AP, AP50, AP75, APS, APM, APL, AR1, AR10,
 AR100, ARS, ARM, ARL.
@@ -137,9 +138,9 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--pck-reference",
-        default="torso",
         metavar="R",
-        help="what PCK is relative to: box (its diagonal), torso or head (default: torso)",
+        help="what PCK is relative to: box (its diagonal), torso or head (default: torso, and box "
+        "where there is none)",
     )
     add("--pck-alpha", type=float, default=0.2, metavar="A", help="PCK's share (default: 0.2)")
 
@@ -151,11 +152,12 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.size = arguments.size or [368]
     _check(arguments)
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
-    from openpaf.evaluation.annotations import read_annotations
+    from openpaf.evaluation.pck import reference_for
     from openpaf.evaluation.result_files import read_results
     from openpaf.evaluation.run import none_readable
 
-    annotations = read_annotations(arguments.annotations)
+    annotations = _labels(arguments)
+    arguments.pck_reference = reference_for(annotations.skeleton, arguments.pck_reference)
     ids, missing = find_ids(arguments, annotations)
     report_missing(missing)
     partials: list[PartialResults] = []
@@ -167,7 +169,7 @@ def run(arguments: argparse.Namespace) -> int:
             measured = Run(annotations, ids, results, _file_settings(arguments), missing, [])
             runs.append(finish(measured, arguments))
         else:
-            _check_models(arguments)
+            _check_models(arguments, annotations)
             for size in arguments.size:
                 results, settings = _detect(arguments, annotations, ids, size, partials, skipped)
                 ids = [i for i in ids if i not in skipped]
@@ -201,7 +203,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
     if not arguments.images and (arguments.gallery or not arguments.results):
         raise ValueError("--images: needed to run a model or to draw a gallery")
-    check_choice("--pck-reference", arguments.pck_reference, REFERENCES)
+    if arguments.pck_reference is not None:
+        check_choice("--pck-reference", arguments.pck_reference, REFERENCES)
     check_number("--pck-alpha", arguments.pck_alpha, above=0)
     if len(set(arguments.size)) != len(arguments.size):
         raise ValueError("--size: one comes twice")
@@ -212,13 +215,22 @@ def _check(arguments: argparse.Namespace) -> None:
     check_writable(arguments.gallery, "--gallery")
 
 
-def _check_models(arguments: argparse.Namespace) -> None:
-    """Find what is wrong with any size before the first is run for an hour."""
-    from openpaf.evaluation.settings import check_joints, default_model
+def _labels(arguments: argparse.Namespace) -> Annotations:
+    """The annotations, read for the model that is measured."""
+    from openpaf.evaluation.settings import default_model
 
-    arguments.model = arguments.model or default_model(arguments.method)
+    if not arguments.results:
+        arguments.model = arguments.model or default_model(arguments.method)
+    return read_labels(arguments, arguments.model)
+
+
+def _check_models(arguments: argparse.Namespace, annotations: Annotations) -> None:
+    """Find what is wrong with any size before the first is run for an hour."""
+    from openpaf.evaluation.settings import check_joints
+
     for size in arguments.size:
-        check_joints(_estimator(arguments, size), arguments.model)
+        found = _estimator(arguments, size).skeleton
+        check_joints(found, annotations.measured, arguments.model)
 
 
 def _estimator(arguments: argparse.Namespace, size: int) -> Any:
@@ -237,7 +249,7 @@ def _estimator(arguments: argparse.Namespace, size: int) -> Any:
 
 def _detect(
     arguments: argparse.Namespace,
-    annotations: Any,
+    annotations: Annotations,
     ids: list[int],
     size: int,
     partials: list[PartialResults],
@@ -252,6 +264,7 @@ def _detect(
     estimator = _estimator(arguments, size)
     settings = describe(estimator, arguments.device)
     settings["annotations_sha256"] = sha256_of(arguments.annotations)
+    settings["joints"] = list(annotations.skeleton.joints)
     settings["images"] = str(Path(arguments.images).resolve())
     path = arguments.partial or default_partial_path(settings)
     if arguments.fresh and not partials:

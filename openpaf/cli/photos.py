@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
     add_engine_arguments,
@@ -16,6 +16,9 @@ from openpaf.cli.common import (
     score_argument,
     shown,
 )
+
+if TYPE_CHECKING:
+    from openpaf.evaluation.label_files import Annotations
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: bool) -> None:
@@ -34,6 +37,18 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: boo
         metavar="DIR",
         type=path_argument,
         help="folder of the photos, such as val2017",
+    )
+    add(
+        "--category",
+        metavar="NAME",
+        help="of the annotations, where several have joints (default: the only one, or person)",
+    )
+    add(
+        "--skeleton",
+        metavar="FILE",
+        type=path_argument,
+        help="TOML or JSON with the joints to compare and their OKS sigmas (default: the model's, "
+        "or of results the annotations')",
     )
     some = parser.add_mutually_exclusive_group()
     some.add_argument(
@@ -74,6 +89,20 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, engine: str) -> None:
         help="precision and recall count people from this score on; AP counts all (default: 0.3)",
     )
     add("--quiet", action="store_true", help="no progress bar, and only the figures")
+
+
+def read_labels(arguments: argparse.Namespace, model: str | None) -> Annotations:
+    """The annotations, with the joints of ``--skeleton``, or of the model, or their own."""
+    from openpaf.evaluation.annotations import read_annotations
+    from openpaf.evaluation.settings import skeleton_of_model
+    from openpaf.io.skeleton_files import read_skeleton
+
+    skeleton = None
+    if arguments.skeleton:
+        skeleton = read_skeleton(arguments.skeleton, category=arguments.category)
+    elif model:
+        skeleton = skeleton_of_model(model)
+    return read_annotations(arguments.annotations, category=arguments.category, skeleton=skeleton)
 
 
 def choose_ids(arguments: argparse.Namespace, annotations: Any) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""``openpaf train``: train a network from a configuration file."""
+"""``openpaf train``: train a network from a configuration file, or from flags."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ import argparse
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from openpaf.cli import quick_training
+
+if TYPE_CHECKING:
+    from openpaf.training.config import TrainConfig
 
 _EPILOG = """\
 examples:
+  openpaf train --from default --data my.json --images photos/ --output run --max-minutes 30
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf train my-run.toml --show-targets targets   # look at what it will learn
   openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call resumes
+  openpaf train --keys                           # all keys of a configuration
   torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs
 
-The output folder of the configuration gets checkpoint.pt (everything needed to resume), log.jsonl,
+Without a file every fifth image is held out for validation. A network for the joints of the labels
+is trained: of --from everything is taken if its model knows these joints, all but the heads if not.
+AP is told before, and whenever it is measured; the weights with the best AP are kept, so that
+nothing is lost if training does not help. --output gets run.toml too, to change more.
+
+The output folder gets checkpoint.pt (everything needed to resume), log.jsonl,
 figures for TensorBoard where that is installed, and the weights as NAME.safetensors, which
 `openpaf predict --model` takes. docs/training.md describes the configuration.
 
 Ctrl-C and SIGTERM (docker stop, Slurm) write a checkpoint first; the same call resumes bit-exactly.
 A run that resumes may have other `optimizer.steps` (the learning rate follows the new length from
 there on), another `optimizer.batch_size`, and other values of what does not change what is learned:
-output, data.workers, data.on_device, and of [optimizer] checkpoint_every, validate_every and
-precision. Anything else is another run, and is refused.
+output, data.workers, and of [optimizer] checkpoint_every, validate_every and precision. Anything
+else is another run, and is refused.
 
 exit status: 0 done, or stopped after --max-minutes; 2 bad use or bad files; 130 interrupted by
 Ctrl-C; 143 by SIGTERM.
@@ -35,12 +47,19 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser = verbs.add_parser(
         "train",
         help="train a network",
-        description="Trains a network from a TOML file; resumes where an earlier run stopped.",
+        description="Trains a network from a TOML file, or from flags; resumes where an earlier "
+        "run stopped.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("config", metavar="CONFIG.toml", help="what to train, on what, and how")
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG.toml", help="what to train, on what, and how"
+    )
+    quick_training.add_arguments(parser)
+    parser.add_argument(
+        "--keys", action="store_true", help="only print all keys of a configuration, as Markdown"
+    )
     parser.add_argument(
         "--max-minutes", type=float, metavar="M", help="stop after this time, with a checkpoint"
     )
@@ -52,18 +71,16 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
     )
-    parser.add_argument(
-        "--pack",
-        metavar="DIR",
-        help="only copy images, labels, weights and configuration into this folder, to train "
-        "elsewhere",
-    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
-    from openpaf.training.config_files import read_config
+    if arguments.keys:
+        from openpaf.cli.training_keys import keys_page
+
+        print(keys_page(), end="")
+        return 0
     from openpaf.training.memory import keep_freed_memory
 
     # Of the processes that torchrun starts, the first one speaks for all.
@@ -73,22 +90,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.max_minutes is not None and not arguments.max_minutes >= 0:
         raise ValueError(f"--max-minutes: expected 0 or more, got {arguments.max_minutes}")
     keep_freed_memory()
-    config = read_config(arguments.config)
-    for flag, value in (("--show-targets", arguments.show_targets), ("--pack", arguments.pack)):
-        if value is not None and config.method == "mask-rcnn":
-            raise ValueError(f"{flag}: not for detectors; expected a file of another method")
+    config = _config(arguments, writes=first)
     if arguments.show_targets is not None:
         from openpaf.training.data.show import show_targets
 
+        if config.method == "mask-rcnn":
+            raise ValueError("--show-targets: not for detectors; expected a file of another method")
         if arguments.samples < 1:
             raise ValueError(f"--samples: expected at least 1, got {arguments.samples}")
         n_crops = show_targets(config, arguments.show_targets, arguments.samples)
         print(f"{n_crops} crops with their targets written to {arguments.show_targets}")
-        return 0
-    if arguments.pack is not None:
-        from openpaf.training.data.packing import pack
-
-        print(f"packed; train with: openpaf train {pack(config, arguments.pack)}")
         return 0
     from openpaf.training.loop import train
 
@@ -96,6 +107,24 @@ def run(arguments: argparse.Namespace) -> int:
     if first:
         _print_result(weights)
     return 0
+
+
+def _config(arguments: argparse.Namespace, *, writes: bool) -> TrainConfig:
+    """The configuration, of its file or of the flags, which are written to a file."""
+    from openpaf.io.toml_files import toml_rows
+    from openpaf.training.config import TrainConfig
+    from openpaf.training.config_files import read_config
+    from openpaf.training.tables import as_table
+
+    if not quick_training.is_given(arguments):
+        return read_config(arguments.config)
+    values = quick_training.configuration(arguments)
+    config = as_table(TrainConfig, values)
+    file = Path(config.output) / "run.toml"
+    if writes and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(toml_rows(values)), encoding="utf-8")
+    return config
 
 
 def _print_result(weights: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.label_files import Detection
+from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.evaluation.matching import found_joints, labeled_joints, match_people
 from openpaf.poses import joint_similarity, joint_variance
 from openpaf.skeleton import Skeleton
@@ -81,7 +81,9 @@ def classify(
 
 
 def error_breakdown(
-    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int] | None = None
+    annotations: Annotations,
+    detections: Sequence[Detection],
+    image_ids: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """How the labeled joints of found people came out.
 
@@ -101,7 +103,8 @@ def error_breakdown(
         Ronchi and Perona, ICCV 2017, sections 3.1 and 3.3.
     """
     photos = match_people(annotations, detections, image_ids, oks=MATCH_OKS)
-    joints = Skeleton.COCO17.joints
+    skeleton = annotations.skeleton
+    joints = skeleton.joints
     counts: Counter[tuple[int, str]] = Counter()
     for photo in photos:
         labeled = [
@@ -112,7 +115,8 @@ def error_breakdown(
         people = [(labeled_joints(person), float(person["area"])) for person in labeled]
         place = {person["id"]: i for i, person in enumerate(labeled)}
         for pair in photo.pairs:
-            kinds = classify(found_joints(pair.detection), people, place[pair.truth["id"]])
+            own = place[pair.truth["id"]]
+            kinds = classify(found_joints(pair.detection), people, own, skeleton)
             counts.update((k, kind) for k, kind in enumerate(kinds) if kind is not None)
     total = {kind: sum(counts[k, kind] for k in range(len(joints))) for kind in KINDS}
     return {

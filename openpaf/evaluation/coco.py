@@ -5,25 +5,26 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from openpaf.evaluation.label_files import Detection, category_of_people
+from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.evaluation.numbering import numbered_evaluation
 from openpaf.io.coco import poses_to_coco
 from openpaf.io.paths import inside_folder
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
+from openpaf.skeleton.names import plain_name
 
 #: Names of the ten figures, in pycocotools' order.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
 def detect(
-    annotations: Any,
+    annotations: Annotations,
     images: str | Path,
     estimate: Callable[[Path], Poses],
     image_ids: Sequence[int] | None = None,
@@ -35,9 +36,9 @@ def detect(
     :func:`openpaf.evaluation.run.detect_photos` can be interrupted, and reads images ahead.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
         images: Folder of the images.
-        estimate: From the path of an image to its people, COCO's 17 joints.
+        estimate: From the path of an image to its people.
         image_ids: Which images; all of them if None.
         progress: Whether a terminal shows a bar.
 
@@ -49,29 +50,44 @@ def detect(
         ValueError: If it is not clear which category people have.
     """
     detections: list[Detection] = []
-    category = category_of_people(annotations)
     ids = sorted(annotations.imgs) if image_ids is None else image_ids
     for image_id in tqdm(ids, unit="image", disable=None if progress else True):
         path = inside_folder(images, annotations.imgs[image_id]["file_name"])
-        detections += as_results(estimate(path), image_id, category)
+        detections += as_results(estimate(path), image_id, annotations)
     return detections
 
 
-def as_results(poses: Poses, image_id: int, category: int | None) -> list[Detection]:
-    """People as results of COCO's 17 joints, in the category that people have (1 if None)."""
-    people = poses_to_coco(poses, image_id, skeleton=Skeleton.COCO17)
+def as_results(poses: Poses, image_id: int, annotations: Annotations) -> list[Detection]:
+    """People as results of the annotations' joints, in the category that people have there.
+
+    Raises:
+        ValueError: If the people have none of these joints.
+    """
+    skeleton, category = annotations.skeleton, annotations.category
+    people = poses_to_coco(_spelled_as(poses, skeleton), image_id, skeleton=skeleton)
     if category is None:
         return people
     return [{**person, "category_id": category} for person in people]
 
 
+def _spelled_as(poses: Poses, skeleton: Skeleton) -> Poses:
+    """The people, their joints spelled as those of a skeleton."""
+    if set(poses.skeleton.joints) & set(skeleton.joints):
+        return poses
+    names = {plain_name(name): name for name in skeleton.joints}
+    joints = tuple(names.get(plain_name(name), name) for name in poses.skeleton.joints)
+    return poses.replace(skeleton=replace(poses.skeleton, joints=joints))
+
+
 def evaluate(
-    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int] | None = None
+    annotations: Annotations,
+    detections: Sequence[Detection],
+    image_ids: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """The ten COCO keypoint figures, 0 to 1; -1 where there is nothing to measure.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
         detections: In COCO's submission format; they are not changed.
         image_ids: Which images; all of them if None.
 
@@ -87,7 +103,7 @@ def evaluate(
 
 
 def ap_by_area(
-    annotations: Any,
+    annotations: Annotations,
     detections: Sequence[Detection],
     image_ids: Sequence[int] | None,
     bands_px: Sequence[tuple[float, float]],
@@ -95,7 +111,7 @@ def ap_by_area(
     """AP of people by size; those of other sizes count as neither right nor wrong.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
         detections: In COCO's submission format.
         image_ids: Which images; all of them if None.
         bands_px: Smallest and largest size of each band: the square root of a person's area, in px

@@ -11,6 +11,7 @@ from typing import Any
 
 from openpaf.estimator.merging import sizes_of
 from openpaf.estimator.multiscale import check_scales
+from openpaf.evaluation.label_files import Annotations
 from openpaf.evaluation.report import measure
 from openpaf.evaluation.result_files import read_results
 from openpaf.evaluation.scenes import compose, cut_people
@@ -55,7 +56,7 @@ class Photos:
         ids: Which photos.
     """
 
-    annotations: Any
+    annotations: Annotations
     path: Path
     images: Path
     ids: list[int]
@@ -174,6 +175,7 @@ def _run_alone(
         "model_sha256": sha256_of(source.file),
         **how,
         "annotations": sha256_of(photos.path),
+        "skeleton": photos.annotations.skeleton.to_dict(),
         "images": str(photos.images.resolve()),
         **surroundings(),
     }
@@ -185,6 +187,8 @@ def _run_alone(
             "name": method.name,
             **how,
             "annotations": str(photos.path),
+            "category": str(photos.annotations.category),
+            "skeleton": photos.annotations.skeleton.to_dict(),
             "images": str(photos.images),
             "image_ids": photos.ids,
             "scenes": list(scenes),

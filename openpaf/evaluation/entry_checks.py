@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.io.json_files import is_number
-from openpaf.skeleton import Skeleton
-
-_N_VALUES = 3 * Skeleton.COCO17.n_joints
 
 
 class Entries:
@@ -98,10 +95,10 @@ class Entries:
             lambda entry: entry["category_id"] not in known,
         )
 
-    def check_people(self) -> None:
+    def check_people(self, n_joints: int) -> None:
         """Each has all that pycocotools asks of a labeled person."""
         self.check_keys(("keypoints", "num_keypoints", "area", "bbox", "iscrowd"))
-        self.check_keypoints()
+        self.check_keypoints(n_joints)
         self.refuse("bbox: expected 4 finite numbers", lambda entry: not is_list(entry["bbox"], 4))
         self.refuse(
             "area: expected a finite number, 0 or more",
@@ -113,23 +110,24 @@ class Entries:
             lambda entry: entry["num_keypoints"] != sum(v > 0 for v in entry["keypoints"][2::3]),
         )
 
-    def check_keypoints(self) -> None:
-        """Each has x, y and a third number of COCO's 17 joints."""
+    def check_keypoints(self, n_joints: int) -> None:
+        """Each has x, y and a third number of so many joints."""
+        n_values = 3 * n_joints
 
         def describe(entry: dict[str, Any]) -> str:
             keypoints = entry["keypoints"]
             return f"got {len(keypoints) if isinstance(keypoints, list) else 'none'}"
 
         self.refuse(
-            f"keypoints: expected {_N_VALUES} values, 3 for each of 17 joints",
+            f"keypoints: expected {n_values} values, 3 for each of {n_joints} joints",
             lambda entry: (
-                not isinstance(entry["keypoints"], list) or len(entry["keypoints"]) != _N_VALUES
+                not isinstance(entry["keypoints"], list) or len(entry["keypoints"]) != n_values
             ),
             describe,
         )
         self.refuse(
             "keypoints: expected finite numbers",
-            lambda entry: not is_list(entry["keypoints"], _N_VALUES),
+            lambda entry: not is_list(entry["keypoints"], n_values),
         )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.label_files import Detection
+from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.matching import ImageMatches, found_joints, labeled_joints, match_people
 from openpaf.evaluation.page import image_data, page
@@ -30,7 +30,7 @@ def photo_error(photo: ImageMatches) -> float:
 
 
 def worst_photos(
-    annotations: Any,
+    annotations: Annotations,
     detections: Sequence[Detection],
     image_ids: Sequence[int],
     n_photos: int,
@@ -53,7 +53,7 @@ def worst_photos(
 
 
 def gallery(
-    annotations: Any,
+    annotations: Annotations,
     images: str | Path,
     photos: Sequence[ImageMatches],
     *,
@@ -92,18 +92,17 @@ def gallery(
         entry = annotations.imgs[photo.image_id]
         image = read_image(inside_folder(images, entry["file_name"]))
         check_image_size(entry["file_name"], image.shape, entry)
-        parts.append(_pair(rank, entry["file_name"], photo, *_shrunk(image, side_px)))
+        draw = partial(_drawn, *_shrunk(image, side_px), annotations.skeleton)
+        parts.append(_pair(rank, entry["file_name"], photo, draw))
     return page(title, "\n".join(parts))
 
 
-def _pair(
-    rank: int, name: str, photo: ImageMatches, image: NDArray[np.uint8], letterbox: Letterbox
-) -> str:
+def _pair(rank: int, name: str, photo: ImageMatches, draw: Callable[..., NDArray[np.uint8]]) -> str:
     """One photo of the page, labeled and found."""
     truth = [*(pair.truth for pair in photo.pairs), *photo.missed]
     people = [*(pair.detection for pair in photo.pairs), *photo.false]
-    labeled = _drawn(image, letterbox, list(map(labeled_joints, truth)), photo.missed)
-    found = _drawn(image, letterbox, list(map(_scored_joints, people)), photo.false)
+    labeled = draw(list(map(labeled_joints, truth)), photo.missed)
+    found = draw(list(map(_scored_joints, people)), photo.false)
     oks = ", ".join(f"{pair.oks:.2f}" for pair in photo.pairs) or "none"
     return (
         f"<h2>{rank}. {escape(name)}: error {photo_error(photo):.2f}</h2>\n"
@@ -132,13 +131,14 @@ def _shrunk(image: NDArray[np.uint8], side_px: int) -> tuple[NDArray[np.uint8], 
 def _drawn(
     image: NDArray[np.uint8],
     letterbox: Letterbox,
+    skeleton: Skeleton,
     people: Sequence[NDArray[np.float64]],
     marked: Sequence[Detection],
 ) -> NDArray[np.uint8]:
     import cv2
 
-    keypoints = np.array(people, np.float64).reshape(-1, Skeleton.COCO17.n_joints, 3)
-    poses = Poses.from_keypoints(keypoints, Skeleton.COCO17)
+    keypoints = np.array(people, np.float64).reshape(-1, skeleton.n_joints, 3)
+    poses = Poses.from_keypoints(keypoints, skeleton)
     canvas = draw_poses(image, poses.replace(xy=letterbox.points_to_network(poses.xy)))
     for person in marked:
         x, y, width, height = person["bbox"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.io.categories import (
+    Category,
+    checked_categories,
+    is_called_person,
+    listed,
+    named_category,
+)
 from openpaf.skeleton import Skeleton
-
-_PEOPLE = frozenset({"person", "persons", "people", "human", "humans", "pedestrian"})
+from openpaf.skeleton.names import plain_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +86,17 @@ class PersonLayout:
         return [(ours[int(joint)], x, y) for joint, x, y in joints if int(joint) in ours]
 
 
-def person_layout(data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
+def person_layout(
+    data: Mapping[str, Any],
+    skeleton: Skeleton,
+    *,
+    category: str | None = None,
+    strict: bool = False,
+) -> PersonLayout:
     """Find the people of a file in COCO format: ids are labels, names decide.
 
-    - A category called person (people, human) is taken, else the only one that has all our joints.
+    - The category that is named is taken; else one called person (people, human); else the only
+      one that has all our joints; else the only one that has no other joints than ours.
     - Joints are matched by name; case, ``left shoulder`` and ``l_shoulder`` do not matter. All of
       ours must be there, or at least half of the file's must be ours.
     - Where no category has names of joints, the one called person, or the only one, is taken, and
@@ -93,59 +105,39 @@ def person_layout(data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
     Args:
         data: The file, with ``annotations`` and, as a rule, ``categories``.
         skeleton: Our joints.
+        category: Name of the category, or its id as text.
+        strict: Refuse joints of which the file lacks some of ours and has others instead.
 
     Raises:
-        ValueError: If there is no such category or more than one, or an annotation is of a
-            category that the file does not list.
+        ValueError: If there is no such category or more than one, it has other joints, or an
+            annotation is of a category that the file does not list.
     """
-    categories = _checked(data.get("categories") or [])
+    categories = checked_categories(data.get("categories") or [])
     used = {row["category_id"]: None for row in data["annotations"] if "category_id" in row}
     if not categories:  # some tools leave them out
         categories = [{"id": category} for category in used] or [{"id": 1}]
-    listed = [category["id"] for category in categories]
-    unknown = [category for category in used if category not in listed]
+    known = [one["id"] for one in categories]
+    unknown = [one for one in used if one not in known]
     if unknown:
-        raise ValueError(f"category_id {unknown[0]!r} is not one of the file's categories {listed}")
-    chosen = _with_our_joints(categories, skeleton)
-    joints = _joints(chosen) or skeleton.joints
+        raise ValueError(f"category_id {unknown[0]!r} is not one of the file's categories {known}")
+    if category is None:
+        chosen = _with_our_joints(categories, skeleton)
+    else:
+        chosen = named_category(categories, category)
+        if not _fits(chosen, skeleton):
+            raise ValueError(_other_joints([chosen], skeleton))
+    ours = [plain_name(name) for name in skeleton.joints]
+    joints = _joints(chosen) or tuple(ours)
+    if strict and set(joints) - set(ours) and set(ours) - set(joints):
+        raise ValueError(_other_joints([chosen], skeleton))
     places = {name: column for column, name in enumerate(joints)}
     return PersonLayout(
         category=chosen["id"],
         is_only=len(categories) == 1,
-        columns=tuple(places.get(name) for name in skeleton.joints),
+        columns=tuple(map(places.get, ours)),
         n_joints=len(joints),
         skeleton=skeleton,
     )
-
-
-def person_category(
-    categories: Sequence[Mapping[str, Any]], skeleton: Skeleton = Skeleton.COCO17
-) -> int:
-    """The id of the one category that people have, where their joints must be ours in our order.
-
-    Args:
-        categories: The ``categories`` of a COCO file, each with ``id`` and ``name``, and
-            ``keypoints`` where the joints are known.
-        skeleton: Our joints; how names are spelled does not matter.
-
-    Raises:
-        ValueError: If not exactly one category is named ``person`` (or human, people, pedestrian),
-            it says that it has other joints, or the list is none of categories.
-    """
-    categories = _checked(categories)
-    people = [category for category in categories if _is_called_person(category)]
-    if len(people) != 1:
-        names = ", ".join(repr(category.get("name")) for category in categories[:5]) or "none"
-        raise ValueError(f"categories: expected one 'person', got {names}")
-    category, joints = people[0].get("id"), _joints(people[0])
-    if type(category) is not int:
-        raise ValueError(f"categories: id of 'person': expected a whole number, got {category!r}")
-    if joints and joints != skeleton.joints:
-        raise ValueError(
-            f"categories: expected {skeleton.name}'s {skeleton.n_joints} keypoints of "
-            f"{people[0]['name']!r}, {_difference(joints, skeleton)}"
-        )
-    return category
 
 
 def check_image_size(
@@ -179,45 +171,47 @@ def check_image_size(
         raise ValueError(f"{message} ({hint})")
 
 
-def _checked(categories: Any) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(categories, (list, tuple)):
-        raise ValueError("categories: expected a list of dictionaries")
-    if not all(isinstance(category, Mapping) for category in categories):
-        raise ValueError("categories: expected dictionaries with 'id' and 'name'")
-    return categories
-
-
-def _with_our_joints(
-    categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
-) -> Mapping[str, Any]:
+def _with_our_joints(categories: Sequence[Category], skeleton: Skeleton) -> Category:
     """The category of people."""
     with_joints = [category for category in categories if category.get("keypoints")]
-    people = [category for category in with_joints or categories if _is_called_person(category)]
-    whole = [category for category in with_joints if set(skeleton.joints) <= set(_joints(category))]
-    candidates = people or (whole if with_joints else categories)
+    if not with_joints:
+        people = [category for category in categories if is_called_person(category)]
+        candidates = people or categories
+    else:
+        fitting = [category for category in with_joints if _fits(category, skeleton)]
+        ours = {plain_name(name) for name in skeleton.joints}
+        whole = [one for one in with_joints if ours <= set(_joints(one))]
+        some = [one for one in with_joints if set(_joints(one)) <= ours]
+        candidates = [one for one in fitting if is_called_person(one)] or whole or some
     if len(candidates) == 1:
-        joints = _joints(candidates[0])
-        n_shared = len(set(joints) & set(skeleton.joints))
-        if not joints or n_shared == skeleton.n_joints or 2 * n_shared >= len(joints):
-            return candidates[0]
-    shown = [f"{one.get('name', one['id'])!r} ({_listed(one)})" for one in categories[:3]]
-    more = f" and {len(categories) - 3} more" if len(categories) > 3 else ""
-    raise ValueError(
-        f"categories: expected one called 'person' with the joints "
-        f"{', '.join(skeleton.joints)}; got {'; '.join(shown)}{more}"
+        return candidates[0]
+    message = _other_joints(candidates or categories, skeleton)
+    raise ValueError(message + ("; choose with category" if len(candidates) > 1 else ""))
+
+
+def _fits(category: Category, skeleton: Skeleton) -> bool:
+    """Whether a category has all our joints, or half of its joints are ours, or has no names."""
+    joints, ours = set(_joints(category)), {plain_name(name) for name in skeleton.joints}
+    shared = joints & ours
+    return not joints or shared == ours or 2 * len(shared) >= len(joints)
+
+
+def _other_joints(categories: Sequence[Category], skeleton: Skeleton) -> str:
+    """The message where the joints of a file and ours do not match, with both of them."""
+    difference = ""
+    if len(categories) == 1 and _joints(categories[0]):
+        theirs = _joints(categories[0])
+        ours = tuple(map(plain_name, skeleton.joints))
+        lacking = ", ".join(name for name in ours if name not in theirs)
+        others = ", ".join(name for name in theirs if name not in ours)
+        difference = f"{categories[0].get('name')!r} has {others} and lacks {lacking}; "
+    return (
+        f"categories: {difference}expected one with the joints {', '.join(skeleton.joints)} of "
+        f"{skeleton.name!r}; got {listed(categories)}"
     )
 
 
-def _is_called_person(category: Mapping[str, Any]) -> bool:
-    return _plain(category.get("name")) in _PEOPLE
-
-
-def _listed(category: Mapping[str, Any]) -> str:
-    names = category.get("keypoints")
-    return ", ".join(map(str, names)) if names else "no names of joints"
-
-
-def _joints(category: Mapping[str, Any]) -> tuple[str, ...]:
+def _joints(category: Category) -> tuple[str, ...]:
     """Names of a category's joints as ours are spelled; none where it has no names."""
     names = category.get("keypoints") or ()
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
@@ -225,25 +219,8 @@ def _joints(category: Mapping[str, Any]) -> tuple[str, ...]:
         raise ValueError(
             f"categories: keypoints of {name!r}: expected a list of names, got {names!r}"
         )
-    joints = tuple(map(_plain, names))
+    joints = tuple(map(plain_name, names))
     repeated = sorted({name for name in joints if joints.count(name) > 1})
     if repeated:
         raise ValueError(f"categories: {repeated[0]!r} is in 'keypoints' of one category twice")
     return joints
-
-
-def _plain(name: Any) -> str:
-    """``Left Shoulder``, ``leftShoulder`` and ``l_shoulder`` as ``left_shoulder``."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name).strip())
-    text = re.sub(r"[\s.-]+", "_", text).casefold()
-    text = re.sub(r"^l_", "left_", text)
-    return re.sub(r"^r_", "right_", text)
-
-
-def _difference(joints: tuple[str, ...], skeleton: Skeleton) -> str:
-    """The first of another layout's joints that differ from the skeleton's."""
-    if len(joints) != skeleton.n_joints:
-        more = ", ..." if len(joints) > 3 else ""
-        return f"got {len(joints)}: {', '.join(joints[:3])}{more}"
-    pairs = zip(joints, skeleton.joints, strict=True)
-    return "; ".join(f"got {a!r} for {b!r}" for a, b in [p for p in pairs if p[0] != p[1]][:3])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.label_files import Annotation, Detection
+from openpaf.evaluation.label_files import Annotation, Annotations, Detection
 from openpaf.evaluation.numbering import NumberedEvaluation, numbered_evaluation
 
 
@@ -35,7 +35,7 @@ class ImageMatches:
 
 
 def match_people(
-    annotations: Any,
+    annotations: Annotations,
     detections: Sequence[Detection],
     image_ids: Sequence[int] | None = None,
     *,
@@ -44,7 +44,7 @@ def match_people(
     """Who was found, as pycocotools matches them: by falling score, each to the most similar.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
         detections: In COCO's submission format; the 20 best of each image count.
         image_ids: Which images; all of them if None.
         oks: Smallest object keypoint similarity of a match.
@@ -103,7 +103,7 @@ def found_joints(person: Detection) -> NDArray[np.float64]:
 
 
 def precision_at(
-    annotations: Any,
+    annotations: Annotations,
     detections: Sequence[Detection],
     image_ids: Sequence[int] | None = None,
     *,
@@ -113,7 +113,7 @@ def precision_at(
     """Precision and recall of people at a fixed OKS and score threshold.
 
     Args:
-        annotations: As :func:`openpaf.evaluation.label_files.load_annotations` gives them.
+        annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
         detections: In COCO's submission format.
         image_ids: Which images; all of them if None.
         oks: A detection is right from this object keypoint similarity on.

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from openpaf.evaluation.annotations import read_annotations
 from openpaf.evaluation.coco import as_results
-from openpaf.evaluation.label_files import category_of_people
 from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.settings import check_joints, describe
 from openpaf.evaluation.steps import median_times, run_in_steps
@@ -24,6 +23,7 @@ from openpaf.io.images import read_image
 from openpaf.io.json_files import read_json, write_json
 from openpaf.io.partial_results import PartialResults
 from openpaf.io.paths import inside_folder
+from openpaf.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,10 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: ``model``, ``engine``, ``device``, ``threads``, ``size``, ``scales``, ``flip``;
-            ``annotations`` and ``images``, paths; ``image_ids``; ``scenes``, pairs of a number of
-            people and an image's path; ``shown_score``, the least score of people in these, and
-            ``repeats`` of each; ``partial``, the file of an
+            ``annotations`` and ``images``, paths; ``category`` and ``skeleton`` of what is
+            measured; ``image_ids``; ``scenes``, pairs of a number of people and an image's path;
+            ``shown_score``, the least score of people in these, and ``repeats`` of each;
+            ``partial``, the file of an
             unfinished run, and ``settings``, what its results depend on; ``quiet``.
 
     Returns:
@@ -45,7 +46,8 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     """
     from openpaf.estimator import PoseEstimator
 
-    annotations = read_annotations(job["annotations"])
+    skeleton = Skeleton.from_dict(job["skeleton"])
+    annotations = read_annotations(job["annotations"], category=job["category"], skeleton=skeleton)
     estimator = PoseEstimator(
         job["model"],
         engine=job["engine"],
@@ -55,8 +57,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         scales=job["scales"],
         flip=job["flip"],
     )
-    check_joints(estimator, job["model"])
-    category = category_of_people(annotations)
+    check_joints(estimator.skeleton, annotations.measured, job["model"])
     with PartialResults(job["partial"], job["settings"]) as partial:
         todo = [i for i in job["image_ids"] if i not in partial.done]
         n_done = len(job["image_ids"]) - len(todo)
@@ -72,7 +73,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
             if n == 0:  # the first run compiles and fills caches
                 run_in_steps(estimator, picture)
             poses, times = run_in_steps(estimator, picture)
-            results = as_results(poses, image_id, category)
+            results = as_results(poses, image_id, annotations)
             partial.add(image_id, {"results": results, "ms": times})
         done = [partial.done[i] for i in job["image_ids"]]
     return {

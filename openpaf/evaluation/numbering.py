@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openpaf.evaluation.label_files import (
-    Annotation,
-    Detection,
-    category_of_people,
-    index_annotations,
-)
+import numpy as np
+
+from openpaf.evaluation.label_files import Annotation, Annotations, Detection
+from openpaf.skeleton import Skeleton
 
 # What pycocotools reads of them.
 _PERSON_KEYS = ("keypoints", "num_keypoints", "area", "bbox", "iscrowd")
@@ -35,13 +33,12 @@ class NumberedEvaluation:
 
 
 def numbered_evaluation(
-    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int] | None
+    annotations: Annotations, detections: Sequence[Detection], image_ids: Sequence[int] | None
 ) -> NumberedEvaluation:
     """pycocotools' evaluation of the people of some images, about to begin."""
-    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    category = category_of_people(annotations)
+    category = annotations.category
     others = {entry["id"] for entry in annotations.dataset.get("categories") or ()} - {category}
     ids = sorted(set(annotations.imgs if image_ids is None else image_ids))
     number = {image_id: n for n, image_id in enumerate(ids, 1)}
@@ -63,7 +60,7 @@ def numbered_evaluation(
 
     people, found = of_these(annotations.dataset["annotations"]), of_these(detections)
     person = {"category_id": 1}
-    truth = index_annotations(
+    truth = _indexed(
         {
             "images": [{"id": n} for n in number.values()],
             "annotations": renumbered(people, _PERSON_KEYS),
@@ -76,8 +73,20 @@ def numbered_evaluation(
         if found:
             results = truth.loadRes(renumbered(found, (*_RESULT_KEYS, *["bbox"] * boxes)))
         else:  # which loadRes cannot read
-            results = COCO()
-            results.dataset = {**truth.dataset, "annotations": []}
-            results.createIndex()
+            results = _indexed({**truth.dataset, "annotations": []})
         evaluation = COCOeval(truth, results, "keypoints")
+    sigmas = annotations.skeleton.oks_sigmas
+    if sigmas != Skeleton.COCO17.oks_sigmas:  # which it has
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
     return NumberedEvaluation(evaluation, ids, people, found)
+
+
+def _indexed(data: dict[str, Any]) -> Any:
+    """Annotations as pycocotools holds them, without what it prints."""
+    from pycocotools.coco import COCO
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations = COCO()
+        annotations.dataset = data
+        annotations.createIndex()
+    return annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 from openpaf.evaluation.breakdown import KINDS, error_breakdown
 from openpaf.evaluation.coco import METRICS, ap_by_area, evaluate
-from openpaf.evaluation.label_files import Detection
+from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.evaluation.matching import precision_at
 from openpaf.evaluation.pck import pck
 
@@ -18,12 +18,12 @@ SIZES_PX = ((0, 32), (32, 64), (64, 96), (96, 192), (192, 100_000))
 
 
 def measure(
-    annotations: Any,
+    annotations: Annotations,
     detections: Sequence[Detection],
     image_ids: Sequence[int],
     *,
     min_score: float = 0.3,
-    pck_reference: str = "torso",
+    pck_reference: str | None = None,
     pck_alpha: float = 0.2,
 ) -> dict[str, Any]:
     """All figures of some detections, fit for JSON.
@@ -33,7 +33,7 @@ def measure(
         detections: In COCO's submission format.
         image_ids: Which photos.
         min_score: For precision and recall, people of a lower score do not count.
-        pck_reference: As for :func:`openpaf.evaluation.pck.pck`.
+        pck_reference: As ``reference`` for :func:`openpaf.evaluation.pck.pck`.
         pck_alpha: As ``alpha`` for :func:`openpaf.evaluation.pck.pck`.
 
     Returns:
@@ -66,7 +66,7 @@ def measure(
 
 
 def ap_by_crowding(
-    annotations: Any, detections: Sequence[Detection], image_ids: Sequence[int]
+    annotations: Annotations, detections: Sequence[Detection], image_ids: Sequence[int]
 ) -> list[dict[str, Any]]:
     """AP over photos of few and of many people, who are counted as labeled, crowds apart."""
     n_people = {

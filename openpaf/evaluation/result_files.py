@@ -8,11 +8,10 @@ from typing import Any
 
 from openpaf.evaluation.coco import as_results
 from openpaf.evaluation.entry_checks import Entries, is_list
-from openpaf.evaluation.label_files import Detection, category_of_people
+from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.io.json_files import is_number, read_json_or_lines
 from openpaf.io.pose_entries import poses_of
 from openpaf.io.pose_layouts import entries_in
-from openpaf.skeleton import Skeleton
 
 _COCO_PERSON = 1  # which most programs write, ours too, whatever number the annotations give people
 # What programs put between the name of an image and ".json".
@@ -34,7 +33,7 @@ def files_of(path: str | Path) -> list[Path]:
     return files
 
 
-def read_results(path: str | Path, annotations: Any) -> list[Detection]:
+def read_results(path: str | Path, annotations: Annotations) -> list[Detection]:
     """Results in COCO's submission format, or another's, checked against the annotations.
 
     Args:
@@ -45,7 +44,7 @@ def read_results(path: str | Path, annotations: Any) -> list[Detection]:
         annotations: As :func:`openpaf.evaluation.annotations.read_annotations` gives them.
 
     Returns:
-        Results of COCO's 17 joints, of the images and the category of the annotations.
+        Results of the joints, the images and the category of the annotations.
 
     Raises:
         ValueError: If a file is not JSON or none of the formats, keys are missing, a result has
@@ -56,7 +55,7 @@ def read_results(path: str | Path, annotations: Any) -> list[Detection]:
     return [person for file in files_of(path) for person in _checked_results(file, annotations)]
 
 
-def _checked_results(path: Path, annotations: Any) -> list[Detection]:
+def _checked_results(path: Path, annotations: Annotations) -> list[Detection]:
     results = _as_coco(path, annotations)
     if not isinstance(results, list):
         is_labels = isinstance(results, dict) and "annotations" in results
@@ -69,14 +68,14 @@ def _checked_results(path: Path, annotations: Any) -> list[Detection]:
     names = [person for person in results if isinstance(person.get("image_id"), str)]
     Entries(path, "results", names).check_images(annotations.imgs)
     entries.check_keys(("image_id", "category_id", "keypoints", "score"))
-    entries.check_keypoints()
+    entries.check_keypoints(annotations.skeleton.n_joints)
     entries.refuse("score: expected a finite number", lambda entry: not is_number(entry["score"]))
     if any("bbox" in person for person in results):  # pycocotools takes a person's area from it
         entries.refuse(
             "bbox: expected 4 finite numbers, or no bbox in any result",
             lambda entry: not is_list(entry.get("bbox"), 4),
         )
-    category = category_of_people(annotations)
+    category = annotations.category
     if not any(entry["id"] == _COCO_PERSON for entry in annotations.dataset["categories"]):
         results = [
             {**person, "category_id": category} if person["category_id"] == _COCO_PERSON else person
@@ -91,7 +90,7 @@ def _checked_results(path: Path, annotations: Any) -> list[Detection]:
     return results
 
 
-def _as_coco(path: Path, annotations: Any) -> Any:
+def _as_coco(path: Path, annotations: Annotations) -> Any:
     """The results of a file, brought to COCO's form where they have another.
 
     A list that is COCO's already is left as it is, but for images that it calls by their names.
@@ -100,8 +99,8 @@ def _as_coco(path: Path, annotations: Any) -> Any:
         A list of results, unchecked; or what else the file holds, if that is no list of people.
 
     Raises:
-        ValueError: If the file is not JSON, or its people cannot be read, have none of COCO's
-            joints, or are of an image that the annotations do not list.
+        ValueError: If the file is not JSON, or its people cannot be read, have none of the
+            annotations' joints, or are of an image that the annotations do not list.
         OSError: If the file cannot be read.
     """
     data = read_json_or_lines(path)
@@ -117,7 +116,7 @@ def _as_coco(path: Path, annotations: Any) -> Any:
 
 
 def _is_coco(data: Any) -> bool:
-    """Whether it is a list of COCO's results, as far as one sees, of COCO's 17 joints."""
+    """Whether it is a list of COCO's results, as far as one sees, of the annotations' joints."""
     if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
         return isinstance(data, list)
     has_keypoints = any("keypoints" in entry for entry in data)
@@ -133,8 +132,9 @@ def _by_number(entry: Any, names: dict[str, int]) -> Any:
     return entry
 
 
-def _converted(path: Path, data: Any, annotations: Any, names: dict[str, int]) -> list[Detection]:
-    category = category_of_people(annotations)
+def _converted(
+    path: Path, data: Any, annotations: Annotations, names: dict[str, int]
+) -> list[Detection]:
     results: list[Detection] = []
     for key, image in entries_in(data)[1].items():
         image_id = _image_of(path) if key is None else key
@@ -142,9 +142,7 @@ def _converted(path: Path, data: Any, annotations: Any, names: dict[str, int]) -
         if image_id not in annotations.imgs:
             raise ValueError(f"image {image_id!r} is not in the annotations, neither as a name")
         poses = poses_of(image, None)
-        if not set(poses.skeleton.joints) & set(Skeleton.COCO17.joints):
-            raise ValueError(f"its skeleton {poses.skeleton.name!r} has none of COCO's 17 joints")
-        results += as_results(poses, int(image_id), category)
+        results += as_results(poses, int(image_id), annotations)
     return results
 
 
@@ -156,7 +154,7 @@ def _image_of(path: Path) -> str:
     return name
 
 
-def _ids_by_name(annotations: Any) -> dict[str, int]:
+def _ids_by_name(annotations: Annotations) -> dict[str, int]:
     """Ids of images by file name; also without its folder and suffix, where that is clear."""
     images = annotations.imgs.values()
     names: dict[str, int] = {}

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from openpaf.errors import ImageError
 from openpaf.evaluation.coco import as_results
-from openpaf.evaluation.label_files import Detection, category_of_people
+from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.evaluation.labels import check_image_size
 from openpaf.io.images import read_image
 from openpaf.io.partial_results import PartialResults
@@ -25,7 +24,7 @@ Image = NDArray[np.uint8]
 
 
 def detect_photos(
-    annotations: Any,
+    annotations: Annotations,
     images: str | Path,
     estimate: Callable[[Image], Poses],
     image_ids: Sequence[int],
@@ -62,7 +61,6 @@ def detect_photos(
     results: dict[int, list[Detection]] = {} if partial is None else dict(partial.done)
     todo = [i for i in image_ids if i not in results]
     paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
-    category = category_of_people(annotations)
     with tqdm(
         total=len(image_ids),
         initial=len(image_ids) - len(todo),
@@ -78,14 +76,14 @@ def detect_photos(
                 on_error(image_id, image)
                 continue
             check_image_size(path, image.shape, annotations.imgs[image_id])
-            results[image_id] = as_results(estimate(image), image_id, category)
+            results[image_id] = as_results(estimate(image), image_id, annotations)
             if partial is not None:
                 partial.add(image_id, results[image_id])
     return [person for image_id in image_ids for person in results.get(image_id, ())]
 
 
 def check_photos(
-    annotations: Any, images: str | Path, image_ids: Sequence[int]
+    annotations: Annotations, images: str | Path, image_ids: Sequence[int]
 ) -> tuple[list[int], list[ImageError]]:
     """Read images once, to see which can be read before several methods are run over them.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.evaluation.label_files import Annotation
+from openpaf.evaluation.label_files import Annotation, Annotations
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
 from openpaf.io.paths import inside_folder
@@ -17,11 +17,11 @@ from openpaf.io.paths import inside_folder
 Image = NDArray[np.uint8]
 
 _MARGIN = 0.08  # of a box, so that hands and feet at its border are whole
-_LEAST_JOINTS = 10  # labeled joints of a person worth pasting
+_LEAST_JOINTS = 0.55  # share of the joints that is labeled of a person worth pasting
 
 
 def cut_people(
-    annotations: Any,
+    annotations: Annotations,
     images: str | Path,
     image_ids: Sequence[int],
     n_people: int,
@@ -38,25 +38,26 @@ def cut_people(
         seed: Of the choice.
 
     Returns:
-        RGB images: the boxes of people with 10 labeled joints or more, at least 48 px high,
-        whose boxes overlap no other's by more than a tenth of their own.
+        RGB images: the boxes of people with more than half of their joints labeled, at least 48 px
+        high, whose boxes overlap no other's by more than a tenth of their own.
 
     Raises:
         ValueError: If there is no person to cut out.
         ImageError: If a photo cannot be read.
     """
+    least = math.ceil(_LEAST_JOINTS * annotations.skeleton.n_joints)  # 10 of COCO's 17
     chosen = []
     for image_id in image_ids:
         people = annotations.imgToAnns.get(image_id, [])
         for person in people:
             box, others = person["bbox"], [other for other in people if other is not person]
-            has_joints = person["num_keypoints"] >= _LEAST_JOINTS and not person["iscrowd"]
+            has_joints = person["num_keypoints"] >= least and not person["iscrowd"]
             is_alone = all(_overlap(box, other["bbox"]) <= 0.1 for other in others)
             if has_joints and is_alone and box[3] >= 48 and box[2] >= 16:
                 chosen.append(person)
     if not chosen:
         raise ValueError(
-            f"annotations: expected people of {_LEAST_JOINTS} or more labeled joints, 48 px "
+            f"annotations: expected people of {least} or more labeled joints, 48 px "
             "high, and not in front of others, to compose scenes of; got none"
         )
     order = np.random.default_rng(seed).permutation(len(chosen))[:n_people]
@@ -118,7 +119,7 @@ def _resized(image: Image, ratio: float) -> Image:
     return np.asarray(letterbox.apply(image).transpose(1, 2, 0), np.uint8)
 
 
-def _cut(annotations: Any, images: str | Path, person: Annotation) -> Image:
+def _cut(annotations: Annotations, images: str | Path, person: Annotation) -> Image:
     image = read_image(inside_folder(images, annotations.imgs[person["image_id"]]["file_name"]))
     x, y, w, h = person["bbox"]
     x0, y0 = max(0, int(x - _MARGIN * w)), max(0, int(y - _MARGIN * h))

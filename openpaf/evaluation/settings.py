@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
@@ -17,6 +18,7 @@ from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.result_files import files_of
 from openpaf.io.files import sha256_of
 from openpaf.skeleton import Skeleton
+from openpaf.skeleton.names import plain_name
 
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn", "top-down")
@@ -100,17 +102,28 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def check_joints(estimator: PoseEstimator, model: str) -> None:
-    """See that a model finds COCO's joints.
+def skeleton_of_model(model: str) -> Skeleton:
+    """The joints of the people that a model finds.
 
     Raises:
-        ValueError: If it lacks some.
+        WeightsError: If the model is missing or damaged.
     """
-    missing = [j for j in Skeleton.COCO17.joints if j not in estimator.skeleton.joints]
+    spec = weights.resolve(model).spec
+    return spec.result or spec.skeleton
+
+
+def check_joints(found: Skeleton, measured: Sequence[str], model: str) -> None:
+    """See that a model finds the joints that are measured, however they are spelled.
+
+    Raises:
+        ValueError: If it lacks some; the message has the names of both.
+    """
+    names = set(map(plain_name, found.joints))
+    missing = [name for name in measured if plain_name(name) not in names]
     if missing:
         raise ValueError(
-            f"model {model}: expected COCO's 17 joints, its {estimator.skeleton.name!r} has no "
-            f"{', '.join(missing)}"
+            f"model {model}: expected the joints {', '.join(measured)}; its {found.name!r} has no "
+            f"{', '.join(missing)}; it has {', '.join(found.joints)}"
         )
 
 

@@ -19,8 +19,10 @@ from openpaf.networks import rcnn
 from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.networks.lightweight_batch_norm import LightweightBatchNormNetwork
 from openpaf.networks.lightweight_published import LightweightPublishedNetwork
 from openpaf.networks.lite_hrnet import LiteHRNet
+from openpaf.networks.mobilenet_v2 import MobileNetV2Network
 from openpaf.networks.open_model_zoo import OpenModelZooNetwork
 from openpaf.networks.picodet import PicoDet
 from openpaf.networks.rtmdet import RTMDet
@@ -31,9 +33,11 @@ __all__ = [
     "BUILDERS",
     "Body25Network",
     "Description",
+    "LightweightBatchNormNetwork",
     "LightweightNetwork",
     "LightweightPublishedNetwork",
     "LiteHRNet",
+    "MobileNetV2Network",
     "OpenModelZooNetwork",
     "PicoDet",
     "RTMDet",
@@ -47,6 +51,8 @@ __all__ = [
 BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lightweight": (LightweightNetwork, Skeleton.COCO17),
     "lightweight_coco": (LightweightPublishedNetwork, Skeleton.COCO18),
+    "lightweight_batch_norm": (LightweightBatchNormNetwork, Skeleton.COCO17),
+    "mobilenet_v2": (MobileNetV2Network, Skeleton.COCO17),
     "cmu_coco": (TwoBranchNetwork, Skeleton.COCO18),
     "cmu_mpi": (TwoBranchNetwork, Skeleton.MPI15),
     "body25": (Body25Network, Skeleton.BODY25),
@@ -63,11 +69,12 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
 
     Args:
         name: ``"lightweight"``, that of the shipped models; ``"lightweight_coco"``, as published
-            by Osokin; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
-            ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's human-pose-estimation-0001;
-            ``"lite_hrnet"``, TinyPose, for one person; ``"picodet"`` and ``"rtmdet"``, detectors
-            of people; or a detector of :data:`openpaf.networks.rcnn.BUILDERS`, e.g.
-            ``"keypointrcnn_resnet50_fpn"``.
+            by Osokin; ``"lightweight_batch_norm"``; ``"mobilenet_v2"``, the same stages on another
+            trunk; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
+            ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's
+            human-pose-estimation-0001; ``"lite_hrnet"``, TinyPose, for one person;
+            ``"picodet"`` and ``"rtmdet"``, detectors of people; or a detector of
+            :data:`openpaf.networks.rcnn.BUILDERS`, e.g. ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
             :data:`BUILDERS`.
         **options: Options of the network, e.g. ``n_refinement_stages`` or ``n_stages``.

@@ -128,6 +128,13 @@ def _cropped(name: str, seen: list[Tensor], result: Tensor, args: Any, kwargs: A
     return view
 
 
+def _padded(name: str, seen: list[Tensor], result: Tensor, args: Any, kwargs: Any) -> _View:
+    view = _view(seen[0])
+    if view is None or any(args[1][::2]):
+        raise ValueError("network: expected padding on the right and bottom only")
+    return view
+
+
 def _of_window(
     view: _View | None, size: int, stride: int, padding: int, dilation: int = 1
 ) -> _View:
@@ -167,4 +174,5 @@ _VIEWS: dict[str, Callable[..., _View]] = {
     "interpolate": _repeated,
     "pixel_shuffle": _repeated,
     "__getitem__": _cropped,
+    "pad": _padded,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from openpaf import weights
 from openpaf.io.files import write_whole
+from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.rcnn.object_validation import ObjectValidation, finds_objects
@@ -19,52 +21,57 @@ from openpaf.weights import ModelSpec
 
 _log = logging.getLogger(__name__)
 # How far from the start to the weights of now those lie that are validated; the last are these.
-_SHARES = (0.5, 1.0)
+_SHARES = (0.5, 1.0)  # Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022
 
 
 class BestWeights:
     """The file of a run's best weights, and how good they are.
 
     The weights that the run starts with are validated too, so that what it leaves is never worse,
-    and those after the last step. In a run from given weights, so are weights on the way from
-    these to those of now, which often keep what the start knew and have what was learned. Without
-    validation the file holds the last weights.
+    and those after the last step. Without validation the file holds the last weights.
 
     Args:
         config: The run.
         signals: Held back while the file is written.
-
-    Reference:
-        Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
+        labels: The joints that are validated.
     """
 
-    def __init__(self, config: TrainConfig, signals: HeldSignals) -> None:
+    def __init__(self, config: TrainConfig, signals: HeldSignals, labels: Skeleton) -> None:
         images, self.settings = config.data.validation, config.optimizer
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
         self.validation: ObjectValidation | Validation | None = None
         if images is not None:
-            is_of_objects = finds_objects(config)
             self.validation = (
-                ObjectValidation(config) if is_of_objects else Validation(images, size)
+                ObjectValidation(config)
+                if finds_objects(config)
+                else Validation(images, size, labels, config.data.category)
             )
         self.signals = signals
-        self.ap = -1.0
+        self.ap, self.first_ap, self.step = -1.0, -1.0, 0  # the best, the start's; when best
+        self.seconds = 0.0  # that the last validation took
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all
         self.validated = -1  # the step of the last validation
         self.is_from_weights = config.network.weights is not None
         self.start: dict[str, Tensor] = {}  # the weights at step 0, of a run from given ones
 
-    def is_due(self, step: int) -> bool:
-        """Whether the weights after so many steps are to be validated, and were not yet."""
+    def is_due(self, step: int, *, is_last: bool = False) -> bool:
+        """Whether the weights after so many steps are to be validated, and were not yet.
+
+        Args:
+            step: After so many steps.
+            is_last: Whether the run stops there, of which weights that are validated are a part.
+        """
         if step == self.validated or (step == 0 and self.validation is None):
             return False
+        if is_last and self.validation is not None:
+            return True
         return step % self.settings.validate_every == 0 or step == self.settings.steps
 
     def consider(
         self, step: int, state: dict[str, Tensor], spec: Callable[[dict[str, Any]], ModelSpec]
     ) -> dict[str, float]:
-        """Write weights, or some between the start and them, if they are the best so far.
+        """Write weights if they are the best so far.
 
         Args:
             step: After so many steps.
@@ -72,13 +79,14 @@ class BestWeights:
             spec: What they are described as, given figures that are written into the file.
 
         Returns:
-            COCO figures of these very weights; none without validation.
+            Their COCO figures; none without validation.
         """
         if self.validation is None:
             with self.signals.held():
                 self.validated = step
                 weights.save(state, self.file, spec({}))
             return {}
+        begun = time.monotonic()
         if self.is_from_weights and step == 0:
             self.start = {key: value.clone() for key, value in state.items()}
         for share in _SHARES if self.start and step else (1.0,):
@@ -88,21 +96,40 @@ class BestWeights:
             _log.info("step %d%s: validation AP %.3f", step, where, figures["AP"])
             if figures["AP"] > self.ap:
                 with self.signals.held():
-                    self.ap = figures["AP"]
+                    self.ap, self.step = figures["AP"], step
                     way = {"share": share} if share != 1 else {}
                     weights.save(between, self.file, spec({**way, "validation": figures}))
                     self.bytes = self.file.read_bytes()
-        self.validated = step
+        if step == 0:
+            self.first_ap = figures["AP"]
+        self.validated, self.seconds = step, time.monotonic() - begun
         return figures
+
+    def report(self) -> None:
+        """Say which weights the file has."""
+        if self.validation is None or min(self.validated, self.step) < 0:
+            return
+        if self.step == 0:
+            text = "AP %.3f at the start, and no later weights are better: %s has the start's"
+            _log.info(text, self.ap, self.file)
+        else:
+            text = "AP %.3f at the start, %.3f after step %d: %s has those weights"
+            _log.info(text, self.first_ap, self.ap, self.step, self.file)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""
-        figures = {"best": self.ap, "best_file": self.bytes, "validated": self.validated}
-        return {**figures, "start": self.start}
+        steps = {
+            "validated": self.validated,
+            "best_step": self.step,
+            "first": self.first_ap,
+            "start": self.start,
+        }
+        return {"best": self.ap, "best_file": self.bytes, **steps}
 
     def load(self, state: dict[str, Any], *, writes: bool) -> None:
         """Resume from a checkpoint, with the file as it was then; a process may write no files."""
         self.ap, self.validated = state["best"], state["validated"]
+        self.step, self.first_ap = state.get("best_step", -1), state.get("first", -1.0)
         self.bytes, self.start = state["best_file"], state.get("start", {})
         if writes and self.bytes is not None:
             write_whole(self.file, self.bytes, sync=True)

@@ -11,6 +11,7 @@ import torch
 
 from openpaf.errors import OpenpafError
 from openpaf.io.files import write_whole
+from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.config_files import without_moved
 from openpaf.training.tables import as_table, flat, plain
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 #: new length from there on. ``batch_size`` holds for the steps that are left. Everything else, and
 #: above all what is learned from what, by which network, is the run itself.
 _FREE = (
-    "output", "data.workers", "data.on_device", "optimizer.checkpoint_every",
+    "output", "data.workers", "recipe.on_device", "optimizer.checkpoint_every",
     "optimizer.validate_every", "optimizer.precision", "optimizer.steps", "optimizer.batch_size",
 )  # fmt: skip
 
@@ -64,7 +65,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def comparable_config(config: TrainConfig) -> dict[str, Any]:
     """A configuration as one flat table, without what may differ in a resumed run."""
-    return {key: value for key, value in flat(plain(config)).items() if key not in _FREE}
+    values = {key: value for key, value in flat(plain(config)).items() if key not in _FREE}
+    if values.get("targets.skeleton") == Skeleton.COCO17.name:
+        values["targets.skeleton"] = None  # that of labels of people, which was named before
+    if values.get("network.name") == "lightweight":
+        values["network.name"] = None  # the default was named before
+    return values
 
 
 def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) -> None:

@@ -16,11 +16,12 @@ from openpaf.training.tables import (
     Table,
 )
 
+#: Skeletons of networks that are trained on labels of COCO's 17 joints.
 SKELETONS = {skeleton.name: skeleton for skeleton in (Skeleton.COCO17, Skeleton.COCO18_REDUNDANT)}
 # Keys that detectors do not read.
 _OF_FIELDS = (
     "targets.skeleton", "targets.grid_offsets", "targets.sigma_px", "targets.paf_half_width_px",
-    "targets.heatmap_weight", "data.on_device",
+    "targets.heatmap_weight", "data.skeleton",
 )  # fmt: skip
 
 
@@ -59,18 +60,21 @@ class DataConfig(Table, frozen=True, kw_only=True):
     Args:
         sets: The images to train on.
         index: A file of more ``[[sets]]``, as ``data/<set>/prepare.py`` writes it.
+        category: Name of the category that is learned, where the annotations have several with
+            joints; the only one, or the one called person, if None.
+        skeleton: A TOML or JSON file of the joints and limbs that are learned, see
+            :func:`openpaf.read_skeleton`; the category's of the first set if None, of people COCO's
+            17 joints. The sets' joints are matched by name.
         validation: The images by whose AP the best weights are chosen, or None.
         workers: Threads that prepare batches.
-        on_device: ``"yes"`` holds all images on the device of the network, as uint8, and makes
-            crops there; ``"no"`` makes them on the CPU; ``"auto"`` is yes on a GPU that has the
-            memory.
     """
 
     sets: tuple[SetConfig, ...] = ()
     index: str | None = None
+    category: str | None = None
+    skeleton: str | None = None
     validation: SetConfig | None = None
     workers: Count = 2
-    on_device: Literal["auto", "yes", "no"] = "auto"
 
     def check(self) -> None:
         if not self.sets and self.index is None:
@@ -81,32 +85,41 @@ class NetworkConfig(Table, frozen=True, kw_only=True):
     """``[network]``: what learns.
 
     Args:
-        name: As for :func:`openpaf.networks.build`.
+        name: As for :func:`openpaf.networks.build`; that of the weights, or ``"lightweight"``, if
+            None.
         options: Arguments of its builder.
-        weights: A file to start from, of the same network, or ``mobilenet_v2_1.0.npz`` for a
-            detector's MobileNetV2 trunk; fresh weights where None.
+        weights: A model to start from, by file or name, e.g. ``"default"``. Its network, grids,
+            input and skeleton are taken; where labels have other joints, its heads are new. Fresh
+            weights if None.
+        trunk: A classifier of ImageNet whose layers the trunk starts from:
+            ``mobilenet_v2_1.0.npz`` for MobileNetV2, torchvision's ``vgg19`` for CMU's networks.
     """
 
-    name: str = "lightweight"
+    name: str | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  # msgspec copies it
     weights: str | None = None
+    trunk: str | None = None
+
+    def check(self) -> None:
+        if self.trunk is not None and self.weights is not None:
+            raise ValueError("trunk: expected none beside weights")
 
 
 class TargetsConfig(Table, frozen=True, kw_only=True):
     """``[targets]``: what a network is to give, and what of it counts how much in the loss.
 
     Args:
-        skeleton: Of the network, ``"coco17"`` or ``"coco18_redundant"``. Labels are COCO's 17
-            joints always, and so are the people of the trained model.
+        skeleton: Of a network that learns people: ``"coco17"``, or ``"coco18_redundant"``, which
+            has a neck that labels and results do not have. If None, that of the labels.
         grid_offsets: Of the grids of heatmaps and PAFs in px; ``(stride - 1) / 2`` if None.
         sigma_px: Standard deviation of a joint's Gaussian in px; what the initial weights were
-            trained on if None, see :func:`openpaf.training.part_affinity.target_style`.
+            trained on if None, see :func:`openpaf.training.style.target_style`.
         paf_half_width_px: A limb's field reaches this far to either side, in px; None as above.
         heatmap_weight: Factor on the heatmaps' error, of which there is less than of the PAFs';
             10 from given weights and 1 from fresh ones if None.
     """
 
-    skeleton: Literal["coco17", "coco18_redundant"] = "coco17"
+    skeleton: Literal["coco17", "coco18_redundant"] | None = None
     grid_offsets: tuple[Finite, Finite] | None = None
     sigma_px: Positive | None = None
     paf_half_width_px: Positive | None = None

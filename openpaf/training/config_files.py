@@ -11,17 +11,19 @@ from msgspec.structs import replace
 from openpaf.io.toml_files import read_toml
 from openpaf.training.config import SetConfig, TrainConfig
 from openpaf.training.tables import Table, as_table
+from openpaf.weights import is_name
 
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
 
 # Keys that only recipes of the shipped models have: what left them out, and their names there.
 _MOVED = {
-    ("augment", "occluders"): (0.0, "occluders"),
-    ("augment", "paste_people"): (0.0, "paste_people"),
-    ("distillation", "engine"): ("torch", "teacher_engine"),
-    ("distillation", "scales"): ([1.0], "teacher_scales"),
-    ("distillation", "mirrored_scales"): ([], "mirrored_scales"),
+    ("augment", "occluders"): ((0.0,), "occluders"),
+    ("augment", "paste_people"): ((0.0,), "paste_people"),
+    ("data", "on_device"): (("auto", "no"), "on_device"),
+    ("distillation", "engine"): (("torch",), "teacher_engine"),
+    ("distillation", "scales"): (([1.0],), "teacher_scales"),
+    ("distillation", "mirrored_scales"): (([],), "mirrored_scales"),
 }
 
 
@@ -57,7 +59,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     validation = data.validation and _located(data.validation, folder)
     return replace(
         _located(config, folder),
-        data=replace(data, sets=tuple(sets), index=None, validation=validation),
+        data=replace(_located(data, folder), sets=tuple(sets), index=None, validation=validation),
         network=_located(config.network, folder),
         distillation=_located(config.distillation, folder),
     )
@@ -74,7 +76,7 @@ def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
         table = rest.get(name)
         if not isinstance(table, Mapping) or key not in table:
             continue
-        if table[key] != off:
+        if table[key] not in off:
             place = f"{new} in [recipe], which models/recipes/train.py reads"
             raise ValueError(f"{name}.{key}: moved; expected {place}")
         rest[name] = {k: value for k, value in table.items() if k != key}
@@ -96,7 +98,10 @@ def read_index(path: str | Path) -> tuple[SetConfig, ...]:
 
 
 def _located(table: _T, folder: Path) -> _T:
-    """A table with its paths, which are relative to a folder."""
-    keys = {"output", "annotations", "images", "weights", "teacher"}
+    """A table with its paths, which are relative to a folder; names of models stay."""
+    keys = {"output", "annotations", "images", "skeleton", "weights", "trunk", "teacher"}
     paths = {key: getattr(table, key) for key in keys.intersection(table.__struct_fields__)}
-    return replace(table, **{key: str(folder / path) for key, path in paths.items() if path})
+    located = {key: str(folder / path) for key, path in paths.items() if path}
+    if is_name(paths.get("weights") or ""):
+        del located["weights"]
+    return replace(table, **located)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -82,10 +83,19 @@ class Progress:
         steps: Where it ends.
         batch_size: Images a step.
         shown: Whether there is a bar at all; it shows on terminals only.
+        deadline: When the run stops, by :func:`time.monotonic`.
     """
 
-    def __init__(self, step: int, steps: int, batch_size: int, *, shown: bool) -> None:
-        self.batch_size = batch_size
+    def __init__(
+        self,
+        step: int,
+        steps: int,
+        batch_size: int,
+        *,
+        shown: bool,
+        deadline: float = math.inf,
+    ) -> None:
+        self.batch_size, self._deadline = batch_size, deadline
         disable = None if shown else True
         self._bar = tqdm(total=steps, initial=step, unit="step", disable=disable)
         self.restart()
@@ -111,7 +121,9 @@ class Progress:
         """``images_per_s`` and ``waiting`` (0 to 1) since the last call; shown in the bar too."""
         spent = max(time.monotonic() - self._since, 1e-9)
         rate, waiting = self._steps * self.batch_size / spent, self._waited / spent
-        self._bar.set_postfix_str(f"{rate:.1f} images/s, {waiting:.0%} waiting for data")
+        left = max(0.0, (self._deadline - time.monotonic()) / 60)
+        time_left = f"{left:.0f} min left, " if math.isfinite(left) else ""
+        self._bar.set_postfix_str(f"{time_left}{rate:.1f} images/s, {waiting:.0%} waiting for data")
         self.restart()
         return {"images_per_s": rate, "waiting": waiting}
 

@@ -56,7 +56,8 @@ def train(
 
     Args:
         config: The run.
-        max_minutes: Stop after this time, with a checkpoint, to resume later.
+        max_minutes: Stop after this time, with a checkpoint, to resume later. The validation of
+            the last weights is within it.
         task: Makes another task than that of the run's method, e.g. one with losses of its own.
 
     Returns:
@@ -101,8 +102,8 @@ class Run:
         self.checkpoint_file = self.output / "checkpoint.pt"
         torch.manual_seed(config.seed)
         self.signals = HeldSignals()
-        self.best = BestWeights(config, self.signals)
         self.task = task(processes) if task else _TASKS[config.method](config, processes)
+        self.best = BestWeights(config, self.signals, self.task.labels)
         self.network = self.task.network
         self.step, self.bad_steps = 0, 0
         self.journal: Journal | None = None
@@ -143,7 +144,8 @@ class Run:
         if writes:
             self.journal = Journal(self.output, self.step)
         is_single = self.processes.n == 1
-        progress = Progress(self.step, steps, self.settings.batch_size, shown=writes)
+        batch_size = self.settings.batch_size
+        progress = Progress(self.step, steps, batch_size, shown=writes, deadline=deadline)
         batches = self.task.batches(self.step, steps, progress)
         try:
             with self.signals.held(not is_single):  # several processes stop after the same step
@@ -163,6 +165,7 @@ class Run:
             progress.close()
             if self.journal is not None:
                 self.journal.close()
+                self.best.report()
             if self.task.images.bad_files:
                 _log.warning("%d images could not be read", len(self.task.images.bad_files))
 
@@ -177,9 +180,9 @@ class Run:
                 progress.step()
                 if self.step % _LOG_EVERY == 0 or self.step == steps:
                     self._write_figures(figures, progress.figures())
-            late = time.monotonic() > deadline
+            late = time.monotonic() > deadline - self.best.seconds
             stop = self.processes.any(late or self.signals.pending is not None)
-            self._keep(stop)
+            self._keep(stop, late)
             if self.step % self.settings.validate_every == 0:
                 progress.restart()
             if stop and self.step < steps:
@@ -187,9 +190,9 @@ class Run:
                 _log.info("stopped %s at step %d", why, self.step)
                 return
 
-    def _keep(self, stop: bool) -> None:
+    def _keep(self, stop: bool, late: bool = False) -> None:
         """Validate and save where it is time to."""
-        to_validate = self.best.is_due(self.step)
+        to_validate = self.best.is_due(self.step, is_last=late)
         is_due = self.step % self.settings.checkpoint_every == 0
         to_save = is_due or stop or self.step == self.settings.steps
         # Weights that give nothing finite must not take the place of those that did.

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
-from typing import Any, NamedTuple, Protocol
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from openpaf import weights
-from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
+from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.geometry import Grid
-from openpaf.networks import build
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
-from openpaf.training.data.batches import LABELS, Batch, BatchMaker, load_sets
-from openpaf.training.data.gpu.batches import made_ahead, make_device_batches
+from openpaf.training.data.batches import Batch, BatchMaker, load_sets
+from openpaf.training.data.dataset import PhotoSet
 from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
+from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
+from openpaf.training.start import Start, read_start
+from openpaf.training.style import target_style
+
+_log = logging.getLogger(__name__)
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
+
 #: Changes the batch of a step, e.g. adds what a teacher says of it.
 Transform = Callable[[Batch, int], Batch]
 
@@ -53,11 +60,14 @@ class PartAffinityTask:
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        self.skeleton = SKELETONS[config.targets.skeleton]
-        self.network = build_network(config, self.skeleton)
-        self.grids = target_grids(config, self.network)
-        self.style = target_style(config)
-        self.maker = make_batches(config, self.grids)
+        self.start = read_start(config.network)
+        sets = load_sets(config.data)
+        self.labels = sets[0].skeleton
+        self.skeleton = network_skeleton(config, self.start, self.labels)
+        self.network = self.start.build(self.skeleton)
+        self.grids = target_grids(config, self.start, self.network, self.skeleton)
+        self.style = target_style(config, self.skeleton)
+        self.maker = batch_maker(config, sets, self.skeleton, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
@@ -68,15 +78,18 @@ class PartAffinityTask:
         self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
 
     def load_start(self) -> None:
-        if self.config.network.weights:
-            weights.load(self.network, self.config.network.weights)
+        given = self.start.load(self.network, self.skeleton)
+        if given is not None:
+            heads = self.skeleton.n_joints + 1, 2 * self.skeleton.n_limbs
+            images = self.inputs(self.maker.batch(0).to(self.device))
+            fresh_weights(self.network, images, heads, given)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
 
     def source(self) -> BatchSource:
         """Where batches come from."""
-        return make_device_batches(self.maker, self.device, self.config.data.on_device)
+        return self.maker
 
     def transforms(self) -> Sequence[Transform]:
         """What every batch goes through in turn, on the device."""
@@ -89,22 +102,14 @@ class PartAffinityTask:
         with autocast(self.device, self.precision):
             return self.teacher.fill(batch)
 
-    @property
-    def makes_ahead(self) -> bool:
-        """Whether another thread makes the batches ready, while the one that trains waits."""
-        return self.device.type == "cuda"
-
     def batches(self, start: int, stop: int, progress: Progress) -> Generator[Batch]:
-        steps, workers = range(start, stop), self.config.data.workers
+        with closing(self.drawn(start, stop)) as drawn:
+            yield from map(self.ready, progress.timed(drawn), range(start, stop))
+
+    def drawn(self, start: int, stop: int) -> Generator[Batch]:
+        """What this process takes of the batches of a run, not yet ready."""
         rows = self.processes.rows(self.config.optimizer.batch_size)
-        with ExitStack() as to_close:
-            drawn = self.source().stream(start, stop, workers, rows=rows)
-            to_close.enter_context(closing(drawn))
-            if not self.makes_ahead:
-                yield from map(self.ready, progress.timed(drawn), steps)
-                return
-            ahead = made_ahead(map(self.ready, drawn, steps), self.device)
-            yield from progress.timed(to_close.enter_context(closing(ahead)))
+        return self.source().stream(start, stop, self.config.data.workers, rows=rows)
 
     def ready(self, batch: Batch, step: int) -> Batch:
         """The batch of a step on the device, transformed."""
@@ -115,10 +120,16 @@ class PartAffinityTask:
 
     def inputs(self, batch: Batch) -> Tensor:
         """The images as the network takes them: (B, 3, S, S), normalized."""
-        return ((batch.images - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+        spec, images = self.start.spec, batch.images
+        mean, scale = (spec.mean, spec.scale) if spec else (MEAN, SCALE)
+        if spec is not None and spec.bgr:
+            images = images.flip(1)
+        return ((images - mean) / scale).contiguous(memory_format=torch.channels_last)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
+        if self.channel_order is not None:
+            batch = in_channel_order(batch, self.channel_order)
         with autocast(self.device, self.precision):
             stages = self.network(self.inputs(batch))
         # Gradients are averaged over the processes, whose slices may differ by a crop: each
@@ -132,44 +143,91 @@ class PartAffinityTask:
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
+    @property
+    def channel_order(self) -> ChannelOrder | None:
+        """Which channel of the network belongs to which joint and limb, if not in order."""
+        name = self.start.spec.channel_order if self.start.spec else None
+        return CHANNEL_ORDERS[name] if name and self.start.fits(self.skeleton) else None
+
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
+        start, order = self.start.spec, self.channel_order
         return weights.ModelSpec(
             name=self.config.name,
-            builder=self.config.network.name,
-            options=self.config.network.options,
+            builder=self.start.builder,
+            options=self.start.options,
             skeleton=self.skeleton,
             heatmap_grid=self.grids[0],
             paf_grid=self.grids[1],
-            mean=MEAN,
-            scale=SCALE,
-            licence="Apache-2.0",
+            mean=start.mean if start else MEAN,
+            scale=start.scale if start else SCALE,
+            bgr=start is not None and start.bgr,
+            channel_order=order.name if order else None,
+            licence=start.licence if start else "Apache-2.0",  # that of the start binds its heirs
             metrics=metrics,
-            result=None if self.skeleton == LABELS else LABELS,
+            result=None if self.skeleton == self.labels else self.labels,
             sigma_px=self.style.sigma_px,
             paf_half_width_px=self.style.paf_half_width_px,
         )
 
 
-def build_network(config: TrainConfig, skeleton: Skeleton) -> nn.Module:
-    """The network of a run, with fresh weights.
+def in_channel_order(batch: Batch, order: ChannelOrder) -> Batch:
+    """A batch with its targets in the order of a network's channels."""
+    heatmaps = torch.tensor(order.heatmaps).argsort()
+    pafs = torch.tensor(order.pafs).flatten().argsort()
+    return replace(
+        batch,
+        heatmaps=batch.heatmaps[:, heatmaps],
+        heatmap_weights=batch.heatmap_weights[:, heatmaps],
+        pafs=batch.pafs[:, pafs],
+        paf_weights=batch.paf_weights[:, pafs],
+    )
+
+
+def network_skeleton(config: TrainConfig, start: Start, labels: Skeleton) -> Skeleton:
+    """The skeleton of the network of a run.
+
+    Args:
+        config: The run.
+        start: What it starts from: a model that knows the joints of the labels has its own limbs.
+        labels: The joints of its labels.
 
     Raises:
-        ValueError: If it is unknown, or has no such options.
+        ValueError: If the labels' skeleton has no limbs, or the run names one of people and they
+            have other joints.
     """
-    try:
-        return build(config.network.name, skeleton, **config.network.options)
-    except (OverflowError, RuntimeError, TypeError, ValueError) as error:  # torch's among them
-        raise ValueError(f"[network] {error}") from error
+    name = config.targets.skeleton
+    if name is not None and labels.joints != Skeleton.COCO17.joints:
+        raise ValueError(
+            f"targets.skeleton: {name!r} is of people, expected none for labels of "
+            f"{', '.join(labels.joints)}; data.skeleton takes a file"
+        )
+    if start.spec is not None and start.knows(labels) and not (name or config.data.skeleton):
+        return start.spec.skeleton
+    skeleton = labels if name in (None, labels.name) else SKELETONS[str(name)]
+    if not skeleton.limbs:
+        raise ValueError(
+            f"skeleton {skeleton.name!r}: expected limbs that connect its joints, got none; "
+            "`openpaf skeleton suggest ANNOTATIONS --output FILE` chooses some for data.skeleton"
+        )
+    apart = skeleton.unconnected
+    if apart:
+        _log.warning(
+            "skeleton %r: no limbs connect %s to the others; they will be other people",
+            skeleton.name, ", ".join(apart),
+        )  # fmt: skip
+    return skeleton
 
 
 @torch.no_grad()
-def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
+def target_grids(
+    config: TrainConfig, start: Start, network: nn.Module, skeleton: Skeleton
+) -> tuple[Grid, Grid]:
     """Grids of heatmaps and PAFs, of a run's targets and of its network, whose stride they have.
 
     Raises:
         ValueError: If a dry run of the network does not give fields of the run's skeleton.
     """
-    skeleton, targets = SKELETONS[config.targets.skeleton], config.targets
+    targets = config.targets
     stages = network.eval()(torch.zeros(1, 3, _DRY_RUN_PX, _DRY_RUN_PX))
     network.train()
     try:
@@ -181,8 +239,17 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
     if shapes != {((1, skeleton.n_joints + 1, *size), (1, 2 * skeleton.n_limbs, *size))}:
         raise ValueError(
             f"network.name: expected a network that gives heatmaps and PAFs of {skeleton.name!r}, "
-            f"got {config.network.name!r}"
+            f"got {start.builder!r}"
         )
+    if start.spec is not None and start.fits(skeleton):
+        grids = start.spec.heatmap_grid, start.spec.paf_grid
+        offsets = grids[0].offset, grids[1].offset
+        if targets.grid_offsets not in (None, offsets):
+            raise ValueError(
+                f"targets.grid_offsets: expected {list(offsets)}, those of "
+                f"{config.network.weights}, got {list(targets.grid_offsets)}"
+            )
+        return grids
     stride = _DRY_RUN_PX // n_cells
     if targets.grid_offsets is None:
         return Grid(stride), Grid(stride)
@@ -190,57 +257,34 @@ def target_grids(config: TrainConfig, network: nn.Module) -> tuple[Grid, Grid]:
     return Grid(stride, of_heatmaps), Grid(stride, of_pafs)
 
 
-class Style(NamedTuple):
-    """What targets are drawn with in px, and how much heatmaps count beside PAFs."""
-
-    sigma_px: float
-    paf_half_width_px: float
-    heatmap_weight: float
-
-
-_FRESH = Style(SIGMA_PX, PAF_HALF_WIDTH_PX, 1.0)
-# Of weights whose file does not say it. With these widths the error of the shipped default asks for
-# neither higher nor lower heatmaps and limbs of the tree, and with this weight its PAFs, whose
-# error is twenty times that of the heatmaps, do not rule (models/recipes/NOTES.md).
-_UNKNOWN = Style(7.5, 10.0, 10.0)
-
-
-def target_style(config: TrainConfig) -> Style:
-    """The style of a run's targets; what the configuration leaves out is that of its start.
-
-    Targets of another style, or a loss that the PAFs rule, would at first cost AP, even on the
-    images that are learned.
-
-    Raises:
-        WeightsError: If the initial weights are damaged.
-    """
-    targets, file = config.targets, config.network.weights
-    style = _FRESH
-    if file is not None and file.endswith(".safetensors"):
-        start = weights.read_header(file)
-        style = _UNKNOWN._replace(
-            sigma_px=start.sigma_px or _UNKNOWN.sigma_px,
-            paf_half_width_px=start.paf_half_width_px or _UNKNOWN.paf_half_width_px,
-        )
-    given = {key: getattr(targets, key) for key in Style._fields}
-    return style._replace(**{key: value for key, value in given.items() if value is not None})
-
-
-def make_batches(config: TrainConfig, grids: tuple[Grid, Grid] | None = None) -> BatchMaker:
+def make_batches(config: TrainConfig) -> BatchMaker:
     """The batches of a run, with labels alone.
-
-    Args:
-        config: The run.
-        grids: Of heatmaps and PAFs; those of the run's network if None.
 
     Raises:
         DatasetError: If a set is missing or without people.
+        ValueError: As :func:`network_skeleton`, :func:`read_start` and :func:`target_grids`.
     """
-    skeleton = SKELETONS[config.targets.skeleton]
-    heatmap_grid, paf_grid = grids or target_grids(config, build_network(config, skeleton))
-    style = target_style(config)
+    sets, start = load_sets(config.data), read_start(config.network)
+    skeleton = network_skeleton(config, start, sets[0].skeleton)
+    grids = target_grids(config, start, start.build(skeleton), skeleton)
+    return batch_maker(config, sets, skeleton, grids)
+
+
+def batch_maker(
+    config: TrainConfig, sets: Sequence[PhotoSet], skeleton: Skeleton, grids: tuple[Grid, Grid]
+) -> BatchMaker:
+    """The batches of a run whose sets are loaded.
+
+    Args:
+        config: The run.
+        sets: Its sets.
+        skeleton: Of its network.
+        grids: Of heatmaps and PAFs.
+    """
+    heatmap_grid, paf_grid = grids
+    style = target_style(config, skeleton)
     return BatchMaker(
-        load_sets(config.data),
+        sets,
         batch_size=config.optimizer.batch_size,
         augment=config.augment,
         skeleton=skeleton,

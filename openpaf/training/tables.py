@@ -97,7 +97,9 @@ def _reason(error: msgspec.ValidationError, value: Any, kind: Any) -> str:
     if place := place.rstrip("`"):  # of an entry of a list, such as [1]
         value = value[int(place[1:-1])]
     if text.startswith("Invalid enum value"):
-        text = f"expected one of {', '.join(get_args(kind))}"
+        kinds = [kind, *get_args(kind)]  # perhaps None or one of some texts
+        choices = [one for part in kinds for one in get_args(part) if isinstance(one, str)]
+        text = f"expected one of {', '.join(choices)}"
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
     text = text[0].lower() + text.split(", got")[0][1:]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from openpaf.skeleton import Skeleton
 from openpaf.training.data.photos import PhotoReader
 from openpaf.training.logging import Progress
 from openpaf.weights import ModelSpec
@@ -19,6 +20,7 @@ class Task(Protocol):
     network: nn.Module  # what learns, on the device of the process
     precision: torch.dtype  # what the loss is computed in
     images: PhotoReader  # reads the images of the batches
+    labels: Skeleton  # the joints of the labels, and of the people of the model
 
     def load_start(self) -> None:
         """Fill the network with what the run starts from."""

@@ -33,7 +33,6 @@ from openpaf.weights.spec import ModelSpec
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("image_id", "area", "bbox", "iscrowd")
-_LABELS = Skeleton.COCO17
 
 
 class Validation:
@@ -46,18 +45,26 @@ class Validation:
         photos: The set. With ``holdout = (r, n)`` its photos are those that training with the
             same entry leaves out; without it, all of the file.
         size: Short side of the network's input in px.
+        labels: The joints of the training, which are matched by name.
+        category: Name of the category, as in training.
 
     Raises:
         DatasetError: If the file cannot be read, annotations lack what the COCO figures need, or
             nobody is labeled of whom they could be computed.
     """
 
-    def __init__(self, photos: SetConfig, size: int) -> None:
+    def __init__(
+        self,
+        photos: SetConfig,
+        size: int,
+        labels: Skeleton = Skeleton.COCO17,
+        category: str | None = None,
+    ) -> None:
         self.size, self.source, folder = size, Path(photos.annotations), Path(photos.images)
         data = read_json(self.source)
         if not folder.is_dir():
             raise DatasetError(f"{folder}: expected a folder of photos")
-        layout = layout_of(self.source, data, _LABELS)
+        layout = layout_of(self.source, data, labels, category)
         people = [row for row in data["annotations"] if layout.is_person(row)]
         self._refuse_lacking(people)
         images = data["images"]
@@ -71,7 +78,7 @@ class Validation:
             rows = _renumbered(people, numbers, layout)
             self._refuse_nobody(rows)
         numbered = [{**image, "id": number} for number, image in enumerate(images, 1)]
-        self.annotations = index_annotations({"images": numbered, "annotations": rows})
+        self.annotations = index_annotations({"images": numbered, "annotations": rows}, labels)
 
     def __call__(self, state: dict[str, Tensor], spec: ModelSpec) -> dict[str, float]:
         """The COCO figures of a state of the network.
@@ -96,7 +103,7 @@ class Validation:
                 continue
             refuse_other_size(path, (pixels.shape[0], pixels.shape[1]), size_hw)
             ids.append(number)
-            detections += as_results(estimator(pixels), number, category=None)
+            detections += as_results(estimator(pixels), number, self.annotations)
         figures = evaluate(self.annotations, detections, ids)
         if not figures["AP"] >= 0:  # -1 is no figure
             raise DatasetError(
@@ -130,7 +137,8 @@ def _estimator(state: dict[str, Tensor], spec: ModelSpec, size: int) -> PoseEsti
     """The estimator that the file of these weights will give."""
     network = build(spec.builder, spec.skeleton, **spec.options)
     # In half precision, as in the file.
-    network.load_state_dict({key: value.half() for key, value in state.items()})
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    network.load_state_dict(halves)
     return PoseEstimator.from_network(network, spec, size=size)
 
 

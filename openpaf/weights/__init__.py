@@ -11,6 +11,7 @@ from openpaf.io.cache import cache_folder
 from openpaf.weights.catalog import (
     DEFAULT_MODEL,
     SHORT_NAMES,
+    is_name,
     load_model,
     resolve,
     table,
@@ -19,6 +20,7 @@ from openpaf.weights.catalog import (
 from openpaf.weights.download import fetch
 from openpaf.weights.model_files import load, load_network, read_header, save
 from openpaf.weights.spec import ModelSource, ModelSpec
+from openpaf.weights.transfer import load_shared, load_trunk
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -27,9 +29,12 @@ __all__ = [
     "ModelSpec",
     "cache_folder",
     "fetch",
+    "is_name",
     "load",
     "load_model",
     "load_network",
+    "load_shared",
+    "load_trunk",
     "read_header",
     "resolve",
     "save",

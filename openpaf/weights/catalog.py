@@ -70,6 +70,11 @@ def resolve(model: str | Path | None = None, weights: str | Path | None = None) 
     return ModelSource(spec=read_header(path), file=path)
 
 
+def is_name(model: str) -> bool:
+    """Whether this is the name of a model, shipped or published, and not a path."""
+    return model in {*SHORT_NAMES, *PUBLISHED, *(path.stem for path in _shipped())}
+
+
 def _resolve_pair(path: Path) -> ModelSource:
     check_card(path)
     pair = read_pair(path)

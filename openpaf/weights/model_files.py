@@ -51,7 +51,7 @@ def load(network: nn.Module, path: str | Path) -> None:
 
 
 def save(state: dict[str, Tensor], path: str | Path, spec: ModelSpec) -> None:
-    """Write weights as float16 safetensors, whole or not at all.
+    """Write weights as safetensors, floats in half precision, whole or not at all.
 
     Raises:
         OSError: If the file cannot be written.
@@ -59,7 +59,10 @@ def save(state: dict[str, Tensor], path: str | Path, spec: ModelSpec) -> None:
     import torch
     from safetensors.torch import save as to_bytes
 
-    halves = {key: value.to("cpu", torch.float16).contiguous() for key, value in state.items()}
+    halves = {
+        key: value.to("cpu", torch.float16 if value.is_floating_point() else None).contiguous()
+        for key, value in state.items()
+    }
     write_whole(path, to_bytes(halves, metadata=spec.to_metadata()))
 
 

@@ -44,14 +44,9 @@ class FrozenBatchNorm(nn.Module):
 def convolve(conv: nn.Conv2d, norm: FrozenBatchNorm, x: Tensor) -> Tensor:
     """``norm(conv(x))`` as one convolution, of scaled kernels and with the shift as bias."""
     scale, shift = norm.scale_and_shift()
-    return nn.functional.conv2d(
-        x,
-        conv.weight * scale[:, None, None, None],
-        shift,
-        stride=conv.stride,
-        padding=conv.padding,
-        groups=conv.groups,
-    )
+    weight = conv.weight * scale[:, None, None, None]
+    stride, padding, dilation = conv.stride, conv.padding, conv.dilation
+    return nn.functional.conv2d(x, weight, shift, stride, padding, dilation, conv.groups)
 
 
 class Bottleneck(nn.Module):

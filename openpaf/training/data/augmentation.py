@@ -1,6 +1,6 @@
 """How a training crop is drawn from an image: one affine map, color and blur.
 
-All chance is in the plan, so that the CPU and a GPU draw the same crops.
+All chance is in the plan, pixels are made from it.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _random_affine(
     low, high = labeled.min(axis=0), labeled.max(axis=0)
     # Joints end at eyes and ankles; a lone face must not be blown up to a whole person's size.
     extent = max(float((high - low).max()) * 1.15, 16.0)
-    if len(labeled) < 8:
+    if 2 * len(labeled) < len(keypoints) - 1:  # fewer than 8 of COCO's 17
         extent *= 2
     size_px = math.exp(rng.uniform(*np.log(config.person_px)))
     scale = min(size_px / extent, config.max_enlarge)

@@ -28,8 +28,6 @@ from openpaf.training.data.augmentation import CropPlan, plan_crop
 from openpaf.training.data.dataset import Photo, PhotoSet, load_photo_set
 from openpaf.training.data.photos import PhotoReader
 
-LABELS = Skeleton.COCO17  # the joints that images are labeled with
-
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -67,29 +65,6 @@ class Batch:
         return replace(self, **parts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TargetPlan:
-    """What the targets of a crop are made of, which is little beside them.
-
-    Args:
-        size_hw: Of the crop in px.
-        people: With the joints of the network.
-        uncertain: A person for each uncertain joint.
-        heatmap_mask: (h, w), false in ignore regions.
-        paf_mask: (h, w), the same of the PAFs.
-        unlabeled: As of the crop's plan.
-        fully_annotated: As of the crop's plan.
-    """
-
-    size_hw: tuple[int, int]
-    people: Poses
-    uncertain: Poses
-    heatmap_mask: NDArray[np.bool_]
-    paf_mask: NDArray[np.bool_]
-    unlabeled: frozenset[int]
-    fully_annotated: bool
-
-
 ChangePlan = Callable[[CropPlan, np.random.Generator, Callable[[], Photo]], CropPlan]
 _Made = TypeVar("_Made")
 
@@ -106,15 +81,28 @@ def prepared_ahead(
             yield ahead.pop(0).result()
 
 
-def load_sets(data: DataConfig) -> list[PhotoSet]:
-    """The image sets of a run.
+def load_sets(data: DataConfig, skeleton: Skeleton | None = None) -> list[PhotoSet]:
+    """The image sets of a run, all with the joints of the first one's labels.
+
+    Args:
+        data: Which sets.
+        skeleton: The joints; as :class:`openpaf.training.config.DataConfig` says if None.
 
     Raises:
-        DatasetError: If one is missing or without people.
+        DatasetError: If one is missing or without people, or the joints of two do not match.
     """
     if data.index is not None:
         raise ValueError("data.index: expected the sets themselves, as read_config gives them")
-    return [load_photo_set(**msgspec.structs.asdict(one)) for one in data.sets]
+    sets: list[PhotoSet] = []
+    for one in data.sets:
+        options = msgspec.structs.asdict(one)
+        known = sets[0].skeleton if sets else skeleton
+        sets.append(
+            load_photo_set(
+                **options, skeleton=known, category=data.category, skeleton_file=data.skeleton
+            )
+        )
+    return sets
 
 
 @dataclass
@@ -130,7 +118,7 @@ class CropMaker(ABC, Generic[_Made]):
             of chance, and what draws another image.
 
     Raises:
-        ValueError: If there is no set, or no set has a positive weight.
+        ValueError: If there is no set, no set has a positive weight, or their joints differ.
     """
 
     sets: Sequence[PhotoSet]
@@ -145,6 +133,9 @@ class CropMaker(ABC, Generic[_Made]):
         if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
             raise ValueError("sets: expected at least one with a positive weight")
         self.shares = weights / weights.sum()
+        self.labels = self.sets[0].skeleton
+        if any(photo_set.skeleton != self.labels for photo_set in self.sets):
+            raise ValueError("sets: expected labels of the same joints in all")
         self.photos = PhotoReader(self.sets)
 
     @abstractmethod
@@ -161,7 +152,7 @@ class CropMaker(ABC, Generic[_Made]):
         """What crop ``i`` of a step is to be; others follow, in case its image cannot be read."""
         rng = np.random.default_rng((self.seed, step, i))
         while True:
-            plan = plan_crop(self._draw(rng), self.augment, LABELS, rng)
+            plan = plan_crop(self._draw(rng), self.augment, self.labels, rng)
             if self.change_plan is not None:
                 plan = self.change_plan(plan, rng, lambda: self._draw(rng))
             yield plan
@@ -197,7 +188,7 @@ class BatchMaker(CropMaker[Batch]):
     """Makes batches with fields; see :class:`CropMaker`.
 
     Args:
-        skeleton: Its joints and limbs give the channels; labels are COCO's 17 joints.
+        skeleton: Its joints and limbs give the channels; it may have a neck that labels lack.
         heatmap_grid: Where the cells of the heatmaps lie.
         paf_grid: Where the cells of the PAFs lie.
         sigma_px: Standard deviation of a joint's Gaussian in px.
@@ -214,41 +205,29 @@ class BatchMaker(CropMaker[Batch]):
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
         images, plans = self.crops(step, rows)
-        return Batch.from_targets(images, [self.encode(self.plan_targets(plan)) for plan in plans])
+        return Batch.from_targets(images, [self.encode(plan) for plan in plans])
 
-    def plan_targets(self, plan: CropPlan) -> TargetPlan:
-        """What the targets of a crop are made of."""
+    def encode(self, plan: CropPlan) -> dict[str, NDArray[Any]]:
+        """The targets of a crop, by the names of a batch's parts; weights as bool."""
         ignored, size_hw = plan.ignored_px(), (plan.size, plan.size)
         heatmap_mask, paf_mask = (
             encode_mask(size_hw, grid, region=ignored) > 0
             for grid in (self.heatmap_grid, self.paf_grid)
         )
-        return TargetPlan(
-            size_hw=size_hw,
-            people=Poses.from_keypoints(plan.labels.keypoints, LABELS).to(self.skeleton),
-            uncertain=uncertain_people(plan.labels.uncertain_joints, self.skeleton),
-            heatmap_mask=heatmap_mask,
-            paf_mask=paf_mask,
-            unlabeled=plan.unlabeled,
-            fully_annotated=plan.fully_annotated,
-        )
-
-    def encode(self, plan: TargetPlan) -> dict[str, NDArray[Any]]:
-        """The targets of a crop, by the names of a batch's parts; weights as bool."""
         fields = encode_fields(
-            plan.people,
-            plan.size_hw,
+            Poses.from_keypoints(plan.labels.keypoints, self.labels).to(self.skeleton),
+            size_hw,
             sigma_px=self.sigma_px,
             paf_half_width_px=self.paf_half_width_px,
             heatmap_grid=self.heatmap_grid,
             paf_grid=self.paf_grid,
         )
-        joints, limbs = taught_channels(self.skeleton, plan.unlabeled)
-        heatmap_weights = plan.heatmap_mask & joints[:, None, None]
-        if len(plan.uncertain):
+        joints, limbs = taught_channels(self.labels, self.skeleton, plan.unlabeled)
+        heatmap_weights = heatmap_mask & joints[:, None, None]
+        if len(plan.labels.uncertain_joints):
             blobs = encode_fields(
-                plan.uncertain,
-                plan.size_hw,
+                uncertain_people(plan.labels.uncertain_joints, self.labels, self.skeleton),
+                size_hw,
                 sigma_px=self.sigma_px,
                 heatmap_grid=self.heatmap_grid,
             ).heatmaps
@@ -259,39 +238,40 @@ class BatchMaker(CropMaker[Batch]):
             "heatmaps": fields.heatmaps,
             "pafs": fields.pafs.reshape(-1, *fields.size_cells),
             "heatmap_weights": heatmap_weights,
-            "paf_weights": plan.paf_mask & limbs[:, None, None],
+            "paf_weights": paf_mask & limbs[:, None, None],
             "fully_annotated": np.array(plan.fully_annotated),
         }
 
 
-def uncertain_people(joints: NDArray[np.float32], skeleton: Skeleton) -> Poses:
+def uncertain_people(joints: NDArray[np.float32], labels: Skeleton, skeleton: Skeleton) -> Poses:
     """Uncertain joints (J, 3) of joint, x and y, each as a person with no other joint."""
-    keypoints = np.zeros((len(joints), LABELS.n_joints, 3), np.float32)
+    keypoints = np.zeros((len(joints), labels.n_joints, 3), np.float32)
     keypoints[:, :, :2] = joints[:, None, 1:]
     keypoints[np.arange(len(joints)), joints[:, 0].astype(np.int64), 2] = 1
-    return Poses.from_keypoints(keypoints, LABELS).to(skeleton)
+    return Poses.from_keypoints(keypoints, labels).to(skeleton)
 
 
 @lru_cache(maxsize=64)
 def taught_channels(
-    skeleton: Skeleton, unlabeled: frozenset[int]
+    labels: Skeleton, skeleton: Skeleton, unlabeled: frozenset[int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which channels labels say something of, where their set labels not all joints.
 
     What it leaves out is there, only without a label: to call it background would be wrong.
 
     Args:
+        labels: The joints of the labels.
         skeleton: The network's.
-        unlabeled: Joints of ``LABELS`` that are labeled in no person. Their mirror images are left
+        unlabeled: Joints of the labels that are labeled in no person. Their mirror images are left
             out too, as a crop may be mirrored.
 
     Returns:
         (K+1,) for heatmaps, the background last, and (2L,) for PAFs.
     """
-    swap = LABELS.flip_permutation
+    swap = labels.flip_permutation
     gone = [place for joint in unlabeled for place in (joint, swap[joint])]
-    labels = np.ones((1, LABELS.n_joints, 3), np.float32)
-    labels[:, gone, 2] = 0
-    known = Poses.from_keypoints(labels, LABELS).to(skeleton).scores[0] > 0
+    person = np.ones((1, labels.n_joints, 3), np.float32)
+    person[:, gone, 2] = 0
+    known = Poses.from_keypoints(person, labels).to(skeleton).scores[0] > 0
     limbs = np.array([known[a] and known[b] for a, b in skeleton.limbs], bool)
     return np.append(known, known.all()), np.repeat(limbs, 2)

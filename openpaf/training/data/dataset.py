@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
 from openpaf.evaluation.labels import PersonLayout, person_layout
+from openpaf.evaluation.skeletons import skeleton_of
 from openpaf.io import json_files
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
@@ -68,11 +69,13 @@ class PhotoSet:
         name: For reports.
         photos: Those with at least one labeled person.
         weight: Share of the crops that come from this set, relative to the other sets'.
+        skeleton: The joints of its labels.
     """
 
     name: str
     photos: Sequence[Photo] = field(repr=False)
     weight: float = 1.0
+    skeleton: Skeleton = Skeleton.COCO17
 
     @property
     def n_people(self) -> int:
@@ -87,7 +90,9 @@ def load_photo_set(
     name: str | None = None,
     weight: float = 1.0,
     fully_annotated: bool = True,
-    skeleton: Skeleton = Skeleton.COCO17,
+    skeleton: Skeleton | None = None,
+    skeleton_file: str | None = None,
+    category: str | None = None,
     min_agreement: float = 0.0,
     holdout: tuple[int, int] | None = None,
     masks: str = "boxes",
@@ -99,8 +104,9 @@ def load_photo_set(
     understood: ``maybe``, uncertain joints as lists of joint, x and y, and ``agree`` (0 to 1), how
     well several sources of the label agree.
 
-    Arguments are those of :class:`openpaf.training.config.SetConfig`, and ``skeleton``, the joints
-    to take.
+    Arguments are those of :class:`openpaf.training.config.SetConfig`, and ``category`` and
+    ``skeleton_file``, as :class:`openpaf.training.config.DataConfig` has them; ``skeleton``, the
+    joints to take, if they are known from another set.
 
     Raises:
         DatasetError: If the file or the folder is missing, is not in COCO format, names a photo
@@ -112,7 +118,8 @@ def load_photo_set(
         raise DatasetError(f"{images}: expected a folder of photos")
     outside: list[Any] = []  # the annotation of each joint that lies outside of its photo
     with entries_of(annotations):
-        layout = layout_of(annotations, data, skeleton)
+        skeleton = skeleton or labels_of(annotations, data, category, skeleton_file)
+        layout = layout_of(annotations, data, skeleton, category)
         photos = [
             _photo(images, image, people, layout, outside, masks, fully_annotated)
             for image, people in _with_people(data, layout, holdout)
@@ -125,7 +132,7 @@ def load_photo_set(
     if not photos:
         raise DatasetError(f"{annotations}: no people with keypoints in it")
     name = name or annotations.parent.name
-    return PhotoSet(name=name, photos=photos, weight=weight)
+    return PhotoSet(name=name, photos=photos, weight=weight, skeleton=skeleton)
 
 
 @contextmanager
@@ -200,14 +207,39 @@ def _array(values: Sequence[Any], *shape: int) -> NDArray[np.float32]:
     return np.asarray(values, np.float32).reshape(-1, *shape)
 
 
-def layout_of(source: Path, data: Mapping[str, Any], skeleton: Skeleton) -> PersonLayout:
+def labels_of(
+    source: Path, data: Mapping[str, Any], category: str | None, file: str | None
+) -> Skeleton:
+    """The joints that are learned of a set: of a file, of its category, or COCO's if none is named.
+
+    Raises:
+        DatasetError: As :func:`openpaf.evaluation.skeletons.skeleton_of` raises a ValueError.
+    """
+    categories = data.get("categories")
+    listed = categories if isinstance(categories, list) else []
+    has_joints = any(isinstance(one, dict) and one.get("keypoints") for one in listed)
+    if not (has_joints or category or file):
+        return Skeleton.COCO17
+    try:
+        return skeleton_of(data, source, category=category, file=file)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+
+
+def layout_of(
+    source: Path, data: Mapping[str, Any], skeleton: Skeleton, category: str | None = None
+) -> PersonLayout:
     """Who in a file is a person, and which joints they have; a warning where some are missing.
+
+    Sets of people are labeled in many ways, and may have other joints than COCO's; others may only
+    have more joints than ours, or lack some.
 
     Raises:
         DatasetError: If it is not clear who is a person, or they have other joints.
     """
     try:
-        layout = person_layout(data, skeleton)
+        strict = skeleton != Skeleton.COCO17
+        layout = person_layout(data, skeleton, category=category, strict=strict)
     except (KeyError, TypeError, ValueError) as error:
         what = f"categories: no {error}" if isinstance(error, KeyError) else str(error)
         raise DatasetError(f"{source}: {what}") from error

@@ -14,7 +14,7 @@ from openpaf.decoding import decode
 from openpaf.fields import Fields
 from openpaf.geometry import Grid
 from openpaf.training.config import TrainConfig
-from openpaf.training.data.batches import LABELS, Batch, BatchMaker
+from openpaf.training.data.batches import Batch, BatchMaker
 from openpaf.training.distillation import load_teacher
 from openpaf.training.part_affinity import make_batches
 from openpaf.visualization.draw import draw_poses
@@ -64,7 +64,7 @@ def _panels(batch: Batch, i: int, maker: BatchMaker) -> NDArray[np.uint8]:
         paf_grid=maker.paf_grid,
         skeleton=maker.skeleton,
     )
-    people = draw_poses(image, decode(fields).to(LABELS))
+    people = draw_poses(image, decode(fields).to(maker.labels))
     gray = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * 0.7
     weights = batch.heatmap_weights[i]
     taught = weights[weights.amax(dim=(1, 2)) > 0]  # but for joints that the set lacks

@@ -19,11 +19,10 @@ from openpaf.training.data.batches import load_sets
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import make_optimizer
-from openpaf.training.part_affinity import build_network
 from openpaf.training.rcnn.object_sets import load_object_sets
 from openpaf.training.rcnn.object_validation import finds_objects
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
-from openpaf.weights.imagenet import load_imagenet
+from openpaf.training.start import read_start
 
 
 class DetectionTask:
@@ -39,13 +38,17 @@ class DetectionTask:
     """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        self.labels = Skeleton.COCO17
         sets, self.classes = (
-            load_object_sets(config.data) if finds_objects(config) else (load_sets(config.data), ())
+            load_object_sets(config.data)
+            if finds_objects(config)
+            else (load_sets(config.data, self.labels), ())
         )
         self.config, self.device = _with_classes(config, self.classes), processes.device
-        network = build_network(self.config, Skeleton.COCO17)
+        self.start = read_start(self.config.network)
+        network = self.start.build(self.labels)
         if not isinstance(network, MaskRCNN):
-            raise ValueError(f"network.name: expected a detector, got {config.network.name!r}")
+            raise ValueError(f"network.name: expected a detector, got {self.start.builder!r}")
         self.detector = network
         self.network: nn.Module = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,11 +68,13 @@ class DetectionTask:
         self.images = self.maker.photos
 
     def load_start(self) -> None:
-        file = self.config.network.weights
-        if file and file.endswith(".npz") and isinstance(self.trunk, MobileNetV2):
-            load_imagenet(self.trunk, file)
+        file = self.start.file
+        if file and file.suffix == ".npz" and isinstance(self.trunk, MobileNetV2):
+            weights.load_trunk(self.detector, file)  # how a trunk was given before
         elif file:
             weights.load(self.detector, file)
+        else:
+            self.start.load(self.detector, Skeleton.COCO17)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -91,9 +96,9 @@ class DetectionTask:
         grid = Grid(1, -HALF_PX)
         return weights.ModelSpec(
             name=self.config.name,
-            builder=self.config.network.name,
-            options=self.config.network.options,
-            skeleton=Skeleton.COCO17,
+            builder=self.start.builder,
+            options=self.start.options,
+            skeleton=self.labels,
             heatmap_grid=grid,
             paf_grid=grid,
             mean=0.0,

@@ -14,6 +14,7 @@ from openpaf.evaluation.objects import detect_objects, evaluate_objects, match_c
 from openpaf.networks import build
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.dataset import DatasetError
+from openpaf.training.start import read_start
 from openpaf.weights.spec import ModelSpec, method_of
 
 _log = logging.getLogger(__name__)
@@ -21,8 +22,10 @@ _log = logging.getLogger(__name__)
 
 def finds_objects(config: TrainConfig) -> bool:
     """Whether a run's network finds objects, and no joints of people."""
-    network = config.network
-    return config.method == "mask-rcnn" and method_of(network.name, network.options) == "objects"
+    if config.method != "mask-rcnn":
+        return False
+    start = read_start(config.network)
+    return method_of(start.builder, start.options) == "objects"
 
 
 class ObjectValidation:
@@ -39,8 +42,8 @@ class ObjectValidation:
     def __init__(self, config: TrainConfig) -> None:
         images = config.data.validation
         assert images is not None
-        network = config.network
-        has_masks = network.name.startswith("maskrcnn") or bool(network.options.get("masks"))
+        start = read_start(config.network)
+        has_masks = start.builder.startswith("maskrcnn") or bool(start.options.get("masks"))
         self.tasks = ("bbox", "segm") if has_masks else ("bbox",)
         self.size, self.folder = config.optimizer.validation_size, Path(images.images)
         try:

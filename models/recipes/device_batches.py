@@ -14,18 +14,18 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from photo_store import PhotoStore
 from torch.utils.data import DataLoader, Dataset
 
 from openpaf.training.data.augmentation import CropPlan
-from openpaf.training.data.batches import Batch, BatchMaker, TargetPlan, prepared_ahead
-from openpaf.training.data.gpu.photo_store import PhotoStore
+from openpaf.training.data.batches import Batch, BatchMaker, prepared_ahead
 
 _log = logging.getLogger(__name__)
 _ENCODERS = 8  # threads
@@ -51,18 +51,7 @@ def make_device_batches(
     return DeviceBatchMaker(maker, device)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Drawn:
-    """What a batch is to be, in values that can go to another process."""
-
-    photos: NDArray[np.int64]  # (B,) of the store
-    affines: NDArray[np.float64]  # (B, 2, 3)
-    colors: NDArray[np.float32]  # (B, 5)
-    blurs: NDArray[np.float64]  # (B,)
-    targets: list[TargetPlan]
-
-
-class _Drawer(Dataset[_Drawn]):
+class _Drawer(Dataset[list[CropPlan]]):
     """Draws what batches are to be; goes to other processes as it is.
 
     Args:
@@ -74,16 +63,10 @@ class _Drawer(Dataset[_Drawn]):
     def __init__(self, maker: BatchMaker, numbers: dict[str, int], rows: range) -> None:
         self.maker, self.numbers, self.rows = maker, numbers, rows
 
-    def __getitem__(self, step: int) -> _Drawn:
+    def __getitem__(self, step: int) -> list[CropPlan]:
         plans = [self._readable_plan(step, i) for i in self.rows]
-        colors = [[plan.saturation, plan.contrast, *plan.offset] for plan in plans]
-        return _Drawn(
-            photos=np.array([self.numbers[str(plan.photo.path)] for plan in plans]),
-            affines=np.stack([plan.affine for plan in plans]),
-            colors=np.array(colors, np.float32),
-            blurs=np.array([plan.blur for plan in plans]),
-            targets=list(map(self.maker.plan_targets, plans)),
-        )
+        # Outlines of people are long, and of no use to fields.
+        return [replace(plan, photo=replace(plan.photo, outlines=())) for plan in plans]
 
     def _readable_plan(self, step: int, i: int) -> CropPlan:
         plans = self.maker.plans(step, i)
@@ -135,62 +118,27 @@ class DeviceBatchMaker:
     def _drawer(self, rows: range | None) -> _Drawer:
         return _Drawer(self.maker, self.store.numbers, rows or range(self.maker.batch_size))
 
-    def _encoded(self, batches: Iterable[_Drawn]) -> Generator[Batch]:
+    def _encoded(self, batches: Iterable[list[CropPlan]]) -> Generator[Batch]:
         """The batches, while the targets of the next one are encoded."""
-        ahead: deque[tuple[_Drawn, Iterator[dict[str, NDArray[Any]]]]] = deque()
-        for drawn in batches:
-            ahead.append((drawn, self.pool.map(self.maker.encode, drawn.targets)))
+        ahead: deque[tuple[list[CropPlan], Iterator[dict[str, NDArray[Any]]]]] = deque()
+        for plans in batches:
+            ahead.append((plans, self.pool.map(self.maker.encode, plans)))
             if len(ahead) > 1:
                 yield self._make(*ahead.popleft())
-        for drawn, targets in ahead:
-            yield self._make(drawn, targets)
+        for plans, targets in ahead:
+            yield self._make(plans, targets)
 
     @torch.no_grad()
-    def _make(self, drawn: _Drawn, targets: Iterator[dict[str, NDArray[Any]]]) -> Batch:
+    def _make(self, plans: list[CropPlan], targets: Iterator[dict[str, NDArray[Any]]]) -> Batch:
+        colors = [[plan.saturation, plan.contrast, *plan.offset] for plan in plans]
         images = self.store.crops(
-            drawn.photos, drawn.affines, drawn.colors, drawn.blurs, self.maker.augment.crop_px
+            np.array([self.store.numbers[str(plan.photo.path)] for plan in plans]),
+            np.stack([plan.affine for plan in plans]),
+            np.array(colors, np.float32),
+            np.array([plan.blur for plan in plans]),
+            self.maker.augment.crop_px,
         )
         return Batch.from_targets(images, list(targets))
-
-
-def made_ahead(
-    batches: Iterator[Batch], device: torch.device, n_ahead: int = 2
-) -> Generator[Batch]:
-    """The same batches, made ahead by a thread of its own, on a GPU in a stream of its own.
-
-    What the GPU has to do for the next batches then fills its pauses between the steps.
-
-    Args:
-        batches: Made on the device; the thread alone asks for them.
-        device: Where.
-        n_ahead: How many are made ahead at most.
-    """
-    on_gpu = device.type == "cuda"
-    stream = torch.cuda.Stream(device) if on_gpu else None
-    if stream is not None:
-        stream.wait_stream(torch.cuda.current_stream(device))  # photos and teacher are there
-
-    def one() -> tuple[Batch | None, torch.cuda.Event | None]:
-        with torch.cuda.stream(stream):
-            batch = next(batches, None)
-            return batch, None if stream is None else stream.record_event()
-
-    pool = ThreadPoolExecutor(1)
-    try:
-        ahead = deque(pool.submit(one) for _ in range(n_ahead))
-        while True:
-            batch, made = ahead.popleft().result()
-            if batch is None:
-                return
-            ahead.append(pool.submit(one))
-            if made is not None:
-                here = torch.cuda.current_stream(device)
-                here.wait_event(made)
-                for part in vars(batch).values():
-                    part.record_stream(here)  # its memory is in use until then
-            yield batch
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _processes() -> BaseContext:
@@ -202,5 +150,5 @@ def _processes() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([BatchMaker.__module__, __name__])
     return context

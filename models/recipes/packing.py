@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from openpaf.io.paths import inside_folder
 from openpaf.io.toml_files import toml_rows
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.dataset import entries_of, read_json
 from openpaf.training.tables import plain
+from openpaf.weights import is_name
 
-_FILES = ("weights", "teacher")  # keys of a configuration that name one
+_FILES = ("skeleton", "weights", "trunk", "teacher")  # keys of a configuration that name one
 
 
 def pack(config: TrainConfig, folder: str | Path) -> Path:
@@ -62,7 +63,8 @@ def _packed(values: Any, folder: Path, sets: dict[tuple[str, str], str]) -> Any:
         return {**values, "annotations": f"{name}/labels.json", "images": f"{name}/images"}
     values = {key: _packed(value, folder, sets) for key, value in values.items()}
     for key in _FILES:
-        if values.get(key):
+        # A skeleton of [targets] and a model may be given by name.
+        if values.get(key) and values[key] not in SKELETONS and not is_name(values[key]):
             source, values[key] = values[key], f"{key}{Path(values[key]).suffix}"
             shutil.copyfile(source, folder / values[key])
     return values

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from openpaf.checks import is_finite, is_whole
+from openpaf.skeleton import tables
+from openpaf.skeleton.names import flip_pairs_of, plain_name
 
 
 def _name(value: Any) -> str:
@@ -175,6 +177,17 @@ class Skeleton:
             ) from None
 
     @property
+    def unconnected(self) -> tuple[str, ...]:
+        """The joints that limbs do not connect to most others; none if it hangs together."""
+        parts: list[set[int]] = []
+        for k in range(self.n_joints):
+            near = {k, *(joint for limb in self.limbs if k in limb for joint in limb)}
+            touched = [part for part in parts if part & near]
+            parts = [part for part in parts if not part & near] + [near.union(*touched)]
+        largest = max(parts, key=len)
+        return tuple(name for k, name in enumerate(self.joints) if k not in largest)
+
+    @property
     def flip_permutation(self) -> tuple[int, ...]:
         """(K,) for each joint, the one that it swaps with when the image is mirrored."""
         permutation = list(range(self.n_joints))
@@ -238,161 +251,91 @@ class Skeleton:
         """The skeleton of a category of a COCO-keypoints file.
 
         Args:
-            category: A dictionary with ``keypoints`` (names) and ``skeleton`` (1-based pairs).
-            oks_sigmas: Per-joint OKS constants; 0.05 each where not given, except that COCO's own
-                17 joints get COCO's constants.
+            category: A dictionary with ``keypoints`` (names) and ``skeleton`` (1-based pairs), and
+                ``oks_sigmas`` where they are known.
+            oks_sigmas: OKS constant of each joint. If None, those of the category; else COCO's
+                where all joints are COCO's; else 0.05 each.
 
         Returns:
-            A skeleton whose flip pairs follow from names that start with ``left``/``right`` or
-            ``l_``/``r_``.
+            A skeleton whose flip pairs follow from names with ``left`` and ``right``, ``l`` and
+            ``r``; see :func:`openpaf.skeleton.names.flip_pairs_of`.
 
         Raises:
-            ValueError: If the category has no ``keypoints``, or an index is out of range.
+            ValueError: If the category has no ``keypoints``, or they are not names, a pair is none,
+                or an index is out of range; the message names category and joint.
         """
-        if "keypoints" not in category or not category["keypoints"]:
+        name = str(category.get("name", "custom"))
+        joints = category.get("keypoints")
+        if not joints:
             raise ValueError(f"category {category.get('name')!r}: no 'keypoints' in it")
-        joints = tuple(str(name) for name in category["keypoints"])
+        if not isinstance(joints, (list, tuple)) or not all(isinstance(n, str) for n in joints):
+            raise ValueError(f"keypoints of {name!r}: expected a list of names, got {joints!r}")
         if oks_sigmas is None:
-            is_coco = joints == cls.COCO17.joints
-            oks_sigmas = cls.COCO17.oks_sigmas if is_coco else (0.05,) * len(joints)
-        seen: set[frozenset[int]] = set()
-        limbs = []
-        for a, b in category.get("skeleton") or ():
-            if frozenset((a, b)) not in seen:
-                seen.add(frozenset((a, b)))
-                limbs.append((int(a) - 1, int(b) - 1))
+            oks_sigmas = category.get("oks_sigmas") or known_sigmas(joints) or [0.05] * len(joints)
         return cls(
-            name=str(category.get("name", "custom")),
-            joints=joints,
-            limbs=tuple(limbs),
-            flip_pairs=_flip_pairs_by_name(joints),
+            name=name,
+            joints=tuple(joints),
+            limbs=_coco_limbs(category, name),
+            flip_pairs=flip_pairs_of(joints),
             oks_sigmas=tuple(oks_sigmas),
         )
 
+    def select(self, joints: Sequence[str]) -> Skeleton:
+        """This skeleton with some of its joints, in another order.
 
-def _flip_pairs_by_name(joints: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    pairs = []
-    for i, name in enumerate(joints):
-        for left, right in (("left", "right"), ("l_", "r_"), ("L_", "R_")):
-            if name.startswith(left) and right + name[len(left) :] in joints:
-                pairs.append((i, joints.index(right + name[len(left) :])))
-    return tuple(pairs)
+        Limbs and flip pairs of which a joint is left out are left out, too.
 
+        Raises:
+            ValueError: If it has no such joint; the message lists those that it has.
+        """
+        if tuple(joints) == self.joints:
+            return self
+        old = [self.index(name) for name in joints]
+        new = {k: place for place, k in enumerate(old)}
 
-def _named(joints: Sequence[str], pairs: str) -> tuple[tuple[int, int], ...]:
-    """Pairs of indices from text like ``nose-neck neck-left_hip``."""
-    return tuple(
-        (joints.index(a), joints.index(b)) for a, b in (pair.split("-") for pair in pairs.split())
-    )
+        def of_new(pairs: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+            return tuple((new[a], new[b]) for a, b in pairs if a in new and b in new)
 
-
-_COCO17_JOINTS = (
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
-    "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
-    "right_ankle"
-).split()
-_COCO17_SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072,
-    0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
-)  # fmt: skip
-_COCO18_JOINTS = (
-    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
-    "right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye "
-    "right_ear left_ear"
-).split()
-_BODY25_JOINTS = (
-    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
-    "mid_hip right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye "
-    "right_ear left_ear left_big_toe left_small_toe left_heel right_big_toe right_small_toe "
-    "right_heel"
-).split()
-_MPI15_JOINTS = (
-    "head neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
-    "right_hip right_knee right_ankle left_hip left_knee left_ankle chest"
-).split()
+        return Skeleton(
+            name=self.name,
+            joints=tuple(joints),
+            limbs=of_new(self.limbs),
+            flip_pairs=of_new(self.flip_pairs),
+            oks_sigmas=tuple(self.oks_sigmas[k] for k in old),
+        )
 
 
-def _sigmas(joints: Sequence[str]) -> tuple[float, ...]:
-    """COCO's constants by joint name; joints that COCO lacks get those of their neighbors."""
-    known = dict(zip(_COCO17_JOINTS, _COCO17_SIGMAS, strict=True))
-    # Neck and chest lie between the shoulders and the mid hip between the hips; feet as ankles.
-    known.update(neck=0.079, mid_hip=0.107, head=0.079, chest=0.107)
-    return tuple(known.get(name, 0.089) for name in joints)
+def _coco_limbs(category: Mapping[str, Any], name: str) -> tuple[tuple[int, int], ...]:
+    """The 0-based pairs of a category's ``skeleton``, each once."""
+    n_joints = len(category["keypoints"])
+    pairs = category.get("skeleton") or ()
+    try:
+        numbers = [_pair(pair) for pair in pairs]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"skeleton of {name!r}: expected pairs of numbers from 1 to {n_joints}"
+        ) from error
+    for a, b in numbers:
+        if not (1 <= a <= n_joints and 1 <= b <= n_joints):
+            raise ValueError(
+                f"skeleton of {name!r}: ({a}, {b}) is out of range, expected numbers from 1 to "
+                f"{n_joints}"
+            )
+    once: dict[frozenset[int], tuple[int, int]] = {}
+    for a, b in numbers:
+        once.setdefault(frozenset((a, b)), (a - 1, b - 1))
+    return tuple(once.values())
 
 
-Skeleton.COCO17 = Skeleton(
-    name="coco17",
-    joints=tuple(_COCO17_JOINTS),
-    # The first 19 are COCO's own limbs. The rest are redundant: they connect a person where a joint
-    # in between is hidden, as an eye, an elbow or a knee.
-    limbs=_named(
-        _COCO17_JOINTS,
-        "left_shoulder-left_elbow left_elbow-left_wrist right_shoulder-right_elbow "
-        "right_elbow-right_wrist left_hip-left_knee left_knee-left_ankle right_hip-right_knee "
-        "right_knee-right_ankle nose-left_eye nose-right_eye left_eye-left_ear "
-        "right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder "
-        "left_shoulder-right_shoulder left_hip-right_hip left_shoulder-left_hip "
-        "right_shoulder-right_hip left_eye-right_eye "
-        "nose-left_shoulder nose-right_shoulder left_wrist-left_hip right_wrist-right_hip "
-        "left_knee-right_knee left_shoulder-left_wrist right_shoulder-right_wrist "
-        "left_hip-left_ankle right_hip-right_ankle",
-    ),
-    flip_pairs=_flip_pairs_by_name(_COCO17_JOINTS),
-    oks_sigmas=_COCO17_SIGMAS,
-)
-# The 19 limbs of the 2017 network, in the order of OpenPose's table; the permutation of its PAF
-# channels belongs to each checkpoint, not to the skeleton.
-Skeleton.COCO18 = Skeleton(
-    name="coco18",
-    joints=tuple(_COCO18_JOINTS),
-    limbs=(
-        (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11),
-        (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
-    ),
-    flip_pairs=_flip_pairs_by_name(_COCO18_JOINTS),
-    oks_sigmas=_sigmas(_COCO18_JOINTS),
-)  # fmt: skip
-# The same, and redundant limbs that connect a person where a joint in between is hidden.
-Skeleton.COCO18_REDUNDANT = Skeleton(
-    name="coco18_redundant",
-    joints=tuple(_COCO18_JOINTS),
-    limbs=Skeleton.COCO18.limbs
-    + _named(
-        _COCO18_JOINTS,
-        "right_shoulder-left_shoulder right_hip-left_hip right_shoulder-right_hip "
-        "left_shoulder-left_hip right_eye-left_eye right_wrist-right_hip left_wrist-left_hip "
-        "right_knee-left_knee right_shoulder-right_wrist left_shoulder-left_wrist "
-        "right_hip-right_ankle left_hip-left_ankle",
-    ),
-    flip_pairs=_flip_pairs_by_name(_COCO18_JOINTS),
-    oks_sigmas=_sigmas(_COCO18_JOINTS),
-)
-Skeleton.BODY25 = Skeleton(
-    name="body25",
-    joints=tuple(_BODY25_JOINTS),
-    limbs=_named(
-        _BODY25_JOINTS,
-        "neck-mid_hip neck-right_shoulder neck-left_shoulder right_shoulder-right_elbow "
-        "right_elbow-right_wrist left_shoulder-left_elbow left_elbow-left_wrist "
-        "mid_hip-right_hip right_hip-right_knee right_knee-right_ankle mid_hip-left_hip "
-        "left_hip-left_knee left_knee-left_ankle neck-nose nose-right_eye right_eye-right_ear "
-        "nose-left_eye left_eye-left_ear right_shoulder-right_ear left_shoulder-left_ear "
-        "left_ankle-left_big_toe left_big_toe-left_small_toe left_ankle-left_heel "
-        "right_ankle-right_big_toe right_big_toe-right_small_toe right_ankle-right_heel",
-    ),
-    flip_pairs=_flip_pairs_by_name(_BODY25_JOINTS),
-    oks_sigmas=_sigmas(_BODY25_JOINTS),
-)
-Skeleton.MPI15 = Skeleton(
-    name="mpi15",
-    joints=tuple(_MPI15_JOINTS),
-    limbs=_named(
-        _MPI15_JOINTS,
-        "head-neck neck-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist "
-        "neck-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist neck-chest "
-        "chest-right_hip right_hip-right_knee right_knee-right_ankle chest-left_hip "
-        "left_hip-left_knee left_knee-left_ankle",
-    ),
-    flip_pairs=_flip_pairs_by_name(_MPI15_JOINTS),
-    oks_sigmas=_sigmas(_MPI15_JOINTS),
-)
+def known_sigmas(joints: Sequence[str]) -> tuple[float, ...] | None:
+    """COCO's OKS constants of joints, however they are spelled; None unless all are COCO's."""
+    coco = dict(zip(Skeleton.COCO17.joints, Skeleton.COCO17.oks_sigmas, strict=True))
+    plain = [plain_name(joint) for joint in joints]
+    return tuple(coco[name] for name in plain) if set(plain) <= set(coco) else None
+
+
+Skeleton.COCO17 = Skeleton(**tables.COCO17)
+Skeleton.COCO18 = Skeleton(**tables.COCO18)
+Skeleton.COCO18_REDUNDANT = Skeleton(**tables.COCO18_REDUNDANT)
+Skeleton.BODY25 = Skeleton(**tables.BODY25)
+Skeleton.MPI15 = Skeleton(**tables.MPI15)

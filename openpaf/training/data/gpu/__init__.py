@@ -1,1 +1,0 @@
-"""Batches made on the GPU from photos held in its memory."""
