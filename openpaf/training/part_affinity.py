@@ -25,6 +25,7 @@ from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
 from openpaf.training.start import Start, read_start
+from openpaf.training.style import target_style
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class PartAffinityTask:
         self.skeleton = network_skeleton(config, self.start, self.labels)
         self.network = self.start.build(self.skeleton)
         self.grids = target_grids(config, self.start, self.network, self.skeleton)
+        self.style = target_style(config, self.skeleton)
         self.maker = batch_maker(config, sets, self.skeleton, self.grids)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
@@ -137,7 +139,7 @@ class PartAffinityTask:
         return fields_loss(
             stages,
             batch,
-            heatmap_weight=config.targets.heatmap_weight,
+            heatmap_weight=self.style.heatmap_weight,
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
@@ -163,6 +165,8 @@ class PartAffinityTask:
             licence=start.licence if start else "Apache-2.0",  # that of the start binds its heirs
             metrics=metrics,
             result=None if self.skeleton == self.labels else self.labels,
+            sigma_px=self.style.sigma_px,
+            paf_half_width_px=self.style.paf_half_width_px,
         )
 
 
@@ -278,6 +282,7 @@ def batch_maker(
         grids: Of heatmaps and PAFs.
     """
     heatmap_grid, paf_grid = grids
+    style = target_style(config, skeleton)
     return BatchMaker(
         sets,
         batch_size=config.optimizer.batch_size,
@@ -285,7 +290,7 @@ def batch_maker(
         skeleton=skeleton,
         heatmap_grid=heatmap_grid,
         paf_grid=paf_grid,
-        sigma_px=config.targets.sigma_px,
-        paf_half_width_px=config.targets.paf_half_width_px,
+        sigma_px=style.sigma_px,
+        paf_half_width_px=style.paf_half_width_px,
         seed=config.seed,
     )
