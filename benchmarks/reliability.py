@@ -107,7 +107,7 @@ def found(
             scores = calibration.probability(offset + noted[-1] @ slopes)
             rows.append(noted[-1][np.argsort(-scores, kind="stable")])
             start = len(detections)
-            for n, result in enumerate(as_results(poses, image_id, 1), start):
+            for n, result in enumerate(as_results(poses, image_id, annotations), start):
                 exact = float(poses.person_scores[n - start])
                 detections.append({**result, "score": exact, "number": n})
     finally:

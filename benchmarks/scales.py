@@ -111,7 +111,7 @@ def measure(
         detections = [
             result
             for image_id, many in zip(photos.ids, zip(*by_size, strict=True), strict=True)
-            for result in as_results(merge_people(many), image_id, 1)
+            for result in as_results(merge_people(many), image_id, photos.annotations)
         ]
         aps.append(evaluate(photos.annotations, detections, photos.ids)["AP"])
     cost = (2 if flip else 1) * sum(size**2 for size in sizes) / base**2

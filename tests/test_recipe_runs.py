@@ -191,7 +191,7 @@ def test_hints_need_networks_that_can_be_compared(photo_folder: Path, teacher: s
         ({"image_scales": [1, 1.2]}, {}, "recipe.image_scales[1]: expected float <= 1.0, got 1.2"),
         ({"image_scales": []}, {}, "recipe.image_scales: expected list of length >= 1, got []"),
         ({"image_scales": [0.5]}, {"targets": {"sigma_px": 9}},
-         "targets.sigma_px: expected the default beside image_scales"),
+         "targets.sigma_px: expected 7 beside image_scales"),
         ({"hint_weight": 1, "teacher_scales": [2]}, {},
          "recipe.teacher_scales: expected the default beside hint_weight"),
         ({"hint_weight": 1, "teacher_engine": "onnx"}, {},

@@ -105,7 +105,7 @@ def test_better_weights_are_kept_and_told(
     folder: Path, tiny: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    aps = iter([0.25, 0.5])
+    aps = iter([0.25, 0.4, 0.5])  # the start, halfway, and the last
     monkeypatch.setattr(best.Validation, "__call__", lambda *_: {"AP": next(aps)})
     assert main(flags(folder)) == 0
     assert "AP 0.250 at the start, 0.500 after step 3" in caplog.text

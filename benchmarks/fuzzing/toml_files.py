@@ -23,7 +23,7 @@ _OPTIMIZER: dict[str, Any] = {
 _FIELDS: dict[str, Any] = {
     "output": "run", "name": "mine", "seed": 3,
     "network": {"name": "lightweight", "options": {"width": 8, "ranks": [1, 2, 3]}},
-    "targets": {"skeleton": "coco17", "grid_offsets": [3.5, 0.0], "sigma_px": 7.0},
+    "targets": {"grid_offsets": [3.5, 0.0], "sigma_px": 7.0},
     "distillation": {"weight": 0.0},
 }  # fmt: skip
 _DETECTOR: dict[str, Any] = {

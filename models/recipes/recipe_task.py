@@ -23,6 +23,7 @@ from teacher_engine import run_by_engine
 from torch import Tensor
 
 from openpaf.errors import WeightsError
+from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.networks import LightweightNetwork
 from openpaf.training.checkpoints import comparable_config
 from openpaf.training.config import AugmentConfig, TrainConfig
@@ -121,9 +122,10 @@ class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
         of_teacher = self.recipe.changed("hint_weight", *_OF_TEACHER)
         if of_teacher and not self.distillation.teacher:
             raise ValueError(f"recipe.{of_teacher[0]}: expected a [distillation] with a teacher")
-        widths = self.targets.changed("sigma_px", "paf_half_width_px")
-        if widths and self.recipe.resamples:
-            raise ValueError(f"targets.{widths[0]}: expected the default beside image_scales")
+        for key, width in {"sigma_px": SIGMA_PX, "paf_half_width_px": PAF_HALF_WIDTH_PX}.items():
+            given = getattr(self.targets, key) or (None if self.network.weights else width)
+            if given != width and self.recipe.resamples:
+                raise ValueError(f"targets.{key}: expected {width:g} beside image_scales")
 
 
 class RecipeTask(PartAffinityTask):

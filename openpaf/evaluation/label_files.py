@@ -68,15 +68,27 @@ def load_annotations(path: str | Path) -> Annotations:
     :func:`openpaf.evaluation.annotations.read_annotations` checks everything, and takes any joints.
 
     Raises:
-        ValueError: If the file is not JSON, has no lists of images and annotations, or it is not
-            clear which category people have.
+        ValueError: As :func:`read_labels`, or if it is not clear which category people have.
+        OSError: If it cannot be read.
+    """
+    return index_annotations(read_labels(path))
+
+
+def read_labels(path: str | Path) -> dict[str, Any]:
+    """A file in COCO format, of which only the lists are checked.
+
+    Raises:
+        ValueError: If the file is not JSON, or has no lists of images and annotations.
         OSError: If it cannot be read.
     """
     data = read_json(path)
-    lists = ("images", "annotations")
-    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
-        raise ValueError(f"{path}: expected COCO annotations, with lists of images and annotations")
-    return index_annotations(data)
+    if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
+        raise ValueError(f"{path}: expected COCO format, with 'images' and 'annotations'")
+    for key in ("images", "annotations"):
+        entries = data[key]
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f"{path}: {key}: expected a list of dictionaries, as in COCO format")
+    return data
 
 
 def index_annotations(data: Mapping[str, Any], skeleton: Skeleton = Skeleton.COCO17) -> Annotations:

@@ -20,6 +20,8 @@ from openpaf.training.validation import PeopleValidation, Validation
 from openpaf.weights import ModelSpec
 
 _log = logging.getLogger(__name__)
+# How far from the start to the weights of now those lie that are validated; the last are these.
+_SHARES = (0.5, 1.0)  # Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022
 
 
 class BestWeights:
@@ -48,6 +50,8 @@ class BestWeights:
         self.seconds = 0.0  # that the last validation took
         self.bytes: bytes | None = None  # of the file: the checkpoint is to hold all
         self.validated = -1  # the step of the last validation
+        self.is_from_weights = config.network.weights is not None
+        self.start: dict[str, Tensor] = {}  # the weights at step 0, of a run from given ones
 
     def is_due(self, step: int, *, is_last: bool = False) -> bool:
         """Whether the weights after so many steps are to be validated, and were not yet.
@@ -75,21 +79,28 @@ class BestWeights:
         Returns:
             Their COCO figures; none without validation.
         """
-        begun = time.monotonic()
-        figures = {} if self.validation is None else self.validation(state, spec({}))
-        self.seconds = time.monotonic() - begun
-        with self.signals.held():
-            self.validated = step
-            if not figures:
+        if self.validation is None:
+            with self.signals.held():
+                self.validated = step
                 weights.save(state, self.file, spec({}))
-                return figures
-            if step == 0:
-                self.first_ap = figures["AP"]
+            return {}
+        begun = time.monotonic()
+        if self.is_from_weights and step == 0:
+            self.start = {key: value.clone() for key, value in state.items()}
+        for share in _SHARES if self.start and step else (1.0,):
+            between = state if share == 1 else _between(self.start, state, share)
+            figures = self.validation(between, spec({}))
+            where = "" if share == 1 else f", {share:g} of the way from the start"
+            _log.info("step %d%s: validation AP %.3f", step, where, figures["AP"])
             if figures["AP"] > self.ap:
-                self.ap, self.step = figures["AP"], step
-                weights.save(state, self.file, spec({"validation": figures}))
-                self.bytes = self.file.read_bytes()
-        _log.info("step %d: validation AP %.3f", step, figures["AP"])
+                with self.signals.held():
+                    self.ap, self.step = figures["AP"], step
+                    way = {"share": share} if share != 1 else {}
+                    weights.save(between, self.file, spec({**way, "validation": figures}))
+                    self.bytes = self.file.read_bytes()
+        if step == 0:
+            self.first_ap = figures["AP"]
+        self.validated, self.seconds = step, time.monotonic() - begun
         return figures
 
     def report(self) -> None:
@@ -105,13 +116,26 @@ class BestWeights:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""
-        steps = {"validated": self.validated, "best_step": self.step, "first": self.first_ap}
+        steps = {
+            "validated": self.validated,
+            "best_step": self.step,
+            "first": self.first_ap,
+            "start": self.start,
+        }
         return {"best": self.ap, "best_file": self.bytes, **steps}
 
     def load(self, state: dict[str, Any], *, writes: bool) -> None:
         """Resume from a checkpoint, with the file as it was then; a process may write no files."""
         self.ap, self.validated = state["best"], state["validated"]
         self.step, self.first_ap = state.get("best_step", -1), state.get("first", -1.0)
-        self.bytes = state["best_file"]
+        self.bytes, self.start = state["best_file"], state.get("start", {})
         if writes and self.bytes is not None:
             write_whole(self.file, self.bytes, sync=True)
+
+
+def _between(start: dict[str, Tensor], state: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights a share of the way from the start; whole numbers of batch norms are those of now."""
+    return {
+        key: start[key].to(value.device).lerp(value, share) if value.is_floating_point() else value
+        for key, value in state.items()
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from openpaf.fields import PAF_HALF_WIDTH_PX, SIGMA_PX
 from openpaf.skeleton import Skeleton
 from openpaf.training.tables import (
     Count,
@@ -107,16 +106,17 @@ class TargetsConfig(Table, frozen=True, kw_only=True):
 
     Args:
         grid_offsets: Of the grids of heatmaps and PAFs in px; ``(stride - 1) / 2`` if None.
-        sigma_px: Standard deviation of a joint's Gaussian in px. Fine-tuning does least harm with
-            the width that the initial weights were trained with.
-        paf_half_width_px: A limb's field reaches this far to either side, in px.
-        heatmap_weight: Factor on the heatmaps' error.
+        sigma_px: Standard deviation of a joint's Gaussian in px; what the initial weights were
+            trained on if None, see :func:`openpaf.training.style.target_style`.
+        paf_half_width_px: A limb's field reaches this far to either side, in px; None as above.
+        heatmap_weight: Factor on the heatmaps' error, of which there is less than of the PAFs';
+            10 from given weights and 1 from fresh ones if None.
     """
 
     grid_offsets: tuple[Finite, Finite] | None = None
-    sigma_px: Positive = SIGMA_PX
-    paf_half_width_px: Positive = PAF_HALF_WIDTH_PX
-    heatmap_weight: Positive = 1.0
+    sigma_px: Positive | None = None
+    paf_half_width_px: Positive | None = None
+    heatmap_weight: Positive | None = None
 
 
 class OptimizerConfig(Table, frozen=True, kw_only=True):

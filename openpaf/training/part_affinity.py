@@ -24,6 +24,7 @@ from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
 from openpaf.training.start import Start, read_start
+from openpaf.training.style import target_style
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class PartAffinityTask:
         self.network, self.maker = network_and_batches(config, self.start)
         self.labels, self.skeleton = self.maker.labels, self.maker.skeleton
         self.grids = self.maker.heatmap_grid, self.maker.paf_grid
+        self.style = target_style(config, self.skeleton)
         self.images = self.maker.photos
         trunk = getattr(self.network, "trunk", None)
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
@@ -133,7 +135,7 @@ class PartAffinityTask:
         return fields_loss(
             stages,
             batch,
-            heatmap_weight=config.targets.heatmap_weight,
+            heatmap_weight=self.style.heatmap_weight,
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
@@ -159,6 +161,8 @@ class PartAffinityTask:
             licence=start.licence if start else "Apache-2.0",  # that of the start binds its heirs
             metrics=metrics,
             result=None if self.skeleton == self.labels else self.labels,
+            sigma_px=self.style.sigma_px,
+            paf_half_width_px=self.style.paf_half_width_px,
         )
 
 
@@ -266,6 +270,7 @@ def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, B
     skeleton = network_skeleton(config, start, sets[0].skeleton)
     network = start.build(skeleton)
     heatmap_grid, paf_grid = target_grids(config, start, network, skeleton)
+    style = target_style(config, skeleton)
     maker = BatchMaker(
         sets,
         batch_size=config.optimizer.batch_size,
@@ -273,8 +278,8 @@ def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, B
         skeleton=skeleton,
         heatmap_grid=heatmap_grid,
         paf_grid=paf_grid,
-        sigma_px=config.targets.sigma_px,
-        paf_half_width_px=config.targets.paf_half_width_px,
+        sigma_px=style.sigma_px,
+        paf_half_width_px=style.paf_half_width_px,
         seed=config.seed,
     )
     return network, maker

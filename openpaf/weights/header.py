@@ -202,8 +202,13 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "metrics": _dictionary,
     "method": _word,
     "size_hw": _or_none(_size_hw),
+    "sigma_px": _or_none(_positive),
+    "paf_half_width_px": _or_none(_positive),
     "outputs": lambda value: tuple(_word(name) for name in _list(value, MAX_OPTIONS)),
     "classes": lambda value: tuple(_word(name) for name in _list(value, MAX_CLASSES)),
 }
-_OPTIONAL = {"result", "bgr", "channel_order", "method", "outputs", "size_hw", "classes"}
+_OPTIONAL = {
+    "result", "bgr", "channel_order", "method", "outputs", "size_hw", "classes", "sigma_px",
+    "paf_half_width_px",
+}  # fmt: skip
 _REQUIRED = set(_READERS) - _OPTIONAL

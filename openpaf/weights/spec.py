@@ -61,6 +61,10 @@ class ModelSpec:
         outputs: Names of the network's arrays, in their order; those of the method if empty.
         size_hw: Height and width in px of the input that the network was trained for; None if it
             takes any.
+        sigma_px: Standard deviation of the Gaussians that its heatmaps were trained on, in px;
+            None where that is not known. With the next, what further training is to ask of it.
+        paf_half_width_px: How far the PAFs that it was trained on reach to either side of a limb,
+            in px; None where that is not known.
         classes: Of a detector of objects, the names of its labels 1, 2 ...; empty where they have
             none.
     """
@@ -81,6 +85,8 @@ class ModelSpec:
     method: str = ""
     outputs: tuple[str, ...] = ()
     size_hw: tuple[int, int] | None = None
+    sigma_px: float | None = None
+    paf_half_width_px: float | None = None
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -121,6 +127,9 @@ class ModelSpec:
             note["outputs"] = list(self.outputs)
         if self.size_hw is not None:
             note["size_hw"] = list(self.size_hw)
+        for key in ("sigma_px", "paf_half_width_px"):
+            if getattr(self, key) is not None:
+                note[key] = getattr(self, key)
         if self.classes:
             note["classes"] = list(self.classes)
         return {"openpaf": json.dumps(note)}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from openpaf.errors import OpenpafError
 from openpaf.evaluation.entry_checks import Entries
+from openpaf.evaluation.label_files import read_labels
 from openpaf.evaluation.labels import PersonLayout, check_image_size, person_layout
 from openpaf.evaluation.skeletons import skeleton_or_coco
-from openpaf.io import json_files
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
@@ -266,14 +266,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
         DatasetError: If it cannot be read or is something else.
     """
     with dataset_errors():
-        data = json_files.read_json(path)
-    if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
-        raise DatasetError(f"{path}: expected COCO format, with 'images' and 'annotations'")
-    for key in ("images", "annotations"):
-        entries = data[key]
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise DatasetError(f"{path}: {key}: expected a list of dictionaries, as in COCO format")
-    return data
+        return read_labels(path)
 
 
 def read_set(annotations: Path, images: Path) -> Mapping[str, Any]:

@@ -71,8 +71,10 @@ class DetectionTask:
         file = self.start.file
         if file and file.suffix == ".npz" and isinstance(self.trunk, MobileNetV2):
             weights.load_trunk(self.detector, file)  # how a trunk was given before
+        elif file:
+            weights.load(self.detector, file)
         else:
-            self.start.load(self.detector, self.labels)
+            self.start.load(self.detector, Skeleton.COCO17)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
