@@ -90,17 +90,18 @@ class BestWeights:
         for share in _SHARES if self.start and step else (1.0,):
             between = state if share == 1 else _between(self.start, state, share)
             figures = self.validation(between, spec({}))
-            where = "" if share == 1 else f", {share:g} of the way from the start"
-            _log.info("step %d%s: validation AP %.3f", step, where, figures["AP"])
-            if figures["AP"] > self.ap:
-                with self.signals.held():
+            with self.signals.held():
+                if figures["AP"] > self.ap:
                     self.ap, self.step = figures["AP"], step
                     way = {"share": share} if share != 1 else {}
                     weights.save(between, self.file, spec({**way, "validation": figures}))
                     self.bytes = self.file.read_bytes()
-        if step == 0:
-            self.first_ap = figures["AP"]
-        self.validated, self.seconds = step, time.monotonic() - begun
+                if share == 1:
+                    self.validated = step
+                    self.first_ap = figures["AP"] if step == 0 else self.first_ap
+            where = "" if share == 1 else f", {share:g} of the way from the start"
+            _log.info("step %d%s: validation AP %.3f", step, where, figures["AP"])
+        self.seconds = time.monotonic() - begun
         return figures
 
     def report(self) -> None:
