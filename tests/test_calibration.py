@@ -54,7 +54,9 @@ def test_probabilities_rise_with_raw_scores_and_stay_within_0_and_1(model: str) 
     raw = np.append(np.linspace(0, 0.9, 500), 1)
     spec = replace(resolve("default").spec, name=model)
     poses = calibrate(scored(raw[::-1], 0.7), spec)
-    assert (np.diff(poses.person_scores) < 0).all()
+    steps = np.diff(poses.person_scores)
+    assert (steps <= 0).all()
+    assert (steps[poses.person_scores[1:] < 0.999] < 0).all()  # float32 has ties near 1
     assert 0 <= poses.person_scores[-1] < 0.01
     assert 0.9 < poses.person_scores[0] <= 1
 
@@ -126,7 +128,8 @@ def test_the_benchmark_notes_what_scores_were_made_of(
     estimator = openpaf.PoseEstimator("fast", engine="torch", size=128, threads=1)
     photos = repo_root / "data" / "photos"
     names = ("astronaut.jpg", "pedestrians_576.jpg")
-    labels = SimpleNamespace(imgs={i: {"file_name": name} for i, name in enumerate(names)})
+    images = {i: {"file_name": name} for i, name in enumerate(names)}
+    labels = SimpleNamespace(imgs=images, skeleton=estimator.skeleton, category=1)
     detections, values = reliability.found(estimator, labels, photos, [0, 1])
     assert len(detections) == len(values) > 2
     offset, *slopes = COEFFICIENTS["fast-coco17"]
