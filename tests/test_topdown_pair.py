@@ -530,7 +530,7 @@ def test_openvino_gives_what_torch_gives(name: str) -> None:
     np.testing.assert_allclose(np.where(sure, ours.xy, 0), np.where(sure, theirs.xy, 0), atol=0.5)
 
 
-@pytest.mark.parametrize("name", ["topdown", "topdown-fast"])
+@pytest.mark.parametrize("name", ["topdown", "topdown-best", "topdown-fast"])
 def test_eight_bits_find_the_same_people(name: str) -> None:
     pytest.importorskip("openvino")
     image = read_image(PHOTOS / "pedestrians_468.jpg")
@@ -540,10 +540,11 @@ def test_eight_bits_find_the_same_people(name: str) -> None:
     assert (oks(ours, theirs).max(axis=1) > 0.8).all()
 
 
-def test_a_pair_without_eight_bits_says_what_is_missing() -> None:
+def test_a_pair_without_eight_bits_says_what_is_missing(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    with pytest.raises(ValueError, match=r"needs rtmdet-nano-int8\.xml and \.bin beside"):
-        PoseEstimator("topdown-best", engine="openvino-int8")
+    pair = own_pair(tmp_path, detectors=["picodet-s-192"])
+    with pytest.raises(ValueError, match=r"needs picodet-s-192-int8\.xml and \.bin beside"):
+        PoseEstimator(pair, engine="openvino-int8")
 
 
 def test_detectors_take_any_size_in_openvino() -> None:
