@@ -10,8 +10,8 @@ import numpy as np
 
 from openpaf.annotation.deeplabcut_tables import Table, read_table
 from openpaf.annotation.label_formats import LabelFormat
-from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel, box_around
-from openpaf.annotation.reading import ReadOptions, image_hw_in, skeleton_by_name, tell_lost
+from openpaf.annotation.labels import LabeledImage, LabelSet
+from openpaf.annotation.reading import ReadOptions, image_hw_in, placed, skeleton_by_name, tell_lost
 from openpaf.errors import shown
 from openpaf.io.extras import import_extra, installed
 from openpaf.io.paths import inside_folder
@@ -125,20 +125,8 @@ def _images(
                     f"or neither; got {xy[wrong[0]].tolist()}"
                 )
             if is_labeled.any():
-                people.append(_animal(xy, is_labeled, image_hw))
+                people.append(placed(xy, is_labeled, image_hw))
         yield LabeledImage(file_name=name, image_hw=image_hw, people=tuple(people))
-
-
-def _animal(xy: np.ndarray, is_labeled: np.ndarray, image_hw: tuple[int, int]) -> PersonLabel:
-    keypoints = np.zeros((len(xy), 3))
-    keypoints[is_labeled] = np.column_stack([xy, np.full(len(xy), 2)])[is_labeled]
-    return PersonLabel(
-        keypoints=keypoints,
-        joint_scores=is_labeled.astype(np.float64),
-        box=box_around(keypoints[is_labeled, :2], image_hw),
-        score=1.0,
-        is_doubtful=False,
-    )
 
 
 DEEPLABCUT = LabelFormat(

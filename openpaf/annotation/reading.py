@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openpaf.annotation.labels import LabelSet
+import numpy as np
+from numpy.typing import NDArray
+
+from openpaf.annotation.labels import LabelSet, PersonLabel, box_around
 from openpaf.errors import ImageError, printable, shown
 from openpaf.io.images import read_image_hw
 from openpaf.io.paths import inside_folder
@@ -115,6 +118,27 @@ def with_skeleton(labels: LabelSet, skeleton: Skeleton) -> LabelSet:
 
 def _names(joints: Sequence[str], other: set[str]) -> str:
     return ", ".join(printable(joint) for joint in joints if joint not in other) or "none"
+
+
+def placed(
+    xy: NDArray[np.float64], is_labeled: NDArray[np.bool_], hw: tuple[int, int]
+) -> PersonLabel:
+    """A label made by people of the joints that have a place.
+
+    Args:
+        xy: (K, 2) in px; what is not labeled may be NaN.
+        is_labeled: (K,), at least one.
+        hw: Height and width of the image.
+    """
+    keypoints = np.zeros((len(xy), 3))
+    keypoints[is_labeled, :2], keypoints[is_labeled, 2] = xy[is_labeled], 2
+    return PersonLabel(
+        keypoints=keypoints,
+        joint_scores=is_labeled.astype(np.float64),
+        box=box_around(keypoints[is_labeled, :2], hw),
+        score=1.0,
+        is_doubtful=False,
+    )
 
 
 def image_hw_in(folder: Path, name: str) -> tuple[int, int]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from openpaf.annotation.label_formats import LabelFormat
-from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel, box_around
+from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel
 from openpaf.annotation.reading import (
     ReadOptions,
     choose_category,
     image_hw_in,
+    placed,
     skeleton_by_name,
     tell_lost,
 )
@@ -190,15 +191,7 @@ def _animal(instance: Any, image_hw: tuple[int, int], lost: Counter[str]) -> Per
     if not is_labeled.any():
         lost["instances without any visible node"] += 1
         return None
-    keypoints = np.zeros((len(xy), 3))
-    keypoints[is_labeled, :2], keypoints[is_labeled, 2] = np.round(xy[is_labeled], 3), 2
-    return PersonLabel(
-        keypoints=keypoints,
-        joint_scores=is_labeled.astype(np.float64),
-        box=box_around(keypoints[is_labeled, :2], image_hw),
-        score=1.0,
-        is_doubtful=False,
-    )
+    return placed(np.round(xy, 3), is_labeled, image_hw)
 
 
 SLEAP = LabelFormat(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 _T = TypeVar("_T", bound="Closing")
 
 
-class Closing:
+class Closing(ABC):
     """Something open, which ``with`` gives as it is and closes at its end."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close it; a second call does nothing."""
-        raise NotImplementedError
 
     def __enter__(self: _T) -> _T:
         return self
