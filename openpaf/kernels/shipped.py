@@ -1,0 +1,120 @@
+"""Kernels that come with the package, half compiled: LLVM's bitcode, optimized for any processor.
+
+Nearly all of the time of compiling a kernel goes into what numba does before LLVM makes machine
+code of it. That part depends on the kernel's code and on the version of numba, not on the
+processor, so it is done once, by ``.ci/ship_kernels.py``. What is left takes a second.
+
+A file is used only where everything that it depends on is the same; otherwise the kernel is
+compiled. Files are code, as those of Python beside them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import logging
+import lzma
+import pickle
+import platform
+import sys
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import numba
+
+_log = logging.getLogger(__name__)
+_FOLDER = Path(__file__).with_name("bitcode")
+_DECORATORS = {"kernel", "part", "leaf", "inlined"}
+
+
+def shipped_file(name: str) -> Path:
+    """The file of a kernel for this kind of processor; it need not exist."""
+    return _FOLDER / f"{sys.platform}-{platform.machine().lower()}" / f"{name}.xz"
+
+
+def load_shipped(name: str, source: Path, options: Any, sig: Any, codegen: Any) -> Any:
+    """What :class:`openpaf.kernels.cache.KernelCache` writes for a kernel, from its shipped file.
+
+    Args:
+        name: Of the kernel, with that of its module.
+        source: Its module.
+        options: The options of numba that change machine code.
+        sig: The numba signature of the call.
+        codegen: Numba's maker of machine code.
+
+    Returns:
+        The arguments of ``CompileResult._rebuild``; None if there is no file for this version of
+        numba, these options, this code or this signature.
+    """
+    import llvmlite.binding as llvm
+
+    try:
+        known, forms = pickle.loads(lzma.decompress(shipped_file(name).read_bytes()))
+        if known != shipped_key(source, options):
+            return None
+        for form in forms:
+            known_sig, library, bitcode, rest = pickle.loads(form)
+            if known_sig == sig:
+                machine_code = codegen._tm.emit_object(llvm.parse_bitcode(bitcode))
+                return ((library, "object", (machine_code, bitcode)), *rest)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # any error: the kernel is compiled instead
+        _log.warning("%s: cannot be used, so it is compiled: %r", shipped_file(name), error)
+    return None
+
+
+def shipped_key(source: Path, options: Any) -> tuple[str, ...]:
+    """What a shipped file depends on, beside the kind of processor."""
+    code = "\n".join(_code(path) for path in [Path(__file__).with_name("compile.py"), source])
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    return numba.__version__, repr(options), digest
+
+
+def _code(source: Path) -> str:
+    """The kernels of a file and of those beside it that it imports, without comments.
+
+    A change of anything else, of a docstring too, leaves shipped files valid.
+    """
+    todo, texts = [source], {}
+    while todo:
+        path = todo.pop()
+        if path in texts or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8")
+        module = ast.parse(text)
+        texts[path] = _tokens(text, [node for node in module.body if _matters(node)])
+        for node in module.body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                package, _, name = node.module.rpartition(".")
+                if package.rpartition(".")[2] == path.parent.name:
+                    todo.append(path.with_name(f"{name}.py"))
+    return "\n".join(texts[path] for path in sorted(texts))
+
+
+def _matters(node: ast.stmt) -> bool:
+    """Whether a statement of a module is a kernel, a named tuple or a constant."""
+    if isinstance(node, ast.FunctionDef):
+        return any(isinstance(d, ast.Name) and d.id in _DECORATORS for d in node.decorator_list)
+    if isinstance(node, ast.ClassDef):
+        return any(isinstance(b, ast.Name) and b.id == "NamedTuple" for b in node.bases)
+    return isinstance(node, (ast.Assign, ast.AnnAssign))
+
+
+def _tokens(text: str, nodes: list[ast.stmt]) -> str:
+    """The tokens of some statements, the same in every version of Python."""
+    lines: set[int] = set()
+    for node in nodes:
+        assert node.end_lineno is not None  # it was parsed
+        start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        lines |= set(range(start, node.end_lineno + 1))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+            docstring = node.body[0]
+            lines -= set(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
+    return " ".join(
+        token.string if token.string.strip() else tokenize.tok_name[token.type]
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.start[0] in lines and token.type not in (tokenize.COMMENT, tokenize.NL)
+    )
