@@ -43,7 +43,7 @@ def main() -> None:
         file = shipped.shipped_file(own._name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(lzma.compress(content, preset=9))
-        print(f"{file.relative_to(ROOT)}: {len(forms)} signatures, {file.stat().st_size} bytes")
+        sys.stdout.write(f"{file.relative_to(ROOT)}: {file.stat().st_size} bytes\n")
 
 
 def _keep_assembly() -> None:

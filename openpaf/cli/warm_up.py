@@ -40,8 +40,11 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     start = time.perf_counter()
-    n_ready, n_new = prepare_kernels()
-    say(f"kernels: {n_ready} ready, {n_new} of them new, {time.perf_counter() - start:.1f} s")
+    n_ready, n_compiled = prepare_kernels()
+    say(
+        f"kernels: {n_ready} ready, {n_compiled} of them compiled from source, "
+        f"{time.perf_counter() - start:.1f} s"
+    )
     import numpy as np
 
     from openpaf.estimator import PoseEstimator
@@ -66,7 +69,7 @@ def prepare_kernels() -> tuple[int, int]:
     """Load every kernel, compiled for the types that the library calls it with.
 
     Returns:
-        The number of kernels, and how many of them were not in the cache.
+        The number of kernels, and how many of them were neither in the cache nor in the package.
     """
     import numpy as np
 

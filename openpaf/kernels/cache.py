@@ -22,6 +22,7 @@ from openpaf.io.cache import read_sealed, write_sealed
 from openpaf.kernels.shipped import load_shipped
 
 _log = logging.getLogger(__name__)
+_waiting = logging.getLogger("openpaf.waiting")  # what a command says when it takes a while
 _SUFFIX = ".kernel"
 _OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 _MAX_BYTES = 128 << 20  # of a folder
@@ -72,9 +73,7 @@ class KernelCache(_Cache):
 
     def _load_shipped(self, key: Any, sig: Any, target_context: Any) -> Any:
         """The function from the package's own file, written to the cache; None without one."""
-        payload = load_shipped(
-            self._name, self._source, _options(), sig, target_context.codegen()
-        )
+        payload = load_shipped(self._name, self._source, _options(), sig, target_context.codegen())
         if payload is None:
             if self._source.parent.name == "decoding":
                 _announce()
@@ -149,7 +148,7 @@ def _sources(path: Path) -> str:
 @functools.cache
 def _announce() -> None:
     """Log once that the next call takes long."""
-    _log.info("compiling the parser, which takes up to a minute")
+    _waiting.info("compiling the parser, once: up to a minute")
 
 
 @functools.cache

@@ -25,6 +25,7 @@ from typing import Any
 import numba
 
 _log = logging.getLogger(__name__)
+_COMPILE = Path(__file__).with_name("compile.py")
 _FOLDER = Path(__file__).with_name("bitcode")
 _DECORATORS = {"kernel", "part", "leaf", "inlined"}
 
@@ -68,34 +69,39 @@ def load_shipped(name: str, source: Path, options: Any, sig: Any, codegen: Any) 
 
 def shipped_key(source: Path, options: Any) -> tuple[str, ...]:
     """What a shipped file depends on, beside the kind of processor."""
-    code = "\n".join(_code(path) for path in [Path(__file__).with_name("compile.py"), source])
-    digest = hashlib.sha256(code.encode()).hexdigest()
+    texts = [_COMPILE.read_text(encoding="utf-8")]
+    texts[0] = _tokens(texts[0], [n for n in ast.parse(texts[0]).body if _is_function(n)])
+    seen, todo = {_COMPILE}, [source]
+    while todo:
+        path = todo.pop()
+        if path in seen or not path.is_file():
+            continue
+        seen.add(path)
+        text = path.read_text(encoding="utf-8")
+        body = ast.parse(text).body
+        texts.append(_tokens(text, [node for node in body if _matters(node)]))
+        todo += [path.with_name(name) for name in _files_beside(path, body)]
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     return numba.__version__, repr(options), digest
 
 
-def _code(source: Path) -> str:
-    """The kernels of a file and of those beside it that it imports, without comments.
+def _files_beside(path: Path, body: list[ast.stmt]) -> list[str]:
+    """The files in the folder of a module that it imports from, in order."""
+    modules = [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+    split = [module.rpartition(".") for module in modules]
+    return [f"{name}.py" for package, _, name in split
+            if package.rpartition(".")[2] == path.parent.name]  # fmt: skip
 
-    A change of anything else, of a docstring too, leaves shipped files valid.
-    """
-    todo, texts = [source], {}
-    while todo:
-        path = todo.pop()
-        if path in texts or not path.is_file():
-            continue
-        text = path.read_text(encoding="utf-8")
-        module = ast.parse(text)
-        texts[path] = _tokens(text, [node for node in module.body if _matters(node)])
-        for node in module.body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                package, _, name = node.module.rpartition(".")
-                if package.rpartition(".")[2] == path.parent.name:
-                    todo.append(path.with_name(f"{name}.py"))
-    return "\n".join(texts[path] for path in sorted(texts))
+
+def _is_function(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef)
 
 
 def _matters(node: ast.stmt) -> bool:
-    """Whether a statement of a module is a kernel, a named tuple or a constant."""
+    """Whether a statement of a module is a kernel, a named tuple or a constant.
+
+    A change of anything else, of a docstring too, leaves shipped files valid.
+    """
     if isinstance(node, ast.FunctionDef):
         return any(isinstance(d, ast.Name) and d.id in _DECORATORS for d in node.decorator_list)
     if isinstance(node, ast.ClassDef):
