@@ -107,6 +107,16 @@ def test_no_speed_over_frames_that_a_person_is_not_seen_in() -> None:
     np.testing.assert_allclose(speed, [10, 10, np.nan, np.nan, np.nan, 10, 10])
 
 
+def test_weak_joints_are_left_out() -> None:
+    weak = squatting(90)
+    weak = weak.replace(scores=np.where(weak.scores > 0, [[0.19]], 0).astype(np.float32))
+    sure = Recording.of_frames([(0, 0.0, weak), (1, 0.1, squatting(120))]).without_weak_joints(0.2)
+    (degrees,) = angle_series(sure, "left_knee").values()
+    np.testing.assert_allclose(degrees, [np.nan, 120], atol=1e-3)
+    assert np.isnan(sure.places()[0]).all()
+    assert sure.seconds_of(1) == pytest.approx(0.2)
+
+
 def test_repetitions_are_counted_with_their_times() -> None:
     done = count_repetitions(KNEE_DEG, TIMES_S)
     assert [r.lowest_s for r in done] == pytest.approx([1, 3, 5, 7, 9], abs=1 / FPS)

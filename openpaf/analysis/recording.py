@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.checks import as_array
+from openpaf.checks import as_array, check_number
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -75,6 +75,17 @@ class Recording:
             frame_of=np.repeat(np.arange(len(every)), [len(poses) for _, _, poses in every]),
             image_hw=image_hw,
         )
+
+    def without_weak_joints(self, min_score: float) -> Recording:
+        """The same people, without joints whose score is below one of 0 to 1.
+
+        The parser completes people from weak peaks, whose places are unreliable.
+        """
+        check_number("min_score", min_score, least=0, most=1)
+        is_sure = self.people.scores >= min_score
+        xy = np.where(is_sure[..., None], self.people.xy, np.nan)
+        people = self.people.replace(xy=xy, scores=np.where(is_sure, self.people.scores, 0))
+        return replace(self, people=people)
 
     @property
     def ids(self) -> list[int]:

@@ -96,6 +96,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--threshold", type=score_argument, default=VIDEO_THRESHOLD, metavar="S",
         help="leave out people who are less likely than this to be there "
         f"(default: {VIDEO_THRESHOLD})")  # fmt: skip
+    add("--joint-threshold", type=score_argument, default=0.2, metavar="S",
+        help="leave out joints with a smaller score, whose places are unreliable (default: 0.2)",
+    )  # fmt: skip
     add("--no-smoothing", dest="smoothing", action="store_false",
         help="leave the joints as they are found in each frame")  # fmt: skip
     add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
@@ -117,6 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     zones = read_zones(arguments.zones) if arguments.zones else {}
     recording, background = _recording(arguments)
+    recording = recording.without_weak_joints(arguments.joint_threshold)
     motions = motions_of(
         recording,
         _angles(arguments, recording.people.skeleton),
@@ -152,6 +156,8 @@ def _check(arguments: argparse.Namespace) -> None:
         import_extra("matplotlib", "analyze", "--plot")
     if not arguments.bent < arguments.straight <= 180:
         raise ValueError("--bent, --straight: expected degrees up to 180, the second larger")
+    if arguments.joint_threshold > 1:
+        raise ValueError("--joint-threshold: expected a score up to 1")
     if arguments.fps is not None and not (_is_pose_file(arguments.source) and arguments.fps > 0):
         raise ValueError("--fps: expected a number above 0, and a file of poses as SOURCE")
 
