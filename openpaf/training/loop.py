@@ -192,7 +192,8 @@ class Run:
                 progress.restart()
             if stop and self.step < steps:
                 why = "after the given time" if late else "by a signal"
-                _log.info("stopped %s at step %d", why, self.step)
+                text = "stopped %s at step %d of %d, over which the learning rate falls"
+                _log.info(text, why, self.step, steps)
                 return
 
     def _keep(self, stop: bool, late: bool = False) -> None:
