@@ -355,7 +355,7 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     tried: list[list[str]] = []
 
     def measure(
-        source: ModelSource, names: list[str], **_: object
+        source: ModelSource, names: list[str], *_: object, **__: object
     ) -> tuple[dict[str, float], bool]:
         tried.append(names)
         return {name: 1.0 / len(name) for name in names}, False
