@@ -68,9 +68,14 @@ def load_shipped(name: str, source: Path, options: Any, sig: Any, codegen: Any) 
 
 
 def shipped_key(source: Path, options: Any) -> tuple[str, ...]:
-    """What a shipped file depends on, beside the kind of processor."""
-    texts = [_COMPILE.read_text(encoding="utf-8")]
-    texts[0] = _tokens(texts[0], [n for n in ast.parse(texts[0]).body if _is_function(n)])
+    """What a shipped file depends on, beside the kind of processor.
+
+    That is the code of kernels in the module and in those beside it that it imports, and the
+    constants that they name. A change of anything else, of a comment too, leaves files valid.
+    """
+    text = _COMPILE.read_text(encoding="utf-8")
+    kernels = [_tokens(text, [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)])]
+    constants: list[tuple[str, str]] = []
     seen, todo = {_COMPILE}, [source]
     while todo:
         path = todo.pop()
@@ -79,8 +84,17 @@ def shipped_key(source: Path, options: Any) -> tuple[str, ...]:
         seen.add(path)
         text = path.read_text(encoding="utf-8")
         body = ast.parse(text).body
-        texts.append(_tokens(text, [node for node in body if _matters(node)]))
+        kernels.append(_tokens(text, [node for node in body if _is_kernel(node)]))
+        constants += [
+            (name.id, _tokens(text, [node]))
+            for node in body
+            if isinstance(node, ast.Assign)
+            for name in ast.walk(node)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        ]
         todo += [path.with_name(name) for name in _files_beside(path, body)]
+    words = set(" ".join(kernels).split())
+    texts = kernels + [text for name, text in constants if name in words]
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     return numba.__version__, repr(options), digest
 
@@ -93,20 +107,13 @@ def _files_beside(path: Path, body: list[ast.stmt]) -> list[str]:
             if package.rpartition(".")[2] == path.parent.name]  # fmt: skip
 
 
-def _is_function(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef)
-
-
-def _matters(node: ast.stmt) -> bool:
-    """Whether a statement of a module is a kernel, a named tuple or a constant.
-
-    A change of anything else, of a docstring too, leaves shipped files valid.
-    """
-    if isinstance(node, ast.FunctionDef):
-        return any(isinstance(d, ast.Name) and d.id in _DECORATORS for d in node.decorator_list)
+def _is_kernel(node: ast.stmt) -> bool:
+    """Whether a statement of a module is a kernel, or a named tuple of one."""
     if isinstance(node, ast.ClassDef):
         return any(isinstance(b, ast.Name) and b.id == "NamedTuple" for b in node.bases)
-    return isinstance(node, (ast.Assign, ast.AnnAssign))
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(d, ast.Name) and d.id in _DECORATORS for d in node.decorator_list
+    )
 
 
 def _tokens(text: str, nodes: list[ast.stmt]) -> str:
