@@ -234,6 +234,11 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     distillation: DistillationConfig = DistillationConfig()
 
     def check(self) -> None:
+        if self.method not in ("part-affinity", "mask-rcnn"):
+            theirs = self.targets.changed("grid_offsets", "paf_half_width_px", "heatmap_weight")
+            if theirs or self.distillation != DistillationConfig():
+                name = f"targets.{theirs[0]}" if theirs else "distillation"
+                raise ValueError(f"{name}: not for {self.method}")
         if self.method != "mask-rcnn":
             return
         if key := self.targets.changed(*self.targets.__struct_fields__):

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from openpaf.training.checkpoints import (
 )
 from openpaf.training.config import TrainConfig
 from openpaf.training.distributed import Processes, join
+from openpaf.training.groupings.table import GROUPINGS
+from openpaf.training.groupings.task import GroupingTask
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.logging import Journal, Progress
 from openpaf.training.optimizer import learning_rate
@@ -37,6 +40,7 @@ _MAX_BAD_STEPS = 10
 _TASKS: dict[str, Callable[[TrainConfig, Processes], Task]] = {
     "part-affinity": PartAffinityTask,
     "mask-rcnn": DetectionTask,
+    **{name: partial(GroupingTask, grouping) for name, grouping in GROUPINGS.items()},
 }
 
 

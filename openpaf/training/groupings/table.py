@@ -1,0 +1,10 @@
+"""The table of groupings that are trained: a new one is a file here, a row, and its name in
+:class:`openpaf.training.config.TrainConfig`.
+"""
+
+from __future__ import annotations
+
+from openpaf.training.groupings.grouping import Grouping
+
+#: By the name in the configuration.
+GROUPINGS: dict[str, type[Grouping]] = {}
