@@ -53,7 +53,7 @@ def encode_centers(
         center = cells.mean(axis=0)
         is_labeled = poses.scores[person] > 0
         sigma = gaussian_sigma(size[1], size[0])
-        for k in np.flatnonzero(is_labeled):
+        for k in np.flatnonzero(is_labeled).tolist():
             _put_joint(arrays, k, joints[person, k], sigma)
         if not is_labeled.any() or not _is_inside(center, (height, width)):
             continue

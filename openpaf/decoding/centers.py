@@ -96,20 +96,17 @@ def decode_centers(
     config = config or CenterConfig()
     checked = checked_arrays(arrays, center_channels(skeleton))
     xy, scores, person_scores = _decode_centers(
-        *checked,
+        tuple(checked),
         int(config.max_people),
         (float(config.min_center), float(config.min_peak), float(config.reach)),
     )
-    return Poses(
-        xy=grid.to_px(xy), scores=scores, person_scores=person_scores, skeleton=skeleton
-    )
+    return Poses(xy=grid.to_px(xy), scores=scores, person_scores=person_scores, skeleton=skeleton)
 
 
 @kernel
-def _decode_centers(  # type: ignore[no-untyped-def]
-    centers, sizes, center_offsets, joints, heatmaps, joint_offsets, limit, thresholds
-):
+def _decode_centers(arrays, limit, thresholds):  # type: ignore[no-untyped-def]
     """Arrays of :class:`Poses`, the coordinates in cells."""
+    centers, sizes, center_offsets, joints, heatmaps, joint_offsets = arrays
     min_center, min_peak, reach = thresholds
     width = centers.shape[2]
     people = _strongest_maxima(centers[0], min_center, limit)

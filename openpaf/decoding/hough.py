@@ -71,7 +71,7 @@ def _vote(heatmap, dx, dy, radius):  # type: ignore[no-untyped-def]
             # Compared as floats, as an offset may exceed the integers.
             if weight <= 0 or not (-1 < x < width and -1 < y < height):
                 continue
-            left, top = int(math.floor(x)), int(math.floor(y))
+            left, top = math.floor(x), math.floor(y)
             for r in range(max(top, 0), min(top + 2, height)):
                 for c in range(max(left, 0), min(left + 2, width)):
                     votes[r, c] += weight * (1 - abs(x - c)) * (1 - abs(y - r))

@@ -51,7 +51,7 @@ def encode_disks(
             arrays[name] = np.full((2 * len(edges), height, width), np.nan, np.float32)
     nearest = np.full((n_joints, height, width), np.inf)
     for person in cells:
-        for k in np.flatnonzero(np.isfinite(person).all(axis=1)):
+        for k in np.flatnonzero(np.isfinite(person).all(axis=1)).tolist():
             disk = _disk(person[k], radius, nearest[k])
             if disk is None:
                 continue

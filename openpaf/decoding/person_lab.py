@@ -256,8 +256,8 @@ def _step(person, a, b, displacement, offsets, n_refinements):  # type: ignore[n
 def _cell(cells, x, y):  # type: ignore[no-untyped-def]
     """Row and column of the cell closest to a place."""
     # Clipped as floats, as an offset may exceed the integers.
-    row = int(math.floor(min(max(y, 0.0), cells.shape[0] - 1.0) + 0.5))
-    column = int(math.floor(min(max(x, 0.0), cells.shape[1] - 1.0) + 0.5))
+    row = math.floor(min(max(y, 0.0), cells.shape[0] - 1.0) + 0.5)
+    column = math.floor(min(max(x, 0.0), cells.shape[1] - 1.0) + 0.5)
     return row, column
 
 

@@ -20,6 +20,11 @@ from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
 from openpaf.networks.lightweight import LightweightNetwork
 from openpaf.networks.lightweight_batch_norm import LightweightBatchNormNetwork
+from openpaf.networks.lightweight_groupings import (
+    LightweightCenterNet,
+    LightweightOffsets,
+    LightweightPersonLab,
+)
 from openpaf.networks.lightweight_published import LightweightPublishedNetwork
 from openpaf.networks.lite_hrnet import LiteHRNet
 from openpaf.networks.mobilenet_v2 import MobileNetV2Network
@@ -60,6 +65,9 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lite_hrnet": (LiteHRNet, Skeleton.COCO17),
     "picodet": (PicoDet, Skeleton.COCO17),
     "rtmdet": (RTMDet, Skeleton.COCO17),
+    "lightweight_center_net": (LightweightCenterNet, Skeleton.COCO17),
+    "lightweight_person_lab": (LightweightPersonLab, Skeleton.COCO17),
+    "lightweight_offsets": (LightweightOffsets, Skeleton.COCO17),
     **{name: (builder, Skeleton.COCO17) for name, builder in rcnn.BUILDERS.items()},
 }
 

@@ -23,6 +23,8 @@ OUTPUTS = {
     "top_down": ("boxes", "scores", "heatmaps"),
     "person_detector": ("boxes", "scores"),
     "single_person": ("heatmaps",),
+    "center_net": ("centers", "sizes", "center_offsets", "joints", "heatmaps", "joint_offsets"),
+    "person_lab": ("heatmaps", "offsets", "forward", "backward"),
 }
 #: The methods of networks that are no model alone, but a part of a top-down one, in words.
 PARTS = {"person_detector": "a detector of people", "single_person": "a network of one person"}
@@ -31,6 +33,9 @@ _METHODS = {
     "rtmdet": "person_detector",
     "lite_hrnet": "single_person",
     "top_down": "top_down",
+    "lightweight_center_net": "center_net",
+    "lightweight_person_lab": "person_lab",
+    "lightweight_offsets": "single_person",
 }
 
 

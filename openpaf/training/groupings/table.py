@@ -4,7 +4,14 @@
 
 from __future__ import annotations
 
+from openpaf.training.groupings.center_net import CenterNetGrouping
+from openpaf.training.groupings.g_rmi import GRMIGrouping
 from openpaf.training.groupings.grouping import Grouping
+from openpaf.training.groupings.person_lab import PersonLabGrouping
 
 #: By the name in the configuration.
-GROUPINGS: dict[str, type[Grouping]] = {}
+GROUPINGS: dict[str, type[Grouping]] = {
+    "center-net": CenterNetGrouping,
+    "person-lab": PersonLabGrouping,
+    "g-rmi": GRMIGrouping,
+}
