@@ -243,6 +243,12 @@ class TrainConfig(Table, frozen=True, kw_only=True):
             if theirs or self.distillation != DistillationConfig():
                 name = f"targets.{theirs[0]}" if theirs else "distillation"
                 raise ValueError(f"{name}: not for {self.method}")
+        if self.method == "g-rmi" and self.data.validation is not None:
+            raise ValueError("data.validation: not for g-rmi, which is a part of a pair")
+        if self.method == "g-rmi" and self.augment.crop_px % 32:
+            raise ValueError(
+                f"augment.crop_px: expected a multiple of 32, got {self.augment.crop_px}"
+            )
         if self.method != "mask-rcnn":
             return
         if key := self.targets.changed(*self.targets.__struct_fields__):

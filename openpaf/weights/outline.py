@@ -68,7 +68,8 @@ def check_grids(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     """
     import torch
 
-    if spec.method not in ("part_affinity", "person_detector", "single_person"):
+    whole_image = ("part_affinity", "center_net", "person_lab")
+    if spec.method not in (*whole_image, "person_detector", "single_person"):
         return
     # Multiples of every stride.
     size_hw = (48, 48) if spec.method == "part_affinity" else (64, 64)

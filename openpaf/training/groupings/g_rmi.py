@@ -24,6 +24,8 @@ class GRMIGrouping(PersonLabGrouping):
 
     method = "single_person"
     network = "lightweight_offsets"
+    outputs = ("heatmaps", "offsets")
+    takes_crops = True
 
     @staticmethod
     def channels(skeleton: Skeleton) -> tuple[int, ...]:

@@ -176,6 +176,8 @@ class GroupingTask:
             licence=self.start.spec.licence if self.start.spec else "Apache-2.0",
             metrics=metrics,
             method=self.grouping.method,
+            outputs=self.grouping.outputs,
+            size_hw=2 * (self.config.augment.crop_px,) if self.grouping.takes_crops else None,
             sigma_px=self.sigma_px,
         )
 
