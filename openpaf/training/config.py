@@ -216,7 +216,8 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     Args:
         output: Folder of checkpoints, log and weights.
         name: Of the trained model, and of the file of its weights.
-        method: ``"part-affinity"``, or ``"mask-rcnn"`` for detectors.
+        method: ``"part-affinity"``, ``"mask-rcnn"`` for detectors, or another grouping, which has
+            neither PAFs nor a teacher.
         seed: Fixes crops and new weights.
 
     The other arguments are tables. Paths in a file are relative to it.
@@ -224,7 +225,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
     output: str
     name: str = "model"
-    method: Literal["part-affinity", "mask-rcnn"] = "part-affinity"
+    method: Literal["part-affinity", "mask-rcnn", "associative-embedding"] = "part-affinity"
     seed: CountOrZero = 0
     data: DataConfig
     network: NetworkConfig = NetworkConfig()

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from openpaf.training.groupings.associative_embedding import AssociativeEmbedding
 from openpaf.training.groupings.grouping import Grouping
 
 #: By the name in the configuration.
-GROUPINGS: dict[str, type[Grouping]] = {}
+GROUPINGS: dict[str, type[Grouping]] = {
+    "associative-embedding": AssociativeEmbedding,
+}
