@@ -18,7 +18,9 @@ from torch import nn
 from openpaf.networks import rcnn
 from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
+from openpaf.networks.higher_hrnet import HigherHRNet
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.networks.lightweight_arrays import LightweightTags
 from openpaf.networks.lightweight_batch_norm import LightweightBatchNormNetwork
 from openpaf.networks.lightweight_groupings import (
     LightweightCenterNet,
@@ -38,9 +40,11 @@ __all__ = [
     "BUILDERS",
     "Body25Network",
     "Description",
+    "HigherHRNet",
     "LightweightBatchNormNetwork",
     "LightweightNetwork",
     "LightweightPublishedNetwork",
+    "LightweightTags",
     "LiteHRNet",
     "MobileNetV2Network",
     "OpenModelZooNetwork",
@@ -65,6 +69,8 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lite_hrnet": (LiteHRNet, Skeleton.COCO17),
     "picodet": (PicoDet, Skeleton.COCO17),
     "rtmdet": (RTMDet, Skeleton.COCO17),
+    "higher_hrnet": (HigherHRNet, Skeleton.COCO17),
+    "lightweight_tags": (LightweightTags, Skeleton.COCO17),
     "lightweight_center_net": (LightweightCenterNet, Skeleton.COCO17),
     "lightweight_person_lab": (LightweightPersonLab, Skeleton.COCO17),
     "lightweight_offsets": (LightweightOffsets, Skeleton.COCO17),
@@ -81,7 +87,8 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
             trunk; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
             ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's
             human-pose-estimation-0001; ``"lite_hrnet"``, TinyPose, for one person;
-            ``"picodet"`` and ``"rtmdet"``, detectors of people; or a detector of
+            ``"picodet"`` and ``"rtmdet"``, detectors of people; ``"higher_hrnet"`` and
+            ``"lightweight_tags"``, which group joints by tags; or a detector of
             :data:`openpaf.networks.rcnn.BUILDERS`, e.g. ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
             :data:`BUILDERS`.

@@ -45,3 +45,18 @@ class LightweightArrays(LightweightNetwork):
     def forward(self, image: Tensor) -> list[tuple[Tensor, ...]]:  # type: ignore[override]
         features = self.initial_stage.body(self.features(image))
         return [tuple(head(features) for head in self.heads)]
+
+
+class LightweightTags(LightweightArrays):
+    """Heatmaps and tags (B, K, h, w) each, for associative embedding.
+
+    Args:
+        skeleton: Its joints, a heatmap and a map of tags each.
+        **options: As of :class:`LightweightArrays`.
+
+    Reference:
+        Newell et al., NeurIPS 2017: Associative Embedding, section 3.1, for the outputs.
+    """
+
+    def __init__(self, skeleton: Skeleton, **options: Any) -> None:
+        super().__init__(skeleton, (skeleton.n_joints, skeleton.n_joints), **options)

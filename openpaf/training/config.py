@@ -216,9 +216,8 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     Args:
         output: Folder of checkpoints, log and weights.
         name: Of the trained model, and of the file of its weights.
-        method: ``"part-affinity"``, or ``"mask-rcnn"`` for detectors; or another way to group
-            joints, ``"center-net"`` or ``"person-lab"``; ``"g-rmi"`` for the network of one person
-            of a top-down pair.
+        method: ``"part-affinity"``, ``"mask-rcnn"`` for detectors, or another grouping, which has
+            neither PAFs nor a teacher; ``"g-rmi"`` for the network of one person of a pair.
         seed: Fixes crops and new weights.
 
     The other arguments are tables. Paths in a file are relative to it.
@@ -226,9 +225,14 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
     output: str
     name: str = "model"
-    method: Literal["part-affinity", "mask-rcnn", "center-net", "person-lab", "g-rmi"] = (
-        "part-affinity"
-    )
+    method: Literal[
+        "part-affinity",
+        "mask-rcnn",
+        "associative-embedding",
+        "center-net",
+        "person-lab",
+        "g-rmi",
+    ] = "part-affinity"
     seed: CountOrZero = 0
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
