@@ -16,7 +16,7 @@ from openpaf.geometry import Grid
 from openpaf.training.config import TrainConfig
 from openpaf.training.data.batches import BatchMaker, CropMaker, load_sets
 from openpaf.training.distributed import Processes
-from openpaf.training.fresh import fresh_weights
+from openpaf.training.fresh import HEAD_STD, fresh_weights
 from openpaf.training.groupings.grouping import Grouping
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import PRECISIONS, autocast, make_optimizer
@@ -136,8 +136,15 @@ class GroupingTask:
         if given is not None:
             channels = self.grouping.channels(self.labels)
             images, _ = self.batch_maker.batch(0)
-            heads = {*channels, sum(channels)}  # a convolution may give all arrays at once
-            fresh_weights(self.network, self._inputs(images), heads, given)
+            # Layers inside of a network may have as many channels as an array: where the heads are
+            # known, they alone are filled as heads.
+            heads = getattr(self.network, "heads", ())
+            numbers = () if heads else {*channels, sum(channels)}  # one may give all arrays
+            fresh_weights(self.network, self._inputs(images), numbers, given)
+            for i, head in enumerate(heads):
+                if f"heads.{i}.out" not in given:
+                    nn.init.normal_(head.out.weight, std=HEAD_STD)
+                    nn.init.zeros_(head.out.bias)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
