@@ -32,6 +32,7 @@ from openpaf.networks.lite_hrnet import LiteHRNet
 from openpaf.networks.mobilenet_v2 import MobileNetV2Network
 from openpaf.networks.open_model_zoo import OpenModelZooNetwork
 from openpaf.networks.picodet import PicoDet
+from openpaf.networks.posenet_mobilenet import PoseNetMobileNet
 from openpaf.networks.rtmdet import RTMDet
 from openpaf.networks.two_branch import TwoBranchNetwork
 from openpaf.skeleton import Skeleton
@@ -74,6 +75,7 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lightweight_center_net": (LightweightCenterNet, Skeleton.COCO17),
     "lightweight_person_lab": (LightweightPersonLab, Skeleton.COCO17),
     "lightweight_offsets": (LightweightOffsets, Skeleton.COCO17),
+    "posenet_mobilenet": (PoseNetMobileNet, Skeleton.COCO17),
     **{name: (builder, Skeleton.COCO17) for name, builder in rcnn.BUILDERS.items()},
 }
 

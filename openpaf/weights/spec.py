@@ -39,6 +39,7 @@ _METHODS = {
     "lightweight_center_net": "center_net",
     "lightweight_person_lab": "person_lab",
     "lightweight_offsets": "single_person",
+    "posenet_mobilenet": "person_lab",
 }
 
 
