@@ -269,6 +269,24 @@ _ROWS = (
         },
     ),
     Published(
+        name="centernet-hourglass",
+        suffix=".pth",
+        # A page from which a browser gets the file; a program gets the page.
+        urls=("https://drive.google.com/file/d/17-YS11iguOQKwPPHUg8LzakLzrgKSLfA",),
+        licence="MIT (that of its repository, xingyizhou/CenterNet)",
+        builder="hourglass_center_net",
+        skeleton=Skeleton.COCO17,
+        heatmap_grid=Grid(4, 0.0),
+        paf_grid=Grid(4, 0.0),
+        bgr=True,
+        mean=0.0,
+        scale=255.0,  # the network knows mean and deviation of each channel
+        metrics={
+            "AP": 0.640,
+            "protocol": "COCO val2017, 512 px, with flip, multi_pose_hg_3x by its repository",
+        },
+    ),
+    Published(
         name="posenet-mobilenet-075",
         suffix=".tflite",
         urls=(

@@ -40,6 +40,7 @@ _METHODS = {
     "lightweight_person_lab": "person_lab",
     "lightweight_offsets": "single_person",
     "posenet_mobilenet": "person_lab",
+    "hourglass_center_net": "center_net",
 }
 
 
