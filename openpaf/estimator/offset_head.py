@@ -60,10 +60,10 @@ def mirrored_offsets(
     Args:
         offsets: (N, 2K, h, w) of mirrored crops.
         skeleton: The K joints.
-        lag_cells: How far left of a cell of the crop itself the cell of the mirrored one is.
+        lag_cells: How far right of a cell of the crop itself the cell of the mirrored one is.
     """
     n, channels, height, width = offsets.shape
     pairs = offsets.reshape(n, channels // 2, 2, height, width)
     back = pairs[:, list(skeleton.flip_permutation), ..., ::-1].copy()
-    back[:, :, 0] = -back[:, :, 0] - lag_cells
+    back[:, :, 0] = lag_cells - back[:, :, 0]
     return back.reshape(offsets.shape)
