@@ -14,6 +14,7 @@ import torch
 
 import openpaf
 from openpaf import Grid, Skeleton
+from openpaf.cli import main
 from openpaf.networks import build
 from openpaf.training.config import TrainConfig
 from openpaf.training.groupings.associative_embedding import tag_losses
@@ -58,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             })  # fmt: skip
         cv2.imwrite(str(folder / f"{i}.png"), pixels)
         images.append({"id": i, "file_name": f"{i}.png", "width": SIZE, "height": SIZE})
-    data = {"images": images, "annotations": people, "categories": [{"id": 1}]}
+    data = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
     (folder / "people.json").write_text(json.dumps(data))
     return folder
 
@@ -91,6 +92,17 @@ def test_associative_embedding_learns_images_by_heart(folder: Path, tmp_path: Pa
     assert (spec.heatmap_grid, spec.paf_grid) == (Grid(4), Grid(4))
     assert spec.metrics["validation"]["AP50"] >= 0.95
     assert spec.metrics["validation"]["AP"] >= 0.7
+    # The file runs by the command line as any model.
+    shared = ["--model", str(file), "--engine", "torch", "--size", str(SIZE), "--quiet"]
+    labels = ["--annotations", str(folder / "people.json"), "--images", str(folder)]
+    figures = tmp_path / "figures.json"
+    assert main(["evaluate", *labels, *shared, "--json", str(figures)]) == 0
+    evaluated = json.loads(figures.read_text())
+    assert evaluated["settings"]["method"] == "associative-embedding"
+    assert evaluated["AP"] == pytest.approx(spec.metrics["validation"]["AP"], abs=0.02)
+    photo = [str(folder / "0.png"), "--output", str(tmp_path / "people"), "--format", "coco"]
+    assert main(["predict", *photo, *shared, "--threshold", "0.3"]) == 0
+    assert len(json.loads((tmp_path / "people" / "0.json").read_text())) == 2
 
 
 def test_higher_hrnet_trains_from_its_weights(folder: Path, tmp_path: Path) -> None:
