@@ -253,6 +253,7 @@ _ROWS = (
             "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/"
             "higher-hrnet-w32-human-pose-estimation/ckpt/pose_higher_hrnet_w32_512.pth",
         ),
+        # No sha256 is published; the Open Model Zoo, whose copy this is, has a sha384 of it.
         size=115_172_215,
         licence="MIT (that of its repository)",
         builder="higher_hrnet",

@@ -21,8 +21,8 @@ from openpaf.training.data.augmentation import CropPlan
 from openpaf.training.groupings.grouping import Grouping
 
 _MAX_PEOPLE = 30  # of a crop whose tags are learned
-# On both parts of the tags' loss beside the heatmaps' mean error over cells and joints. HigherHRNet
-# has the paper's push with a half, and 1e-3.
+# On both parts of the tags' loss, beside the heatmaps' mean error over cells and joints; as in
+# HigherHRNet.
 _TAG_WEIGHT = 1e-3
 
 
@@ -91,8 +91,8 @@ def tag_losses(tags: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
         Pull and push, each a mean over the images.
 
     Reference:
-        Newell et al., NeurIPS 2017, section 3.2: there both sums are over N, push over N^2 with
-        n' = n in it, and its exponent is halved; here as HigherHRNet's trainers have them.
+        Newell et al., NeurIPS 2017, section 3.2. There pull is a sum over k, push is over N^2 with
+        n' = n in it, and its exponent is over 2 sigma^2; here both are HigherHRNet's.
     """
     flat = tags.flatten(2)  # (B, K, h w)
     is_labeled = joints >= 0
