@@ -17,7 +17,8 @@ from openpaf.decoding.person_lab import (
     decode_person_lab,
     person_lab_channels,
 )
-from openpaf.estimator.offset_head import find_joints_by_votes, mirrored_offsets
+from openpaf.estimator.mirroring import mirrored_edges, mirrored_pairs
+from openpaf.estimator.offset_head import find_joints_by_votes
 from openpaf.skeleton.trees import tree_of
 from openpaf.weights import ModelSpec
 
@@ -251,7 +252,21 @@ def test_offsets_of_mirrored_crops_point_to_the_same_joints(offset: float) -> No
         np.stack([encode_disks(one, (256, width), grid, RADIUS)["offsets"] for one in people])
         for people in (truth, truth.replace(xy=flipped))
     )
-    back = mirrored_offsets(others, COCO17, lag_cells=(3 - 2 * offset) / 4)
+    back = mirrored_pairs(others, swap, 0, (3 - 2 * offset) / 4)
     both = np.isfinite(offsets) & np.isfinite(back)
     assert both.mean() > 0.005
     np.testing.assert_allclose(back[both], offsets[both], atol=1e-4)
+
+
+def test_edges_of_the_mirror_image() -> None:
+    edges = tree_of(COCO17)
+    mirrored = mirrored_edges(COCO17, edges)
+    assert mirrored[0] == (2, False)  # nose to left eye: nose to right eye
+    assert [mirrored[i][0] for i, _ in mirrored] == list(range(16))
+    pair = Skeleton(
+        name="pair", joints=("left_a", "right_a"), limbs=((0, 1),), flip_pairs=((0, 1),),
+        oks_sigmas=(1, 1),
+    )  # fmt: skip
+    assert mirrored_edges(pair, ((0, 1),)) == ((0, True),)
+    with pytest.raises(ValueError, match="flip: the mirror image of nose-left_eye is no edge"):
+        mirrored_edges(COCO17, edges[:1])

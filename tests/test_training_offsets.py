@@ -77,8 +77,6 @@ def test_a_network_learns_eight_images_by_heart(
     capsys.readouterr()
     assert main(["evaluate", *labels, *options]) == 0
     assert "8 people found: good 9" in " ".join(capsys.readouterr().out.split())
-    with pytest.raises(ValueError, match="flip: a model that groups joints by offsets"):
-        PoseEstimator(file, flip=True)
     estimator = PoseEstimator(file, engine="torch", size=SIZE)
     image = read_image(folder / "0.png")
     assert estimator.batch([image, image])[1] == estimator(image)

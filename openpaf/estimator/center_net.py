@@ -6,27 +6,24 @@ Reference:
 
 from __future__ import annotations
 
+import numpy as np
+
 from openpaf.decoding.centers import CenterConfig, decode_centers
-from openpaf.engines.base import Engine
+from openpaf.engines.base import Arrays
 from openpaf.errors import WeightsError
 from openpaf.estimator.arrays import ArrayMethod, Inferred
-from openpaf.estimator.methods import Options
+from openpaf.estimator.mirroring import lag_of, mirrored_maps, mirrored_pairs
 from openpaf.poses import Poses
-from openpaf.weights.spec import ModelSpec
 
 
 class CenterNet(ArrayMethod):
     """People by their centers; args are those of :class:`ArrayMethod`.
 
-    Raises:
-        ValueError: If ``flip`` is given.
+    With ``flip`` the heatmaps, sizes and offsets to joints are averaged; the offsets within a cell
+    are those of the image itself.
     """
 
     thresholds = CenterConfig()
-
-    def __init__(self, engine: Engine, spec: ModelSpec, options: Options) -> None:
-        refuse_flip(options)
-        super().__init__(engine, spec, options)
 
     def people(self, inferred: Inferred) -> Poses:
         """The people of an image, in px of the network's input.
@@ -36,18 +33,23 @@ class CenterNet(ArrayMethod):
         """
         grid, skeleton = self.spec.heatmap_grid, self.spec.skeleton
         try:
-            return decode_centers(inferred.arrays, grid, skeleton, self.thresholds)
+            arrays = self._averaged(inferred)
+            return decode_centers(arrays, grid, skeleton, self.thresholds)
         except ValueError as error:
             raise WeightsError(f"{self.spec.name}: {error}") from error
 
-
-def refuse_flip(options: Options) -> None:
-    """Refuse mirrored images.
-
-    Raises:
-        ValueError: If they are asked for.
-    """
-    if options.flip:
-        raise ValueError(
-            "flip: a model that groups joints by offsets does not average mirrored ones"
-        )
+    def _averaged(self, inferred: Inferred) -> Arrays:
+        if inferred.mirrored is None:
+            return inferred.arrays
+        arrays, other = dict(inferred.arrays), inferred.mirrored
+        swap, n_cells = self.spec.skeleton.flip_permutation, other["centers"].shape[2]
+        shift, rest = lag_of(self.spec.heatmap_grid, n_cells, inferred.size_hw[1])
+        back = {
+            "centers": mirrored_maps(other["centers"], [0], shift),
+            "sizes": mirrored_maps(other["sizes"], [0, 1], shift),
+            "joints": mirrored_pairs(other["joints"], swap, shift, rest),
+            "heatmaps": mirrored_maps(other["heatmaps"], swap, shift),
+        }
+        for name, array in back.items():
+            arrays[name] = np.asarray((arrays[name] + array) / 2, np.float32)
+        return arrays

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from openpaf.decoding.hough import find_voted_joints
 from openpaf.fields import SIGMA_PX
-from openpaf.skeleton import Skeleton
 from openpaf.weights.spec import ModelSpec
 
 
@@ -50,20 +49,3 @@ def find_joints_by_votes(
     # The maps scale alike along x and y and do not turn.
     xy = (in_crop - affines[:, None, :, 2]) / affines[:, None, :1, 0]
     return xy.astype(np.float32), scores
-
-
-def mirrored_offsets(
-    offsets: NDArray[np.float32], skeleton: Skeleton, lag_cells: float
-) -> NDArray[np.float32]:
-    """The offsets of mirrored crops, mirrored back.
-
-    Args:
-        offsets: (N, 2K, h, w) of mirrored crops.
-        skeleton: The K joints.
-        lag_cells: How far right of a cell of the crop itself the cell of the mirrored one is.
-    """
-    n, channels, height, width = offsets.shape
-    pairs = offsets.reshape(n, channels // 2, 2, height, width)
-    back = pairs[:, list(skeleton.flip_permutation), ..., ::-1].copy()
-    back[:, :, 0] = lag_cells - back[:, :, 0]
-    return back.reshape(offsets.shape)

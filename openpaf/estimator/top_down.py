@@ -24,11 +24,11 @@ from openpaf.estimator.boxes import areas, check_boxes, fuse
 from openpaf.estimator.calibration import calibrate, raw_score
 from openpaf.estimator.crops import affine_of, crop, find_joints
 from openpaf.estimator.methods import Options
-from openpaf.estimator.offset_head import find_joints_by_votes, has_offsets, mirrored_offsets
+from openpaf.estimator.mirroring import lag_of, mirrored_maps, mirrored_pairs
+from openpaf.estimator.offset_head import find_joints_by_votes, has_offsets
 from openpaf.estimator.person_detector import Detections, PersonDetector
 from openpaf.estimator.suppression import suppress_duplicates
 from openpaf.poses import Poses
-from openpaf.skeleton import Skeleton
 from openpaf.weights.pairs import detector_sizes
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -293,21 +293,14 @@ class TopDown:
 
     def _mirrored(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The maps of mirrored crops, mirrored back."""
-        grid, skeleton = self.pose_spec.heatmap_grid, self.pose_spec.skeleton
-        mirrored = self._run_pose(np.ascontiguousarray(batch[..., ::-1]))
-        back = mirrored[:, _swapped(skeleton), :, ::-1]
-        # Mirrored back, cell i is this many px left of where cell i of the crop itself is.
-        lag = grid.stride - 1 - 2 * grid.offset_px
-        shift = round(lag / grid.stride)
-        if has_offsets(self.pose_spec):
-            offsets = mirrored[:, skeleton.n_joints :]
-            offsets = mirrored_offsets(offsets, skeleton, lag / grid.stride - shift)
-            back = np.concatenate([back, offsets], axis=1)
-        return np.roll(back, shift, axis=3) if shift else back
-
-
-def _swapped(skeleton: Skeleton) -> list[int]:
-    return list(skeleton.flip_permutation)
+        maps = self._run_pose(np.ascontiguousarray(batch[..., ::-1]))
+        swap, n_joints = self.pose_spec.skeleton.flip_permutation, self.pose_spec.skeleton.n_joints
+        shift, rest = lag_of(self.pose_spec.heatmap_grid, maps.shape[3], batch.shape[3])
+        heatmaps = mirrored_maps(maps[:, :n_joints], swap, shift)
+        if not has_offsets(self.pose_spec):
+            return heatmaps
+        offsets = mirrored_pairs(maps[:, n_joints:], swap, shift, rest)
+        return np.concatenate([heatmaps, offsets], axis=1)
 
 
 def _mean_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:
