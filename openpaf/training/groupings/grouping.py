@@ -26,7 +26,6 @@ class Grouping(ABC):
     """
 
     method: ClassVar[str]  # as ModelSpec has it
-    network: ClassVar[str]  # the builder of a run that names none
 
     def __init__(
         self,

@@ -1,13 +1,11 @@
-"""The table of groupings that are trained: a new one is a file here, a row, and its name in
-:class:`openpaf.training.config.TrainConfig`.
-"""
+"""The table of groupings that are trained: a new one is a file here, and a row."""
 
 from __future__ import annotations
 
 from openpaf.training.groupings.associative_embedding import AssociativeEmbedding
 from openpaf.training.groupings.grouping import Grouping
 
-#: By the name in the configuration.
+#: By the method of their networks, as in :attr:`openpaf.weights.ModelSpec.method`.
 GROUPINGS: dict[str, type[Grouping]] = {
-    "associative-embedding": AssociativeEmbedding,
+    "associative_embedding": AssociativeEmbedding,
 }

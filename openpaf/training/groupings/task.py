@@ -6,14 +6,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.geometry import Grid
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import DistillationConfig, TrainConfig
 from openpaf.training.data.batches import BatchMaker, CropMaker, load_sets
 from openpaf.training.distributed import Processes
 from openpaf.training.fresh import fresh_weights
@@ -58,15 +57,14 @@ class GroupingTask:
 
     Raises:
         DatasetError: If a set is missing or without people.
-        ValueError: If the network is unknown, or not one of the grouping.
+        ValueError: If the network is unknown, or not one of the grouping, or a key of PAFs is
+            given.
     """
 
     def __init__(self, grouping: type[Grouping], config: TrainConfig, processes: Processes) -> None:
         self.config, self.device = config, processes.device
-        chosen = config.network
-        if chosen.name is None and chosen.weights is None:
-            chosen = msgspec.structs.replace(chosen, name=grouping.network)
-        self.start = read_start(chosen)
+        _refuse_keys_of_pafs(config, grouping.method)
+        self.start = read_start(config.network)
         batch_size = config.optimizer.batch_size
         self.batch_maker = _Batches(
             load_sets(config.data), batch_size=batch_size, augment=config.augment, seed=config.seed
@@ -178,6 +176,14 @@ class GroupingTask:
             method=self.grouping.method,
             sigma_px=self.sigma_px,
         )
+
+
+def _refuse_keys_of_pafs(config: TrainConfig, method: str) -> None:
+    if config.distillation != DistillationConfig():
+        raise ValueError(f"distillation: not for networks of {method}")
+    keys = config.targets.changed("grid_offsets", "paf_half_width_px", "heatmap_weight")
+    if keys:
+        raise ValueError(f"targets.{keys[0]}: not for networks of {method}")
 
 
 def _grid(part: Tensor, known: Grid | None) -> Grid:
