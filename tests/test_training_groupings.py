@@ -15,7 +15,8 @@ import torch
 import openpaf
 from openpaf import Grid, Skeleton
 from openpaf.cli import main
-from openpaf.networks import build
+from openpaf.networks import BUILDERS, build
+from openpaf.networks.lightweight_arrays import LightweightArrays
 from openpaf.training.config import TrainConfig
 from openpaf.training.groupings.associative_embedding import tag_losses
 from openpaf.training.loop import train
@@ -64,13 +65,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config_of(folder: Path, output: Path, method: str, **optimizer: Any) -> dict[str, Any]:
+def config_of(folder: Path, output: Path, name: str, **optimizer: Any) -> dict[str, Any]:
     photos = {"annotations": str(folder / "people.json"), "images": str(folder)}
     return {
         "output": str(output),
-        "method": method,
         "data": {"sets": [photos], "validation": photos, "workers": 1},
-        "network": {"options": NETWORK},
+        "network": {"name": name, "options": NETWORK},
         "targets": {"sigma_px": 4.0},
         "optimizer": {
             "steps": 200, "batch_size": 4, "learning_rate": 5e-3, "warmup": 20, "average": 0.95,
@@ -85,7 +85,7 @@ def config_of(folder: Path, output: Path, method: str, **optimizer: Any) -> dict
 
 
 def test_associative_embedding_learns_images_by_heart(folder: Path, tmp_path: Path) -> None:
-    config = config_of(folder, tmp_path, "associative-embedding")
+    config = config_of(folder, tmp_path, "lightweight_tags")
     file = train(as_table(TrainConfig, config))
     spec = read_header(file)
     assert (spec.method, spec.builder) == ("associative_embedding", "lightweight_tags")
@@ -107,7 +107,7 @@ def test_associative_embedding_learns_images_by_heart(folder: Path, tmp_path: Pa
 
 def test_higher_hrnet_trains_from_its_weights(folder: Path, tmp_path: Path) -> None:
     """Its two resolutions are both learned, and a further run starts from the file of the first."""
-    config = config_of(folder, tmp_path / "1", "associative-embedding", steps=2)
+    config = config_of(folder, tmp_path / "1", "lightweight_tags", steps=2)
     config["network"] = {"name": "higher_hrnet", "options": {"width": 4}}
     del config["data"]["validation"]
     file = train(as_table(TrainConfig, config))
@@ -116,7 +116,7 @@ def test_higher_hrnet_trains_from_its_weights(folder: Path, tmp_path: Path) -> N
     assert (spec.mean, spec.scale) == (0, 255)  # what its normalization takes
     log = [json.loads(line) for line in (tmp_path / "1" / "log.jsonl").read_text().splitlines()]
     assert {"heatmaps_1", "heatmaps_2", "pull", "push"} <= set(log[-1])
-    again = config_of(folder, tmp_path / "2", "associative-embedding", steps=1)
+    again = config_of(folder, tmp_path / "2", "lightweight_tags", steps=1)
     again["network"] = {"weights": str(file)}
     del again["data"]["validation"]
     assert read_header(train(as_table(TrainConfig, again))).options == {"width": 4}
@@ -142,17 +142,27 @@ def test_tag_losses_are_those_of_the_paper() -> None:
     assert tags.grad[0, 1, 0, 2] == 0  # the cell of no joint
 
 
-def test_a_network_of_another_method_is_refused(folder: Path, tmp_path: Path) -> None:
-    config = config_of(folder, tmp_path, "associative-embedding")
-    config["network"] = {"name": "lightweight", "options": {"width": 16}}
-    with pytest.raises(ValueError, match=r"network\.name: expected a network of associative_emb"):
-        train(as_table(TrainConfig, config))
+def test_keys_of_part_affinity_fields_are_refused(folder: Path, tmp_path: Path) -> None:
+    config = config_of(folder, tmp_path, "lightweight_tags")
     config["distillation"] = {"teacher": "t"}
-    with pytest.raises(ValueError, match="distillation: not for associative-embedding"):
-        as_table(TrainConfig, config)
+    with pytest.raises(ValueError, match="distillation: not for networks of associative_embedd"):
+        train(as_table(TrainConfig, config))
+    del config["distillation"]
     config["targets"] = {"paf_half_width_px": 5}
-    with pytest.raises(ValueError, match=r"targets\.paf_half_width_px: not for associative-emb"):
-        as_table(TrainConfig, config)
+    with pytest.raises(ValueError, match=r"targets\.paf_half_width_px: not for networks of assoc"):
+        train(as_table(TrainConfig, config))
+
+
+def test_arrays_of_other_channels_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_tag(skeleton: Skeleton, **options: Any) -> LightweightArrays:
+        return LightweightArrays(skeleton, (skeleton.n_joints, 1), **options)
+
+    monkeypatch.setitem(BUILDERS, "lightweight_tags", (one_tag, Skeleton.COCO17))
+    config = as_table(TrainConfig, config_of(folder, tmp_path, "lightweight_tags"))
+    with pytest.raises(ValueError, match=r"network\.name: expected a network of associative_emb"):
+        train(config)
 
 
 def test_a_trunk_of_part_affinity_fields_starts_one_of_tags(tmp_path: Path) -> None:

@@ -31,14 +31,14 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def config_for(images: Path, output: Path, method: str, **changes: Any) -> TrainConfig:
+def config_for(images: Path, output: Path, network: str, **changes: Any) -> TrainConfig:
     photos = {"annotations": str(images / "people.json"), "images": str(images)}
     data = {"sets": [photos], "workers": 1}
-    if method != "g-rmi":
+    if network != "lightweight_offsets":
         data["validation"] = photos
     return as_table(TrainConfig, {
-        "output": str(output), "name": "tiny", "method": method, "data": data,
-        "network": {"options": OPTIONS},
+        "output": str(output), "name": "tiny", "data": data,
+        "network": {"name": network, "options": OPTIONS},
         "targets": {"sigma_px": 5},
         "optimizer": {
             "steps": 120, "batch_size": 8, "learning_rate": 5e-3, "warmup": 10, "average": 0.9,
@@ -53,13 +53,13 @@ def config_for(images: Path, output: Path, method: str, **changes: Any) -> Train
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["center-net", "person-lab"])
+@pytest.mark.parametrize("method", ["center_net", "person_lab"])
 def test_a_network_learns_eight_images_by_heart(
     folder: Path, tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]  # noqa: F811
 ) -> None:  # fmt: skip
-    file = train(config_for(folder, tmp_path, method))
+    file = train(config_for(folder, tmp_path, f"lightweight_{method}"))
     spec = read_header(file)
-    assert spec.method == method.replace("-", "_")
+    assert spec.method == method
     assert spec.metrics["validation"]["AP50"] >= 0.95
     assert spec.metrics["validation"]["AP"] >= 0.7  # 0.9 and more
     # The file is a model as any other.
@@ -89,7 +89,7 @@ def test_a_network_learns_eight_images_by_heart(
 
 
 def test_a_network_of_one_person_learns_disks_and_offsets(folder: Path, tmp_path: Path) -> None:  # noqa: F811
-    file = train(config_for(folder, tmp_path, "g-rmi"))
+    file = train(config_for(folder, tmp_path, "lightweight_offsets"))
     source = resolve(str(file))
     assert source.spec.method == "single_person"
     assert source.spec.outputs == ("heatmaps", "offsets")
@@ -116,21 +116,21 @@ def top_down(pose_spec: ModelSpec, pose: Any, *, flip: bool) -> TopDown:
     return TopDown([], pose, pose_spec, spec, Options(flip=flip))
 
 
-def test_g_rmi_takes_no_validation_and_whole_cells(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_keys_that_do_not_go_with_a_network(folder: Path, tmp_path: Path) -> None:  # noqa: F811
     photos = {"annotations": str(folder / "people.json"), "images": str(folder)}
-    with pytest.raises(ValueError, match=r"data\.validation: not for g-rmi"):
-        config_for(folder, tmp_path, "g-rmi", data={"sets": [photos], "validation": photos})
-    with pytest.raises(ValueError, match=r"augment\.crop_px: expected a multiple of 32, got 72"):
-        config_for(folder, tmp_path, "g-rmi", augment={"crop_px": 72})
-    with pytest.raises(ValueError, match=r"targets\.heatmap_weight: not for person-lab"):
-        config_for(folder, tmp_path, "person-lab", targets={"heatmap_weight": 2})
-
-
-def test_a_network_of_another_grouping_is_refused(folder: Path, tmp_path: Path) -> None:  # noqa: F811
-    network = {"name": "lightweight_person_lab", "options": OPTIONS}
-    config = config_for(folder, tmp_path, "center-net", network=network)
-    with pytest.raises(ValueError, match=r"network\.name: expected a network of center_net, got"):
-        train(config)
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("lightweight_offsets", r"data\.validation: not for a network of one person",
+         {"data": {"sets": [photos], "validation": photos}}),
+        ("lightweight_offsets", r"augment\.crop_px: expected a multiple of 32, got 72",
+         {"augment": {"crop_px": 72}}),
+        ("lightweight_person_lab", r"targets\.heatmap_weight: not for networks of person_lab",
+         {"targets": {"heatmap_weight": 2}}),
+        ("lite_hrnet", r"network\.name: expected a network of single_person, got 'lite_hrnet'",
+         {"network": {"name": "lite_hrnet"}, "data": {"sets": [photos]}}),
+    ]  # fmt: skip
+    for network, message, changes in cases:
+        with pytest.raises(ValueError, match=message):
+            train(config_for(folder, tmp_path, network, **changes))
 
 
 # --- Losses

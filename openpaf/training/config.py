@@ -82,7 +82,7 @@ class NetworkConfig(Table, frozen=True, kw_only=True):
 
     Args:
         name: As for :func:`openpaf.networks.build`; that of the weights, or ``"lightweight"``, if
-            None.
+            None. One of Mask R-CNN, e.g. ``"maskrcnn_mobilenet_v2_fpn"``, is trained as a detector.
         options: Arguments of its builder.
         weights: A model to start from, by file or name, e.g. ``"default"``. Its network, grids,
             input and skeleton are taken; where labels have other joints, its heads are new. Fresh
@@ -216,8 +216,6 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     Args:
         output: Folder of checkpoints, log and weights.
         name: Of the trained model, and of the file of its weights.
-        method: ``"part-affinity"``, ``"mask-rcnn"`` for detectors, or another grouping, which has
-            neither PAFs nor a teacher; ``"g-rmi"`` for the network of one person of a pair.
         seed: Fixes crops and new weights.
 
     The other arguments are tables. Paths in a file are relative to it.
@@ -225,14 +223,6 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
     output: str
     name: str = "model"
-    method: Literal[
-        "part-affinity",
-        "mask-rcnn",
-        "associative-embedding",
-        "center-net",
-        "person-lab",
-        "g-rmi",
-    ] = "part-affinity"
     seed: CountOrZero = 0
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
@@ -240,33 +230,3 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
     distillation: DistillationConfig = DistillationConfig()
-
-    def check(self) -> None:
-        if self.method not in ("part-affinity", "mask-rcnn"):
-            theirs = self.targets.changed("grid_offsets", "paf_half_width_px", "heatmap_weight")
-            if theirs or self.distillation != DistillationConfig():
-                name = f"targets.{theirs[0]}" if theirs else "distillation"
-                raise ValueError(f"{name}: not for {self.method}")
-        if self.method == "g-rmi" and self.data.validation is not None:
-            raise ValueError("data.validation: not for g-rmi, which is a part of a pair")
-        if self.method == "g-rmi" and self.augment.crop_px % 32:
-            raise ValueError(
-                f"augment.crop_px: expected a multiple of 32, got {self.augment.crop_px}"
-            )
-        if self.method != "mask-rcnn":
-            return
-        if key := self.targets.changed(*self.targets.__struct_fields__):
-            raise ValueError(f"targets.{key[0]}: not for a detector")
-        if self.data.skeleton is not None:
-            raise ValueError("data.skeleton: not for a detector")
-        if self.distillation != DistillationConfig():
-            raise ValueError("distillation: not for a detector")
-        if self.augment.crop_px % 32:
-            raise ValueError(
-                f"augment.crop_px: expected a multiple of 32, got {self.augment.crop_px}"
-            )
-        if self.optimizer.precision not in ("auto", "float32"):
-            raise ValueError(
-                f"optimizer.precision: expected float32 for a detector, "
-                f"got {self.optimizer.precision!r}"
-            )

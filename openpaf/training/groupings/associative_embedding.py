@@ -30,7 +30,6 @@ class AssociativeEmbedding(Grouping):
     """Heatmaps and tags; see :class:`Grouping`."""
 
     method: ClassVar[str] = "associative_embedding"
-    network: ClassVar[str] = "lightweight_tags"
 
     @staticmethod
     def channels(skeleton: Skeleton) -> tuple[int, ...]:

@@ -32,7 +32,6 @@ class CenterNetGrouping(Grouping):
     """
 
     method = "center_net"
-    network = "lightweight_center_net"
 
     @staticmethod
     def channels(skeleton: Skeleton) -> tuple[int, ...]:

@@ -23,7 +23,6 @@ class GRMIGrouping(PersonLabGrouping):
     """
 
     method = "single_person"
-    network = "lightweight_offsets"
     outputs = ("heatmaps", "offsets")
     takes_crops = True
 

@@ -26,7 +26,6 @@ class Grouping(ABC):
     """
 
     method: ClassVar[str]  # as ModelSpec has it
-    network: ClassVar[str]  # the builder of a run that names none
     outputs: ClassVar[tuple[str, ...]] = ()  # names of the arrays, where not those of the method
     takes_crops: ClassVar[bool] = False  # of one person, of the size that it was trained for
 

@@ -31,7 +31,6 @@ class PersonLabGrouping(Grouping):
     """
 
     method = "person_lab"
-    network = "lightweight_person_lab"
 
     @staticmethod
     def channels(skeleton: Skeleton) -> tuple[int, ...]:

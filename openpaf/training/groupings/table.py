@@ -1,6 +1,4 @@
-"""The table of groupings that are trained: a new one is a file here, a row, and its name in
-:class:`openpaf.training.config.TrainConfig`.
-"""
+"""The table of groupings that are trained: a new one is a file here, and a row."""
 
 from __future__ import annotations
 
@@ -10,10 +8,10 @@ from openpaf.training.groupings.g_rmi import GRMIGrouping
 from openpaf.training.groupings.grouping import Grouping
 from openpaf.training.groupings.person_lab import PersonLabGrouping
 
-#: By the name in the configuration.
+#: By the method of their networks, as in :attr:`openpaf.weights.ModelSpec.method`.
 GROUPINGS: dict[str, type[Grouping]] = {
-    "associative-embedding": AssociativeEmbedding,
-    "center-net": CenterNetGrouping,
-    "person-lab": PersonLabGrouping,
-    "g-rmi": GRMIGrouping,
+    "associative_embedding": AssociativeEmbedding,
+    "center_net": CenterNetGrouping,
+    "person_lab": PersonLabGrouping,
+    "single_person": GRMIGrouping,
 }

@@ -6,14 +6,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.geometry import Grid
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import DistillationConfig, TrainConfig
 from openpaf.training.data.batches import BatchMaker, CropMaker, load_sets
 from openpaf.training.distributed import Processes
 from openpaf.training.fresh import HEAD_STD, fresh_weights
@@ -58,15 +57,16 @@ class GroupingTask:
 
     Raises:
         DatasetError: If a set is missing or without people.
-        ValueError: If the network is unknown, or not one of the grouping.
+        ValueError: If the network is unknown, or not one of the grouping, or a key of PAFs is
+            given.
     """
 
     def __init__(self, grouping: type[Grouping], config: TrainConfig, processes: Processes) -> None:
         self.config, self.device = config, processes.device
-        chosen = config.network
-        if chosen.name is None and chosen.weights is None:
-            chosen = msgspec.structs.replace(chosen, name=grouping.network)
-        self.start = read_start(chosen)
+        _refuse_keys_of_pafs(config, grouping.method)
+        if grouping.takes_crops:
+            _check_crops(config)
+        self.start = read_start(config.network)
         batch_size = config.optimizer.batch_size
         self.batch_maker = _Batches(
             load_sets(config.data), batch_size=batch_size, augment=config.augment, seed=config.seed
@@ -186,6 +186,24 @@ class GroupingTask:
             outputs=self.grouping.outputs,
             size_hw=2 * (self.config.augment.crop_px,) if self.grouping.takes_crops else None,
             sigma_px=self.sigma_px,
+        )
+
+
+def _refuse_keys_of_pafs(config: TrainConfig, method: str) -> None:
+    if config.distillation != DistillationConfig():
+        raise ValueError(f"distillation: not for networks of {method}")
+    keys = config.targets.changed("grid_offsets", "paf_half_width_px", "heatmap_weight")
+    if keys:
+        raise ValueError(f"targets.{keys[0]}: not for networks of {method}")
+
+
+def _check_crops(config: TrainConfig) -> None:
+    """See that a run of a network of one person has what such networks are used with."""
+    if config.data.validation is not None:
+        raise ValueError("data.validation: not for a network of one person, a part of a pair")
+    if config.augment.crop_px % 32:
+        raise ValueError(
+            f"augment.crop_px: expected a multiple of 32, got {config.augment.crop_px}"
         )
 
 
