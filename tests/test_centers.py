@@ -93,9 +93,10 @@ def test_boxes_say_where_centers_are() -> None:
 
 
 def test_the_gaussian_of_a_box_by_hand() -> None:
-    # Both corners of a square of 10 move inwards by r: (10 - 2 r)^2 = 70, r = 0.817.
-    assert gaussian_sigma(10, 10) == pytest.approx((2 * (10 - np.sqrt(70)) / 2 + 1) / 6)
-    assert gaussian_sigma(1e-3, 1e-3) == pytest.approx(1 / 6, abs=1e-3)
+    # Of a square of 10: 100 = 0.7 (10 + 2 x)^2, x = 0.976; 2.8 x = 2.73, rounded down 2.
+    assert gaussian_sigma(10, 10) == pytest.approx(5 / 6)
+    assert gaussian_sigma(60, 25) == pytest.approx(21 / 6)
+    assert gaussian_sigma(1e-3, 1e-3) == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -31,14 +31,14 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def config_for(images: Path, output: Path, network: str, **changes: Any) -> TrainConfig:
+def config_for(images: Path, output: Path, builder: str, **changes: Any) -> TrainConfig:
     photos = {"annotations": str(images / "people.json"), "images": str(images)}
     data = {"sets": [photos], "workers": 1}
-    if network != "lightweight_offsets":
+    if builder != "lightweight_offsets":
         data["validation"] = photos
     return as_table(TrainConfig, {
         "output": str(output), "name": "tiny", "data": data,
-        "network": {"name": network, "options": OPTIONS},
+        "network": {"name": builder, "options": OPTIONS},
         "targets": {"sigma_px": 5},
         "optimizer": {
             "steps": 120, "batch_size": 8, "learning_rate": 5e-3, "warmup": 10, "average": 0.9,
@@ -79,7 +79,8 @@ def test_a_network_learns_eight_images_by_heart(
     assert "8 people found: good 9" in " ".join(capsys.readouterr().out.split())
     estimator = PoseEstimator(file, engine="torch", size=SIZE)
     image = read_image(folder / "0.png")
-    assert estimator.batch([image, image])[1] == estimator(image)
+    second = estimator.batch([image, image])[1]
+    np.testing.assert_allclose(second.xy, estimator(image).xy, atol=0.01)
     inferred = estimator.infer(image)
     with pytest.raises(ValueError, match="image_hw: arrays of 96 x 96 px"):
         estimator.postprocess(inferred, (96, 200))

@@ -93,20 +93,18 @@ def _is_inside(place: NDArray[np.float64], size_hw: tuple[int, ...]) -> bool:
 
 
 def gaussian_sigma(height: float, width: float) -> float:
-    """Standard deviation of the Gaussian about a center, in the unit of the box's size.
+    """Standard deviation of the Gaussian about a center or joint in cells, by the person's box.
 
-    A third of how far both corners of the box may move while its intersection over union stays
-    0.7: both inwards, both outwards, or both the same way, whichever is least; at least a sixth.
+    As in the published code: its radius is ``4 t`` times how far both corners of the box may move
+    outwards while the intersection over union stays t = 0.7, rounded down.
 
     Args:
         height: Of the box in cells.
         width: Of the box in cells.
     """
     total, area, t = height + width, height * width, _OVERLAP
-    same_way = (total - math.sqrt(total**2 - 4 * area * (1 - t) / (1 + t))) / 2
-    inwards = (total - math.sqrt(total**2 - 4 * area * (1 - t))) / 4
-    outwards = (math.sqrt((t * total) ** 2 + 4 * t * (1 - t) * area) - t * total) / (4 * t)
-    return (2 * min(same_way, inwards, outwards) + 1) / 6
+    radius = math.sqrt((t * total) ** 2 + 4 * t * (1 - t) * area) - t * total
+    return (2 * math.floor(radius) + 1) / 6
 
 
 def draw_gaussian(cells: NDArray[np.float32], center: tuple[int, int], sigma: float) -> None:
