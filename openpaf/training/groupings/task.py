@@ -121,7 +121,10 @@ class GroupingTask:
         )
 
     def _stages(self, images: Tensor) -> Sequence[tuple[Tensor, ...]]:
-        stages: Sequence[tuple[Tensor, ...]] = getattr(self.network, "stages", self.network)(images)
+        run = getattr(self.network, "stages", None)
+        if run is None or isinstance(run, nn.Module):  # a part of the network
+            run = self.network
+        stages: Sequence[tuple[Tensor, ...]] = run(images)
         return stages
 
     def _normalization(self) -> tuple[float, float]:
