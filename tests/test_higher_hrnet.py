@@ -123,3 +123,25 @@ def test_its_row() -> None:
     assert not row.top_down
     listed = {one["name"]: one for one in weights.table()}["higher-hrnet-w32"]
     assert (listed["method"], listed["hash"]) == ("associative_embedding", "none")
+
+
+def test_it_exports_for_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime gives what torch does, also where branches are cut to the size of others."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path))
+    network = build("higher_hrnet", width=1).eval()
+    network.load_state_dict(waves(network.state_dict()))
+    spec = weights.ModelSpec(
+        name="small", builder="higher_hrnet", options={"width": 1},
+        skeleton=openpaf.Skeleton.COCO17, heatmap_grid=Grid(2, 1.0), paf_grid=Grid(4, 2.0),
+        mean=0.0, scale=255.0, licence="MIT", metrics={},
+    )  # fmt: skip
+    weights.save(network.state_dict(), tmp_path / "small.safetensors", spec)
+    image = np.random.default_rng(0).integers(0, 255, (72, 104, 3), dtype=np.uint8)
+    torchs, onnxs = (
+        openpaf.PoseEstimator(tmp_path / "small.safetensors", engine=engine, size=72).infer(image)
+        for engine in ("torch", "onnx")
+    )
+    for name in ("heatmaps", "tags"):
+        scale = np.abs(torchs.arrays[name]).max()
+        np.testing.assert_allclose(onnxs.arrays[name], torchs.arrays[name], atol=1e-4 * scale)

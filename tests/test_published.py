@@ -306,13 +306,12 @@ def test_the_network_of_each_row_is_filled_key_for_key(row: Published, tmp_path:
 
         keys = {f"{LAYERS[k.rpartition('.')[0]]}.{k.rpartition('.')[2]}": k for k in keys}
     generator = torch.Generator().manual_seed(0)
-    state = {
-        theirs: torch.rand(network.state_dict()[ours].shape, generator=generator)
-        for theirs, ours in keys.items()
-    }
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    state = {theirs: torch.rand(shapes[ours], generator=generator) for theirs, ours in keys.items()}
     # One Caffe file is enough, since to write 200 MB of them takes its time.
     save = save_caffe if row.name == "cmu-body25" else save_pth
     loaded, _ = weights.load_model(row.name, save(state, tmp_path / row.file))
+    values = loaded.state_dict()
     for theirs, ours in keys.items():
-        value = loaded.state_dict()[ours]
+        value = values[ours]
         assert torch.equal(value, state[theirs].to(value.dtype)), ours

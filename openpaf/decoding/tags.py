@@ -95,15 +95,9 @@ def group_by_tags(
         [[[9.5, 9.5], [9.5, 9.5]], [[21.5, 21.5], [21.5, 21.5]]]
     """
     config = config or TagConfig()
-    k = skeleton.n_joints
-    if heatmaps.ndim != 3 or len(heatmaps) != k or 0 in heatmaps.shape:
-        raise ValueError(f"heatmaps: expected shape ({k}, h, w), got {heatmaps.shape}")
-    if tags.ndim != 4 or tags.shape[1:] != heatmaps.shape or not len(tags):
-        raise ValueError(f"tags: expected shape (T, {k}, h, w), got {tags.shape}")
-    if not (np.isfinite(heatmaps).all() and np.isfinite(tags).all()):
-        raise ValueError("heatmaps, tags: expected finite numbers, got NaN or infinity")
+    _check_maps(heatmaps, tags, skeleton.n_joints)
     is_coco = skeleton.joints == Skeleton.COCO17.joints
-    order = np.array(COCO17_ORDER if is_coco else range(k), np.int64)
+    order = np.array(COCO17_ORDER if is_coco else range(skeleton.n_joints), np.int64)
     cells, scores, person_scores = _group(
         np.ascontiguousarray(heatmaps, np.float32),
         np.ascontiguousarray(tags, np.float32),
@@ -119,6 +113,15 @@ def group_by_tags(
         person_scores=person_scores[best],
         skeleton=skeleton,
     )
+
+
+def _check_maps(heatmaps: NDArray[np.float32], tags: NDArray[np.float32], k: int) -> None:
+    if heatmaps.ndim != 3 or len(heatmaps) != k or 0 in heatmaps.shape:
+        raise ValueError(f"heatmaps: expected shape ({k}, h, w), got {heatmaps.shape}")
+    if tags.ndim != 4 or tags.shape[1:] != heatmaps.shape or not len(tags):
+        raise ValueError(f"tags: expected shape (T, {k}, h, w), got {tags.shape}")
+    if not (np.isfinite(heatmaps).all() and np.isfinite(tags).all()):
+        raise ValueError("heatmaps, tags: expected finite numbers, got NaN or infinity")
 
 
 @kernel

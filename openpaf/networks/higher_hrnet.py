@@ -126,7 +126,7 @@ class HigherHRNet(nn.Module):
 
     Input: (B, 3, H, W), RGB of 0 to 1; normalized inside.
     Output: One stage: (heatmaps (B, K, H / 2, W / 2), the mean of both resolutions; tags
-    (B, K, H / 4, W / 4)). :meth:`stages` gives both resolutions, which the loss looks at.
+    (B, K, H / 4, W / 4)). :meth:`stages` gives both resolutions, which the loss compares.
 
     Raises:
         ValueError: If the width is below 1.

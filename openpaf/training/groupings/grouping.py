@@ -21,7 +21,7 @@ class Grouping(ABC):
 
     Args:
         skeleton: The joints of labels and people.
-        grids: Of each array of each stage that the loss looks at.
+        grids: Of each array of each stage that the loss compares.
         makers: Of heatmaps, by their grid.
     """
 

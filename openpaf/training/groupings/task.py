@@ -47,7 +47,7 @@ class _Batches(CropMaker[Batch]):
 class GroupingTask:
     """See :class:`openpaf.training.task.Task`.
 
-    A network may have ``stages`` beside ``forward``: what the loss looks at, if that is not the
+    A network may have ``stages`` beside ``forward``: what the loss compares, if that is not the
     result alone; and ``INPUT``, mean and scale of the images that its published weights take.
 
     Args:
