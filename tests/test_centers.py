@@ -95,7 +95,7 @@ def test_boxes_say_where_centers_are() -> None:
 def test_the_gaussian_of_a_box_by_hand() -> None:
     # Of a square of 10: 100 = 0.7 (10 + 2 x)^2, x = 0.976; 2.8 x = 2.73, rounded down 2.
     assert gaussian_sigma(10, 10) == pytest.approx(5 / 6)
-    assert gaussian_sigma(60, 25) == pytest.approx(21 / 6)
+    assert gaussian_sigma(60, 25) == pytest.approx(19 / 6)  # 9.78, rounded down
     assert gaussian_sigma(1e-3, 1e-3) == pytest.approx(1 / 6)
 
 
