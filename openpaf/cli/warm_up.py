@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def prepare_kernels() -> tuple[int, int]:
-    """Load every kernel, compiled for the types that the library calls it with.
+    """Load the kernels of part affinity fields and of drawing, compiled for the types that the library calls it with.
 
     Returns:
         The number of kernels, and how many of them were neither in the cache nor in the package.
@@ -92,7 +92,7 @@ def prepare_kernels() -> tuple[int, int]:
 
 
 def kernels() -> list[Any]:
-    """Every kernel of the package."""
+    """The kernels that come with the package half compiled, and that `warm-up` loads."""
     from openpaf import fields
     from openpaf.decoding import compiled, limbs, peaks, people
     from openpaf.kernels import resize, strokes
