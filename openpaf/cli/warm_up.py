@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def prepare_kernels() -> tuple[int, int]:
-    """Load the kernels of part affinity fields and of drawing, compiled for the types that the library calls it with.
+    """Load the kernels of part affinity fields and drawing, compiled for the library's calls.
 
     Returns:
         The number of kernels, and how many of them were neither in the cache nor in the package.
