@@ -124,7 +124,6 @@ def learn(name: str, folder: Path, output: Path) -> dict[str, float]:
         "output": str(output),
         "data": {"sets": [photos], "validation": photos, "workers": 1},
         "network": {"name": name, "options": options},
-        "targets": {"heatmap_weight": 10},
         "optimizer": {
             "steps": steps, "batch_size": 8, "learning_rate": 5e-3, "warmup": 20, "average": 0.95,
             "precision": "float32", "checkpoint_every": 1000, "validate_every": 1000,

@@ -37,8 +37,6 @@ hidden_width = 128
 trunk_widths = [16, 24, 32, 48, 64, 64, 96, 96, 96, 96, 96, 96]
 n_refinement_stages = 1
 n_refinement_blocks = 2
-[targets]
-heatmap_weight = 10
 [optimizer]
 steps = {steps}
 batch_size = 8

@@ -122,7 +122,7 @@ class PartAffinityTask:
         return fields_loss(
             stages,
             batch,
-            heatmap_weight=self.style.heatmap_weight,
+            heatmap_weight=config.targets.heatmap_weight,
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
