@@ -1,0 +1,1 @@
+"""Images by the thousand and million: listed lazily, in parts that are committed, anywhere."""
