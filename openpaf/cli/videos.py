@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -9,39 +10,83 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from openpaf.cli.common import counted, described, report, say, shown
+from openpaf.cli.common import counted, described, positive_integer, report, say, shown
 from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import IMAGE, Outputs
+from openpaf.io.closing import Closing
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
+    from openpaf.io.pose_formats import FrameInfo
+    from openpaf.poses import Poses
+    from openpaf.skeleton import Skeleton
+    from openpaf.tables.files import TableWriter
+    from openpaf.tables.schema import ImageRow
     from openpaf.video.base import Video
     from openpaf.video.stream import FrameResult
 
 
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How videos are gone through.
+
+    Args:
+        threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
+            weak to be followed otherwise.
+        smoothing: Whether to smooth joints over time.
+        quiet: Say nothing but errors.
+        start_s: Time of the first frame, at least.
+        end_s: Time before which the last frame is; the end of the video if None.
+        stride: Of so many frames the first is taken.
+    """
+
+    threshold: float
+    smoothing: bool = True
+    quiet: bool = False
+    start_s: float = 0.0
+    end_s: float | None = None
+    stride: int = 1
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe what is done with videos."""
+    add = parser.add_argument
+    add(
+        "--no-smoothing",
+        dest="smoothing",
+        action="store_false",
+        help="leave the joints of videos as they are found in each frame",
+    )
+    add("--start", type=_seconds, default=0.0, metavar="S", help="begin videos at S seconds")
+    add("--end", type=_seconds, metavar="S", help="end videos at S seconds")
+    add("--stride", type=positive_integer, default=1, metavar="N",
+        help="take every N-th frame of videos (default: 1)")  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    """Seconds, or minutes and seconds as in 1:30, or with hours."""
+    match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d*)?)", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected seconds, or 1:30, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
 def predict_video(
-    source: str,
-    output: Outputs,
-    estimator: PoseEstimator,
-    *,
-    threshold: float,
-    smoothing: bool,
-    quiet: bool,
+    source: str, output: Outputs, estimator: PoseEstimator, options: VideoOptions
 ) -> bool:
     """Go through one video; what is written stays playable wherever it ends.
 
     Args:
         source: File or address.
-        output: What to write: an mp4 for the drawing, a file of lines for each other format.
+        output: What to write: an mp4 for the drawing, a table, or a file of lines for each other
+            format.
         estimator: Finds the people.
-        threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
-            weak to be followed otherwise.
-        smoothing: Whether to smooth joints over time.
-        quiet: Say nothing but errors.
+        options: How.
 
     Returns:
         Whether it was read to its end without an error. The error is reported.
@@ -49,28 +94,34 @@ def predict_video(
     Raises:
         KeyboardInterrupt: If the user stops it; the files are closed before.
     """
+    from openpaf.bulk.parts import table_path
     from openpaf.errors import VideoError
     from openpaf.io.addresses import shown_source
     from openpaf.tracking.tracker import Tracker, TrackerConfig
+    from openpaf.video.excerpt import Excerpt
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
     from openpaf.visualization.overlay import skeletons
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
-    config = TrackerConfig(keeps_all=threshold == 0)
-    tracker = Tracker(config if smoothing else replace(config, smoothing=None))
+    config = TrackerConfig(keeps_all=options.threshold == 0)
+    tracker = Tracker(config if options.smoothing else replace(config, smoothing=None))
     draw = skeletons if IMAGE in output.files else None
     name = shown(shown_source(source))
     try:
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
-            writers = _Writers(output, source, video, stack)
+            if (options.start_s, options.end_s, options.stride) != (0, None, 1):
+                video = Excerpt(video, options.start_s, options.end_s, options.stride)
+            table = {"path": table_path(source), "model": estimator.spec.name,
+                     "engine": estimator.engine}  # fmt: skip
+            writers = _Writers(output, source, video, stack, table)
             results = process_video(
-                video, estimator, tracker=tracker, draw=draw, min_score=threshold
+                video, estimator, tracker=tracker, draw=draw, min_score=options.threshold
             )
             stack.enter_context(contextlib.closing(results))
-            for result in _with_bar(results, video, quiet):
+            for result in _with_bar(results, video, options.quiet):
                 raise_if_terminated()
                 writers.write(result)
                 n_frames += 1
@@ -80,7 +131,7 @@ def predict_video(
         report(f"skipped {message if name in message else f'{name}: {message}'}")
         return False
     finally:
-        if n_frames and not quiet:
+        if n_frames and not options.quiet:
             seconds = time.perf_counter() - started
             say(f"{name}: {counted(n_frames, 'frame', 'frames')}, "
                 f"{counted(len(people), 'person', 'people')}, "
@@ -102,31 +153,43 @@ class _Writers:
     """The files of one video, opened when the first frame is there."""
 
     def __init__(
-        self, output: Outputs, source: str, video: Video, stack: contextlib.ExitStack
+        self,
+        output: Outputs,
+        source: str,
+        video: Video,
+        stack: contextlib.ExitStack,
+        named: dict[str, str],
     ) -> None:
         self._output, self._source, self._video, self._stack = output, source, video, stack
+        self._named = named  # columns that are the same for each frame
         self._lines: dict[str, IO[str]] = {}
+        self._tables: list[_VideoTable] = []
         self._movie: Any = None
+        self._is_open = False
 
     def write(self, result: FrameResult) -> None:
         from openpaf.io.pose_files import FORMATS
         from openpaf.io.pose_formats import FrameInfo
 
         frame = result.frame
-        if not self._lines and self._movie is None:
-            self._open(frame.pixel_aspect)
+        if not self._is_open:
+            self._open(frame.pixel_aspect, result.poses.skeleton)
         if self._movie is not None and result.drawn is not None:
-            self._movie.write(result.drawn, frame.time_s)
+            self._movie.write(result.drawn, frame.time_s - getattr(self._video, "start_s", 0.0))
         height, width = frame.image.shape[:2]
         info = FrameInfo(index=frame.index, time_s=frame.time_s, image_hw=(height, width))
         for name, file in self._lines.items():
             file.write(FORMATS[name].line(result.poses, info) + "\n")
             file.flush()  # a line is there as soon as its frame is done
+        for table in self._tables:
+            table.add(result.poses, info, self._named)
 
-    def _open(self, pixel_aspect: float) -> None:
+    def _open(self, pixel_aspect: float, skeleton: Skeleton) -> None:
+        from openpaf.tables.files import TABLES
         from openpaf.video.file import VideoFile
         from openpaf.video.writer import VideoWriter
 
+        self._is_open = True
         for name, path in self._output.files.items():
             if name == IMAGE:
                 sound = self._source if isinstance(self._video, VideoFile) else None
@@ -134,9 +197,38 @@ class _Writers:
                     path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
                 )
                 self._movie = self._stack.enter_context(movie)
+            elif name in TABLES:
+                table = _VideoTable(TABLES[name].open(path, skeleton), TABLES[name].group)
+                self._tables.append(self._stack.enter_context(table))
             else:
                 file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
                 self._lines[name] = self._stack.enter_context(file)
+
+
+class _VideoTable(Closing):
+    """A table of one video: a row a frame."""
+
+    def __init__(self, writer: TableWriter, group: int) -> None:
+        self._writer, self._group = writer, group
+        self._rows: list[ImageRow] = []
+
+    def add(self, poses: Poses, frame: FrameInfo, named: dict[str, str]) -> None:
+        from openpaf.tables.schema import image_row
+
+        row = image_row(
+            poses, image_hw=frame.image_hw, frame=frame.index, time_s=frame.time_s, **named
+        )
+        self._rows.append(row)
+        if len(self._rows) >= self._group:
+            self._writer.write(self._rows)
+            self._rows = []
+
+    def close(self) -> None:
+        try:
+            self._writer.write(self._rows)
+            self._rows = []
+        finally:
+            self._writer.close()
 
 
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
