@@ -84,4 +84,7 @@ def test_an_output_format_from_outside(
     assert "NAME.csv               a line a person, with commas             (format comma)" in text
     assert "NAME_frames.csv" in text
     assert main([*arguments, "pdf"]) == 2
-    assert "expected a list of image, coco, openpose, comma, csv, parquet, jsonl, got 'pdf'" in capsys.readouterr().err
+    assert (
+        "expected a list of image, coco, openpose, comma, csv, parquet, jsonl, got 'pdf'"
+        in capsys.readouterr().err
+    )

@@ -215,9 +215,10 @@ class ImageJob:
 
     def summary(self) -> str:
         """What was done until now."""
+        before = f", {len(self.parts.done)} before" if self.parts and self.parts.done else ""
         return (
             f"{counted(self.done, 'photo', 'photos')}, {self.counted(self.found)}, "
-            f"{self.skipped} skipped"
+            f"{self.skipped} skipped{before}"
         )
 
     @property
