@@ -7,6 +7,7 @@ that BULK_FAKE_LOG names.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from types import SimpleNamespace
@@ -15,12 +16,16 @@ from typing import Any
 import numpy as np
 
 import openpaf.estimator
+from openpaf.bulk.process import Result
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
 
 class FakeEstimator:
-    """Finds as many people as the red of the first pixel says; blue ones it cannot stand."""
+    """Finds as many people as the red of the first pixel says.
+
+    Blue ones it cannot stand, and of green ones it dies.
+    """
 
     def __init__(self, model: Any = None, **options: Any) -> None:
         self.spec, self.engine = SimpleNamespace(name="fake"), "none"
@@ -35,6 +40,8 @@ class FakeEstimator:
             os.write(descriptor, b".")
             os.close(descriptor)
             time.sleep(0.002)
+        if image[0, 0, 1] > 200:
+            os.kill(os.getpid(), signal.SIGKILL)
         if image[0, 0, 2] > 200:
             raise RuntimeError("too blue")
         n = int(image[0, 0, 0])
@@ -43,6 +50,15 @@ class FakeEstimator:
             xy=xy, scores=np.full((n, 17), 0.5), person_scores=np.full(n, 0.9),
             skeleton=Skeleton.COCO17,
         )  # fmt: skip
+
+
+def finish(result: Result) -> tuple[str, int | str]:
+    """Path, and how many people, or the error."""
+    return result.input.path, str(result.error) if result.error else len(result.found)
+
+
+def cannot_load() -> FakeEstimator:
+    raise ValueError("no such model")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import openpaf
 from openpaf.bulk.inputs import Shard
 from openpaf.errors import shown
+from openpaf.io.addresses import is_url, shown_source
 from openpaf.io.closing import Closing
 from openpaf.io.files import replacing, write_whole
 from openpaf.io.json_files import read_json_or_lines
@@ -160,7 +161,10 @@ class DonePaths:
 
 
 def table_path(path: str) -> str:
-    """A path as a table has it: bytes of its name that are no UTF-8 are escaped."""
+    """A path as a table has it: bytes of its name that are no UTF-8 are escaped, and passwords of
+    addresses are left out."""
+    if is_url(path):
+        path = shown_source(path)
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -12,20 +12,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openpaf.cli.common import counted, described, positive_integer, report, say, shown
 from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import IMAGE, Outputs
-from openpaf.io.closing import Closing
+from openpaf.cli.video_files import VideoFiles
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
-    from openpaf.io.pose_formats import FrameInfo
-    from openpaf.poses import Poses
-    from openpaf.skeleton import Skeleton
-    from openpaf.tables.files import TableWriter
-    from openpaf.tables.schema import ImageRow
     from openpaf.video.base import Video
     from openpaf.video.stream import FrameResult
 
@@ -94,7 +89,6 @@ def predict_video(
     Raises:
         KeyboardInterrupt: If the user stops it; the files are closed before.
     """
-    from openpaf.bulk.parts import table_path
     from openpaf.errors import VideoError
     from openpaf.io.addresses import shown_source
     from openpaf.tracking.tracker import Tracker, TrackerConfig
@@ -114,9 +108,7 @@ def predict_video(
             video = stack.enter_context(open_video(source))
             if (options.start_s, options.end_s, options.stride) != (0, None, 1):
                 video = Excerpt(video, options.start_s, options.end_s, options.stride)
-            table = {"path": table_path(source), "model": estimator.spec.name,
-                     "engine": estimator.engine}  # fmt: skip
-            writers = _Writers(output, source, video, stack, table)
+            writers = VideoFiles(output, source, video, stack, estimator)
             results = process_video(
                 video, estimator, tracker=tracker, draw=draw, min_score=options.threshold
             )
@@ -147,88 +139,6 @@ def _with_bar(results: Iterator[FrameResult], video: Video, quiet: bool) -> Iter
         tqdm(results, total=video.n_frames, unit="frame", file=sys.stderr, disable=hidden,
              leave=False)
     )  # fmt: skip
-
-
-class _Writers:
-    """The files of one video, opened when the first frame is there."""
-
-    def __init__(
-        self,
-        output: Outputs,
-        source: str,
-        video: Video,
-        stack: contextlib.ExitStack,
-        named: dict[str, str],
-    ) -> None:
-        self._output, self._source, self._video, self._stack = output, source, video, stack
-        self._named = named  # columns that are the same for each frame
-        self._lines: dict[str, IO[str]] = {}
-        self._tables: list[_VideoTable] = []
-        self._movie: Any = None
-        self._is_open = False
-
-    def write(self, result: FrameResult) -> None:
-        from openpaf.io.pose_files import FORMATS
-        from openpaf.io.pose_formats import FrameInfo
-
-        frame = result.frame
-        if not self._is_open:
-            self._open(frame.pixel_aspect, result.poses.skeleton)
-        if self._movie is not None and result.drawn is not None:
-            self._movie.write(result.drawn, frame.time_s - getattr(self._video, "start_s", 0.0))
-        height, width = frame.image.shape[:2]
-        info = FrameInfo(index=frame.index, time_s=frame.time_s, image_hw=(height, width))
-        for name, file in self._lines.items():
-            file.write(FORMATS[name].line(result.poses, info) + "\n")
-            file.flush()  # a line is there as soon as its frame is done
-        for table in self._tables:
-            table.add(result.poses, info, self._named)
-
-    def _open(self, pixel_aspect: float, skeleton: Skeleton) -> None:
-        from openpaf.tables.files import TABLES
-        from openpaf.video.file import VideoFile
-        from openpaf.video.writer import VideoWriter
-
-        self._is_open = True
-        for name, path in self._output.files.items():
-            if name == IMAGE:
-                sound = self._source if isinstance(self._video, VideoFile) else None
-                movie = VideoWriter(
-                    path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
-                )
-                self._movie = self._stack.enter_context(movie)
-            elif name in TABLES:
-                table = _VideoTable(TABLES[name].open(path, skeleton), TABLES[name].group)
-                self._tables.append(self._stack.enter_context(table))
-            else:
-                file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
-                self._lines[name] = self._stack.enter_context(file)
-
-
-class _VideoTable(Closing):
-    """A table of one video: a row a frame."""
-
-    def __init__(self, writer: TableWriter, group: int) -> None:
-        self._writer, self._group = writer, group
-        self._rows: list[ImageRow] = []
-
-    def add(self, poses: Poses, frame: FrameInfo, named: dict[str, str]) -> None:
-        from openpaf.tables.schema import image_row
-
-        row = image_row(
-            poses, image_hw=frame.image_hw, frame=frame.index, time_s=frame.time_s, **named
-        )
-        self._rows.append(row)
-        if len(self._rows) >= self._group:
-            self._writer.write(self._rows)
-            self._rows = []
-
-    def close(self) -> None:
-        try:
-            self._writer.write(self._rows)
-            self._rows = []
-        finally:
-            self._writer.close()
 
 
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
