@@ -68,6 +68,7 @@ class Listing:
         recursive: Whether subfolders of a folder are listed, too; links to folders are followed.
         shard: Which of them belong to this run. A tar file goes to one run as a whole.
         wanted: Asked with the path of each; False leaves it out.
+        opens_tars: Whether tar files are read; if not, each is an input itself.
         on_error: Called with what is wrong with a source that gives no input.
         on_video: Called with each video of a folder.
         takes_video: Whether a path is a video by its name.
@@ -76,6 +77,7 @@ class Listing:
     sources: tuple[str, ...]
     recursive: bool = False
     shard: Shard = field(default_factory=Shard)
+    opens_tars: bool = True
     wanted: Callable[[str], bool] = lambda path: True
     on_error: Callable[[str], None] = lambda message: None
     on_video: Callable[[str], None] = lambda path: None
@@ -92,7 +94,7 @@ class Listing:
             yield from self._taken([Input(source)])
         elif os.path.isdir(source):
             yield from self._of_folder(source)
-        elif is_tar(source):
+        elif is_tar(source) and self.opens_tars:
             if next(n_tars) % self.shard.count == self.shard.index:
                 yield from self._of_tar(source)
         elif not is_listed and has_magic(source) and not os.path.lexists(source):

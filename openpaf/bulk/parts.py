@@ -92,7 +92,7 @@ class PartWriter(Closing):
                     for path in earlier[number]:
                         path.unlink()
             earlier = {n: paths for n, paths in earlier.items() if suffixes <= whole[n]}
-            _check_settings(folder, skeleton, {**(settings or {}), "shards": shard.count})
+            check_settings(folder, skeleton, {**(settings or {}), "shards": shard.count})
             self._number = 1 + max(earlier, default=-1)
             #: What the parts of an earlier run have.
             self.done = DonePaths(self._paths_of(earlier))
@@ -196,8 +196,13 @@ def _locked(path: Path) -> FileLock:
     return lock
 
 
-def _check_settings(folder: Path, skeleton: Skeleton, settings: Mapping[str, Any]) -> None:
-    """Write down what the tables are made with, or compare it with what they were made with."""
+def check_settings(folder: Path, skeleton: Skeleton, settings: Mapping[str, Any]) -> None:
+    """Write down what the tables of a folder are made with, or compare it with what they were.
+
+    Raises:
+        ValueError: If there are tables, and they were made with other joints or settings.
+        OSError: If it cannot be read or written.
+    """
     path = folder / SETTINGS_FILE
     own = {"schema": SCHEMA_VERSION, "joints": list(skeleton.joints), **settings}
     own = json.loads(json.dumps(own))

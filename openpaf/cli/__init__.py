@@ -18,6 +18,7 @@ import openpaf
 from openpaf.cli import (
     annotate,
     benchmark,
+    bulk,
     compare,
     convert,
     evaluate,
@@ -39,6 +40,7 @@ examples:
   openpaf predict photo.jpg --output out
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf predict street.mp4 --output out
+  openpaf bulk photos/ --output table --recursive
   openpaf webcam
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"openpaf {openpaf.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
+    bulk.add_parser(verbs)
     annotate.add_parser(verbs)
     convert.add_parser(verbs)
     train.add_parser(verbs)

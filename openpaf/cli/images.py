@@ -110,17 +110,14 @@ class Finisher:
         )
 
     def _skipped(self, result: Result, reason: str) -> Finished:
-        row = self._row(result, None, reason) if self.has_rows else None
+        own = reason if result.error is None else None  # of writing; others as in every table
+        row = self._row(result, None, own) if self.has_rows else None
         return Finished(path=result.input.path, skipped=reason, row=row)
 
     def _row(self, result: Result, poses: Poses | None, error: str | None = None) -> ImageRow:
-        from openpaf.bulk.parts import table_path
-        from openpaf.tables.schema import image_row
+        from openpaf.bulk.rows import row_of
 
-        return image_row(
-            poses, image_hw=result.image_hw, path=table_path(result.input.path), error=error,
-            sha256=result.sha256, model=self.model, engine=self.engine,
-        )  # fmt: skip
+        return row_of(result, poses, error=error, model=self.model, engine=self.engine)
 
 
 @dataclass
