@@ -53,8 +53,8 @@ def test_the_schema() -> None:
         "joint_scores": "list<element: list<element: float>>", "error": "string", "model": "string",
         "engine": "string", "openpaf": "string",
     }  # fmt: skip
-    assert schema.metadata[b"openpaf.schema"] == b"1"
-    assert json.loads(schema.metadata[b"openpaf.joints"]) == list(Skeleton.COCO17.joints)
+    assert schema.metadata[b"openpaf_schema"] == b"1"
+    assert json.loads(schema.metadata[b"openpaf_joints"]) == list(Skeleton.COCO17.joints)
 
 
 def test_one_schema_whatever_is_in_the_rows(rows: list[dict[str, Any]]) -> None:

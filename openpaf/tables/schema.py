@@ -143,9 +143,9 @@ def arrow_schema(skeleton: Skeleton | None = None) -> Any:
         "vectors": lambda: list_of(list_of(pa.float32())),
         "matrices": lambda: list_of(list_of(list_of(pa.float32()))),
     }
-    metadata = {"openpaf.schema": str(SCHEMA_VERSION)}
+    metadata = {"openpaf_schema": str(SCHEMA_VERSION)}
     if skeleton is not None:
-        metadata["openpaf.joints"] = json.dumps(skeleton.joints)
+        metadata["openpaf_joints"] = json.dumps(skeleton.joints)
     fields = [(name, types[kind]()) for name, kind in COLUMNS.items()]
     return pa.schema(fields, metadata=metadata)
 
