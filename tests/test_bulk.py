@@ -385,6 +385,18 @@ def test_parts_and_going_on(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.glob("people-*"))
 
 
+def test_parts_of_another_format_are_not_touched(tmp_path: Path) -> None:
+    with PartWriter(tmp_path, ["jsonl"], Skeleton.COCO17) as parts:
+        parts.add(image_row(path="a.jpg"))
+    for formats in (["csv"], ["csv", "jsonl"]):
+        with pytest.raises(ValueError, match="were made with formats"):
+            PartWriter(tmp_path, formats, Skeleton.COCO17, resume=True)
+    (tmp_path / "_people.json").unlink()
+    with pytest.raises(ValueError, match=r"has tables, but no _people\.json"):
+        PartWriter(tmp_path, ["csv"], Skeleton.COCO17, resume=True)
+    assert (tmp_path / "people-00000.jsonl").exists()
+
+
 def test_a_part_of_which_only_one_format_is_there_is_made_again(tmp_path: Path) -> None:
     with PartWriter(tmp_path, ["csv", "jsonl"], Skeleton.COCO17, rows=1) as parts:
         for n in range(3):

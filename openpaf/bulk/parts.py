@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from openpaf.io.json_files import read_json_or_lines
 from openpaf.skeleton import Skeleton
 from openpaf.tables.files import TABLES
 from openpaf.tables.schema import SCHEMA_VERSION, ImageRow
+
+_log = logging.getLogger(__name__)
 
 #: Rows of a part.
 PART_ROWS = 1000
@@ -73,32 +77,25 @@ class PartWriter(Closing):
         self._stem = _stem(shard)
         self._n_rows, self._on_part = rows, on_part
         self._waiting: list[ImageRow] = []
-        self._lock = _locked(folder / f".{self._stem}.lock")
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(only_writer(folder, self._stem))
             earlier = _numbered(folder, self._stem)
             if earlier and overwrite:
-                for path in (path for paths in earlier.values() for path in paths):
-                    path.unlink()
+                _delete(path for paths in earlier.values() for path in paths)
                 earlier = {}
             elif earlier and not resume:
                 raise ValueError(
                     f"--output: {shown(folder)} has tables of an earlier run; --resume goes on "
                     "with it, --overwrite deletes them"
                 )
-            whole = {name: {p.suffix for p in paths} for name, paths in earlier.items()}
-            suffixes = {TABLES[name].suffix for name in self._formats}
-            for number, found in whole.items():
-                if not suffixes <= found:  # of several formats, killed between two files
-                    for path in earlier[number]:
-                        path.unlink()
-            earlier = {n: paths for n, paths in earlier.items() if suffixes <= whole[n]}
-            check_settings(folder, skeleton, {**(settings or {}), "shards": shard.count})
+            own = {**(settings or {}), "formats": list(self._formats), "shards": shard.count}
+            check_settings(folder, skeleton, own)
+            for number in [n for n, paths in earlier.items() if len(paths) < len(self._formats)]:
+                _delete(earlier.pop(number))  # killed between the files of a part
             self._number = 1 + max(earlier, default=-1)
             #: What the parts of an earlier run have.
             self.done = DonePaths(self._paths_of(earlier))
-        except BaseException:
-            self._lock.release()
-            raise
+            self._lock = stack.pop_all()
 
     def add(self, row: ImageRow) -> None:
         """Add a row; with the last one of a part, the part is written."""
@@ -128,7 +125,7 @@ class PartWriter(Closing):
         try:
             self.commit()
         finally:
-            self._lock.release()
+            self._lock.close()
 
     def _paths_of(self, parts: Mapping[int, list[Path]]) -> Iterable[str]:
         name = min(self._formats, key=list(_QUICKEST).index)
@@ -177,6 +174,11 @@ def _stem(shard: Shard) -> str:
     return "people" if shard.count == 1 else f"people-{shard.index}of{shard.count}"
 
 
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink()
+
+
 def _numbered(folder: Path, stem: str) -> dict[int, list[Path]]:
     """The parts by their numbers, each with its files."""
     pattern = re.compile(re.escape(stem) + r"-(\d{5,})\.(?:parquet|csv|jsonl)")
@@ -187,13 +189,24 @@ def _numbered(folder: Path, stem: str) -> dict[int, list[Path]]:
     return parts
 
 
-def _locked(path: Path) -> FileLock:
-    lock = FileLock(path)
+@contextlib.contextmanager
+def only_writer(folder: Path, stem: str = "people") -> Iterator[None]:
+    """Within the block, no other run that asks for it writes these files of a folder.
+
+    Raises:
+        ValueError: If another one does.
+    """
+    lock = FileLock(folder / f".{stem}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"--output: another run is writing {shown(path.parent)}") from None
-    return lock
+        raise ValueError(f"--output: another run is writing {shown(folder)}") from None
+    except NotImplementedError:  # as of some cluster file systems: two runs are not noticed there
+        _log.info("%s: this file system has no locks", shown(folder))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_settings(folder: Path, skeleton: Skeleton, settings: Mapping[str, Any]) -> None:
@@ -207,7 +220,9 @@ def check_settings(folder: Path, skeleton: Skeleton, settings: Mapping[str, Any]
     own = {"schema": SCHEMA_VERSION, "joints": list(skeleton.joints), **settings}
     own = json.loads(json.dumps(own))
     has_tables = any(re.fullmatch(r"people-.*\d{5,}\.\w+", name) for name in os.listdir(folder))
-    if has_tables and path.exists():
+    if has_tables:
+        if not path.exists():
+            raise ValueError(f"--output: {shown(folder)} has tables, but no {SETTINGS_FILE}")
         earlier = read_json_or_lines(path)
         for name, value in own.items():
             if earlier.get(name) != value:

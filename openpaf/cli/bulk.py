@@ -85,8 +85,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb."""
-    from filelock import FileLock, Timeout
-
+    from openpaf.bulk.parts import only_writer
     from openpaf.bulk.pose_batch import PoseBatch
     from openpaf.bulk.ray_run import PartTask, run_on_ray
     from openpaf.checks import import_extra
@@ -105,18 +104,15 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size, sha256=arguments.sha256, cache=arguments.cache,
     )  # fmt: skip
     tell_license(arguments)
-    try:
-        with FileLock(folder / ".people.lock").acquire(timeout=0):
-            parts = _parts(arguments, folder, batch)
-            progress = _Progress(arguments.quiet, len(parts))
-            with progress.bar:
-                if parts:
-                    run_on_ray(
-                        parts, PartTask(folder, batch), on_part=progress.add,
-                        address=arguments.address, actors=arguments.actors, gpus=arguments.gpus,
-                    )  # fmt: skip
-    except Timeout:
-        raise ValueError(f"--output: another run is writing {shown(folder)}") from None
+    with only_writer(folder):
+        parts = _parts(arguments, folder, batch)
+        progress = _Progress(arguments.quiet, len(parts))
+        with progress.bar:
+            if parts:
+                run_on_ray(
+                    parts, PartTask(folder, batch), on_part=progress.add,
+                    address=arguments.address, actors=arguments.actors, gpus=arguments.gpus,
+                )  # fmt: skip
     if not arguments.quiet:
         say(f"{progress.summary()}, written to {shown(arguments.output)}")
     return 1 if progress.failed else 0

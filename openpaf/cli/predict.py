@@ -41,11 +41,14 @@ Finds the people of photos and writes, for each photo, into the output folder:
 and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   {video_files}    a line for each frame, as it comes
+and tables, with a row for every photo, failures included; of videos as NAME_people.csv and so on:
+{tables}
 A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
 drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
 "segmentation" as run lengths.
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
-run are replaced, the photos themselves never.
+run are replaced, the photos themselves never; tables only with --overwrite. Where --format has only
+tables, nothing is drawn, and photos are listed while the run goes on: for folders of any size.
 """
 _EPILOG = """\
 examples:
@@ -60,6 +63,9 @@ examples:
   openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
+  openpaf predict photos/ --output table --format parquet --recursive       a table, no drawings
+  openpaf predict shards/*.tar --output table --format parquet --workers 8  WebDataset
+  openpaf predict @list.txt --output table --format csv --resume            what is not there yet
 
 A file that cannot be read is named on the standard error stream and skipped, as are images of a
 folder that are of no format that is read: raw files of cameras, PDF, SVG and others, and HEIC
@@ -71,6 +77,7 @@ exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at al
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
     from openpaf.io.pose_files import FORMATS
+    from openpaf.tables.files import TABLES
 
     parser = verbs.add_parser(
         "predict",
@@ -81,6 +88,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
                 for name, kind in FORMATS.items()
             ),
             video_files=", ".join(f"NAME{kind.video_suffix}" for kind in FORMATS.values()),
+            tables="\n".join(
+                f"  {'people-00000' + kind.suffix:<22} {kind.description:<40} (format {name})"
+                for name, kind in TABLES.items()
+            ),
         ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -93,7 +104,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         nargs="+",
         metavar="SOURCE",
         type=source_argument,
-        help="file, folder, glob or stream",
+        help="file, folder, glob, tar file, address of an image or stream, @FILE with a list of "
+        "these, or - for a list on standard input",
     )
     add(
         "--output",
@@ -107,7 +119,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         default=(IMAGE, "coco"),
         metavar="LIST",
         type=_formats,
-        help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
+        help=f"what to write, with commas: {', '.join([*FORMATS, *TABLES])}, {IMAGE} (default: "
+        f"coco,{IMAGE})",
     )
     add_model_arguments(parser)
     parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN

@@ -100,6 +100,7 @@ def listed_inputs(
     direct = [s for s in files if not (is_tar(s) or s == "-" or s[0] == "@" or glob.has_magic(s))]
     videos, _ = list_videos(direct)
     of_videos = set(videos)
+    videos = [video for video in videos if arguments.shard.takes(video)]
     listing = Listing(
         sources=tuple(source for source in arguments.sources if source not in of_videos),
         recursive=arguments.recursive,
