@@ -596,3 +596,25 @@ def test_a_kill_loses_at_most_a_part_and_repeats_nothing(tmp_path: Path, repo_ro
     n_run = len(log.read_bytes())
     in_flight = part + 12  # rows of a part, and images in the pipeline
     assert n_images < n_run <= n_images + n_kills * in_flight
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_keeps_what_is_done(
+    tmp_path: Path, repo_root: Path, number: int, status: int
+) -> None:
+    data = photo(tmp_path / "in" / "0.png").read_bytes()
+    for n in range(1, 400):
+        (tmp_path / "in" / f"{n}.png").write_bytes(data)
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [sys.executable, str(repo_root / "tests" / "bulk_fake.py"), "predict", "in", "--output",
+         "out", "--format", "jsonl", "--quiet"],
+        cwd=tmp_path, env={**os.environ, "BULK_FAKE_LOG": str(log)}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not (log.exists() and log.stat().st_size > 40) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert 25 < len(lines(tmp_path / "out")) < 400
