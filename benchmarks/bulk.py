@@ -37,6 +37,7 @@ import openpaf
 from openpaf.bulk.inputs import Listing
 from openpaf.bulk.process import PipelineConfig, process
 from openpaf.bulk.rows import row_of
+from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.geometry import Letterbox
 from openpaf.tables.files import read_table
 
@@ -137,7 +138,7 @@ class Bench:
     def estimator(self, threads: int | None) -> openpaf.PoseEstimator:
         a = self.arguments
         return openpaf.PoseEstimator(
-            a.model, engine=a.engine, size=a.size, threads=threads, min_score=0.7
+            a.model, engine=a.engine, size=a.size, threads=threads, min_score=IMAGE_THRESHOLD
         )
 
     def memory(self) -> tuple[float, float]:

@@ -49,7 +49,6 @@ _NOT_NEGATIVE = (
 )  # fmt: skip
 _WHOLE = {"max_peaks": 1, "limb_samples": 2, "n_fallbacks": 0, "min_joints": 1}
 _CHOICES = {
-    "association": ("paf", "one_midpoint", "two_midpoints"),
     "matching": ("greedy", "optimal"),  # "exact" takes seconds, as it says
     "graph": ("tree", "tree", "redundant", "redundant", "full"),  # which most skeletons cannot
 }

@@ -35,10 +35,10 @@ from openpaf.training.config_files import read_config, read_config_as
 from openpaf.training.data.batches import Batch
 from openpaf.training.distributed import join
 from openpaf.training.loop import Run
-from openpaf.training.part_affinity import BatchSource, PartAffinityTask
+from openpaf.training.part_affinity import PartAffinityTask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes"))
-from recipe_task import RecipeConfig, RecipeTask
+from recipe_task import BatchSource, RecipeConfig, RecipeTask
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def measure(config: TrainConfig, arguments: argparse.Namespace) -> None:
         task = run.task
         if not isinstance(task, PartAffinityTask):
             raise ValueError("this benchmark is for networks that give fields, not for detectors")
-        source = task.source()
+        source = task.source() if isinstance(task, RecipeTask) else task.maker
         delivered = loader(source, config, arguments.batches)
         print(f"loader               {delivered:9.1f} images/s")
         if arguments.no_training:

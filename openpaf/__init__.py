@@ -65,7 +65,7 @@ _HOME = {
     "write_poses": "io.pose_files",
     "write_skeleton": "io.skeleton_files",
 }
-_MODULES = ("networks", "weights")
+_MODULES = ("analysis", "networks", "weights")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from openpaf.checks import as_array, import_extra
 from openpaf.skeleton import Skeleton
+from openpaf.skeleton.angles import angle_joints, angle_names
 from openpaf.tables.flat import person_arrays
 from openpaf.tables.schema import arrow_table, image_row, plain_row
 
@@ -191,6 +192,31 @@ class Poses:
         """
         k = self.skeleton.index(name)
         return np.concatenate([self.xy[:, k], self.scores[:, k, None]], axis=1)
+
+    def angles(self, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float32]]:
+        """The angles at joints of each person, e.g. of ``"left_knee"``; 180 is a straight leg.
+
+        Args:
+            names: Joints that have an angle (:func:`openpaf.skeleton.angles.angle_names`), or any
+                three joints, ``"A-B-C"``, for the angle at B; all that have a name if None.
+
+        Returns:
+            For each name (N,) degrees in the image, 0 to 180; NaN where one of the three joints is
+            missing, or two are in one place.
+
+        Raises:
+            ValueError: If the skeleton has no such angle; the message lists those it has.
+        """
+        names = angle_names(self.skeleton) if names is None else names
+        return {name: self._angle(*angle_joints(self.skeleton, name)) for name in names}
+
+    def _angle(self, a: int, b: int, c: int) -> NDArray[np.float32]:
+        xy = self.xy.astype(np.float64)
+        one, other = xy[:, a] - xy[:, b], xy[:, c] - xy[:, b]
+        cross = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+        degrees = np.degrees(np.arctan2(np.abs(cross), (one * other).sum(axis=1)))
+        has_direction = one.any(axis=1) & other.any(axis=1)
+        return np.where(has_direction, degrees, np.nan).astype(np.float32)
 
     def to(self, skeleton: Skeleton) -> Poses:
         """The same people with the joints of another skeleton, matched by name.

@@ -33,16 +33,15 @@ def test_any_field_gives_valid_people_and_the_same_again(kind, seed, h, w, suppo
 
 
 @given(
-    st.sampled_from(["one_midpoint", "two_midpoints", "paf"]),
     st.sampled_from(["greedy", "optimal"]),
     st.sampled_from(["tree", "redundant", "full"]),
     st.sampled_from(KINDS),
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=100)
-def test_any_option_gives_valid_people(association, matching, graph, kind, seed):
+def test_any_option_gives_valid_people(matching, graph, kind, seed):
     fields = strange_fields(kind, seed, 9, 7)
-    config = DecodeConfig(association=association, matching=matching, graph=graph)
+    config = DecodeConfig(matching=matching, graph=graph)
     assert fault_of(decode(fields, config), fields, config) is None
 
 

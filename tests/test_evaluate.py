@@ -36,7 +36,7 @@ from openpaf.io.coco import poses_to_coco
 from openpaf.io.openpose import poses_to_openpose
 from openpaf.io.partial_results import PartialResults, settings_key
 from openpaf.io.pose_files import read_poses_by_image
-from openpaf.training.data.dataset import read_json as read_json_for_training
+from openpaf.training.data.dataset import read_set
 from openpaf.weights import resolve
 
 Run = Callable[..., tuple[int, str, str]]
@@ -439,7 +439,7 @@ def test_other_categories_are_left_out(run: Run, data: Any, tmp_path: Path) -> N
 # Labels that do not fit
 
 
-@pytest.mark.parametrize("read", [read_annotations, load_annotations, read_json_for_training])
+@pytest.mark.parametrize("read", [read_annotations, load_annotations, read_set])
 def test_every_reader_takes_a_byte_order_mark_and_refuses_nan(read: Callable[[Path], Any]) -> None:
     assert read(INPUTS / "bom.json")
     with pytest.raises(

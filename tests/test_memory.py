@@ -11,7 +11,7 @@ import pytest
 _PROGRAM = """
 import resource
 import numpy as np
-from openpaf.training.memory import keep_freed_memory
+from openpaf.cli.memory import keep_freed_memory
 
 def faults(n_bytes, times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -20,6 +20,7 @@ from openpaf.bulk.inputs import Input, Listing
 from openpaf.bulk.lists import n_lists, read_list, write_lists
 from openpaf.bulk.ray_run import PartTask
 from openpaf.cli import main
+from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.tables.files import read_table
 
 pa = pytest.importorskip("pyarrow")
@@ -116,6 +117,7 @@ def test_it_pickles_without_its_model_and_pins_the_engine(
     monkeypatch.setenv("OPENPAF_ENGINE", "torch")
     batch = PoseBatch(model="fast", engine="auto", size=128)
     assert batch.engine == "torch"
+    assert batch.threshold == IMAGE_THRESHOLD
     batch(photos[:1])
     data = pickle.dumps(batch)
     assert len(data) < 1000

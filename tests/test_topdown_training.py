@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,8 @@ def config_for(folder: Path, output: str = "run", **tables: dict[str, Any]) -> T
         "augment": {"crop_px": 64, "person_px": [30, 60], "rotation_deg": 5},
     }  # fmt: skip
     for name, table in tables.items():
-        values[name] = {**values[name], **table}
-    head = {"output": str(folder / output), "name": "tiny", "method": "mask-rcnn"}
+        values[name] = {**values.get(name, {}), **table}
+    head = {"output": str(folder / output), "name": "tiny"}
     return as_table(TrainConfig, {**head, **values})
 
 
@@ -257,11 +258,25 @@ def test_the_command_trains_validates_and_predicts(
     assert main([*arguments, "--engine", "openvino"]) == 2
     assert "a detector runs in 'torch' only" in capsys.readouterr().err
     assert main(["train", str(path), "--show-targets", str(folder / "t")]) == 2
+    assert "--show-targets: not for detectors" in capsys.readouterr().err
 
 
-def test_bad_runs(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"network\.name: expected a detector, got 'lightweight'"):
-        train(config_for(folder, network={"name": "lightweight", "options": {}}))
+@pytest.mark.parametrize(
+    ("table", "values", "message"),
+    [
+        ("targets", {"sigma_px": 9}, "targets.sigma_px: not for a detector"),
+        ("data", {"skeleton": "coco17"}, "data.skeleton: not for a detector"),
+        ("distillation", {"teacher": "t"}, "distillation: not for a detector"),
+        ("augment", {"crop_px": 40}, "augment.crop_px: expected a multiple of 32, got 40"),
+        ("optimizer", {"precision": "float16"},
+         "optimizer.precision: expected float32 for a detector, got 'float16'"),
+    ],
+)  # fmt: skip
+def test_keys_that_are_not_for_detectors(
+    folder: Path, table: str, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        train(config_for(folder, **{table: values}))
 
 
 def test_the_trunk_can_be_frozen(folder: Path) -> None:

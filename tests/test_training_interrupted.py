@@ -23,7 +23,6 @@ from openpaf.training.interrupts import HeldSignals
 from openpaf.weights import load_model
 
 METHODS = ["fields", "mask-rcnn"]
-HEADS = {"fields": "", "mask-rcnn": 'method = "mask-rcnn"'}
 NETWORKS = {
     "fields": "options = {n_refinement_stages = 0}",
     "mask-rcnn": """\
@@ -42,7 +41,6 @@ box_batch_size_per_image = 16
 CONFIG = """\
 output = "{output}"
 name = "tiny"
-{head}
 {more}
 [data]
 workers = 1
@@ -91,8 +89,7 @@ def folder(tmp_path: Path) -> Path:
 def config_file(folder: Path, method: str, output: str = "run", **changes: Any) -> Path:
     path = folder / f"{output}.toml"
     values = {"output": output, "steps": 6, "batch_size": 2, "checkpoint_every": 100, "more": ""}
-    of_method = {"head": HEADS[method], "network": NETWORKS[method]}
-    path.write_text(CONFIG.format(**{**values, **of_method, **changes}))
+    path.write_text(CONFIG.format(**{**values, "network": NETWORKS[method], **changes}))
     return path
 
 

@@ -29,7 +29,6 @@ from shapes import CLASSES, as_coco, make_image
 CONFIG = """\
 output = "{output}"
 name = "shapes"
-method = "mask-rcnn"
 [data]
 workers = 1
 [[data.sets]]

@@ -34,7 +34,6 @@ OPTIMIZER = {
 CONFIG = """\
 output = "{output}"
 name = "tiny"
-{head}
 [data]
 workers = 1
 [[data.sets]]
@@ -109,7 +108,6 @@ def config_file(
     path.write_text(
         CONFIG.format(
             output=output,
-            head='method = "mask-rcnn"' if is_detector else "",
             network=network,
             optimizer=lines,
             crop_px=64 if is_detector else 32,
@@ -498,7 +496,7 @@ def fails(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     ("old", "new", "message"),
     [
         ("steps = 6", "step = 6", "optimizer: unknown key 'step'"),
-        ("[[data.sets]]", "[[sets]]", "unknown key 'sets'; known: output, name, method"),
+        ("[[data.sets]]", "[[sets]]", "unknown key 'sets'; known: output, name, seed"),
         ('images = "images"', 'images = "nowhere"', "nowhere: expected a folder of photos"),
         ('"people.json"', '"nobody.json"', "nobody.json: cannot be read (No such file"),
         ("[network]", '[network]\nweights = "none.pt"', "none.pt: "),
@@ -515,9 +513,11 @@ def test_bad_configurations_are_told_in_one_line(
     assert message in fails(path, capsys)
 
 
-def test_a_detector_gives_no_fields(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = config_file(folder, network='name = "keypointrcnn_mobilenet_v2_fpn"')
-    assert "network.name: expected a network that gives heatmaps and PAFs" in fails(path, capsys)
+def test_a_recipe_is_for_a_network_that_gives_fields(folder: Path) -> None:
+    config = read_config_as(RecipeConfig, config_file(folder, network=DETECTOR))
+    message = r"network\.name: expected a network that gives heatmaps and PAFs"
+    with pytest.raises(ValueError, match=message):
+        train_recipe(config)
 
 
 def test_a_negative_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

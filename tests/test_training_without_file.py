@@ -88,7 +88,8 @@ def test_the_command_ends_in_time_with_what_it_started_from(folder: Path) -> Non
     last = load_checkpoint(folder / "run" / "checkpoint.pt")
     assert aps[-1].startswith(f"step {last['step']}: validation AP")
     assert 0 < last["step"] == last["validated"] < quick_training.FINE_TUNING["steps"]
-    assert f"stopped after the given time at step {last['step']}" in done.stderr
+    steps = quick_training.FINE_TUNING["steps"]
+    assert f"stopped after the given time at step {last['step']} of {steps}, " in done.stderr
     assert "AP 0.000 at the start, and no later weights are better" in done.stderr
     weights = folder / "run" / "model.safetensors"
     assert done.stdout == f"weights: {weights}\n"

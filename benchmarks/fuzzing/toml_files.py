@@ -27,7 +27,7 @@ _FIELDS: dict[str, Any] = {
     "distillation": {"weight": 0.0},
 }  # fmt: skip
 _DETECTOR: dict[str, Any] = {
-    "output": "run", "name": "mine", "seed": 3, "method": "mask-rcnn",
+    "output": "run", "name": "mine", "seed": 3,
     "network": {"name": "keypointrcnn_mobilenet_v2_fpn"},
 }  # fmt: skip
 _TABLES: dict[str, Any] = {

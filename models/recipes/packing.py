@@ -12,7 +12,7 @@ from tqdm import tqdm
 from openpaf.io.paths import inside_folder
 from openpaf.io.toml_files import toml_rows
 from openpaf.training.config import SKELETONS, TrainConfig
-from openpaf.training.data.dataset import entries_of, read_json
+from openpaf.training.data.dataset import entries_of, read_set
 from openpaf.training.tables import plain
 from openpaf.weights import is_name
 
@@ -75,7 +75,7 @@ def _pack_set(annotations: Path, images: Path, folder: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if target.samefile(images):
         raise ValueError(f"--pack: {target} holds the photos that are to be packed")
-    data = read_json(annotations)
+    data = read_set(annotations)
     with entries_of(annotations):  # all paths before any is copied
         paths = [inside_folder(images, image["file_name"]) for image in data["images"]]
     for path in tqdm(paths, unit="photo", disable=None):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import torch
 from batches_ahead import made_ahead
@@ -31,7 +31,7 @@ from openpaf.training.data.batches import Batch
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import autocast, parameter_groups
-from openpaf.training.part_affinity import BatchSource, PartAffinityTask, Transform
+from openpaf.training.part_affinity import PartAffinityTask, Transform
 from openpaf.training.tables import CountOrZero, Positive, PositiveOrZero, Share, Table
 
 _Scale = Annotated[float, Meta(gt=0, le=1)]
@@ -117,8 +117,6 @@ class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
 
     def check(self) -> None:
         super().check()
-        if self.method != "part-affinity":
-            raise ValueError('method: expected "part-affinity" for a recipe')
         of_teacher = self.recipe.changed("hint_weight", *_OF_TEACHER)
         if of_teacher and not self.distillation.teacher:
             raise ValueError(f"recipe.{of_teacher[0]}: expected a [distillation] with a teacher")
@@ -126,6 +124,15 @@ class RecipeConfig(TrainConfig, frozen=True, kw_only=True):
             given = getattr(self.targets, key) or (None if self.network.weights else width)
             if given != width and self.recipe.resamples:
                 raise ValueError(f"targets.{key}: expected {width:g} beside image_scales")
+
+
+class BatchSource(Protocol):
+    """Makes the batches of a run."""
+
+    def stream(
+        self, start: int, stop: int, workers: int = ..., *, rows: range | None = None
+    ) -> Generator[Batch]:
+        """The batches of steps ``start`` to ``stop``, or some of their crops."""
 
 
 class RecipeTask(PartAffinityTask):
@@ -196,6 +203,10 @@ class RecipeTask(PartAffinityTask):
         crops = CachedCrops(folder, self.maker, self.recipe.cached_crops, self.processes, of_run)
         crops.make(self.teach)
         return crops
+
+    def drawn(self, start: int, stop: int) -> Generator[Batch]:
+        rows = self.processes.rows(self.config.optimizer.batch_size)
+        return self.source().stream(start, stop, self.config.data.workers, rows=rows)
 
     @property
     def makes_ahead(self) -> bool:

@@ -16,9 +16,9 @@ from packing import pack
 from recipe_task import RecipeConfig, RecipeTask
 from run_files import run_script
 
+from openpaf.cli.memory import keep_freed_memory
 from openpaf.training.config_files import read_config_as
 from openpaf.training.loop import train
-from openpaf.training.memory import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

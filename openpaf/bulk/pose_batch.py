@@ -39,7 +39,8 @@ class PoseBatch:
         device: As for the estimator.
         threads: Threads of a process for the network. One thread in each of many processes is
             quicker than many threads in one.
-        threshold: People whose score is lower are left out.
+        threshold: People whose score is lower are left out; the default is that of
+            ``openpaf predict``.
         scales: As for the estimator.
         flip: As for the estimator.
         batch_size: Images that the network sees together, for a GPU.
@@ -64,7 +65,7 @@ class PoseBatch:
     engine: str = "auto"
     device: str | None = None
     threads: int = 1
-    threshold: float = 0.7
+    threshold: float = 0.65
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     batch_size: int = 1

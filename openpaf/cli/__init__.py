@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import openpaf
 from openpaf.cli import (
+    analyze,
     annotate,
     benchmark,
     bulk,
@@ -41,6 +42,7 @@ examples:
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf predict street.mp4 --output out
   openpaf bulk photos/ --output table --recursive
+  openpaf analyze squats.mp4 --repetitions left_knee
   openpaf webcam
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
     bulk.add_parser(verbs)
+    analyze.add_parser(verbs)
     annotate.add_parser(verbs)
     convert.add_parser(verbs)
     train.add_parser(verbs)

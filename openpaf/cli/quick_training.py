@@ -89,11 +89,9 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         "weights": start if start is None or is_name(start) else _absolute(start),
         "trunk": trunk and _absolute(trunk),
     }
-    method, is_known = _what_starts(arguments)
-    optimizer = FINE_TUNING if is_known else NEW_HEADS
+    optimizer = FINE_TUNING if _starts_from_its_joints(arguments) else NEW_HEADS
     return {
         "output": _absolute(arguments.output),
-        "method": method,
         "data": {"sets": [photos], "validation": validation, **data},
         "network": {key: value for key, value in network.items() if value is not None},
         "optimizer": {**optimizer, "validate_every": _VALIDATE_EVERY},
@@ -107,9 +105,9 @@ def held_out(labels: Path) -> list[int]:
         DatasetError: If the file cannot be read.
         ValueError: If fewer than two images have labels.
     """
-    from openpaf.training.data.dataset import entries_of, read_json
+    from openpaf.training.data.dataset import entries_of, read_set
 
-    data = read_json(labels)
+    data = read_set(labels)
     with entries_of(labels):
         # COCO's v of a joint is every third number; objects that are found by boxes have no joints.
         people = (one for one in data["annotations"] if any(one.get("keypoints", [1, 1, 1])[2::3]))
@@ -133,28 +131,28 @@ def _splits(n_images: int) -> Iterator[tuple[int, int]]:
             yield every, remainder
 
 
-def _what_starts(arguments: argparse.Namespace) -> tuple[str, bool]:
-    """The method of the run, and whether its start is a model that knows the joints of the labels.
+def _starts_from_its_joints(arguments: argparse.Namespace) -> bool:
+    """Whether the start is a model that knows the joints of the labels, or a detector.
 
     Raises:
         WeightsError: If there is no such model, or it cannot be trained.
     """
     from openpaf.evaluation.skeletons import skeleton_or_coco
-    from openpaf.training.data.dataset import read_json
+    from openpaf.training.data.dataset import read_set
 
     if arguments.start is None:
-        return "part-affinity", False
+        return False
     spec = resolve(arguments.start).spec
     if spec.method not in ("part_affinity", "mask_rcnn", "objects"):
         raise WeightsError(
             f"{arguments.start}: a model that cannot be trained further ({spec.method})"
         )
     if spec.method != "part_affinity":
-        return "mask-rcnn", True
+        return True
     path = Path(arguments.data)
-    data, category, file = read_json(path), arguments.category, arguments.skeleton
+    data, category, file = read_set(path), arguments.category, arguments.skeleton
     labels = skeleton_or_coco(data, path, category=category, file=file)
-    return "part-affinity", set(labels.joints) <= set(spec.skeleton.joints)
+    return set(labels.joints) <= set(spec.skeleton.joints)
 
 
 def _absolute(path: str) -> str:

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(keys_page(), end="")
         return 0
-    from openpaf.training.memory import keep_freed_memory
+    from openpaf.cli.memory import keep_freed_memory
 
     # Of the processes that torchrun starts, the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
@@ -93,8 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
     config = _config(arguments, writes=first)
     if arguments.show_targets is not None:
         from openpaf.training.data.show import show_targets
+        from openpaf.training.start import read_start
 
-        if config.method == "mask-rcnn":
+        if read_start(config.network).method in ("mask_rcnn", "objects"):
             raise ValueError("--show-targets: not for detectors; expected a file of another method")
         if arguments.samples < 1:
             raise ValueError(f"--samples: expected at least 1, got {arguments.samples}")

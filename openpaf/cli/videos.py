@@ -113,7 +113,7 @@ def predict_video(
                 video, estimator, tracker=tracker, draw=draw, min_score=options.threshold
             )
             stack.enter_context(contextlib.closing(results))
-            for result in _with_bar(results, video, options.quiet):
+            for result in with_bar(results, video, options.quiet):
                 raise_if_terminated()
                 writers.write(result)
                 n_frames += 1
@@ -131,7 +131,8 @@ def predict_video(
     return True
 
 
-def _with_bar(results: Iterator[FrameResult], video: Video, quiet: bool) -> Iterator[FrameResult]:
+def with_bar(results: Iterator[FrameResult], video: Video, quiet: bool) -> Iterator[FrameResult]:
+    """The results of a video, with a progress bar on a terminal unless it is to be quiet."""
     from tqdm import tqdm
 
     hidden = True if quiet else None

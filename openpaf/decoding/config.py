@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from openpaf.checks import check_choice, check_numbers, renamed_fields
 
-ASSOCIATIONS = ("paf", "one_midpoint", "two_midpoints")
 MATCHINGS = ("greedy", "optimal", "exact")
 GRAPHS = ("tree", "redundant", "full")
 
@@ -35,9 +34,6 @@ class DecodeConfig:
         max_peaks: At most this many peaks of one joint, the strongest; a warning is logged when
             there are more. 400: eight times the people of a dense crowd, and parsed within a second
             even if every pair of peaks were a candidate limb.
-        association: How a candidate limb is scored: ``"paf"``, the line integral of the part
-            affinity field; or the paper's two baselines, the limb's presence, without its
-            direction, at ``"one_midpoint"`` or ``"two_midpoints"``.
         limb_samples: Points of a limb at which its field is sampled; 10 in the published code, 7
             are as good at stride 8.
         limb_point_threshold: A point supports a limb where the field along it is above this;
@@ -52,9 +48,9 @@ class DecodeConfig:
         n_fallbacks: Number of further candidates of each peak and limb that are used where the
             better ones contradict a whole person; not for ``matching="exact"``. 0: the paper.
             (Called ``runners_up`` before.)
-        graph: Which limbs are used: ``"tree"``, the first that connect all joints without a cycle;
-            ``"redundant"``, all that the skeleton has; ``"full"`` also, and every pair of joints
-            must then be a limb.
+        graph: Which limbs are used: ``"tree"``, those of a spanning tree
+            (:func:`openpaf.skeleton.trees.tree_limbs`); ``"redundant"``, all that the skeleton
+            has; ``"full"`` also, and every pair of joints must then be a limb.
         merge_distance: Two fragments without a joint in common are merged into one person where
             their nearest joints are at most this many times the larger one's size apart; 0 never.
             (Called ``join_distance`` before.)
@@ -99,7 +95,6 @@ class DecodeConfig:
     peak_support: float = 0.4
     sigma_px: float = 7.0
     max_peaks: int = 400
-    association: str = "paf"
     limb_samples: int = 7
     limb_point_threshold: float = 0.0
     limb_fraction: float = 0.8
@@ -133,7 +128,6 @@ class DecodeConfig:
         for name, least in (("max_peaks", 1), ("limb_samples", 2), ("n_fallbacks", 0),
                             ("min_joints", 1)):  # fmt: skip
             check_numbers(self, (name,), least=least, most=1_000_000, is_integer=True)
-        check_choice("association", self.association, ASSOCIATIONS)
         check_choice("matching", self.matching, MATCHINGS)
         check_choice("graph", self.graph, GRAPHS)
 

@@ -15,13 +15,14 @@ from openpaf.decoding.checks import (
     checked_limbs,
     checked_peaks,
 )
-from openpaf.decoding.config import ASSOCIATIONS, DEFAULTS, DecodeConfig
+from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _grown
 from openpaf.decoding.sorting import falling
 from openpaf.decoding.types import LARGEST, Limbs, Peaks
 from openpaf.fields import Fields
 from openpaf.kernels.compile import inlined, kernel, leaf, part
 from openpaf.skeleton import Skeleton
+from openpaf.skeleton.trees import tree_limbs
 
 
 def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None) -> Limbs:
@@ -30,7 +31,7 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
     Args:
         fields: The PAFs, read on their own grid, bilinear, at ``limb_samples`` points.
         peaks: From :func:`find_peaks`.
-        config: Uses ``graph``, ``association`` and the ``limb_*`` thresholds.
+        config: Uses ``graph`` and the ``limb_*`` thresholds.
 
     Returns:
         The candidates, limb type after limb type.
@@ -55,7 +56,6 @@ def _limb_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ..
     return (
         float(fields.paf_grid.stride),
         fields.paf_grid.offset_px,
-        ASSOCIATIONS.index(config.association),
         int(config.limb_samples),
         float(config.limb_point_threshold),
         float(config.limb_fraction),
@@ -113,15 +113,8 @@ def _limb_table(skeleton: Skeleton, graph: str) -> NDArray[np.int32]:
             f"graph: 'full' needs a limb between any two joints, and {skeleton.name!r} has "
             f"{skeleton.n_limbs} limbs for {skeleton.n_joints} joints"
         )
-    tree = list(range(skeleton.n_joints))  # the tree that each joint is in
-    rows = []
-    for limb, (a, b) in enumerate(skeleton.limbs):
-        if graph == "tree":
-            if tree[a] == tree[b]:
-                continue
-            tree = [tree[a] if root == tree[b] else root for root in tree]
-        rows.append((limb, a, b))
-    return np.array(rows, np.int32).reshape(-1, 3)
+    limbs = tree_limbs(skeleton) if graph == "tree" else range(skeleton.n_limbs)
+    return np.array([(limb, *skeleton.limbs[limb]) for limb in limbs], np.int32).reshape(-1, 3)
 
 
 @kernel
@@ -133,7 +126,7 @@ def _score_limbs_alone(pafs, limbs, peaks, numbers):  # type: ignore[no-untyped-
 def _score_limbs(pafs, limbs, peaks, numbers):  # type: ignore[no-untyped-def]
     """Arrays of :class:`Limbs`."""
     xy, peak_scores, starts = peaks
-    stride, offset, association, n_samples, point_threshold, fraction, threshold = numbers
+    stride, offset, n_samples, point_threshold, fraction, threshold = numbers
     h, w = pafs.shape[2], pafs.shape[3]
     fields, cells = pafs.reshape(2 * len(pafs), h * w), np.empty((2, len(xy)), np.float32)
     _clamp_cells(xy, stride, offset, h, w, cells)
@@ -145,7 +138,7 @@ def _score_limbs(pafs, limbs, peaks, numbers):  # type: ignore[no-untyped-def]
     point_threshold = np.float32(point_threshold)
     likely, middles = np.empty(len(xy) + 1, np.int32), np.empty(len(xy), np.int32)
     along = np.empty(n_samples, np.float32)
-    rules = (association, n_samples, point_threshold, n_may_fail, threshold)
+    rules = (n_samples, point_threshold, n_may_fail, threshold)
     n, row, a = 0, 0, 0
     while True:
         row, a, n = _score_limbs_while_room(
@@ -174,7 +167,7 @@ def _score_limbs_while_room(  # type: ignore[no-untyped-def]
     """
     w = size_hw[1]
     xy, cells, starts = peaks
-    association, n_samples, point_threshold, n_may_fail, threshold = rules
+    n_samples, point_threshold, n_may_fail, threshold = rules
     likely, middles, along = room
     types, first, second, scores = candidates
     first_row, first_a, n = begin
@@ -187,19 +180,15 @@ def _score_limbs_while_room(  # type: ignore[no-untyped-def]
             if n + len(cells_x) > len(scores):
                 return row, a, n
             n_likely = _screen(
-                field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a],
-                association != 0, likely, middles,
+                field_x, field_y, w, cells_x, cells_y, cells[0, a], cells[1, a], likely, middles,
             )  # fmt: skip
             for i in range(n_likely):
                 b = start_b + likely[i]
-                if association == 0:
-                    score = _integral(
-                        field_x, field_y, size_hw, (xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1]),
-                        (cells[0, a], cells[1, a], cells[0, b], cells[1, b]), n_samples,
-                        point_threshold, n_may_fail, along,
-                    )  # fmt: skip
-                else:
-                    score = _presence(field_x, field_y, w, cells, a, b, association)
+                score = _integral(
+                    field_x, field_y, size_hw, (xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1]),
+                    (cells[0, a], cells[1, a], cells[0, b], cells[1, b]), n_samples,
+                    point_threshold, n_may_fail, along,
+                )  # fmt: skip
                 if score >= threshold and score > 0:
                     types[n], first[n], second[n] = limb, a, b
                     scores[n] = min(score, LARGEST)
@@ -220,7 +209,7 @@ def _clamp_cells(xy, stride, offset, h, w, cells):  # type: ignore[no-untyped-de
 
 @inlined
 def _screen(  # type: ignore[no-untyped-def]
-    field_x, field_y, width, cells_x, cells_y, ax, ay, is_all, likely, middles
+    field_x, field_y, width, cells_x, cells_y, ax, ay, likely, middles
 ):
     """Peaks b that the field points to from a, at the limb's middle and its quarters.
 
@@ -235,7 +224,7 @@ def _screen(  # type: ignore[no-untyped-def]
     for b in range(len(cells_x)):
         likely[n] = b
         dx, dy, cell = cells_x[b] - ax, cells_y[b] - ay, np.uint64(np.uint32(middles[b]))
-        n += np.uint64(is_all | (field_x[cell] * dx + field_y[cell] * dy > zero))
+        n += np.uint64(field_x[cell] * dx + field_y[cell] * dy > zero)
     n_middle, n = n, np.uint64(0)
     for i in range(n_middle):
         b = likely[i]
@@ -243,7 +232,7 @@ def _screen(  # type: ignore[no-untyped-def]
         first = _along(field_x, field_y, width, ax, ay, dx, dy, np.float32(0.25))
         last = _along(field_x, field_y, width, ax, ay, dx, dy, np.float32(0.75))
         likely[n] = b
-        n += np.uint64(is_all | ((first > zero) & (last > zero)))
+        n += np.uint64((first > zero) & (last > zero))
     return np.int64(n)
 
 
@@ -303,19 +292,6 @@ def _integral(  # type: ignore[no-untyped-def]
         n_may_fail -= not along[i] > point_threshold
         total += along[i]
     return total * share if n_may_fail >= 0 else -one
-
-
-@leaf
-def _presence(field_x, field_y, width, cells, a, b, n_midpoints):  # type: ignore[no-untyped-def]
-    """Mean length of the field at the limb's midpoints, regardless of its direction."""
-    total = 0.0
-    for i in range(n_midpoints):
-        t = (i + 1) / (n_midpoints + 1)
-        column = int(cells[0, a] * (1 - t) + cells[0, b] * t + 0.5)
-        row = int(cells[1, a] * (1 - t) + cells[1, b] * t + 0.5)
-        cell = row * width + column
-        total += math.sqrt(np.float64(field_x[cell]) ** 2 + np.float64(field_y[cell]) ** 2)
-    return np.float32(total / n_midpoints)
 
 
 def _match_numbers(config: DecodeConfig) -> tuple[bool, int]:

@@ -219,7 +219,7 @@ class TopDown:
         )
         body = _BODY_SHARE * areas(inferred.boxes)
         poses = poses[suppress_duplicates(poses, body, _SAME_PERSON, _SURE_JOINT)]
-        poses = calibrate(poses[: self.options.max_people], self.spec)
+        poses = calibrate(poses, self.spec)[: self.options.max_people]
         if passed is not None:
             passed("people")
         return poses

@@ -13,6 +13,7 @@ from openpaf.decoding import decode
 from openpaf.fields import Fields, encode_fields
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
+from openpaf.skeleton.trees import tree_limbs
 
 Pair = tuple[int, int]
 
@@ -133,8 +134,7 @@ def _distances(skeleton: Skeleton, people: NDArray[np.float64]) -> NDArray[np.fl
 
 def tree_of(skeleton: Skeleton) -> Skeleton:
     """The skeleton without the limbs that close a circle."""
-    part = list(range(skeleton.n_joints))
-    return replace(skeleton, limbs=tuple(limb for limb in skeleton.limbs if _join(part, *limb)))
+    return replace(skeleton, limbs=tuple(skeleton.limbs[limb] for limb in tree_limbs(skeleton)))
 
 
 def _connected(skeleton: Skeleton, distances: NDArray[np.float64]) -> list[Pair]:

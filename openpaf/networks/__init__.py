@@ -18,7 +18,9 @@ from torch import nn
 from openpaf.networks import rcnn
 from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
+from openpaf.networks.higher_hrnet import HigherHRNet
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.networks.lightweight_arrays import LightweightTags
 from openpaf.networks.lightweight_batch_norm import LightweightBatchNormNetwork
 from openpaf.networks.lightweight_published import LightweightPublishedNetwork
 from openpaf.networks.lite_hrnet import LiteHRNet
@@ -33,9 +35,11 @@ __all__ = [
     "BUILDERS",
     "Body25Network",
     "Description",
+    "HigherHRNet",
     "LightweightBatchNormNetwork",
     "LightweightNetwork",
     "LightweightPublishedNetwork",
+    "LightweightTags",
     "LiteHRNet",
     "MobileNetV2Network",
     "OpenModelZooNetwork",
@@ -60,6 +64,8 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lite_hrnet": (LiteHRNet, Skeleton.COCO17),
     "picodet": (PicoDet, Skeleton.COCO17),
     "rtmdet": (RTMDet, Skeleton.COCO17),
+    "higher_hrnet": (HigherHRNet, Skeleton.COCO17),
+    "lightweight_tags": (LightweightTags, Skeleton.COCO17),
     **{name: (builder, Skeleton.COCO17) for name, builder in rcnn.BUILDERS.items()},
 }
 
@@ -73,7 +79,8 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
             trunk; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
             ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's
             human-pose-estimation-0001; ``"lite_hrnet"``, TinyPose, for one person;
-            ``"picodet"`` and ``"rtmdet"``, detectors of people; or a detector of
+            ``"picodet"`` and ``"rtmdet"``, detectors of people; ``"higher_hrnet"`` and
+            ``"lightweight_tags"``, which group joints by tags; or a detector of
             :data:`openpaf.networks.rcnn.BUILDERS`, e.g. ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
             :data:`BUILDERS`.

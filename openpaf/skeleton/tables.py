@@ -69,6 +69,15 @@ COCO17: dict[str, Any] = {
     "flip_pairs": flip_pairs_of(_COCO17_JOINTS),
     "oks_sigmas": _COCO17_SIGMAS,
 }
+# The maximum spanning tree of these limbs by how many labeled people each connects rightly.
+COCO17_TREE = _named(
+    _COCO17_JOINTS,
+    "left_shoulder-left_elbow left_elbow-left_wrist right_shoulder-right_elbow "
+    "right_elbow-right_wrist left_hip-left_knee left_knee-left_ankle right_hip-right_knee "
+    "right_knee-right_ankle nose-left_eye nose-right_eye left_ear-left_shoulder "
+    "right_ear-right_shoulder left_shoulder-right_shoulder left_hip-right_hip "
+    "left_shoulder-left_hip nose-right_shoulder",
+)
 # The 19 limbs of the 2017 network, in the order of OpenPose's table; the permutation of its PAF
 # channels belongs to each checkpoint, not to the skeleton.
 COCO18: dict[str, Any] = {

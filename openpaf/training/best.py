@@ -15,7 +15,8 @@ from openpaf.io.files import write_whole
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import TrainConfig
 from openpaf.training.interrupts import HeldSignals
-from openpaf.training.rcnn.object_validation import ObjectValidation, finds_objects
+from openpaf.training.rcnn.object_validation import ObjectValidation
+from openpaf.training.start import read_start
 from openpaf.training.validation import PeopleValidation, Validation
 from openpaf.weights import ModelSpec
 
@@ -41,7 +42,7 @@ class BestWeights:
         self.file = Path(config.output) / f"{config.name}.safetensors"
         size = self.settings.validation_size
         self.validation: Validation | None = None
-        if images is not None and finds_objects(config):
+        if images is not None and read_start(config.network).method == "objects":
             self.validation = ObjectValidation(config)
         elif images is not None:
             self.validation = PeopleValidation(images, size, labels, config.data.category)

@@ -82,7 +82,7 @@ class NetworkConfig(Table, frozen=True, kw_only=True):
 
     Args:
         name: As for :func:`openpaf.networks.build`; that of the weights, or ``"lightweight"``, if
-            None.
+            None. One of Mask R-CNN, e.g. ``"maskrcnn_mobilenet_v2_fpn"``, is trained as a detector.
         options: Arguments of its builder.
         weights: A model to start from, by file or name, e.g. ``"default"``. Its network, grids,
             input and skeleton are taken; where labels have other joints, its heads are new. Fresh
@@ -216,7 +216,6 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     Args:
         output: Folder of checkpoints, log and weights.
         name: Of the trained model, and of the file of its weights.
-        method: ``"part-affinity"``, or ``"mask-rcnn"`` for detectors.
         seed: Fixes crops and new weights.
 
     The other arguments are tables. Paths in a file are relative to it.
@@ -224,7 +223,6 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
     output: str
     name: str = "model"
-    method: Literal["part-affinity", "mask-rcnn"] = "part-affinity"
     seed: CountOrZero = 0
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
@@ -232,22 +230,3 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
     distillation: DistillationConfig = DistillationConfig()
-
-    def check(self) -> None:
-        if self.method != "mask-rcnn":
-            return
-        if key := self.targets.changed(*self.targets.__struct_fields__):
-            raise ValueError(f"targets.{key[0]}: not for a detector")
-        if self.data.skeleton is not None:
-            raise ValueError("data.skeleton: not for a detector")
-        if self.distillation != DistillationConfig():
-            raise ValueError("distillation: not for a detector")
-        if self.augment.crop_px % 32:
-            raise ValueError(
-                f"augment.crop_px: expected a multiple of 32, got {self.augment.crop_px}"
-            )
-        if self.optimizer.precision not in ("auto", "float32"):
-            raise ValueError(
-                f"optimizer.precision: expected float32 for a detector, "
-                f"got {self.optimizer.precision!r}"
-            )

@@ -27,6 +27,9 @@ _MOVED = {
     ("distillation", "mirrored_scales"): (([],), "mirrored_scales"),
     ("targets", "skeleton"): ((None, Skeleton.COCO17.name), "data.skeleton"),
 }
+_PATHS = {"output", "index", "annotations", "images", "skeleton", "weights", "trunk", "teacher"}
+_NAMES = {"skeleton": SKELETONS.__contains__, "weights": is_name}  # which are no paths
+_METHODS = ("part-affinity", "mask-rcnn")  # of ``method``, which the network's name says
 
 
 class _Index(Table, frozen=True, kw_only=True):
@@ -54,26 +57,22 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
         config = as_table(kind, without_moved(values))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    folder, data = path.parent, config.data
-    sets = [_located(one, folder) for one in data.sets]
-    if data.index is not None:
-        sets += read_index(folder / data.index)
-    validation = data.validation and _located(data.validation, folder)
-    return replace(
-        _located(config, folder),
-        data=replace(_located(data, folder), sets=tuple(sets), index=None, validation=validation),
-        network=_located(config.network, folder),
-        distillation=_located(config.distillation, folder),
-    )
+    config = _located(config, path.parent)
+    if config.data.index is None:
+        return config
+    sets = (*config.data.sets, *read_index(config.data.index))
+    return replace(config, data=replace(config.data, sets=sets, index=None))
 
 
 def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's values without keys that moved, which may be off.
+    """A configuration's values without keys that moved, which may be off, and without ``method``.
 
     Raises:
         ValueError: If one is not off; the message names its new place.
     """
     rest = dict(values)
+    if rest.get("method") in _METHODS:
+        del rest["method"]
     for (name, key), (off, new) in _MOVED.items():
         table = rest.get(name)
         if not isinstance(table, Mapping) or key not in table:
@@ -94,18 +93,20 @@ def read_index(path: str | Path) -> tuple[SetConfig, ...]:
     path = Path(path)
     values = read_toml(path)
     try:
-        return tuple(_located(one, path.parent) for one in as_table(_Index, values).sets)
+        return _located(as_table(_Index, values), path.parent).sets
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def _located(table: _T, folder: Path) -> _T:
-    """A table with its paths, which are relative to a folder; names of models stay."""
-    keys = {"output", "annotations", "images", "skeleton", "weights", "trunk", "teacher"}
-    paths = {key: getattr(table, key) for key in keys.intersection(table.__struct_fields__)}
-    located = {key: str(folder / path) for key, path in paths.items() if path}
-    if is_name(paths.get("weights") or ""):
-        del located["weights"]
-    if paths.get("skeleton") in SKELETONS:
-        del located["skeleton"]
+    """A table, and those in it, with paths that are relative to a folder; names of models stay."""
+    located: dict[str, Any] = {}
+    for key in table.__struct_fields__:
+        value = getattr(table, key)
+        if isinstance(value, Table):
+            located[key] = _located(value, folder)
+        elif key == "sets":
+            located[key] = tuple(_located(one, folder) for one in value)
+        elif key in _PATHS and value and not (key in _NAMES and _NAMES[key](value)):
+            located[key] = str(folder / value)
     return replace(table, **located)

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from openpaf.training.checkpoints import (
 )
 from openpaf.training.config import TrainConfig
 from openpaf.training.distributed import Processes, join
+from openpaf.training.groupings.table import GROUPINGS
+from openpaf.training.groupings.task import GroupingTask
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.logging import Journal, Progress
 from openpaf.training.optimizer import learning_rate
 from openpaf.training.part_affinity import PartAffinityTask
 from openpaf.training.rcnn.detection import DetectionTask
+from openpaf.training.start import read_start
 from openpaf.training.tables import plain
 from openpaf.training.task import Task
 from openpaf.weights import ModelSpec
@@ -33,10 +37,11 @@ from openpaf.weights import ModelSpec
 _log = logging.getLogger(__name__)
 _LOG_EVERY = 20
 _MAX_BAD_STEPS = 10
-# A new method is a file with a task, a row here, and its name in the configuration.
+# A new method is a file with a task, and a row here; the networks of others are to give fields.
 _TASKS: dict[str, Callable[[TrainConfig, Processes], Task]] = {
-    "part-affinity": PartAffinityTask,
-    "mask-rcnn": DetectionTask,
+    "mask_rcnn": DetectionTask,
+    "objects": DetectionTask,
+    **{name: partial(GroupingTask, grouping) for name, grouping in GROUPINGS.items()},
 }
 
 
@@ -58,7 +63,7 @@ def train(
         config: The run.
         max_minutes: Stop after this time, with a checkpoint, to resume later. The validation of
             the last weights is within it.
-        task: Makes another task than that of the run's method, e.g. one with losses of its own.
+        task: Makes another task than that of the network's method, e.g. one with losses of its own.
 
     Returns:
         The file of the weights: those with the best AP on the validation images, or the last
@@ -68,7 +73,7 @@ def train(
         DatasetError: If a set is missing or without people, or too many images are unreadable.
         CheckpointError: If the output folder holds a run with another configuration.
         WeightsError: If the initial weights are missing or do not fit.
-        ValueError: If the network is unknown, or not one of the method.
+        ValueError: If the network is unknown, or cannot be trained.
         TrainingError: If loss, gradient or weights are not finite for many steps.
         OSError: If a file cannot be written, e.g. on a full disk; the old one survives.
     """
@@ -102,7 +107,10 @@ class Run:
         self.checkpoint_file = self.output / "checkpoint.pt"
         torch.manual_seed(config.seed)
         self.signals = HeldSignals()
-        self.task = task(processes) if task else _TASKS[config.method](config, processes)
+        if task is None:
+            make = _TASKS.get(read_start(config.network).method, PartAffinityTask)
+            task = partial(make, config)
+        self.task = task(processes)
         self.best = BestWeights(config, self.signals, self.task.labels)
         self.network = self.task.network
         self.step, self.bad_steps = 0, 0
@@ -187,7 +195,8 @@ class Run:
                 progress.restart()
             if stop and self.step < steps:
                 why = "after the given time" if late else "by a signal"
-                _log.info("stopped %s at step %d", why, self.step)
+                text = "stopped %s at step %d of %d, over which the learning rate falls"
+                _log.info(text, why, self.step, steps)
                 return
 
     def _keep(self, stop: bool, late: bool = False) -> None:

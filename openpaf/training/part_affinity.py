@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,15 +33,6 @@ _DRY_RUN_PX = 128
 
 #: Changes the batch of a step, e.g. adds what a teacher says of it.
 Transform = Callable[[Batch, int], Batch]
-
-
-class BatchSource(Protocol):
-    """Makes the batches of a run."""
-
-    def stream(
-        self, start: int, stop: int, workers: int = ..., *, rows: range | None = None
-    ) -> Generator[Batch]:
-        """The batches of steps ``start`` to ``stop``, or some of their crops."""
 
 
 class PartAffinityTask:
@@ -83,10 +74,6 @@ class PartAffinityTask:
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
 
-    def source(self) -> BatchSource:
-        """Where batches come from."""
-        return self.maker
-
     def transforms(self) -> Sequence[Transform]:
         """What every batch goes through in turn, on the device."""
         return [self.teach]
@@ -105,7 +92,7 @@ class PartAffinityTask:
     def drawn(self, start: int, stop: int) -> Generator[Batch]:
         """What this process takes of the batches of a run, not yet ready."""
         rows = self.processes.rows(self.config.optimizer.batch_size)
-        return self.source().stream(start, stop, self.config.data.workers, rows=rows)
+        return self.maker.stream(start, stop, self.config.data.workers, rows=rows)
 
     def ready(self, batch: Batch, step: int) -> Batch:
         """The batch of a step on the device, transformed."""

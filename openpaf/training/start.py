@@ -16,6 +16,7 @@ from openpaf.networks import BUILDERS, build
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import NetworkConfig
 from openpaf.weights import ModelSpec
+from openpaf.weights.spec import method_of
 
 _log = logging.getLogger(__name__)
 _DEFAULT = "lightweight"
@@ -38,6 +39,11 @@ class Start:
     file: Path | None = None
     trunk: Path | None = None
     spec: ModelSpec | None = None
+
+    @property
+    def method(self) -> str:
+        """What turns the outputs of the network into people or objects, by which it is trained."""
+        return method_of(self.builder, self.options)
 
     def build(self, skeleton: Skeleton) -> nn.Module:
         """The network, with fresh weights.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,7 +51,26 @@ def heatmaps(
     height, width = letterbox.resized_hw
     highest = np.clip(fields.heatmaps[:-1].max(axis=0), 0, 1)  # (h, w) cells
     enlarged = cv2.resize(highest, letterbox.size_hw[::-1])[:height, :width]
-    shown = cv2.resize(enlarged, image.shape[1::-1])  # (H, W)
-    colors = cv2.applyColorMap((255 * shown).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return _over_darkened(image, np.asarray(cv2.resize(enlarged, image.shape[1::-1])))
+
+
+def density(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map, such as where people stand over a video, in colors over the darkened image.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        values: (H, W), at least 0; the largest is brightest.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
+    return _over_darkened(image, values / max(float(values.max()), 1e-30))
+
+
+def _over_darkened(image: NDArray[np.uint8], values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values (H, W) of 0 to 1 in colors over the darkened image (H, W, 3)."""
+    import cv2
+
+    colors = cv2.applyColorMap((255 * values).astype(np.uint8), cv2.COLORMAP_INFERNO)
     dark = cv2.convertScaleAbs(image, alpha=0.5)
     return np.asarray(cv2.add(dark, cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)))

@@ -68,7 +68,9 @@ def check_grids(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     """
     import torch
 
-    if spec.method not in ("part_affinity", "person_detector", "single_person"):
+    if spec.method not in (
+        "part_affinity", "person_detector", "single_person", "associative_embedding",
+    ):  # fmt: skip
         return
     # Multiples of every stride.
     size_hw = (48, 48) if spec.method == "part_affinity" else (64, 64)

@@ -34,7 +34,7 @@ class Published:
         skeleton: Its joints and limbs; None where it finds no joints.
         channel_order: Name of one of :data:`openpaf.channels.CHANNEL_ORDERS`; None if top-down.
         heatmap_grid: Where the cells of the heatmaps lie; None if top-down.
-        paf_grid: Where the cells of the PAFs lie; None if top-down.
+        paf_grid: Where the cells of the PAFs, or of tags, lie; None if top-down.
         bgr: Whether the network takes BGR instead of RGB.
         mean: Subtracted from values of 0 to 255, for all channels or for each.
         scale: The difference is divided by this, for all channels or for each.
@@ -242,6 +242,29 @@ _ROWS = (
             "box_AP": 0.379,
             "mask_AP": 0.346,
             "protocol": "COCO val2017, by torchvision; it finds no joints",
+        },
+    ),
+    Published(
+        name="higher-hrnet-w32",
+        suffix=".pth",
+        urls=(
+            "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/"
+            "higher-hrnet-w32-human-pose-estimation/ckpt/pose_higher_hrnet_w32_512.pth",
+        ),
+        # No sha256 is published; the Open Model Zoo, whose copy this is, has a sha384 of it.
+        size=115_172_215,
+        licence="MIT (that of its repository)",
+        builder="higher_hrnet",
+        skeleton=Skeleton.COCO17,
+        # Its trainers round joints down to cells, so that a cell stands for the px that follow it.
+        heatmap_grid=Grid(2, 1.0),
+        paf_grid=Grid(4, 2.0),
+        mean=0.0,
+        scale=255.0,
+        metrics={
+            "AP": 0.671,
+            "protocol": "COCO val2017, 512 px, single scale, with flip, by its README "
+            "(without flip 0.646, by the Open Model Zoo)",
         },
     ),
 )

@@ -259,20 +259,15 @@ def size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
     return int(image["height"]), int(image["width"])
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
+def read_set(annotations: Path, images: Path | None = None) -> Mapping[str, Any]:
     """The contents of a file in COCO format.
 
     Raises:
-        DatasetError: If it cannot be read or is something else.
+        DatasetError: If it cannot be read or is something else, or its images' folder is not there.
     """
     with dataset_errors():
-        return read_labels(path)
-
-
-def read_set(annotations: Path, images: Path) -> Mapping[str, Any]:
-    """The contents of a file, as :func:`read_json` gives them, whose images are in a folder."""
-    data = read_json(annotations)
-    if not images.is_dir():
+        data = read_labels(annotations)
+    if images is not None and not images.is_dir():
         raise DatasetError(f"{images}: expected a folder of photos")
     return data
 

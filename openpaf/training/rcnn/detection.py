@@ -14,13 +14,12 @@ from openpaf.geometry import Grid
 from openpaf.networks.rcnn.mask_rcnn import MaskRCNN
 from openpaf.networks.rcnn.mobilenet import MobileNetV2
 from openpaf.skeleton import Skeleton
-from openpaf.training.config import TrainConfig
+from openpaf.training.config import DistillationConfig, TrainConfig
 from openpaf.training.data.batches import load_sets
 from openpaf.training.distributed import Processes
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import make_optimizer
 from openpaf.training.rcnn.object_sets import load_object_sets
-from openpaf.training.rcnn.object_validation import finds_objects
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
 from openpaf.training.start import read_start
 
@@ -34,21 +33,22 @@ class DetectionTask:
 
     Raises:
         DatasetError: If a set is missing or without people.
-        ValueError: If the detector is unknown, or has another number of classes than the sets.
+        ValueError: If the detector is unknown, has another number of classes than the sets, or the
+            configuration has keys that are not for detectors.
     """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        _check(config)
         self.labels = Skeleton.COCO17
         sets, self.classes = (
             load_object_sets(config.data)
-            if finds_objects(config)
+            if read_start(config.network).method == "objects"
             else (load_sets(config.data, self.labels), ())
         )
         self.config, self.device = _with_classes(config, self.classes), processes.device
         self.start = read_start(self.config.network)
         network = self.start.build(self.labels)
-        if not isinstance(network, MaskRCNN):
-            raise ValueError(f"network.name: expected a detector, got {self.start.builder!r}")
+        assert isinstance(network, MaskRCNN)
         self.detector = network
         self.network: nn.Module = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -107,6 +107,20 @@ class DetectionTask:
             metrics=metrics,
             classes=self.classes,
         )
+
+
+def _check(config: TrainConfig) -> None:
+    """Raise a ValueError where a key is not for a detector; the message begins with the key."""
+    if key := config.targets.changed(*config.targets.__struct_fields__):
+        raise ValueError(f"targets.{key[0]}: not for a detector")
+    if config.data.skeleton is not None:
+        raise ValueError("data.skeleton: not for a detector")
+    if config.distillation != DistillationConfig():
+        raise ValueError("distillation: not for a detector")
+    if (crop_px := config.augment.crop_px) % 32:
+        raise ValueError(f"augment.crop_px: expected a multiple of 32, got {crop_px}")
+    if (precision := config.optimizer.precision) not in ("auto", "float32"):
+        raise ValueError(f"optimizer.precision: expected float32 for a detector, got {precision!r}")
 
 
 def _with_classes(config: TrainConfig, classes: tuple[str, ...]) -> TrainConfig:

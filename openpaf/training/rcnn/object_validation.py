@@ -14,15 +14,7 @@ from openpaf.training.config import TrainConfig
 from openpaf.training.data.dataset import dataset_errors
 from openpaf.training.start import read_start
 from openpaf.training.validation import OnError, Validation
-from openpaf.weights.spec import ModelSpec, method_of
-
-
-def finds_objects(config: TrainConfig) -> bool:
-    """Whether a run's network finds objects, and no joints of people."""
-    if config.method != "mask-rcnn":
-        return False
-    start = read_start(config.network)
-    return method_of(start.builder, start.options) == "objects"
+from openpaf.weights.spec import ModelSpec
 
 
 class ObjectValidation(Validation):
