@@ -104,6 +104,8 @@ METHODS: dict[str, str] = {
     "top_down": "openpaf.estimator.top_down:TopDown",
     "mask_rcnn": "openpaf.estimator.mask_rcnn:MaskRCNNDetector",
     "associative_embedding": "openpaf.estimator.associative_embedding:AssociativeEmbedding",
+    "center_net": "openpaf.estimator.center_net:CenterNet",
+    "person_lab": "openpaf.estimator.person_lab:PersonLab",
 }
 
 

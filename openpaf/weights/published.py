@@ -38,6 +38,7 @@ class Published:
         bgr: Whether the network takes BGR instead of RGB.
         mean: Subtracted from values of 0 to 255, for all channels or for each.
         scale: The difference is divided by this, for all channels or for each.
+        sigma_px: As of :class:`openpaf.weights.ModelSpec`, where a method needs it.
         metrics: Published figures (``AP`` is that of COCO keypoints, 0 to 1), and the
             ``protocol`` that they were measured by.
     """
@@ -59,6 +60,7 @@ class Published:
     bgr: bool = False
     mean: float | tuple[float, float, float]
     scale: float | tuple[float, float, float]
+    sigma_px: float | None = None
     metrics: dict[str, Any]
 
     @property
@@ -266,6 +268,43 @@ _ROWS = (
             "protocol": "COCO val2017, 512 px, single scale, with flip, by its README "
             "(without flip 0.646, by the Open Model Zoo)",
         },
+    ),
+    Published(
+        name="centernet-hourglass",
+        suffix=".pth",
+        # A page from which a browser gets the file; a program gets the page.
+        urls=("https://drive.google.com/file/d/17-YS11iguOQKwPPHUg8LzakLzrgKSLfA",),
+        licence="MIT (that of its repository, xingyizhou/CenterNet)",
+        builder="hourglass_center_net",
+        skeleton=Skeleton.COCO17,
+        heatmap_grid=Grid(4, 0.0),
+        paf_grid=Grid(4, 0.0),
+        bgr=True,
+        mean=0.0,
+        scale=255.0,  # the network knows mean and deviation of each channel
+        metrics={
+            "AP": 0.640,
+            "protocol": "COCO val2017, 512 px, with flip, multi_pose_hg_3x by its repository",
+        },
+    ),
+    Published(
+        name="posenet-mobilenet-075",
+        suffix=".tflite",
+        urls=(
+            "https://github.com/google-coral/project-posenet/raw/master/models/mobilenet/"
+            "components/posenet_mobilenet_v1_075_481_641_quant.tflite",
+        ),
+        sha256="d7ac211a927e114a9266e424c3cb5b6ce0db462ee2d5311471c437cca2b262a6",
+        size=1_298_664,
+        licence="Apache-2.0 (that of its repository, google-coral/project-posenet)",
+        builder="posenet_mobilenet",
+        skeleton=Skeleton.COCO17,
+        heatmap_grid=Grid(16, 0.0),
+        paf_grid=Grid(16, 0.0),
+        mean=128.0,
+        scale=128.0,
+        sigma_px=16.0,  # disks of 32 px, as in the paper
+        metrics={"AP": None, "protocol": "none published for this file"},
     ),
 )
 

@@ -24,6 +24,8 @@ OUTPUTS = {
     "person_detector": ("boxes", "scores"),
     "single_person": ("heatmaps",),
     "associative_embedding": ("heatmaps", "tags"),
+    "center_net": ("centers", "sizes", "center_offsets", "joints", "heatmaps", "joint_offsets"),
+    "person_lab": ("heatmaps", "offsets", "forward", "backward"),
 }
 #: The methods of networks that are no model alone, but a part of a top-down one, in words.
 PARTS = {"person_detector": "a detector of people", "single_person": "a network of one person"}
@@ -34,6 +36,11 @@ _METHODS = {
     "top_down": "top_down",
     "higher_hrnet": "associative_embedding",
     "lightweight_tags": "associative_embedding",
+    "lightweight_center_net": "center_net",
+    "lightweight_person_lab": "person_lab",
+    "lightweight_offsets": "single_person",
+    "posenet_mobilenet": "person_lab",
+    "hourglass_center_net": "center_net",
 }
 
 

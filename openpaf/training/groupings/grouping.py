@@ -26,6 +26,8 @@ class Grouping(ABC):
     """
 
     method: ClassVar[str]  # as ModelSpec has it
+    outputs: ClassVar[tuple[str, ...]] = ()  # names of the arrays, where not those of the method
+    takes_crops: ClassVar[bool] = False  # of one person, of the size that it was trained for
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from openpaf.geometry import Grid
 from openpaf.training.config import DistillationConfig, TrainConfig
 from openpaf.training.data.batches import BatchMaker, CropMaker, load_sets
 from openpaf.training.distributed import Processes
-from openpaf.training.fresh import fresh_weights
+from openpaf.training.fresh import HEAD_STD, fresh_weights
 from openpaf.training.groupings.grouping import Grouping
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import PRECISIONS, autocast, make_optimizer
@@ -64,6 +64,8 @@ class GroupingTask:
     def __init__(self, grouping: type[Grouping], config: TrainConfig, processes: Processes) -> None:
         self.config, self.device = config, processes.device
         _refuse_keys_of_pafs(config, grouping.method)
+        if grouping.takes_crops:
+            _check_crops(config)
         self.start = read_start(config.network)
         batch_size = config.optimizer.batch_size
         self.batch_maker = _Batches(
@@ -119,7 +121,10 @@ class GroupingTask:
         )
 
     def _stages(self, images: Tensor) -> Sequence[tuple[Tensor, ...]]:
-        stages: Sequence[tuple[Tensor, ...]] = getattr(self.network, "stages", self.network)(images)
+        run = getattr(self.network, "stages", None)
+        if run is None or isinstance(run, nn.Module):  # a part of the network
+            run = self.network
+        stages: Sequence[tuple[Tensor, ...]] = run(images)
         return stages
 
     def _normalization(self) -> tuple[float, float]:
@@ -134,8 +139,15 @@ class GroupingTask:
         if given is not None:
             channels = self.grouping.channels(self.labels)
             images, _ = self.batch_maker.batch(0)
-            heads = {*channels, sum(channels)}  # a convolution may give all arrays at once
-            fresh_weights(self.network, self._inputs(images), heads, given)
+            # Layers inside of a network may have as many channels as an array: where the heads are
+            # known, they alone are filled as heads.
+            heads = getattr(self.network, "heads", ())
+            numbers = () if heads else {*channels, sum(channels)}  # one may give all arrays
+            fresh_weights(self.network, self._inputs(images), numbers, given)
+            for i, head in enumerate(heads):
+                if f"heads.{i}.out" not in given:
+                    nn.init.normal_(head.out.weight, std=HEAD_STD)
+                    nn.init.zeros_(head.out.bias)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.trunk, self.config.optimizer)
@@ -174,6 +186,8 @@ class GroupingTask:
             licence=self.start.spec.licence if self.start.spec else "Apache-2.0",
             metrics=metrics,
             method=self.grouping.method,
+            outputs=self.grouping.outputs,
+            size_hw=2 * (self.config.augment.crop_px,) if self.grouping.takes_crops else None,
             sigma_px=self.sigma_px,
         )
 
@@ -184,6 +198,16 @@ def _refuse_keys_of_pafs(config: TrainConfig, method: str) -> None:
     keys = config.targets.changed("grid_offsets", "paf_half_width_px", "heatmap_weight")
     if keys:
         raise ValueError(f"targets.{keys[0]}: not for networks of {method}")
+
+
+def _check_crops(config: TrainConfig) -> None:
+    """See that a run of a network of one person has what such networks are used with."""
+    if config.data.validation is not None:
+        raise ValueError("data.validation: not for a network of one person, a part of a pair")
+    if config.augment.crop_px % 32:
+        raise ValueError(
+            f"augment.crop_px: expected a multiple of 32, got {config.augment.crop_px}"
+        )
 
 
 def _grid(part: Tensor, known: Grid | None) -> Grid:
