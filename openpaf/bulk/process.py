@@ -241,7 +241,7 @@ class _Budget:
             self._changed.notify()
 
     def close(self) -> None:
-        """Let whoever waits go on."""
+        """Let what waits go on."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
