@@ -271,6 +271,36 @@ def test_measuring_leaves_out_what_is_wrong(
     assert "onnx cannot be used: not today" in caplog.text
 
 
+@pytest.mark.parametrize("is_clear", [True, False])
+def test_auto_converts_no_model_where_8_bits_are_clearly_faster(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_clear: bool,
+) -> None:
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path))
+    monkeypatch.delenv("OPENPAF_ENGINE", raising=False)
+    only(monkeypatch, "torch", "openvino", "openvino-int8")
+    monkeypatch.setattr(auto, "_candidates", lambda _: list(auto.ENGINES))
+    asked = []
+
+    def measured(_: object, names: list[str], *__: float, **___: object) -> Any:
+        asked.append(names)
+        times = {"torch": 0.1, "openvino": 0.03, "openvino-int8": 0.049 if is_clear else 0.051}
+        return {name: times[name] for name in names}, not is_clear
+
+    monkeypatch.setattr(auto, "measure", measured)
+    caplog.set_level("INFO")
+    choice = auto.fastest_engine(resolve())
+    assert choice.engine == ("openvino-int8" if is_clear else "openvino")
+    quick, everything = ["torch", "openvino-int8"], ["torch", "openvino", "openvino-int8"]
+    assert asked == ([quick] if is_clear else [quick, everything])
+    assert caplog.text.count("measuring which engine is the fastest here") == 1
+    assert ("converting the model" in caplog.text) == (not is_clear)
+    auto.fastest_engine(resolve(), measure_again=True)
+    assert asked[-1] == everything
+
+
 def test_a_measurement_is_disturbed_where_its_rounds_differ(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +355,7 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     tried: list[list[str]] = []
 
     def measure(
-        source: ModelSource, names: list[str], **_: object
+        source: ModelSource, names: list[str], *_: object, **__: object
     ) -> tuple[dict[str, float], bool]:
         tried.append(names)
         return {name: 1.0 / len(name) for name in names}, False
@@ -336,7 +366,7 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     assert auto.fastest_engine(resolve()).engine == "openvino-int8"  # from the cache
     assert auto.fastest_engine(resolve(small)).engine == "openvino"
     assert auto.fastest_engine(resolve(weights=small)).engine == "openvino"
-    assert tried == [["torch", "openvino", "openvino-int8"], ["torch", "openvino"]]
+    assert tried == [["torch", "openvino-int8"], ["torch", "openvino"]]
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])

@@ -27,6 +27,7 @@ from openpaf.cli import (
     predict,
     skeleton,
     train,
+    warm_up,
     webcam,
     weights,
 )
@@ -50,6 +51,7 @@ examples:
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf skeleton suggest annotations.json
   openpaf weights list
+  openpaf warm-up
   openpaf predict --help
 
 exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted;
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _prepare_streams()
     if sys.stderr.isatty():
-        _show_compiling()
+        _show_waiting()
     try:
         with sigterm_like_ctrl_c(), no_interrupt_is_swallowed():
             status = _run(argv)
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
     export.add_parser(verbs)
+    warm_up.add_parser(verbs)
     return parser
 
 
@@ -148,9 +151,9 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _show_compiling() -> None:
-    """Say on a terminal that the parser is being compiled, which takes long the first time."""
-    logger = logging.getLogger("openpaf.kernels.cache")
+def _show_waiting() -> None:
+    """Say on a terminal what takes long, such as to choose an engine the first time."""
+    logger = logging.getLogger("openpaf.waiting")
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("openpaf: %(message)s"))
