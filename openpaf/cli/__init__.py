@@ -19,6 +19,7 @@ from openpaf.cli import (
     analyze,
     annotate,
     benchmark,
+    bulk,
     compare,
     convert,
     evaluate,
@@ -41,6 +42,7 @@ examples:
   openpaf predict photo.jpg --output out
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf predict street.mp4 --output out
+  openpaf bulk photos/ --output table --recursive
   openpaf analyze squats.mp4 --repetitions left_knee
   openpaf webcam
   openpaf annotate photos/ --output labels.json
@@ -123,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"openpaf {openpaf.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
+    bulk.add_parser(verbs)
     analyze.add_parser(verbs)
     annotate.add_parser(verbs)
     convert.add_parser(verbs)

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import threading
 from typing import Any
 
+from openpaf.checks import import_extra as import_extra
+
 _openvino_cores: list[Any] = []  # one at most, see openvino_core()
 _lock = threading.Lock()
-
-
-def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
-    """Import a module that only an extra installs.
-
-    Args:
-        module: Its name, e.g. ``"openvino"``.
-        extra: The extra's name, e.g. ``"openvino"`` of ``openpaf[openvino]``.
-        argument: What the error names as the reason.
-
-    Raises:
-        ValueError: If it is not installed; the message names the extra.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f"{argument}: {module!r} is not installed; pip install 'openpaf[{extra}]'"
-        ) from error
 
 
 def installed(*modules: str) -> bool:
