@@ -24,6 +24,7 @@ from openpaf.cli import (
     evaluate,
     export,
     predict,
+    serve,
     skeleton,
     train,
     webcam,
@@ -42,6 +43,7 @@ examples:
   openpaf predict street.mp4 --output out
   openpaf analyze squats.mp4 --repetitions left_knee
   openpaf webcam
+  openpaf serve
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
   openpaf train models/recipes/lightweight-coco17.toml
@@ -131,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     skeleton.add_parser(verbs)
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
+    serve.add_parser(verbs)
     export.add_parser(verbs)
     return parser
 
