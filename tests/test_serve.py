@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -114,3 +115,12 @@ def test_a_missing_extra_is_said(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve"]) == 2
     assert "pip install 'openpaf[serve]'" in capsys.readouterr().err
+
+
+def test_the_page_has_the_steps_of_the_dockerfile(repo_root: Path) -> None:
+    after = (repo_root / "Dockerfile").read_text(encoding="utf-8").partition("\nUSER ")[2]
+    steps = re.findall(r"^RUN (.+)$", after, flags=re.M)
+    (command,) = re.findall(r"^CMD (.+)$", after, flags=re.M)
+    assert len(steps) == 3
+    page = (repo_root / "docs" / "serve.md").read_text(encoding="utf-8")
+    assert "\n".join(["```", *steps, " ".join(json.loads(command)), "```"]) in page
