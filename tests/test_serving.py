@@ -300,6 +300,40 @@ def test_an_image_whose_client_has_gone_is_left_out() -> None:
     assert [batch[0][1] for batch in estimator.batches] == [33, 96]
 
 
+def test_a_client_who_disconnects_leaves_the_queue() -> None:
+    gate = threading.Event()
+    estimator = Fake(is_open=gate)
+    app = make_app(estimator, limits=Limits(max_wait_s=0))
+    scope = {
+        "type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b"",
+    }  # fmt: skip
+
+    async def request(width: int, *, stays: bool) -> list[int]:
+        messages = [{"type": "http.request", "body": encoded((width, 48))}]
+        statuses = []
+
+        async def receive() -> dict[str, Any]:
+            if not messages and stays:
+                await asyncio.sleep(60)
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            statuses.extend([message["status"]] if "status" in message else [])
+
+        await app(dict(scope), receive, send)
+        return statuses
+
+    async def run() -> None:
+        there = asyncio.ensure_future(request(33, stays=True))
+        await asyncio.to_thread(estimator.started.wait, 10)
+        assert await request(64, stays=False) == [400]
+        gate.set()
+        assert await there == [200]
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert [batch[0][1] for batch in estimator.batches] == [33]
+
+
 def test_closing_finishes_what_is_queued() -> None:
     estimator = Fake(pause_s=0.02)
     batcher = Batcher(estimator, max_batch=1, max_wait_s=100)
