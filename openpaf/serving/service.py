@@ -81,10 +81,11 @@ class Service:
 
     async def _find(self, image: NDArray[np.uint8], request: Request) -> Poses:
         """The people of an image; of a client who has gone it leaves the queue."""
-        found = asyncio.wrap_future(self.batcher.submit(image))
+        queued = self.batcher.submit(image)
+        found = asyncio.wrap_future(queued)
         while not (await asyncio.wait({found}, timeout=_CHECK_S))[0]:
             if await request.is_disconnected():
-                found.cancel()
+                queued.cancel()
                 raise HTTPException(400, "the client disconnected")
         return found.result()
 
