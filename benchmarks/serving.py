@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for poses in map(estimator, paths)
     ]
     start = [sys.executable, "-m", "openpaf", "serve", "--port", "0", "--model", arguments.model]
-    start += ["--size", str(arguments.size), "--engine", arguments.engine]
+    start += ["--size", str(arguments.size), "--engine", arguments.engine, "--threshold", "0.7"]
     n, seconds = arguments.clients, arguments.seconds
     parts = [
         ("one at a time", n, ["--batch-size", "1", "--max-queue", str(2 * n)]),

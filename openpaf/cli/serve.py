@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     for module in ("uvicorn", "fastapi", "prometheus_client", "python_multipart"):
         import_extra(module, "serve", "serve")
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     with contextlib.closing(_bind(arguments.host, arguments.port)) as listener:
         estimator = load_estimator(arguments, min_score=arguments.threshold)
         _warm_up(estimator)
@@ -114,6 +115,7 @@ def _serve(estimator: PoseEstimator, arguments: argparse.Namespace, listener: so
     config = uvicorn.Config(
         make_app(estimator, limits=limits, threshold=arguments.threshold),
         log_config=None,
+        log_level="error",  # malformed requests are answered, and fill no log
         access_log=False,
         server_header=False,
         # Above the queue, whose refusals say when to come back; these bound open connections.
