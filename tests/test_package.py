@@ -126,7 +126,7 @@ def test_constraints_cover_every_dependency(
     assert set(extras) == {
         "openvino", "onnx", "caffe", "video", "export", "demo", "train", "tensorboard", "test",
         "analyze", "benchmarks", "compare", "dev", "heic", "convert", "sleap", "tables", "ray",
-        "supervision",
+        "supervision", "serve",
     }  # fmt: skip
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
     wanted = {re.split(r"[\[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}

@@ -25,6 +25,7 @@ from openpaf.cli import (
     evaluate,
     export,
     predict,
+    serve,
     skeleton,
     train,
     warm_up,
@@ -45,6 +46,7 @@ examples:
   openpaf bulk photos/ --output table --recursive
   openpaf analyze squats.mp4 --repetitions left_knee
   openpaf webcam
+  openpaf serve
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
   openpaf train models/recipes/lightweight-coco17.toml
@@ -136,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     skeleton.add_parser(verbs)
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
+    serve.add_parser(verbs)
     export.add_parser(verbs)
     warm_up.add_parser(verbs)
     return parser

@@ -45,7 +45,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_integer,
         metavar="N",
         default=1,
-        help="images at a time; more use a GPU better (default: 1)",
+        help="images at a time; more use a GPU better (default: %(default)s)",
     )
 
 
