@@ -22,6 +22,7 @@ from openpaf.cli.common import (
     score_argument,
 )
 from openpaf.cli.interrupts import raise_if_terminated
+from openpaf.io.extras import install_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +132,7 @@ def check_display() -> None:
     if ["GUI:", "NONE"] in lines:
         raise ValueError(
             "webcam: this build of OpenCV opens no windows; pip uninstall opencv-python-headless, "
-            f"then pip install 'openpaf[demo]'; or {_ALTERNATIVE}"
+            f"then {install_hint('demo')}; or {_ALTERNATIVE}"
         )
 
 

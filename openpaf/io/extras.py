@@ -11,6 +11,15 @@ _openvino_cores: list[Any] = []  # one at most, see openvino_core()
 _lock = threading.Lock()
 
 
+def install_hint(extra: str) -> str:
+    """How an extra is installed; all hints come from here, as openpaf is not on PyPI yet.
+
+    Args:
+        extra: Its name, e.g. ``"openvino"``.
+    """
+    return f"pip install '.[{extra}]' in a clone of openpaf"
+
+
 def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
     """Import a module that only an extra installs.
 
@@ -26,7 +35,7 @@ def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ValueError(
-            f"{argument}: {module!r} is not installed; pip install 'openpaf[{extra}]'"
+            f"{argument}: {module!r} is not installed; {install_hint(extra)}"
         ) from error
 
 
