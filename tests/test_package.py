@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import openpaf
+from openpaf.io.extras import EXTRAS
 
 HEAVY = {
     "av", "cv2", "numba", "PIL", "pycocotools", "requests", "safetensors.torch", "scipy", "torch",
@@ -127,6 +128,8 @@ def test_constraints_cover_every_dependency(
         "openvino", "onnx", "caffe", "video", "export", "demo", "train", "tensorboard", "test",
         "analyze", "benchmarks", "compare", "completion", "dev", "docs", "heic", "convert", "sleap",
     }  # fmt: skip
+    for_users = set(extras) - {"caffe", "benchmarks", "dev", "docs", "test"}
+    assert set(EXTRAS) == for_users, "openpaf doctor names all of them"
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
     wanted = {re.split(r"[<>=;\s\[]", line)[0] for line in lines if line and line[0] != "#"}
     pins = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()

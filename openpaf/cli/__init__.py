@@ -10,6 +10,7 @@ import argparse
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -20,7 +21,9 @@ from openpaf.cli import (
     annotate,
     benchmark,
     compare,
+    completion,
     convert,
+    doctor,
     evaluate,
     export,
     predict,
@@ -32,6 +35,7 @@ from openpaf.cli import (
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 from openpaf.cli.interrupts import no_interrupt_is_swallowed
 from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
+from openpaf.errors import did_you_mean
 
 OK, SOME_SKIPPED, BAD_USE = 0, 1, 2
 
@@ -48,6 +52,7 @@ examples:
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf skeleton suggest annotations.json
   openpaf weights list
+  openpaf doctor
   openpaf predict --help
 
 exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted;
@@ -106,7 +111,9 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, where argparse prints the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        report(f"{one_line(message)} (see: {self.prog} --help)")
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        hint = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+        report(f"{one_line(message)}{hint} (see: {self.prog} --help)")
         raise SystemExit(BAD_USE)
 
 
@@ -132,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
     export.add_parser(verbs)
+    doctor.add_parser(verbs)
+    completion.add_parser(verbs, parser)
     return parser
 
 

@@ -11,6 +11,24 @@ _openvino_cores: list[Any] = []  # one at most, see openvino_core()
 _lock = threading.Lock()
 
 
+#: What each extra brings; those for the tests and the development of openpaf are left out.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
+    "export": ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino"),
+    "video": ("av",),
+    "demo": ("aiohttp",),
+    "heic": ("pillow_heif",),
+    "convert": ("h5py", "yaml"),
+    "sleap": ("sleap_io",),
+    "train": ("msgspec",),
+    "tensorboard": ("tensorboard",),
+    "analyze": ("matplotlib",),
+    "compare": ("matplotlib",),
+    "completion": ("shtab",),
+}
+
+
 def install_hint(extra: str) -> str:
     """How an extra is installed; all hints come from here, as openpaf is not on PyPI yet.
 
@@ -37,6 +55,17 @@ def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
         raise ValueError(
             f"{argument}: {module!r} is not installed; {install_hint(extra)}"
         ) from error
+
+
+def need_extra(extra: str, argument: str) -> None:
+    """See that an extra is installed, without importing it, before anything that takes long.
+
+    Raises:
+        ValueError: If a module of it is not there; the message names the extra.
+    """
+    for module in EXTRAS[extra]:
+        if not installed(module):
+            raise ValueError(f"{argument}: {module!r} is not installed; {install_hint(extra)}")
 
 
 def installed(*modules: str) -> bool:
