@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = command_parser().parse_args(argv)
     except SystemExit as stop:  # --help, --version, or a usage error that is already reported
         return int(stop.code or 0)
     if getattr(arguments, "verbose", False):
@@ -117,7 +117,8 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(BAD_USE)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command."""
     parser = _Parser(
         prog="openpaf",
         description="Finds every person in an image and their joints.",
