@@ -2,8 +2,8 @@
 
     python benchmarks/reliability.py --data coco_train --holdout 1 2 --more coco_train_extra \\
         --engine openvino-int8
-    python benchmarks/reliability.py --data coco_train --model topdown topdown-fast topdown-best \\
-        --size 368 --engine openvino
+    python benchmarks/reliability.py --data coco_train --more coco_train_extra --size 368 \\
+        --engine openvino --model topdown topdown-fast topdown-best
     python benchmarks/reliability.py --data coco_train --holdout 1 2 --model mask-rcnn-mobilenet
 
 For each model at each size: precision and recall at thresholds. Over the sizes: how many of the
@@ -91,8 +91,8 @@ def found(
     noted: list[Numbers] = []
     original = calibration.features
 
-    def noting(poses: Poses, size: int) -> Numbers:
-        noted.append(original(poses, size))
+    def noting(poses: Poses, size: int, *, compares: bool) -> Numbers:
+        noted.append(original(poses, size, compares=compares))
         return noted[-1]
 
     offset, *slopes = coefficients(estimator.spec)

@@ -34,13 +34,38 @@ def test_the_features_are_raw_score_sure_joints_their_mean_and_the_size() -> Non
     joints = np.array([0.6] * 4 + [0.2] * 4 + [0.1] * 2 + [0.0] * 7)
     values = features(scored(np.array([0.5, 0.8]), joints), 736)
     mean = (4 * 0.6 + 4 * 0.2 + 2 * 0.1) / 10
-    np.testing.assert_allclose(values[0], [0, 8 / 17, mean, np.log(2)], atol=1e-6)
-    np.testing.assert_allclose(values[1], [np.log(4), 8 / 17, mean, np.log(2)], atol=1e-6)
+    # Both are in one place, and the second has the higher score.
+    np.testing.assert_allclose(values[0], [0, 8 / 17, mean, np.log(2), (10 / 10) ** 2], atol=1e-6)
+    np.testing.assert_allclose(values[1], [np.log(4), 8 / 17, mean, np.log(2), 0], atol=1e-6)
+
+
+def test_a_person_similar_to_a_better_one_is_less_likely() -> None:
+    """In a pair; the better one keeps the score, and so does a person elsewhere."""
+    spec = resolve("topdown").spec
+    people = scored(np.array([0.5, 0.6, 0.55]))
+    xy = np.random.default_rng(0).uniform(0, 100, (17, 2)) + np.zeros((3, 1, 1))
+    xy[2] += 1000
+    half = xy.copy()
+    half[0, 8:] += 500  # 8 of 17 joints are where the better person has them
+    apart = calibrate(people.replace(xy=xy + 1000 * np.arange(3)[:, None, None]), spec)
+    together = calibrate(people.replace(xy=xy), spec)
+    halfway = calibrate(people.replace(xy=half), spec)
+    assert apart.person_scores[:2] == pytest.approx(together.person_scores[:2], abs=1e-6)
+    assert apart.person_scores[2] > 2 * together.person_scores[2]
+    assert together.person_scores[2] < halfway.person_scores[2] < apart.person_scores[2]
+    slope = COEFFICIENTS["topdown"][-1]
+    difference = logit(halfway.person_scores[2:]) - logit(apart.person_scores[2:])
+    assert difference == pytest.approx(slope * (8 / 17) ** 2, abs=1e-4)
+    # The parser of a bottom-up model drops such people itself: none is compared.
+    bottom_up = resolve("default").spec
+    assert calibrate(people.replace(xy=xy), bottom_up).person_scores[2] == pytest.approx(
+        calibrate(people.replace(xy=half), bottom_up).person_scores[2]
+    )
 
 
 def test_the_probability_is_a_logistic_function_of_the_features() -> None:
     spec = resolve("default").spec
-    offset, raw, share, mean, size = COEFFICIENTS[spec.name]
+    offset, raw, share, mean, size, _ = COEFFICIENTS[spec.name]
     people = scored(np.array([0.5, 0.7]), 0.4)
     probabilities = calibrate(people, spec, 184).person_scores
     rest = offset + share + 0.4 * mean - size * np.log(2)

@@ -160,14 +160,14 @@ def test_options_reach_the_estimator(run: Run, fake: type[FakeEstimator], tmp_pa
     run("predict", source, "--output", out)
     assert fake.options == {
         "model": None, "weights": None, "engine": "auto", "device": None, "threads": None,
-        "size": 368, "scales": [1.0], "flip": False, "min_score": 0.7,
+        "size": 368, "scales": [1.0], "flip": False, "min_score": 0.65,
     }  # fmt: skip
     options = ["--model", "m", "--engine", "torch", "--device", "cpu", "--size", "256",
                "--threads", "2", "--scales", "0.5", "1", "--flip"]  # fmt: skip
     run("predict", source, "--output", out, "--weights", "w.pth", *options)
     assert fake.options == {
         "model": "m", "weights": Path("w.pth"), "engine": "torch", "device": "cpu", "threads": 2,
-        "size": 256, "scales": [0.5, 1.0], "flip": True, "min_score": 0.7,
+        "size": 256, "scales": [0.5, 1.0], "flip": True, "min_score": 0.65,
     }  # fmt: skip
 
 

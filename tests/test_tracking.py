@@ -77,7 +77,7 @@ def test_somebody_far_away_is_somebody_else() -> None:
 
 def test_weak_people_continue_an_id_and_begin_none() -> None:
     tracker = Tracker()
-    weak = people((100, 50)).replace(person_scores=np.array([0.05]))
+    weak = people((100, 50)).replace(person_scores=np.array([0.25]))
     assert ids(tracker(weak, 0.0)) == []
     assert ids(tracker(people((100, 50)), 0.1)) == [1]
     assert ids(tracker(weak, 0.2)) == [1]
@@ -86,14 +86,14 @@ def test_weak_people_continue_an_id_and_begin_none() -> None:
 def test_somebody_new_and_weak_is_shown_when_seen_again() -> None:
     """What flashes up in one frame gets no id, and takes none."""
     tracker = Tracker()
-    weak = people((300, 50), (100, 50)).replace(person_scores=np.array([1.0, 0.2]))
+    weak = people((300, 50), (100, 50)).replace(person_scores=np.array([1.0, 0.5]))
     assert ids(tracker(people((300, 50)), 0.0)) == [1]
     assert ids(tracker(weak, 0.04)) == [1]
     assert ids(tracker(people((300, 50)), 0.5)) == [1]  # it was a flash
     assert ids(tracker(people((300, 50), (500, 50)), 0.54)) == [1, 2]  # sure at once
     assert ids(tracker(weak, 0.58)) == [1]
     assert ids(tracker(weak, 0.62)) == [1, 3]
-    weak = people((300, 50), (900, 50)).replace(person_scores=np.array([1.0, 0.2]))
+    weak = people((300, 50), (900, 50)).replace(person_scores=np.array([1.0, 0.5]))
     assert ids(tracker(weak, 1.62)) == [1, 4]  # at a frame a second there is no telling
     assert ids(Tracker()(weak, 0.0)) == [1, 2]  # nor in the first frame
 

@@ -17,7 +17,7 @@ from openpaf.io.addresses import without_passwords
 
 #: Smallest person score that is shown: of images, where held-out people of each model at each size
 #: have a precision of 0.9; and of videos, whose tracker drops false detections of single frames.
-IMAGE_THRESHOLD, VIDEO_THRESHOLD = 0.7, 0.1
+IMAGE_THRESHOLD, VIDEO_THRESHOLD = 0.65, 0.1
 #: The same of objects, whose scores are the network's own.
 OBJECT_THRESHOLD = 0.5
 

@@ -200,7 +200,9 @@ def measure(
         threads: As :func:`openpaf.engines.load.load_source` takes them.
     """
     rng = np.random.default_rng(0)
-    height, width = source.spec.size_hw or _SIZE_HW[source.spec.method]
+    height, width = source.spec.size_hw or _SIZE_HW.get(
+        source.spec.method, _SIZE_HW["part_affinity"]
+    )
     coarse = rng.uniform(0, 255, (1, 3, height // 8, width // 8)).astype(np.float32)
     image = np.ascontiguousarray(coarse.repeat(8, axis=2).repeat(8, axis=3))
     engines: dict[str, Callable[[NDArray[np.float32]], Arrays]] = {}

@@ -31,6 +31,8 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 _EXAMPLE_HW = (128, 192)
+# Methods whose networks have many small layers, see :func:`_trace`.
+_TRACED = {*PARTS, "associative_embedding"}
 _OPSET = 17
 
 
@@ -151,7 +153,7 @@ def onnx_bytes(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -
     onnx = import_extra("onnx", "onnx")
     import_extra("onnxscript", "onnx")
     with quiet():
-        write = _trace if source.spec.method in PARTS else _export
+        write = _trace if source.spec.method in _TRACED else _export
         proto = write(wrap_network(load_network(source), source.spec), source.spec, size_hw)
     entry = proto.metadata_props.add()
     entry.key, entry.value = NOTE, source.spec.converted().to_metadata()["openpaf"]
@@ -185,7 +187,7 @@ def _export(module: nn.Module, spec: ModelSpec, size_hw: tuple[int, int] | None)
 def _trace(module: nn.Module, spec: ModelSpec, size_hw: tuple[int, int] | None) -> Any:
     """As :func:`_export`, by torch's older exporter.
 
-    Of networks of many small layers, as the parts of top-down pairs are, it takes seconds where
+    Of networks of many small layers, as the parts of top-down pairs, it takes seconds where
     the newer one takes a minute: that one goes through each layer three times, with symbols for
     sizes, and then looks for patterns in them.
     """

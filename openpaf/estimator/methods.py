@@ -103,6 +103,9 @@ METHODS: dict[str, str] = {
     "part_affinity": "openpaf.estimator.part_affinity:PartAffinity",
     "top_down": "openpaf.estimator.top_down:TopDown",
     "mask_rcnn": "openpaf.estimator.mask_rcnn:MaskRCNNDetector",
+    "associative_embedding": "openpaf.estimator.associative_embedding:AssociativeEmbedding",
+    "center_net": "openpaf.estimator.center_net:CenterNet",
+    "person_lab": "openpaf.estimator.person_lab:PersonLab",
 }
 
 

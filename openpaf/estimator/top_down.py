@@ -9,6 +9,7 @@ Reference:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,10 +24,11 @@ from openpaf.estimator.boxes import areas, check_boxes, fuse
 from openpaf.estimator.calibration import calibrate, raw_score
 from openpaf.estimator.crops import affine_of, crop, find_joints
 from openpaf.estimator.methods import Options
+from openpaf.estimator.mirroring import lag_of, mirrored_maps, mirrored_pairs
+from openpaf.estimator.offset_head import find_joints_by_votes, has_offsets
 from openpaf.estimator.person_detector import Detections, PersonDetector
 from openpaf.estimator.suppression import suppress_duplicates
 from openpaf.poses import Poses
-from openpaf.skeleton import Skeleton
 from openpaf.weights.pairs import detector_sizes
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -61,6 +63,8 @@ class PeopleInBoxes:
         box_scores: (N,), 0 to 1.
         affines: (N, 2, 3), from px of the image to px of the crops.
         heatmaps: (N, K, h, w) of the crops.
+        offsets: (N, 2K, h, w) of the crops; none of them, (N, 0, h, w), where the network gives
+            none.
         image_hw: Height and width of the image.
     """
 
@@ -68,6 +72,7 @@ class PeopleInBoxes:
     box_scores: NDArray[np.float32]
     affines: NDArray[np.float64]
     heatmaps: NDArray[np.float32]
+    offsets: NDArray[np.float32]
     image_hw: tuple[int, int]
 
 
@@ -76,7 +81,8 @@ class TopDown:
 
     Args:
         detectors: One for each run; the same may run at several sizes.
-        pose: From crops (B, 3, h, w) to ``heatmaps`` (B, K, h / stride, w / stride).
+        pose: From crops (B, 3, h, w) to ``heatmaps`` (B, K, h / stride, w / stride), and perhaps
+            ``offsets``, see :mod:`openpaf.estimator.offset_head`.
         pose_spec: Of the network of one person: skeleton, grid, and the size of its crops.
         spec: Of the pair; its option ``padding`` is the size of a crop as a multiple of its box.
         options: Those of the estimator; ``config`` and ``size`` have no effect, as there is no
@@ -99,7 +105,9 @@ class TopDown:
         assert pose_spec.size_hw is not None  # pair_source has seen to it
         self.detectors, self.pose, self.engine = tuple(detectors), pose, pose.name
         self.pose_spec, self.options = pose_spec, options
-        self.spec, self.crop_hw = spec, pose_spec.size_hw
+        # Scores of people by votes are other ones than those that probabilities were fitted to.
+        self.spec = dataclasses.replace(spec, method="g_rmi") if has_offsets(pose_spec) else spec
+        self.crop_hw = pose_spec.size_hw
         self.padding: float = spec.options["padding"]
 
     @classmethod
@@ -172,14 +180,15 @@ class TopDown:
             for image, of_image in zip(images, affines, strict=True)
             for affine in of_image
         ]
-        heatmaps = self._heatmaps(crops)
+        maps, n_joints = self._maps(crops), self.pose_spec.skeleton.n_joints
         ends = np.cumsum([len(of_image) for of_image in affines])
         return [
             PeopleInBoxes(
                 boxes=found,
                 box_scores=scores,
                 affines=of_image,
-                heatmaps=heatmaps[end - len(of_image) : end],
+                heatmaps=maps[end - len(of_image) : end, :n_joints],
+                offsets=maps[end - len(of_image) : end, n_joints:],
                 image_hw=(image.shape[0], image.shape[1]),
             )
             for image, (found, scores), of_image, end in zip(
@@ -209,17 +218,23 @@ class TopDown:
                 f"{tuple(image_hw)} px (height, width)"
             )
         grid, skeleton = self.pose_spec.heatmap_grid, self.pose_spec.skeleton
-        xy, scores = find_joints(inferred.heatmaps, inferred.affines, grid)
+        maps, affines = inferred.heatmaps, inferred.affines
+        if has_offsets(self.pose_spec):
+            xy, scores = find_joints_by_votes(maps, inferred.offsets, affines, self.pose_spec)
+            person_scores = inferred.box_scores * scores.mean(axis=1)
+        else:
+            xy, scores = find_joints(maps, affines, grid)
+            person_scores = (np.sqrt(inferred.box_scores) * _mean_scores(scores)) ** _SPREAD
         missing = scores < _MIN_JOINT
         poses = Poses(
             xy=np.where(missing[..., None], np.nan, xy),
             scores=np.where(missing, 0, scores),
-            person_scores=(np.sqrt(inferred.box_scores) * _mean_scores(scores)) ** _SPREAD,
+            person_scores=person_scores,
             skeleton=skeleton,
         )
         body = _BODY_SHARE * areas(inferred.boxes)
         poses = poses[suppress_duplicates(poses, body, _SAME_PERSON, _SURE_JOINT)]
-        poses = calibrate(poses[: self.options.max_people], self.spec)
+        poses = calibrate(poses, self.spec)[: self.options.max_people]
         if passed is not None:
             passed("people")
         return poses
@@ -248,39 +263,44 @@ class TopDown:
         weak = min(with_perfect_joints / _WEAK_MEAN**2, _WEAK_BOX)
         return max(_MIN_BOX, with_perfect_joints, weak)
 
-    def _heatmaps(
+    def _maps(
         self, crops: Sequence[tuple[NDArray[np.uint8], NDArray[np.float64]]]
     ) -> NDArray[np.float32]:
-        """Heatmaps (N, K, h, w) of crops, each an image and a map into the crop."""
+        """Heatmaps, and offsets if any, (N, channels, h, w) of crops: an image and a map each."""
         stride, n_joints = self.pose_spec.heatmap_grid.stride, self.pose_spec.skeleton.n_joints
         height, width = self.crop_hw
-        result = np.empty((len(crops), n_joints, height // stride, width // stride), np.float32)
+        n_maps = n_joints * (3 if has_offsets(self.pose_spec) else 1)
+        result = np.empty((len(crops), n_maps, height // stride, width // stride), np.float32)
         for start in range(0, len(crops), _MAX_BATCH):
             part = crops[start : start + _MAX_BATCH]
             inputs = np.stack([crop(image, affine, self.crop_hw) for image, affine in part])
             batch = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2), np.float32)
-            heatmaps = self.pose(batch)["heatmaps"]
+            maps = self._run_pose(batch)
             if self.options.flip:
-                heatmaps = (heatmaps + self._mirrored(batch)) / np.float32(2)
-            if not np.isfinite(heatmaps).all():
+                maps = (maps + self._mirrored(batch)) / np.float32(2)
+            if not np.isfinite(maps).all():
                 name = self.pose_spec.name
                 raise WeightsError(f"{name}: gives heatmaps that are not finite; it is damaged")
-            result[start : start + len(part)] = heatmaps
+            result[start : start + len(part)] = maps
         return result
 
+    def _run_pose(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Heatmaps, and offsets if any, in one array."""
+        arrays = self.pose(batch)
+        if not has_offsets(self.pose_spec):
+            return arrays["heatmaps"]
+        return np.concatenate([arrays["heatmaps"], arrays["offsets"]], axis=1)
+
     def _mirrored(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The heatmaps of mirrored crops, mirrored back."""
-        grid, skeleton = self.pose_spec.heatmap_grid, self.pose_spec.skeleton
-        mirrored = self.pose(np.ascontiguousarray(batch[..., ::-1]))["heatmaps"]
-        back = mirrored[:, _swapped(skeleton), :, ::-1]
-        # Mirrored back, cell i is this many px left of where cell i of the crop itself is.
-        lag = grid.stride - 1 - 2 * grid.offset_px
-        shift = round(lag / grid.stride)
-        return np.roll(back, shift, axis=3) if shift else back
-
-
-def _swapped(skeleton: Skeleton) -> list[int]:
-    return list(skeleton.flip_permutation)
+        """The maps of mirrored crops, mirrored back."""
+        maps = self._run_pose(np.ascontiguousarray(batch[..., ::-1]))
+        swap, n_joints = self.pose_spec.skeleton.flip_permutation, self.pose_spec.skeleton.n_joints
+        shift, rest = lag_of(self.pose_spec.heatmap_grid, maps.shape[3], batch.shape[3])
+        heatmaps = mirrored_maps(maps[:, :n_joints], swap, shift)
+        if not has_offsets(self.pose_spec):
+            return heatmaps
+        offsets = mirrored_pairs(maps[:, n_joints:], swap, shift, rest)
+        return np.concatenate([heatmaps, offsets], axis=1)
 
 
 def _mean_scores(scores: NDArray[np.float32]) -> NDArray[np.float32]:

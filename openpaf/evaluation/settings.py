@@ -30,12 +30,16 @@ _METHOD_NAMES = {
 
 
 def method_of(model: str) -> str:
-    """Which of :data:`METHODS` a model is, by the network that its description names.
+    """The method of a model by its name here, e.g. one of :data:`METHODS`.
 
     Raises:
         WeightsError: If the model is missing or damaged.
     """
-    return _METHOD_NAMES[weights.resolve(model).spec.method]
+    return _name(weights.resolve(model).spec.method)
+
+
+def _name(method: str) -> str:
+    return _METHOD_NAMES.get(method, method.replace("_", "-"))
 
 
 def default_model(method: str) -> str:
@@ -73,7 +77,7 @@ def describe(estimator: PoseEstimator, device: str | None = None) -> dict[str, A
     """
     assert estimator.source is not None  # a network in memory has no hash
     return {
-        "method": _METHOD_NAMES[estimator.spec.method],
+        "method": _name(estimator.spec.method),
         "model": estimator.source.file.stem,
         "model_sha256": sha256_of(estimator.source.file),
         "engine": estimator.engine,

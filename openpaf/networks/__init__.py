@@ -18,13 +18,22 @@ from torch import nn
 from openpaf.networks import rcnn
 from openpaf.networks.body25 import Body25Network
 from openpaf.networks.description import Description, describe
+from openpaf.networks.higher_hrnet import HigherHRNet
+from openpaf.networks.hourglass import HourglassCenterNet
 from openpaf.networks.lightweight import LightweightNetwork
+from openpaf.networks.lightweight_arrays import LightweightTags
 from openpaf.networks.lightweight_batch_norm import LightweightBatchNormNetwork
+from openpaf.networks.lightweight_groupings import (
+    LightweightCenterNet,
+    LightweightOffsets,
+    LightweightPersonLab,
+)
 from openpaf.networks.lightweight_published import LightweightPublishedNetwork
 from openpaf.networks.lite_hrnet import LiteHRNet
 from openpaf.networks.mobilenet_v2 import MobileNetV2Network
 from openpaf.networks.open_model_zoo import OpenModelZooNetwork
 from openpaf.networks.picodet import PicoDet
+from openpaf.networks.posenet_mobilenet import PoseNetMobileNet
 from openpaf.networks.rtmdet import RTMDet
 from openpaf.networks.two_branch import TwoBranchNetwork
 from openpaf.skeleton import Skeleton
@@ -33,13 +42,20 @@ __all__ = [
     "BUILDERS",
     "Body25Network",
     "Description",
+    "HigherHRNet",
+    "HourglassCenterNet",
     "LightweightBatchNormNetwork",
+    "LightweightCenterNet",
     "LightweightNetwork",
+    "LightweightOffsets",
+    "LightweightPersonLab",
     "LightweightPublishedNetwork",
+    "LightweightTags",
     "LiteHRNet",
     "MobileNetV2Network",
     "OpenModelZooNetwork",
     "PicoDet",
+    "PoseNetMobileNet",
     "RTMDet",
     "TwoBranchNetwork",
     "build",
@@ -60,6 +76,13 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], Skeleton]] = {
     "lite_hrnet": (LiteHRNet, Skeleton.COCO17),
     "picodet": (PicoDet, Skeleton.COCO17),
     "rtmdet": (RTMDet, Skeleton.COCO17),
+    "higher_hrnet": (HigherHRNet, Skeleton.COCO17),
+    "lightweight_tags": (LightweightTags, Skeleton.COCO17),
+    "lightweight_center_net": (LightweightCenterNet, Skeleton.COCO17),
+    "lightweight_person_lab": (LightweightPersonLab, Skeleton.COCO17),
+    "lightweight_offsets": (LightweightOffsets, Skeleton.COCO17),
+    "posenet_mobilenet": (PoseNetMobileNet, Skeleton.COCO17),
+    "hourglass_center_net": (HourglassCenterNet, Skeleton.COCO17),
     **{name: (builder, Skeleton.COCO17) for name, builder in rcnn.BUILDERS.items()},
 }
 
@@ -73,7 +96,11 @@ def build(name: str, skeleton: Skeleton | None = None, **options: Any) -> nn.Mod
             trunk; ``"cmu_coco"`` and ``"cmu_mpi"``, CMU's two-branch network of 2017;
             ``"body25"``, CMU's of 2019; ``"open_model_zoo"``, Intel's
             human-pose-estimation-0001; ``"lite_hrnet"``, TinyPose, for one person;
-            ``"picodet"`` and ``"rtmdet"``, detectors of people; or a detector of
+            ``"picodet"`` and ``"rtmdet"``, detectors of people; ``"higher_hrnet"`` and
+            ``"lightweight_tags"``, which group joints by tags; ``"hourglass_center_net"`` and
+            ``"lightweight_center_net"`` by centers; ``"posenet_mobilenet"`` and
+            ``"lightweight_person_lab"`` by offsets; ``"lightweight_offsets"``, for one person; or a
+            detector of
             :data:`openpaf.networks.rcnn.BUILDERS`, e.g. ``"keypointrcnn_resnet50_fpn"``.
         skeleton: Its joints and limbs define the channels of the heads. Where not given, that of
             :data:`BUILDERS`.

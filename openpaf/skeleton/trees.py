@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from openpaf.skeleton.definition import Skeleton
 from openpaf.skeleton.tables import COCO17_TREE
 
@@ -26,3 +28,29 @@ def tree_limbs(skeleton: Skeleton) -> tuple[int, ...]:
             part = [new if p == old else p for p in part]
             chosen.append(limb)
     return tuple(sorted(chosen))
+
+
+# The tree of PersonLab's published networks, in the order of their channels.
+_COCO17_EDGES = (
+    "nose left_eye, left_eye left_ear, nose right_eye, right_eye right_ear, nose left_shoulder, "
+    "left_shoulder left_elbow, left_elbow left_wrist, left_shoulder left_hip, left_hip left_knee, "
+    "left_knee left_ankle, nose right_shoulder, right_shoulder right_elbow, "
+    "right_elbow right_wrist, right_shoulder right_hip, right_hip right_knee, "
+    "right_knee right_ankle"
+)
+
+
+@lru_cache(maxsize=64)
+def tree_of(skeleton: Skeleton) -> tuple[tuple[int, int], ...]:
+    """Edges along which a method goes from joint to joint, at most K - 1.
+
+    For COCO's 17 joints they are those of PersonLab, from the nose, which need not be limbs; for
+    others the limbs of :func:`tree_limbs`.
+
+    Reference:
+        Papandreou et al., ECCV 2018: PersonLab.
+    """
+    if skeleton.joints == Skeleton.COCO17.joints:
+        pairs = (edge.split() for edge in _COCO17_EDGES.split(", "))
+        return tuple((skeleton.index(a), skeleton.index(b)) for a, b in pairs)
+    return tuple(skeleton.limbs[limb] for limb in tree_limbs(skeleton))

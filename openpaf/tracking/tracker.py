@@ -60,8 +60,8 @@ class TrackerConfig:
     max_gap_s: float = 2.0
     max_new_gap_s: float = 0.3
     min_similarity: float = 0.3
-    min_new_score: float = 0.1
-    sure_new_score: float = 0.8
+    min_new_score: float = 0.3
+    sure_new_score: float = 0.95
     min_joint_score: float = 0.2
     duplicate_similarity: float = 0.3
     second_reach: float = 2.0

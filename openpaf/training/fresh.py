@@ -7,7 +7,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-_HEAD_STD = 0.01
+HEAD_STD = 0.01
 _LEAST_STD = 1e-5
 
 
@@ -44,7 +44,7 @@ def fresh_weights(
         if module.bias is not None:
             nn.init.zeros_(module.bias)
         if module.out_channels in head_channels:
-            nn.init.normal_(module.weight, std=_HEAD_STD)
+            nn.init.normal_(module.weight, std=HEAD_STD)
         else:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             hooks.append(module.register_forward_hook(_normalize))

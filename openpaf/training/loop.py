@@ -22,6 +22,8 @@ from openpaf.training.checkpoints import (
 )
 from openpaf.training.config import TrainConfig
 from openpaf.training.distributed import Processes, join
+from openpaf.training.groupings.table import GROUPINGS
+from openpaf.training.groupings.task import GroupingTask
 from openpaf.training.interrupts import HeldSignals
 from openpaf.training.logging import Journal, Progress
 from openpaf.training.optimizer import learning_rate
@@ -39,6 +41,7 @@ _MAX_BAD_STEPS = 10
 _TASKS: dict[str, Callable[[TrainConfig, Processes], Task]] = {
     "mask_rcnn": DetectionTask,
     "objects": DetectionTask,
+    **{name: partial(GroupingTask, grouping) for name, grouping in GROUPINGS.items()},
 }
 
 

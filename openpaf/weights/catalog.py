@@ -280,4 +280,5 @@ def _published_spec(published: Published) -> ModelSpec:
         metrics=published.metrics,
         bgr=published.bgr,
         channel_order=published.channel_order,
+        sigma_px=published.sigma_px,
     )

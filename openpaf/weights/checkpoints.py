@@ -1,8 +1,9 @@
 """Checkpoint files of the field, read as data: nothing in them is ever executed.
 
-PyTorch's state dicts, safetensors, NumPy's ``.npz`` and Caffe's ``.caffemodel``; told by what is in
-a file, since its suffix may be anything. What a file declares is compared with the limits of
-:mod:`openpaf.weights.limits`, and with the network, before any of its numbers are read.
+PyTorch's state dicts, safetensors, NumPy's ``.npz``, Caffe's ``.caffemodel`` and TensorFlow Lite's
+``.tflite``; told by what is in a file, since its suffix may be anything. What a file declares is
+compared with the limits of :mod:`openpaf.weights.limits`, and with the network, before any of its
+numbers are read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from openpaf.weights.npz_files import npz_tensors
 from openpaf.weights.pickles import CodeError
 from openpaf.weights.safetensors_files import open_safetensors, safetensors_tensors
 from openpaf.weights.stored import State, StoredTensor, check_total, described, open_regular, some
+from openpaf.weights.tflite_files import MAGIC, tflite_tensors
 from openpaf.weights.torch_files import old_tensors, zipped_tensors
 from openpaf.weights.zip_files import open_zip
 
@@ -36,8 +38,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """The weights in a checkpoint file, whatever its format.
 
     Args:
-        path: A PyTorch checkpoint (``.pth``, ``.pt``, ``.pth.tar``), safetensors, ``.npz`` or
-            ``.caffemodel``.
+        path: A PyTorch checkpoint (``.pth``, ``.pt``, ``.pth.tar``), safetensors, ``.npz``,
+            ``.caffemodel`` or ``.tflite``.
 
     Returns:
         Tensors by key, on the CPU, in the file's dtype. What lies beside the weights, such as the
@@ -95,7 +97,7 @@ def _describe(path: Path, opened: ExitStack) -> State:
         return safetensors_tensors(opened.enter_context(open_safetensors(path)), path)
     if kind == "torch":
         return old_tensors(file, path)
-    return caffe_tensors(file, path)
+    return (tflite_tensors if kind == "tflite" else caffe_tensors)(file, path)
 
 
 def _kind(path: Path, start: bytes) -> str:
@@ -118,12 +120,14 @@ def _kind(path: Path, start: bytes) -> str:
         return "safetensors"
     if start[0] == 0x80:  # the opcode that a pickle starts with
         return "torch"
+    if start[4:8] == MAGIC:
+        return "tflite"
     # The tags of a network's name and layers; a text of Caffe's starts with letters.
     if path.suffix == ".caffemodel" or start[:1] in (b"\x0a", b"\x12") or start[:2] == b"\xa2\x06":
         return "caffe"
     raise WeightsError(
-        f"{expected} neither PyTorch's format, nor safetensors, npz, or a Caffe model "
-        f"(it starts with {start[:8]!r})"
+        f"{expected} neither PyTorch's format, nor safetensors, npz, a Caffe or a TensorFlow Lite "
+        f"model (it starts with {start[:8]!r})"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.errors import WeightsError, printable
 from openpaf.weights.limits import MAX_PARAMETERS
-from openpaf.weights.spec import ModelSpec
+from openpaf.weights.spec import OUTPUTS, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +68,7 @@ def check_grids(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     """
     import torch
 
-    if spec.method not in ("part_affinity", "person_detector", "single_person"):
+    if spec.method not in OUTPUTS or spec.method in ("mask_rcnn", "objects", "top_down"):
         return
     # Multiples of every stride.
     size_hw = (48, 48) if spec.method == "part_affinity" else (64, 64)

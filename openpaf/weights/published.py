@@ -34,10 +34,11 @@ class Published:
         skeleton: Its joints and limbs; None where it finds no joints.
         channel_order: Name of one of :data:`openpaf.channels.CHANNEL_ORDERS`; None if top-down.
         heatmap_grid: Where the cells of the heatmaps lie; None if top-down.
-        paf_grid: Where the cells of the PAFs lie; None if top-down.
+        paf_grid: Where the cells of the PAFs, or of tags, lie; None if top-down.
         bgr: Whether the network takes BGR instead of RGB.
         mean: Subtracted from values of 0 to 255, for all channels or for each.
         scale: The difference is divided by this, for all channels or for each.
+        sigma_px: As of :class:`openpaf.weights.ModelSpec`, where a method needs it.
         metrics: Published figures (``AP`` is that of COCO keypoints, 0 to 1), and the
             ``protocol`` that they were measured by.
     """
@@ -59,6 +60,7 @@ class Published:
     bgr: bool = False
     mean: float | tuple[float, float, float]
     scale: float | tuple[float, float, float]
+    sigma_px: float | None = None
     metrics: dict[str, Any]
 
     @property
@@ -243,6 +245,66 @@ _ROWS = (
             "mask_AP": 0.346,
             "protocol": "COCO val2017, by torchvision; it finds no joints",
         },
+    ),
+    Published(
+        name="higher-hrnet-w32",
+        suffix=".pth",
+        urls=(
+            "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/"
+            "higher-hrnet-w32-human-pose-estimation/ckpt/pose_higher_hrnet_w32_512.pth",
+        ),
+        # No sha256 is published; the Open Model Zoo, whose copy this is, has a sha384 of it.
+        size=115_172_215,
+        licence="MIT (that of its repository)",
+        builder="higher_hrnet",
+        skeleton=Skeleton.COCO17,
+        # Its trainers round joints down to cells, so that a cell stands for the px that follow it.
+        heatmap_grid=Grid(2, 1.0),
+        paf_grid=Grid(4, 2.0),
+        mean=0.0,
+        scale=255.0,
+        metrics={
+            "AP": 0.671,
+            "protocol": "COCO val2017, 512 px, single scale, with flip, by its README "
+            "(without flip 0.646, by the Open Model Zoo)",
+        },
+    ),
+    Published(
+        name="centernet-hourglass",
+        suffix=".pth",
+        # A page from which a browser gets the file; a program gets the page.
+        urls=("https://drive.google.com/file/d/17-YS11iguOQKwPPHUg8LzakLzrgKSLfA",),
+        licence="MIT (that of its repository, xingyizhou/CenterNet)",
+        builder="hourglass_center_net",
+        skeleton=Skeleton.COCO17,
+        heatmap_grid=Grid(4, 0.0),
+        paf_grid=Grid(4, 0.0),
+        bgr=True,
+        mean=0.0,
+        scale=255.0,  # the network knows mean and deviation of each channel
+        metrics={
+            "AP": 0.640,
+            "protocol": "COCO val2017, 512 px, with flip, multi_pose_hg_3x by its repository",
+        },
+    ),
+    Published(
+        name="posenet-mobilenet-075",
+        suffix=".tflite",
+        urls=(
+            "https://github.com/google-coral/project-posenet/raw/master/models/mobilenet/"
+            "components/posenet_mobilenet_v1_075_481_641_quant.tflite",
+        ),
+        sha256="d7ac211a927e114a9266e424c3cb5b6ce0db462ee2d5311471c437cca2b262a6",
+        size=1_298_664,
+        licence="Apache-2.0 (that of its repository, google-coral/project-posenet)",
+        builder="posenet_mobilenet",
+        skeleton=Skeleton.COCO17,
+        heatmap_grid=Grid(16, 0.0),
+        paf_grid=Grid(16, 0.0),
+        mean=128.0,
+        scale=128.0,
+        sigma_px=16.0,  # disks of 32 px, as in the paper
+        metrics={"AP": None, "protocol": "none published for this file"},
     ),
 )
 

@@ -23,6 +23,9 @@ OUTPUTS = {
     "top_down": ("boxes", "scores", "heatmaps"),
     "person_detector": ("boxes", "scores"),
     "single_person": ("heatmaps",),
+    "associative_embedding": ("heatmaps", "tags"),
+    "center_net": ("centers", "sizes", "center_offsets", "joints", "heatmaps", "joint_offsets"),
+    "person_lab": ("heatmaps", "offsets", "forward", "backward"),
 }
 #: The methods of networks that are no model alone, but a part of a top-down one, in words.
 PARTS = {"person_detector": "a detector of people", "single_person": "a network of one person"}
@@ -31,6 +34,13 @@ _METHODS = {
     "rtmdet": "person_detector",
     "lite_hrnet": "single_person",
     "top_down": "top_down",
+    "higher_hrnet": "associative_embedding",
+    "lightweight_tags": "associative_embedding",
+    "lightweight_center_net": "center_net",
+    "lightweight_person_lab": "person_lab",
+    "lightweight_offsets": "single_person",
+    "posenet_mobilenet": "person_lab",
+    "hourglass_center_net": "center_net",
 }
 
 
@@ -51,7 +61,7 @@ class ModelSpec:
             network gives its channels, for this very skeleton; its engine gives them in the
             skeleton's order.
         heatmap_grid: Where the cells of the heatmaps lie.
-        paf_grid: Where the cells of the PAFs lie.
+        paf_grid: Where the cells of the PAFs lie, or of another method's second array.
         mean: Subtracted from values of 0 to 255.
         scale: The difference is divided by this.
         licence: In plain words.

@@ -1,0 +1,1 @@
+"""Training of groupings other than part affinity fields, a file each; one task for all."""
