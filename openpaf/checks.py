@@ -194,6 +194,15 @@ def _warn_of_name(cls: type, old: str, new: str) -> None:
     warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
+def install_hint(extra: str) -> str:
+    """How an extra is installed; all hints come from here, as openpaf is not on PyPI yet.
+
+    Args:
+        extra: Its name, e.g. ``"openvino"``.
+    """
+    return f"pip install '.[{extra}]' in a clone of openpaf"
+
+
 def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
     """Import a module that only an extra installs.
 
@@ -209,5 +218,5 @@ def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ValueError(
-            f"{argument}: {module!r} is not installed; pip install 'openpaf[{extra}]'"
+            f"{argument}: {module!r} is not installed; {install_hint(extra)}"
         ) from error

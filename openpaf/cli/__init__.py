@@ -10,6 +10,7 @@ import argparse
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -21,7 +22,9 @@ from openpaf.cli import (
     benchmark,
     bulk,
     compare,
+    completion,
     convert,
+    doctor,
     evaluate,
     export,
     predict,
@@ -35,6 +38,7 @@ from openpaf.cli import (
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 from openpaf.cli.interrupts import no_interrupt_is_swallowed
 from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
+from openpaf.errors import did_you_mean
 
 OK, SOME_SKIPPED, BAD_USE = 0, 1, 2
 
@@ -54,6 +58,7 @@ examples:
   openpaf skeleton suggest annotations.json
   openpaf weights list
   openpaf warm-up
+  openpaf doctor
   openpaf predict --help
 
 exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted;
@@ -99,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = command_parser().parse_args(argv)
     except SystemExit as stop:  # --help, --version, or a usage error that is already reported
         return int(stop.code or 0)
     if getattr(arguments, "verbose", False):
@@ -112,11 +117,14 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, where argparse prints the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        report(f"{one_line(message)} (see: {self.prog} --help)")
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        hint = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+        report(f"{one_line(message)}{hint} (see: {self.prog} --help)")
         raise SystemExit(BAD_USE)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command."""
     parser = _Parser(
         prog="openpaf",
         description="Finds every person in an image and their joints.",
@@ -141,6 +149,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_parser(verbs)
     export.add_parser(verbs)
     warm_up.add_parser(verbs)
+    doctor.add_parser(verbs)
+    completion.add_parser(verbs, parser)
     return parser
 
 

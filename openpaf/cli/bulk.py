@@ -51,7 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
     parser = verbs.add_parser(
         "bulk",
-        help="photos by the million to a table, on Ray (pip install 'openpaf[ray]')",
+        help="photos by the million to a table, on Ray, of the extra ray",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

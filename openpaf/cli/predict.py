@@ -60,7 +60,7 @@ examples:
   openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
   openpaf predict photos/ --output out --model maskrcnn-coco    objects: boxes and masks
-  openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
+  openpaf predict street.mp4 --output out --size 256        a video (extra video)
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
   openpaf predict photos/ --output table --format parquet --recursive       a table, no drawings
@@ -69,7 +69,7 @@ examples:
 
 A file that cannot be read is named on the standard error stream and skipped, as are images of a
 folder that are of no format that is read: raw files of cameras, PDF, SVG and others, and HEIC
-without pip install 'openpaf[heic]'.
+without the extra heic.
 exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at all; 130 interrupted.
 """
 

@@ -153,6 +153,7 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         that may have photos.
     """
     from openpaf.io.addresses import is_url
+    from openpaf.io.extras import need_extra
     from openpaf.video.base import is_video
 
     videos: list[str] = []
@@ -168,6 +169,8 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         videos += inside_videos
         if not inside_videos or _has_photos(set(inside) - set(inside_videos)):
             others.append(source)
+    if any(is_video(video) for video in videos):  # those read by PyAV: known before a model loads
+        need_extra("video", "videos")
     return list(dict.fromkeys(videos)), others
 
 

@@ -76,7 +76,7 @@ def fastest_engine(
         measure_again: Whether to measure even if the result is known, and then all of them.
 
     Raises:
-        ValueError: If ``OPENPAF_ENGINE`` is none.
+        ValueError: If ``OPENPAF_ENGINE`` is none, or no engine runs the model here.
         WeightsError: If the model is damaged.
     """
     named = _named_by_environment()
@@ -111,12 +111,22 @@ def fastest_engine(
 
 
 def _candidates(source: ModelSource) -> list[str]:
-    """The engines that can run a model here."""
-    return [
+    """The engines that can run a model here.
+
+    Raises:
+        ValueError: If there is none, as torch is not installed.
+    """
+    names = [
         name
         for name, entry in ENGINES.items()
         if entry.load_module().available(source, entry.precision)
     ]
+    if not names:
+        raise ValueError(
+            f"engine: {source.spec.name} needs torch, which is not installed; without it, take an "
+            "exported file, or fast and default with the extra openvino"
+        )
+    return names
 
 
 def _measure_candidates(
@@ -180,6 +190,8 @@ def _named_by_environment() -> str | None:
 
 
 def _gpu_is_there() -> bool:
+    if not installed("torch"):
+        return False
     import torch
 
     return torch.cuda.is_available()
