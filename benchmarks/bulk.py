@@ -50,7 +50,7 @@ def make_photos(folder: Path, n: int, seed: int) -> None:
     """Write photos, a thousand to a subfolder; those that are there stay."""
     rng = np.random.default_rng(seed)
     sources = [
-        Image.open(path).convert("RGB")
+        Image.fromarray(openpaf.read_image(path))
         for path in sorted((_ROOT / "data/photos").glob("*.[jp][pn]g"))
     ]
     for i in range(n):

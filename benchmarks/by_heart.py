@@ -29,8 +29,8 @@ from openpaf.weights import read_header
 
 LEAST_AP = 0.95
 # In px. Crops show the whole image as it is: people are in its middle, of one height.
-_SIZE, _HEIGHT = 96, 75
-_MARGIN = 1.15  # by which training makes a person larger than the joints
+SIZE, HEIGHT = 96, 75
+MARGIN = 1.15  # by which training makes a person larger than the joints
 # A person who faces the viewer, in shares of the image: COCO's 17 joints.
 _POSE = np.array([
     (50, 18), (54, 14), (46, 14), (60, 17), (40, 17), (64, 34), (36, 34), (74, 48), (26, 48),
@@ -92,15 +92,15 @@ def draw_images(folder: Path) -> None:
     colors = rng.integers(60, 255, (17, 3)).tolist()
     images, people = [], []
     for i in range(8):
-        pixels = rng.integers(0, 40, (_SIZE, _SIZE, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 40, (SIZE, SIZE, 3), dtype=np.uint8)
         joints = _POSE + rng.normal(0, 0.03, (17, 2))
-        joints = (joints - joints.min(axis=0)) / np.ptp(joints, axis=0) * (57, _HEIGHT) + (19, 10)
+        joints = (joints - joints.min(axis=0)) / np.ptp(joints, axis=0) * (57, HEIGHT) + (19, 10)
         for a, b in Skeleton.COCO17.limbs[:16]:
             cv2.line(pixels, *joints[[a, b]].round().astype(int).tolist(), (90, 90, 90), 2)
         for xy, color in zip(joints.round().astype(int).tolist(), colors, strict=True):
             cv2.circle(pixels, xy, 3, color, -1)
         cv2.imwrite(str(folder / f"{i}.png"), pixels)
-        images.append({"id": i, "file_name": f"{i}.png", "width": _SIZE, "height": _SIZE})
+        images.append({"id": i, "file_name": f"{i}.png", "width": SIZE, "height": SIZE})
         people.append({
             "id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
             "bbox": [7.5, 5.5, 80, 84], "area": 80 * 84,
@@ -127,10 +127,10 @@ def learn(name: str, folder: Path, output: Path) -> dict[str, float]:
         "optimizer": {
             "steps": steps, "batch_size": 8, "learning_rate": 5e-3, "warmup": 20, "average": 0.95,
             "precision": "float32", "checkpoint_every": 1000, "validate_every": 1000,
-            "validation_size": _SIZE,
+            "validation_size": SIZE,
         },
         "augment": {
-            "crop_px": _SIZE, "person_px": [_MARGIN * _HEIGHT, _MARGIN * _HEIGHT],
+            "crop_px": SIZE, "person_px": [MARGIN * HEIGHT, MARGIN * HEIGHT],
             "rotation_deg": 0, "shift": 0, "flip": 0, "color": 0, "gray": 0, "blur": 0,
         },
     }  # fmt: skip

@@ -65,7 +65,7 @@ def test_a_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
     running = process_in_workers(iter(inputs), job(), 2)
     done = [next(running)]
     children = subprocess.run(
-        ["ps", "--no-headers", "-o", "pid,args", "--ppid", str(os.getpid())],
+        ["ps", "-ww", "--no-headers", "-o", "pid,args", "--ppid", str(os.getpid())],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     worker = next(line.split()[0] for line in children.splitlines() if "spawn_main" in line)

@@ -200,4 +200,4 @@ def test_bulk_without_ray(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["bulk", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
-    assert "bulk: 'ray' is not installed; pip install 'openpaf[ray]'" in capsys.readouterr().err
+    assert "bulk: 'ray' is not installed; pip install '.[ray]'" in capsys.readouterr().err

@@ -114,7 +114,7 @@ def test_a_missing_extra_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve"]) == 2
-    assert "pip install 'openpaf[serve]'" in capsys.readouterr().err
+    assert "pip install '.[serve]'" in capsys.readouterr().err
 
 
 def test_the_page_has_the_steps_of_the_dockerfile(repo_root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import lzma
 import os
 import pickle
@@ -85,12 +86,13 @@ def test_a_file_that_does_not_fit_is_not_used(
     folder = shipped.shipped_file(name).parent
     shutil.copytree(folder, tmp_path / folder.name)
     monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
-    _, (form,) = content(shipped.shipped_file(name))
-    sig = pickle.loads(form)[0]
+    known, (form,) = content(shipped.shipped_file(name))
+    sig, its_options = pickle.loads(form)[0], ast.literal_eval(known[1])
+    assert known == shipped.shipped_key(source, its_options)
 
     def loaded(signature: Any = sig, options: Any = None) -> Any:
         codegen = cpu_target.target_context.codegen()
-        options = options or cache._options()
+        options = options or its_options
         return shipped.load_shipped(name, source, options, signature, codegen)
 
     assert loaded() is not None

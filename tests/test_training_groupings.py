@@ -101,7 +101,7 @@ def test_associative_embedding_learns_images_by_heart(folder: Path, tmp_path: Pa
     assert evaluated["settings"]["method"] == "associative-embedding"
     assert evaluated["AP"] == pytest.approx(spec.metrics["validation"]["AP"], abs=0.02)
     photo = [str(folder / "0.png"), "--output", str(tmp_path / "people"), "--format", "coco"]
-    assert main(["predict", *photo, *shared, "--threshold", "0.3"]) == 0
+    assert main(["predict", *photo, *shared, "--threshold", "0.5"]) == 0
     assert len(json.loads((tmp_path / "people" / "0.json").read_text())) == 2
 
 

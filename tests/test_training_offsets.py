@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_training_overfits import HEIGHT, MARGIN, SIZE, folder  # noqa: F401 (a fixture)
+from test_training_overfits import folder  # noqa: F401 (a fixture)
 
 from openpaf.cli import main
 from openpaf.engines.load import load_source
@@ -23,6 +24,9 @@ from openpaf.training.groupings.map_losses import focal_loss, logistic_loss, off
 from openpaf.training.loop import train
 from openpaf.training.tables import as_table
 from openpaf.weights import ModelSpec, read_header, resolve
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from by_heart import HEIGHT, MARGIN, SIZE
 
 BOX = [[-0.5, -0.5, SIZE - 0.5, SIZE - 0.5]]  # whose crop is the image itself
 OPTIONS: dict[str, Any] = {
