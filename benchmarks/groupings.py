@@ -91,10 +91,10 @@ def _arguments() -> argparse.Namespace:
     add("--sets", nargs="*", default=["coco_train_extra", "people/sports22"],
         help="folders of --data to learn from, beside the half of coco_train")  # fmt: skip
     add("--crops", type=int, default=800)
-    add("--steps", type=int, default=400)
+    add("--steps", type=int, default=1500)
     add("--batch", type=int, default=8)
-    add("--rate", type=float, default=1e-3)
-    add("--rank", type=int, default=32, help="of the body's convolutions; 0 for whole ones")
+    add("--rate", type=float, default=6e-3)
+    add("--rank", type=int, default=64, help="of the body's convolutions; 0 for whole ones")
     add("--hidden", type=int, default=512, help="hidden channels of all heads together")
     add("--seeds", type=int, default=1)
     add("--methods", nargs="*", choices=COMPARED, default=list(COMPARED))
