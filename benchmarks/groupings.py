@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
     add("--sets", nargs="*", default=["coco_train_extra", "people/sports22"],
         help="folders of --data to learn from, beside the half of coco_train")  # fmt: skip
     add("--crops", type=int, default=800)
-    add("--steps", type=int, default=1500)
+    add("--steps", type=int, default=1000)
     add("--batch", type=int, default=8)
     add("--rate", type=float, default=6e-3)
     add("--rank", type=int, default=64, help="of the body's convolutions; 0 for whole ones")
