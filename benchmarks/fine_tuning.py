@@ -4,7 +4,8 @@
     python benchmarks/fine_tuning.py ... --images 40 --size 368 --epochs 60 --rate 1e-4 --least 0.85
 
 Only images on which everybody has labels are used: those at even places of the file are learned,
-without augmentation, those at odd places held out. A line says what the style and the weight of
+without augmentation, those at odd places held out (the last of them are learned too, where those at
+even places are too few). A line says what the style and the weight of
 the targets do to a short run; ``--least`` makes it a test of whether a network can learn by heart.
 """
 
@@ -32,6 +33,7 @@ from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
 from openpaf.training.data.batches import Batch
 from openpaf.training.losses import fields_loss
+from openpaf.training.optimizer import PRECISIONS, autocast
 from openpaf.weights import ModelSpec
 
 _SHARE = 0.5  # of the way from the start to the end
@@ -54,6 +56,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24, help="learned, as many held out")
     parser.add_argument("--size", type=int, default=256, help="short side in px")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--every", type=int, default=1, help="epochs between lines")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--batch", type=int, default=4, help="images a step")
     parser.add_argument("--rate", type=float, default=3e-5, help="of AdamW")
     parser.add_argument("--sigma", type=float, default=7.5, help="px")
@@ -71,10 +75,10 @@ def measure(arguments: argparse.Namespace) -> float:
     """Train and print a line per epoch; AP on the learned images at the end."""
     annotations = load_annotations(Path(arguments.annotations))
     network, spec = weights.load_model(arguments.model)
-    sets = []
-    for remainder in (0, 1):
-        ids = [i for i in sorted(annotations.imgs)[remainder::2] if is_labeled(annotations, i)]
-        sets.append([example(annotations, i, spec, arguments) for i in ids[: arguments.images]])
+    sets = [
+        [example(annotations, i, spec, arguments) for i in ids]
+        for ids in split(annotations, arguments.images)
+    ]
     learned = sets[0]
     start = copy.deepcopy(network.state_dict())
 
@@ -89,17 +93,30 @@ def measure(arguments: argparse.Namespace) -> float:
 
     optimizer = torch.optim.AdamW(network.parameters(), lr=arguments.rate, weight_decay=1e-4)
     rng = np.random.default_rng(0)
-    show("start", start)
+    ap = show("start", start)
     for epoch in range(1, arguments.epochs + 1):
         order = rng.permutation(len(learned))
         for first in range(0, len(order), arguments.batch):
             batch = [learned[i].batch for i in order[first : first + arguments.batch]]
-            learn(network, spec, optimizer, batch, arguments.heatmap_weight)
-        ap = show(f"epoch {epoch}", network.state_dict())
+            learn(network, spec, optimizer, batch, arguments)
+        if epoch % arguments.every == 0 or epoch == arguments.epochs:
+            ap = show(f"epoch {epoch}", network.state_dict())
     end = network.state_dict()
     between = {key: start[key].lerp(end[key], _SHARE) for key in start}
     show(f"{_SHARE} of the way from the start", between)
     return ap
+
+
+def split(annotations: Any, n_images: int) -> tuple[list[int], list[int]]:
+    """Images to learn and others, on which everybody has labels.
+
+    Those to learn are at even places of the file, then the last ones where these are too few.
+    """
+    places = [sorted(annotations.imgs)[remainder::2] for remainder in (0, 1)]
+    even, odd = ([i for i in ids if is_labeled(annotations, i)] for ids in places)
+    n_more = max(0, n_images - len(even))
+    learned = even[:n_images] + odd[len(odd) - n_more :]
+    return learned, [i for i in odd if i not in learned][:n_images]
 
 
 def is_labeled(annotations: Any, image_id: int) -> bool:
@@ -143,14 +160,15 @@ def learn(
     spec: ModelSpec,
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Batch],
-    heatmap_weight: float,
+    arguments: argparse.Namespace,
 ) -> None:
     """A step; images have sizes of their own, so that each goes through the network alone."""
     network.train()
     optimizer.zero_grad()
     for batch in batches:
-        stages = network((batch.images - spec.mean) / spec.scale)
-        loss, _ = fields_loss(stages, batch, heatmap_weight=heatmap_weight)
+        with autocast(torch.device("cpu"), PRECISIONS[arguments.precision]):
+            stages = network((batch.images - spec.mean) / spec.scale)
+        loss, _ = fields_loss(stages, batch, heatmap_weight=arguments.heatmap_weight)
         (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 10.0)
     optimizer.step()
@@ -162,7 +180,7 @@ def average_precision(
     estimator = PoseEstimator.from_network(network, spec, size=size)
     detections = []
     for one in examples:
-        detections += as_results(estimator(one.pixels), one.id, category=None)
+        detections += as_results(estimator(one.pixels), one.id, annotations)
     return evaluate(annotations, detections, [one.id for one in examples])["AP"]
 
 

@@ -48,6 +48,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
             "refinement_hidden_width": 64,
         },
     ),
+    "lightweight_batch_norm": ("lightweight_batch_norm", {}),
     "lightweight_coco": ("lightweight_coco", {}),
     "lightweight_coco, 3 refinements": ("lightweight_coco", {"n_refinement_stages": 3}),
     "mobilenet_v2": ("mobilenet_v2", {}),

@@ -37,9 +37,10 @@ _JOINTS = {
 # 1-based, as COCO has them.
 _LIMBS = {
     "kite": [[1, 2], [1, 3], [2, 4], [3, 4], [1, 4], [4, 5]],
+    # Knuckles in a chain besides, that a hand whose wrist is hidden is not five fingers.
     "hand": [pair for f in range(5) for pair in (
         [1, 4 * f + 2], [4 * f + 2, 4 * f + 3], [4 * f + 3, 4 * f + 4], [4 * f + 4, 4 * f + 5],
-    )],
+    )] + [[4 * f + 2, 4 * f + 6] for f in range(4)],
     "animal": [
         [1, 2], [1, 3], [2, 3], [3, 4], [4, 5], [4, 6], [6, 7], [7, 8], [4, 9], [9, 10], [10, 11],
         [5, 12], [12, 13], [13, 14], [5, 15], [15, 16], [16, 17],

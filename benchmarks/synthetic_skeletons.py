@@ -29,6 +29,8 @@ workers = 1
 [[data.sets]]
 annotations = "train/{kind}.json"
 images = "train/images"
+[network]
+name = "lightweight_batch_norm"
 [network.options]
 width = 64
 hidden_width = 128
@@ -41,7 +43,6 @@ batch_size = 8
 learning_rate = 1e-2
 warmup = 20
 average = 0.98
-precision = "float32"
 [augment]
 crop_px = 192
 person_px = [105, 160]
@@ -57,8 +58,8 @@ def main() -> None:
     """Train and measure every kind that is asked for."""
     parser = argparse.ArgumentParser(description="Train drawn objects of any joints.")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--images", type=int, default=800, help="to train on")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--images", type=int, default=2000, help="to train on")
     parser.add_argument("--held-out", type=int, default=100, help="to measure on")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="for sets and runs (default: a new one)")

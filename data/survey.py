@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from openpaf.io.extras import install_hint
 from openpaf.skeleton import Skeleton
 from openpaf.training.data.dataset import PhotoSet
 
@@ -122,7 +123,7 @@ def draw(counts: Survey, path: Path, skeleton: Skeleton = Skeleton.COCO17) -> No
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("pip install 'openpaf[benchmarks]'") from error
+        raise ImportError(install_hint("benchmarks")) from error
     figure = Figure(figsize=(13, 7), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{counts.name}: {len(counts.people)} photos, {len(counts.joints)} people")

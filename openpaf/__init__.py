@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from openpaf.visualization.draw import draw_poses as draw_poses
     from openpaf.visualization.objects import draw_objects as draw_objects
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "DecodeConfig": "decoding",

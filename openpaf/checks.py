@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import numbers
 import warnings
@@ -191,3 +192,31 @@ def _old_attribute(cls: type, old: str, new: str) -> property:
 def _warn_of_name(cls: type, old: str, new: str) -> None:
     message = f"{cls.__name__}: {old} is now called {new}; the old name works for one more release"
     warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+
+def install_hint(extra: str) -> str:
+    """How an extra is installed; all hints come from here, as openpaf is not on PyPI yet.
+
+    Args:
+        extra: Its name, e.g. ``"openvino"``.
+    """
+    return f"pip install '.[{extra}]' in a clone of openpaf"
+
+
+def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
+    """Import a module that only an extra installs.
+
+    Args:
+        module: Its name, e.g. ``"openvino"``.
+        extra: The extra's name, e.g. ``"openvino"`` of ``openpaf[openvino]``.
+        argument: What the error names as the reason.
+
+    Raises:
+        ValueError: If it is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            f"{argument}: {module!r} is not installed; {install_hint(extra)}"
+        ) from error

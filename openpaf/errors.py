@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 
 class OpenpafError(Exception):
@@ -68,3 +69,11 @@ def printable(text: object, limit: int = 80) -> str:
     """
     line = shown(str(text)[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The known name that one is close to, as a remark in brackets; nothing if none is close."""
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

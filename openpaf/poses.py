@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openpaf.checks import as_array
+from openpaf.checks import as_array, import_extra
 from openpaf.skeleton import Skeleton
 from openpaf.skeleton.angles import angle_joints, angle_names
+from openpaf.tables.flat import person_arrays
+from openpaf.tables.schema import arrow_table, image_row, plain_row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -248,6 +250,67 @@ class Poses:
             boxes[some, :2] = np.nanmin(self.xy[some], axis=1)
             boxes[some, 2:] = np.nanmax(self.xy[some], axis=1)
         return boxes
+
+    def to_dict(self, *, image_hw: Sequence[int] | None = None, **values: Any) -> dict[str, Any]:
+        """These people as a row of a table (docs/bulk.md), ready for JSON.
+
+        Args:
+            image_hw: Height and width of the image in px, where they are to be in the row.
+            values: Of other columns, such as ``path``, ``frame`` and ``time_s``.
+
+        Returns:
+            All columns: ``n_people``, ``boxes``, ``keypoints``, ``joint_scores`` and so on;
+            coordinates to 0.001 px, None where a joint is missing.
+
+        Raises:
+            ValueError: If there is no such column.
+        """
+        return plain_row(image_row(self, image_hw=image_hw, **values))
+
+    def to_arrow(self, *, image_hw: Sequence[int] | None = None, **values: Any) -> Any:
+        """These people as a :class:`pyarrow.Table` of one row, of the schema of all tables.
+
+        Arguments are those of :meth:`to_dict`. Coordinates and scores are float32, as they are
+        here; the names of the joints are in the schema's metadata.
+
+        Raises:
+            ValueError: If pyarrow is not installed, or there is no such column.
+        """
+        return arrow_table([image_row(self, image_hw=image_hw, **values)], self.skeleton)
+
+    def to_dataframe(self) -> Any:
+        """These people as a :class:`pandas.DataFrame`, a row each.
+
+        Returns:
+            Columns ``person``, ``id`` (-1 without ids), ``score``, ``x0``, ``y0``, ``x1``, ``y1``,
+            and ``nose_x``, ``nose_y``, ``nose_score`` and so on for every joint; NaN where one is
+            missing.
+
+        Raises:
+            ValueError: If pandas is not installed.
+        """
+        pandas = import_extra("pandas", "tables", "to_dataframe")
+        return pandas.DataFrame(person_arrays(self, self.skeleton.joints))
+
+    def to_supervision(self) -> Any:
+        """These people as :class:`supervision.KeyPoints`, which that package draws and tracks.
+
+        Returns:
+            Its ``xy`` is 0, 0 where a joint is missing, as it expects; ``data["person_id"]`` are
+            the ids, where there are some.
+
+        Raises:
+            ValueError: If supervision is not installed.
+        """
+        supervision = import_extra("supervision", "supervision", "to_supervision")
+        return supervision.KeyPoints(
+            xy=np.nan_to_num(self.xy),
+            class_id=np.zeros(len(self), np.int64),
+            keypoint_confidence=self.scores,
+            detection_confidence=self.person_scores,
+            visible=self.scores > 0,
+            data={} if self.ids is None else {"person_id": self.ids},
+        )
 
 
 def oks(truth: Poses, people: Poses, areas: NDArray[Any] | None = None) -> NDArray[np.float64]:

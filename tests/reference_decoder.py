@@ -26,10 +26,11 @@ def decode(fields: Fields, config: DecodeConfig | None = None) -> Poses:
 
 def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
     xy, scores, starts = [], [], [0]
+    sigma = config.sigma_px / fields.heatmap_grid.stride
+    support = config.peak_support * math.exp(-0.5 / sigma**2) / math.exp(-0.5 / (7 / 8) ** 2)
     for plane in fields.heatmaps[:-1].astype(np.float64):
         for row, column in np.argwhere(plane > np.float32(config.weak_peak_threshold)):
-            if _is_peak(plane, row, column, config.peak_support):
-                sigma = config.sigma_px / fields.heatmap_grid.stride
+            if _is_peak(plane, row, column, support):
                 dx, rise_x = _vertex(plane, row, column, sigma)
                 dy, rise_y = _vertex(plane.T, column, row, sigma)
                 xy.append(fields.heatmap_grid.to_px(np.array([column + dx, row + dy])))

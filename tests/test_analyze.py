@@ -191,7 +191,7 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_run(
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     command = ["analyze", str(pose_file(tmp_path)), "--plot", str(tmp_path / "a.png")]
     assert main(command) == 2
-    assert "--plot: 'matplotlib' is not installed; pip install 'openpaf[analyze]'" in (
+    assert "--plot: 'matplotlib' is not installed; pip install '.[analyze]'" in (
         capsys.readouterr().err
     )
 

@@ -218,7 +218,7 @@ def test_a_terminal_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch) -> Non
         def isatty(self) -> bool:
             return True
 
-    logger = logging.getLogger("openpaf.kernels.cache")
+    logger = logging.getLogger("openpaf.waiting")
     for name in ("handlers", "level", "propagate"):
         monkeypatch.setattr(logger, name, getattr(logger, name))
     logger.handlers = []
@@ -227,7 +227,7 @@ def test_a_terminal_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch) -> Non
         assert main(["--version"]) == 0
     _announce.cache_clear()
     _announce()
-    assert sys.stderr.getvalue() == "openpaf: compiling the parser, which takes up to a minute\n"
+    assert sys.stderr.getvalue() == "openpaf: compiling the parser, once: up to a minute\n"
 
 
 def test_the_parser_says_that_it_is_compiled(
@@ -240,4 +240,4 @@ def test_the_parser_says_that_it_is_compiled(
     caplog.set_level(logging.INFO)
     for _ in range(2):
         is_compiled(source)
-    assert caplog.text.count("compiling the parser, which takes up to a minute") == 1
+    assert caplog.text.count("compiling the parser, once: up to a minute") == 1

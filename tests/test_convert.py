@@ -767,7 +767,7 @@ def test_extras_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     yolo_set("")
     for module, name, extra in (("sleap_io", "a.slp", "sleap"), ("yaml", "set", "convert")):
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(ValueError, match=rf"pip install 'openpaf\[{extra}\]'"):
+        with pytest.raises(ValueError, match=rf"pip install '\.\[{extra}\]'"):
             read_labels(name)
 
 

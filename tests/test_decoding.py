@@ -384,6 +384,14 @@ def test_the_kernels_do_what_the_plain_numpy_twin_does(n_people, noise):
     np.testing.assert_allclose(fast.person_scores, slow.person_scores, atol=1e-3)
 
 
+@pytest.mark.parametrize("stride", [4, 12])
+def test_the_twin_agrees_at_other_strides(stride):
+    fields = encode_fields(standing(4, 4), (368, 656), stride=stride)
+    fast, slow = decode(fields), reference_decoder.decode(fields)
+    np.testing.assert_allclose(fast.scores, slow.scores, atol=1e-3)
+    np.testing.assert_allclose(fast.xy, slow.xy, atol=0.02)
+
+
 def test_true_people_of_coco_photos_come_back(shared_dir):
     pytest.importorskip("pycocotools")
     path = shared_dir / "data" / "official_538_val2017_annotations.json"

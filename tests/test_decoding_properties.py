@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openpaf import DecodeConfig, Fields, Poses, Skeleton, decode, encode_fields
+from openpaf import DecodeConfig, Fields, Grid, Poses, Skeleton, decode, encode_fields
+from openpaf.decoding import assemble_people, find_peaks, match_limbs, score_limbs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from scenes import _STANDING, random_people
 from strange import KINDS, PAIR, fault_of, strange_fields
 
 
@@ -71,6 +74,49 @@ def test_a_person_alone_comes_back_within_a_quarter_px(x, y, angle, length):
     found = decode(encode_fields(truth, (200, 200)))
     assert len(found) == 1
     assert np.linalg.norm(found.xy[0] - truth.xy[0], axis=1).max() < 0.25
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8, 12, 16])
+@settings(max_examples=15)
+@given(st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_encoded_people_come_back_at_every_stride(stride, n_people, seed):
+    rng = np.random.default_rng(seed)
+    keypoints = np.ones((n_people, 17, 3))
+    for i in range(n_people):
+        shift = np.array([90 + 160 * i, 6]) + rng.uniform(-8, 8, 2)
+        joints = _STANDING * rng.uniform(150, 190) + rng.uniform(-4, 4, (17, 2))
+        keypoints[i, :, :2] = joints + shift
+    poses = Poses.from_keypoints(keypoints, Skeleton.COCO17)
+    found = decode(encode_fields(poses, (208, 160 * n_people + 20), stride=stride))
+    assert len(found) == n_people
+    order = np.argsort(found.xy[:, 0, 0])
+    # At 16 px a joint may lie on a single cell: its neighbors are below what is encoded.
+    np.testing.assert_allclose(found.xy[order], poses.xy, atol=3 if stride == 16 else 0.1)
+
+
+@pytest.mark.parametrize("n_times", [8, 4])
+def test_enlarged_fields_have_no_more_people(n_times):
+    """As OpenPose and its ports hand them out: each ripple of the enlargement is a maximum."""
+    poses = random_people(6, (368, 656), np.random.default_rng(5), height_px=(120, 340))
+    fields = encode_fields(poses, (368, 656))
+    size = (82 * n_times, 46 * n_times)
+    heatmaps, pafs = (
+        np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in planes])
+        for planes in (fields.heatmaps, fields.pafs.reshape(-1, 46, 82))
+    )
+    grid = Grid(8 // n_times)
+    enlarged = Fields(heatmaps=heatmaps, pafs=pafs, heatmap_grid=grid, paf_grid=grid,
+                      skeleton=Skeleton.COCO17)  # fmt: skip
+    found = decode(enlarged)
+    assert len(found) == 6
+    for person in poses:
+        errors = np.nanmax(np.abs(found.xy - person.xy), axis=(1, 2))
+        best = errors.argmin()
+        assert errors[best] < 4
+        np.testing.assert_array_equal(found.scores[best] > 0, person.scores[0] > 0)
+    peaks = find_peaks(enlarged)
+    steps = assemble_people(peaks, match_limbs(score_limbs(enlarged, peaks)), Skeleton.COCO17)
+    np.testing.assert_array_equal(steps.xy, found.xy)
 
 
 @pytest.mark.parametrize("kind", KINDS)

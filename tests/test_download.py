@@ -702,5 +702,5 @@ def test_a_row_in_full(run: Run) -> None:
 def test_a_row_says_which_hash_it_has(run: Run, name: str, brief: str, whole: str) -> None:
     _, out, _ = run("list")
     (row,) = (line for line in out.splitlines() if line.startswith(f"{name} "))
-    assert row.split()[5] == brief
+    assert row.split()[4] == brief
     assert f"verified_by    {whole}\n" in run("list", name)[1]

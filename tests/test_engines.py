@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
+import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,8 +101,64 @@ def test_openvino_leaves_the_fields_of_the_picture_before(
 
 def test_a_missing_openvino_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ValueError, match=r"openpaf\[openvino\]"):
+    with pytest.raises(ValueError, match=r"pip install \'\.\[openvino\]\' in a clone"):
         load_engine(engine="openvino")
+
+
+# Without torch, which is taken away before openpaf is imported
+
+_WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; from openpaf.cli import main; "
+    "status = main(sys.argv[1:]); assert sys.modules['torch'] is None; sys.exit(status)"
+)
+
+
+def _predict_without_torch(folder: Path, *arguments: object) -> tuple[int, str]:
+    command = [sys.executable, "-c", _WITHOUT_TORCH, "predict", *map(str, arguments)]
+    environment = {name: os.environ[name] for name in os.environ if name != "OPENPAF_ENGINE"}
+    done = subprocess.run(
+        [*command, "--output", str(folder / "out")],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino-int8"])
+def test_openvino_needs_no_torch(tmp_path: Path, repo_root: Path, engine: str) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    photo = repo_root / "data" / "photos" / "astronaut.jpg"
+    status, text = _predict_without_torch(tmp_path, photo, "--engine", engine)
+    assert status == 0, text
+    assert "1 photo, 1 person" in text
+
+
+def test_onnx_runtime_needs_no_torch(tmp_path: Path, repo_root: Path, small: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    photo = repo_root / "data" / "photos" / "astronaut.jpg"
+    file = tmp_path / "small.onnx"
+    export_model(str(small), file, to="onnx", photos=[photo])
+    status, text = _predict_without_torch(tmp_path, photo, "--model", file)
+    assert status == 0, text
+
+
+def test_without_torch_it_is_said_what_to_do(tmp_path: Path, repo_root: Path) -> None:
+    photo = repo_root / "data" / "photos" / "astronaut.jpg"
+    status, text = _predict_without_torch(tmp_path, photo, "--engine", "torch")
+    assert (status, text) == (2, "openpaf: engine: torch is not installed; pip install torch\n")
+    status, text = _predict_without_torch(tmp_path, photo, "--model", "topdown")
+    assert status == 2
+    assert " needs torch, which is not installed; without it, take an exported file" in text
+
+
+def test_the_list_of_what_to_install_without_torch_is_whole(repo_root: Path) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(repo_root / "setup.cfg", encoding="utf-8")
+    lines = setup["options"]["install_requires"].splitlines()
+    names = [re.split("[<>=]", line)[0] for line in lines if line and line[0] != "#"]
+    names.remove("torch")
+    page = (repo_root / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"pip install -c constraints.txt {' '.join(names)}\n" in page
 
 
 # Exports: one small model for all, as converting the shipped one takes long
@@ -271,6 +331,36 @@ def test_measuring_leaves_out_what_is_wrong(
     assert "onnx cannot be used: not today" in caplog.text
 
 
+@pytest.mark.parametrize("is_clear", [True, False])
+def test_auto_converts_no_model_where_8_bits_are_clearly_faster(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_clear: bool,
+) -> None:
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path))
+    monkeypatch.delenv("OPENPAF_ENGINE", raising=False)
+    only(monkeypatch, "torch", "openvino", "openvino-int8")
+    monkeypatch.setattr(auto, "_candidates", lambda _: list(auto.ENGINES))
+    asked = []
+
+    def measured(_: object, names: list[str], *__: float, **___: object) -> Any:
+        asked.append(names)
+        times = {"torch": 0.1, "openvino": 0.03, "openvino-int8": 0.049 if is_clear else 0.051}
+        return {name: times[name] for name in names}, not is_clear
+
+    monkeypatch.setattr(auto, "measure", measured)
+    caplog.set_level("INFO")
+    choice = auto.fastest_engine(resolve())
+    assert choice.engine == ("openvino-int8" if is_clear else "openvino")
+    quick, everything = ["torch", "openvino-int8"], ["torch", "openvino", "openvino-int8"]
+    assert asked == ([quick] if is_clear else [quick, everything])
+    assert caplog.text.count("measuring which engine is the fastest here") == 1
+    assert ("converting the model" in caplog.text) == (not is_clear)
+    auto.fastest_engine(resolve(), measure_again=True)
+    assert asked[-1] == everything
+
+
 def test_a_measurement_is_disturbed_where_its_rounds_differ(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +415,7 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     tried: list[list[str]] = []
 
     def measure(
-        source: ModelSource, names: list[str], **_: object
+        source: ModelSource, names: list[str], *_: object, **__: object
     ) -> tuple[dict[str, float], bool]:
         tried.append(names)
         return {name: 1.0 / len(name) for name in names}, False
@@ -336,7 +426,7 @@ def test_auto_tries_8_bit_integers_where_there_are_some(
     assert auto.fastest_engine(resolve()).engine == "openvino-int8"  # from the cache
     assert auto.fastest_engine(resolve(small)).engine == "openvino"
     assert auto.fastest_engine(resolve(weights=small)).engine == "openvino"
-    assert tried == [["torch", "openvino", "openvino-int8"], ["torch", "openvino"]]
+    assert tried == [["torch", "openvino-int8"], ["torch", "openvino"]]
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])

@@ -64,12 +64,12 @@ def test_an_output_format_from_outside(
             return [people for _ in images]
 
     monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Estimator)
-    monkeypatch.setitem(FORMATS, "csv", CSV)
+    monkeypatch.setitem(FORMATS, "comma", CSV)
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     out = tmp_path / "out"
     arguments = ["predict", str(tmp_path / "a.png"), "--output", str(out), "--format"]
 
-    assert main([*arguments, "csv,coco"]) == 0
+    assert main([*arguments, "comma,coco"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.csv", "a.json"]
     assert (out / "a.csv").read_text().startswith("a.png,0,10.00,20.00,11.00,22.00,")
     back = read_poses(out / "a.csv")
@@ -81,7 +81,10 @@ def test_an_output_format_from_outside(
     capsys.readouterr()
     assert main(["predict", "--help"]) == 0
     text = capsys.readouterr().out
-    assert "NAME.csv               a line a person, with commas             (format csv)" in text
+    assert "NAME.csv               a line a person, with commas             (format comma)" in text
     assert "NAME_frames.csv" in text
     assert main([*arguments, "pdf"]) == 2
-    assert "expected a list of image, coco, openpose, csv, got 'pdf'" in capsys.readouterr().err
+    assert (
+        "expected a list of image, coco, openpose, comma, csv, parquet, jsonl, got 'pdf'"
+        in capsys.readouterr().err
+    )

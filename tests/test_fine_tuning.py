@@ -50,18 +50,13 @@ def test_targets_have_the_style_of_the_initial_weights(
     tmp_path: Path, state: dict[str, Tensor]
 ) -> None:
     file = tmp_path / "start.safetensors"
-    assert target_style(config_for(tmp_path, None), Skeleton.COCO17) == (7, 8, 1)
+    assert target_style(config_for(tmp_path, None), Skeleton.COCO17) == (7, 8)
     save(state, file, SPEC)
-    assert target_style(config_for(tmp_path, file), Skeleton.COCO17) == (7.5, 10, 10)
-    assert target_style(config_for(tmp_path, file, heatmap_weight=2), Skeleton.COCO17) == (
-        7.5,
-        10,
-        2,
-    )
+    assert target_style(config_for(tmp_path, file), Skeleton.COCO17) == (7.5, 10)
     save(state, file, dataclasses.replace(SPEC, sigma_px=9.0, paf_half_width_px=11.0))
     assert read_header(file).sigma_px == 9
-    assert target_style(config_for(tmp_path, file), Skeleton.COCO17) == (9, 11, 10)
-    assert target_style(config_for(tmp_path, file, sigma_px=6), Skeleton.COCO17) == (6, 11, 10)
+    assert target_style(config_for(tmp_path, file), Skeleton.COCO17) == (9, 11)
+    assert target_style(config_for(tmp_path, file, sigma_px=6), Skeleton.COCO17) == (6, 11)
 
 
 def test_a_header_of_unknown_style_says_nothing_of_it() -> None:

@@ -375,12 +375,12 @@ def test_sigterm_ends_the_webcam_as_ctrl_c_does(
             yield image(0)
             time.sleep(0.005)
 
-    def show(results: Iterator[Any], view: Any) -> None:
+    def show(results: Iterator[Any], view: Any, window: Any) -> None:
         next(results)
         signal.raise_signal(signal.SIGTERM)
 
     opened: list[LiveVideo] = []
-    monkeypatch.setattr(webcam, "check_display", lambda: None)
+    monkeypatch.setattr(webcam, "open_window", contextlib.nullcontext)
     monkeypatch.setattr(webcam, "_show", show)
     monkeypatch.setattr(webcam, "_open", lambda camera: opened.append(LiveVideo("camera", capture))
                         or opened[0])  # fmt: skip

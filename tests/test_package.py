@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import openpaf
+from openpaf.io.extras import EXTRAS
 
 HEAVY = {
     "av", "cv2", "numba", "PIL", "pycocotools", "requests", "safetensors.torch", "scipy", "torch",
@@ -125,13 +126,47 @@ def test_constraints_cover_every_dependency(
     extras = dict(setup_cfg["options.extras_require"])
     assert set(extras) == {
         "openvino", "onnx", "caffe", "video", "export", "demo", "train", "tensorboard", "test",
-        "analyze", "benchmarks", "compare", "dev", "heic", "convert", "sleap",
+        "analyze", "benchmarks", "compare", "completion", "dev", "docs", "heic", "convert", "sleap",
+        "tables", "ray", "supervision", "serve",
     }  # fmt: skip
+    for_users = set(extras) - {"caffe", "benchmarks", "dev", "docs", "test"}
+    assert set(EXTRAS) == for_users, "openpaf doctor names all of them"
     lines = "\n".join([setup_cfg["options"]["install_requires"], *extras.values()]).splitlines()
-    wanted = {re.split(r"[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}
+    wanted = {re.split(r"[\[<>=;\s]", line)[0] for line in lines if line and line[0] != "#"}
     pins = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0] for line in pins if "==" in line}
     assert wanted <= pinned
+
+
+def test_the_conda_recipe_and_the_citation_follow_setup_cfg(
+    setup_cfg: configparser.ConfigParser, repo_root: Path
+) -> None:
+    recipe = (repo_root / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    names = {"torch": "pytorch", "opencv-python-headless": "py-opencv"}
+    lines = [line for line in setup_cfg["options"]["install_requires"].splitlines() if line]
+    required = [line for line in lines if not line.startswith("#")]
+    assert len(required) == 12
+    for line in [f"python{setup_cfg['options']['python_requires']}", *required]:
+        name, versions = re.fullmatch(r"([\w-]+)(.*)", line).groups()  # type: ignore[union-attr]
+        assert f"    - {names.get(name, name)} {versions}\n" in recipe
+    assert f'  version: "{openpaf.__version__}"\n' in recipe
+    citation = (repo_root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {openpaf.__version__}\n" in citation
+
+
+def test_only_one_function_says_how_extras_are_installed(repo_root: Path) -> None:
+    """As long as openpaf is not on PyPI, ``pip install openpaf`` would fail, or get another's."""
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in (repo_root / "openpaf").rglob("*.py")
+    }
+    assert [path.name for path in texts if re.search(r"pip install '[.o]", texts[path])] == [
+        "checks.py"
+    ]
+    pages = [*repo_root.glob("*.md"), *repo_root.glob("docs/**/*.md")]
+    pages = [page for page in pages if page.name != "CHANGELOG.md"]
+    assert not [
+        page.name for page in pages if "pip install 'openpaf" in page.read_text(encoding="utf-8")
+    ]
 
 
 # How it is built

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from openpaf.io.extras import install_hint
 from openpaf.io.skeleton_files import read_skeleton
 from openpaf.io.toml_files import read_toml, toml_rows
 from openpaf.training.config import (
@@ -187,4 +188,4 @@ def test_a_missing_package_is_told_with_its_extra(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "openpaf: training needs msgspec: pip install 'openpaf[train]'\n"
+    assert done.stderr == f"openpaf: training needs msgspec: {install_hint('train')}\n"

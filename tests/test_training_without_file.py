@@ -70,7 +70,7 @@ def flags(folder: Path, **changes: str | None) -> list[str]:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of three steps."""
     few = {"steps": 3, "batch_size": 2, "precision": "float32", "validation_size": 64}
-    for name in ("FINE_TUNING", "NEW_HEADS"):
+    for name in ("FINE_TUNING", "NEW_HEADS", "FRESH"):
         monkeypatch.setattr(quick_training, name, few)
 
 
@@ -137,7 +137,7 @@ def test_a_new_network_and_labels_for_validation(folder: Path, tiny: None) -> No
 
 @pytest.mark.parametrize(("n_joints", "rates"), [(17, "FINE_TUNING"), (3, "NEW_HEADS")])
 def test_other_joints_and_flags_of_the_data(folder: Path, n_joints: int, rates: str) -> None:
-    """Heads that are new learn faster."""
+    """Heads that are new learn faster than what is given."""
     names = [*Skeleton.COCO17.joints] if n_joints == 17 else ["a", "b", "c"]
     category = {"name": "thing", "keypoints": names, "skeleton": [[1, 2], [2, 3]]}
     data = json.loads((folder / "my.json").read_text())
@@ -151,7 +151,8 @@ def test_other_joints_and_flags_of_the_data(folder: Path, n_joints: int, rates: 
     (folder / "own.toml").write_text(f"joints = {json.dumps(names)}\nlimbs = [[0, 1], [1, 2]]\n")
     chosen = {"category": "thing", "skeleton": str(folder / "own.toml")}
     values = quick_training.configuration(parser.parse_args(flags(folder, **chosen)[1:]))
-    assert values["optimizer"]["learning_rate"] == getattr(quick_training, rates)["learning_rate"]
+    chosen_rates = getattr(quick_training, rates)
+    assert {key: values["optimizer"][key] for key in chosen_rates} == chosen_rates
     assert {key: values["data"][key] for key in chosen} == chosen
 
 

@@ -1,6 +1,6 @@
 """A page that shows the skeletons of the people before the browser's camera.
 
-    pip install 'openpaf[demo]'
+    pip install '.[demo]'
     python demos/browser
     python demos/browser --size 192 --port 8000
 
@@ -69,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             shutdown_timeout=1.0,
         )
     except ImportError as error:
-        print(f"demos/browser: {error}; pip install 'openpaf[demo]'", file=sys.stderr)
+        from openpaf.io.extras import install_hint
+
+        print(f"demos/browser: {error}; {install_hint('demo')}", file=sys.stderr)
         return 2
     except (openpaf.WeightsError, ValueError, OSError) as error:
         print("demos/browser:", " ".join(str(error).split()), file=sys.stderr)

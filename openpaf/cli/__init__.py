@@ -10,6 +10,7 @@ import argparse
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,19 +20,25 @@ from openpaf.cli import (
     analyze,
     annotate,
     benchmark,
+    bulk,
     compare,
+    completion,
     convert,
+    doctor,
     evaluate,
     export,
     predict,
+    serve,
     skeleton,
     train,
+    warm_up,
     webcam,
     weights,
 )
 from openpaf.cli.common import described, one_line, report, traceback_wanted
 from openpaf.cli.interrupts import no_interrupt_is_swallowed
 from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
+from openpaf.errors import did_you_mean
 
 OK, SOME_SKIPPED, BAD_USE = 0, 1, 2
 
@@ -40,14 +47,18 @@ examples:
   openpaf predict photo.jpg --output out
   openpaf predict photos/ more/*.png --output out --format coco
   openpaf predict street.mp4 --output out
+  openpaf bulk photos/ --output table --recursive
   openpaf analyze squats.mp4 --repetitions left_knee
   openpaf webcam
+  openpaf serve
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
   openpaf train models/recipes/lightweight-coco17.toml
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf skeleton suggest annotations.json
   openpaf weights list
+  openpaf warm-up
+  openpaf doctor
   openpaf predict --help
 
 exit status: 0 done; 1 done, but some input was skipped; 2 bad use, nothing done; 130 interrupted;
@@ -69,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _prepare_streams()
     if sys.stderr.isatty():
-        _show_compiling()
+        _show_waiting()
     try:
         with sigterm_like_ctrl_c(), no_interrupt_is_swallowed():
             status = _run(argv)
@@ -93,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = command_parser().parse_args(argv)
     except SystemExit as stop:  # --help, --version, or a usage error that is already reported
         return int(stop.code or 0)
     if getattr(arguments, "verbose", False):
@@ -106,11 +117,14 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, where argparse prints the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        report(f"{one_line(message)} (see: {self.prog} --help)")
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        hint = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+        report(f"{one_line(message)}{hint} (see: {self.prog} --help)")
         raise SystemExit(BAD_USE)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command."""
     parser = _Parser(
         prog="openpaf",
         description="Finds every person in an image and their joints.",
@@ -121,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"openpaf {openpaf.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
+    bulk.add_parser(verbs)
     analyze.add_parser(verbs)
     annotate.add_parser(verbs)
     convert.add_parser(verbs)
@@ -131,7 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     skeleton.add_parser(verbs)
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
+    serve.add_parser(verbs)
     export.add_parser(verbs)
+    warm_up.add_parser(verbs)
+    doctor.add_parser(verbs)
+    completion.add_parser(verbs, parser)
     return parser
 
 
@@ -145,9 +164,9 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _show_compiling() -> None:
-    """Say on a terminal that the parser is being compiled, which takes long the first time."""
-    logger = logging.getLogger("openpaf.kernels.cache")
+def _show_waiting() -> None:
+    """Say on a terminal what takes long, such as to choose an engine the first time."""
+    logger = logging.getLogger("openpaf.waiting")
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("openpaf: %(message)s"))

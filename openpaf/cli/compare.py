@@ -133,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     from openpaf.evaluation.result_files import read_results
     from openpaf.evaluation.run import check_photos
+    from openpaf.io.extras import EXTRAS, install_hint, installed
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     methods = methods_of(
@@ -169,6 +170,8 @@ def run(arguments: argparse.Namespace) -> int:
         for name in ("engine", "device", "threads", "repeats", "score_threshold", "quiet")
     }
     options["shown_score"] = IMAGE_THRESHOLD
+    if not installed(*EXTRAS["compare"]):
+        report(f"there will be no plot: matplotlib is missing; {install_hint('compare')}")
     measured = []
     for method in methods:
         measured.append(measure_method(method, photos, scenes, work, **options))

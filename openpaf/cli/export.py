@@ -82,9 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.engines.export import export_model
     from openpaf.engines.table import export_formats
     from openpaf.estimator.export_pair import export_pair
+    from openpaf.io.extras import need_extra
     from openpaf.io.images import list_images
     from openpaf.weights.catalog import resolve
 
+    need_extra("export" if arguments.precision == "int8" else arguments.to, "--to")
     source = resolve(arguments.model)
     is_pair = source.kind == "pair"
     suffix = ".json" if is_pair else export_formats()[arguments.to]

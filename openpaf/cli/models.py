@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import (
     add_engine_arguments,
@@ -45,26 +45,37 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_integer,
         metavar="N",
         default=1,
-        help="images at a time; more use a GPU better (default: 1)",
+        help="images at a time; more use a GPU better (default: %(default)s)",
     )
+
+
+def estimator_options(arguments: argparse.Namespace, min_score: float = 0.0) -> dict[str, Any]:
+    """What :class:`openpaf.PoseEstimator` is made with."""
+    return {
+        "model": arguments.model,
+        "weights": arguments.weights,
+        "engine": arguments.engine,
+        "device": arguments.device,
+        "threads": arguments.threads,
+        "size": arguments.size,
+        "scales": arguments.scales,
+        "flip": arguments.flip,
+        "min_score": min_score,
+    }
 
 
 def load_estimator(arguments: argparse.Namespace, min_score: float = 0.0) -> PoseEstimator:
     """The model that these arguments describe; tells the license of a published one."""
     from openpaf.estimator import PoseEstimator
+
+    estimator = PoseEstimator(**estimator_options(arguments, min_score))
+    tell_license(arguments)
+    return estimator
+
+
+def tell_license(arguments: argparse.Namespace) -> None:
+    """Say the license of a published model."""
     from openpaf.weights.published import PUBLISHED
 
-    estimator = PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-        scales=arguments.scales,
-        flip=arguments.flip,
-        min_score=min_score,
-    )
     if arguments.model in PUBLISHED and not arguments.quiet:
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
-    return estimator

@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,17 +24,26 @@ _LONGEST_STEM = 200  # bytes; file systems take names of 255, and suffixes need 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written for one photo: a path for each format, all with one stem."""
+    """What is written for one photo: a path for each format, all with one stem.
+
+    Args:
+        stem: Of the files.
+        files: By format.
+        image_id: COCO's id of the photo, no other photo's of the run.
+    """
 
     stem: str
     files: dict[str, Path]
+    image_id: int | str = 0
 
 
 def format_names() -> tuple[str, ...]:
-    """What ``--format`` takes, in the order in which it is written: the drawing, and pose files."""
+    """What ``--format`` takes, in the order in which it is written: the drawing, pose files, and
+    tables."""
     from openpaf.io.pose_files import FORMATS
+    from openpaf.tables.files import TABLES
 
-    return (IMAGE, *FORMATS)
+    return (IMAGE, *FORMATS, *TABLES)
 
 
 def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -> Path:
@@ -91,8 +100,11 @@ def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Ou
     if os.path.realpath(file) == os.path.realpath(source):
         raise ValueError(f"--output: {shown(file)} is the source; choose another name")
     check_folder(file.parent, (), formats)
-    files = {name: file.with_name(file.stem + _suffix(name, source)) for name in formats}
-    return Outputs(file.stem, files | ({IMAGE: file} if IMAGE in files else {}))
+    files = {
+        name: file.parent / (file.stem + suffix) for name, suffix in _suffixes(formats, source)
+    }
+    files |= {IMAGE: file} if IMAGE in files else {}
+    return Outputs(file.stem, files, _image_id(source, file.stem))
 
 
 def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -> list[Outputs]:
@@ -116,6 +128,7 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
         if os.path.realpath(os.path.dirname(path)) == inside
     }
     last: dict[str, int] = {}
+    ids = set[int | str]()
     named = []
     for photo in photos:
         base = _shortened(photo.stem)
@@ -123,26 +136,44 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
         while True:
             n += 1
             stem = base if n == 1 else f"{base}_{n}"
-            names = {name: stem + _suffix(name, photo) for name in formats}
+            names = {name: stem + suffix for name, suffix in _suffixes(formats, photo)}
             keys = {_key(name) for name in names.values()}
             if not keys & taken:
                 break
         taken |= keys
         last[base] = n
-        named.append(Outputs(stem, {name: folder / file for name, file in names.items()}))
+        image_id = _image_id(photo, stem, ids)
+        ids.add(image_id)
+        files = {name: folder / file for name, file in names.items()}
+        named.append(Outputs(stem, files, image_id))
     return named
 
 
-def _suffix(name: str, photo: Path) -> str:
+def _suffixes(formats: Sequence[str], source: Path) -> Iterator[tuple[str, str]]:
+    """What follows the stem in the files of a source; photos have no tables of their own."""
     from openpaf.io.pose_files import FORMATS
+    from openpaf.tables.files import TABLES
     from openpaf.video.base import VIDEO_SUFFIXES
 
-    is_of_video = photo.suffix.lower() in VIDEO_SUFFIXES
-    if name != IMAGE:
-        return FORMATS[name].video_suffix if is_of_video else FORMATS[name].suffix
-    if is_of_video:
-        return ".mp4"
-    return ".jpg" if photo.suffix.lower() in _JPEG_SUFFIXES else ".png"
+    is_video = source.suffix.lower() in VIDEO_SUFFIXES
+    for name in formats:
+        if name == IMAGE:
+            is_jpeg = source.suffix.lower() in _JPEG_SUFFIXES
+            yield name, ".mp4" if is_video else ".jpg" if is_jpeg else ".png"
+        elif name in FORMATS:
+            yield name, FORMATS[name].video_suffix if is_video else FORMATS[name].suffix
+        elif is_video:
+            yield name, "_people" + TABLES[name].suffix
+
+
+def _image_id(photo: Path, stem: str, taken: Collection[int | str] = ()) -> int | str:
+    """COCO's own photos are numbers, as in ``000000000139.jpg``; others go by their file name. Of
+    two with one name the second goes by that of its results."""
+    own, suffix = photo.stem, photo.suffix
+    is_number = own.isascii() and own.isdecimal() and len(own) <= 18
+    names = (photo.name, stem + suffix, f"{stem}_{len(taken)}{suffix}")
+    texts = [name.encode(errors="replace").decode() for name in names]
+    return next(i for i in ([int(own)] if is_number else []) + texts if i not in taken)
 
 
 def _key(name: str) -> str:

@@ -1,21 +1,16 @@
-"""``openpaf predict``: photos and videos to drawn images, drawn videos and JSON files."""
+"""``openpaf predict``: photos and videos to drawn images, drawn videos, JSON files and tables."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-import os
-import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
     OBJECT_THRESHOLD,
     VIDEO_THRESHOLD,
-    counted,
-    one_line,
     path_argument,
     say,
     score_argument,
@@ -24,9 +19,17 @@ from openpaf.cli.common import (
 )
 from openpaf.cli.images import ImageJob
 from openpaf.cli.models import add_model_arguments, load_estimator
-from openpaf.cli.outputs import IMAGE, Outputs, check_folder, format_names, name_file, name_outputs
+from openpaf.cli.outputs import IMAGE, check_folder, format_names
+from openpaf.cli.predict_inputs import Inputs, first_of, listed_inputs, named_inputs, no_photo
 from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
-from openpaf.cli.videos import list_videos, predict_video, video_name
+from openpaf.cli.predict_run import (
+    Model,
+    add_long_run_arguments,
+    check_long_run,
+    open_parts,
+    predict_images,
+)
+from openpaf.cli.videos import VideoOptions, add_video_arguments, predict_video
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -38,11 +41,14 @@ Finds the people of photos and writes, for each photo, into the output folder:
 and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   {video_files}    a line for each frame, as it comes
+and tables, with a row for every photo, failures included; of videos as NAME_people.csv and so on:
+{tables}
 A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
 drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
 "segmentation" as run lengths.
 NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
-run are replaced, the photos themselves never.
+run are replaced, the photos themselves never; tables only with --overwrite. Where --format has only
+tables, nothing is drawn, and photos are listed while the run goes on: for folders of any size.
 """
 _EPILOG = """\
 examples:
@@ -54,13 +60,16 @@ examples:
   openpaf predict crowd.jpg --output out --scales 256 640   large and small people
   openpaf predict photos/ --output out --model cmu-body25 --weights pose_iter_584000.caffemodel
   openpaf predict photos/ --output out --model maskrcnn-coco    objects: boxes and masks
-  openpaf predict street.mp4 --output out --size 256        a video (pip install 'openpaf[video]')
+  openpaf predict street.mp4 --output out --size 256        a video (extra video)
   openpaf predict street.mp4 --output drawn.mp4             the same, and drawn.jsonl beside it
   openpaf predict rtsp://camera/stream --output out         a stream; Ctrl-C ends it
+  openpaf predict photos/ --output table --format parquet --recursive       a table, no drawings
+  openpaf predict shards/*.tar --output table --format parquet --workers 8  WebDataset
+  openpaf predict @list.txt --output table --format csv --resume            what is not there yet
 
 A file that cannot be read is named on the standard error stream and skipped, as are images of a
 folder that are of no format that is read: raw files of cameras, PDF, SVG and others, and HEIC
-without pip install 'openpaf[heic]'.
+without the extra heic.
 exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at all; 130 interrupted.
 """
 
@@ -68,6 +77,7 @@ exit status: 0 done; 1 some input was skipped; 2 bad use, such as no photo at al
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
     from openpaf.io.pose_files import FORMATS
+    from openpaf.tables.files import TABLES
 
     parser = verbs.add_parser(
         "predict",
@@ -78,6 +88,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
                 for name, kind in FORMATS.items()
             ),
             video_files=", ".join(f"NAME{kind.video_suffix}" for kind in FORMATS.values()),
+            tables="\n".join(
+                f"  {'people-00000' + kind.suffix:<22} {kind.description:<40} (format {name})"
+                for name, kind in TABLES.items()
+            ),
         ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -90,7 +104,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         nargs="+",
         metavar="SOURCE",
         type=source_argument,
-        help="file, folder, glob or stream",
+        help="file, folder, glob, tar file, address of an image or stream, @FILE with a list of "
+        "these, or - for a list on standard input",
     )
     add(
         "--output",
@@ -104,7 +119,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         default=(IMAGE, "coco"),
         metavar="LIST",
         type=_formats,
-        help=f"what to write, with commas: {', '.join(FORMATS)}, {IMAGE} (default: coco,{IMAGE})",
+        help=f"what to write, with commas: {', '.join([*FORMATS, *TABLES])}, {IMAGE} (default: "
+        f"coco,{IMAGE})",
     )
     add_model_arguments(parser)
     parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN
@@ -127,13 +143,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw boxes and scores of people in photos, too: around their joints, or those that a "
         "Mask R-CNN finds",
     )
-    add(
-        "--no-smoothing",
-        dest="smoothing",
-        action="store_false",
-        help="leave the joints of videos as they are found in each frame",
-    )
+    add_video_arguments(parser)
     add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
+    add_long_run_arguments(parser)
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -149,74 +161,73 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is loaded."""
-    started = time.perf_counter()
+    from openpaf.tables.files import TABLES
+
     level = logging.ERROR if arguments.quiet else logging.WARNING
     logging.basicConfig(level=level, format="openpaf: %(message)s")
-    videos, others = list_videos(arguments.sources)
-    photos, missing = _find_photos(others, is_required=not videos)
-    moving = set(map(os.path.realpath, videos))  # animated images of a folder are in both
-    photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
-    named = [*photos, *map(video_name, videos)]
-    outputs = _outputs(arguments, named)
-    given = arguments.threshold
-    job = _job(arguments, videos)
-    for message in missing:
-        job.skip(message)
-    job.predict(photos, outputs[: len(photos)], arguments.batch_size)
-    for video, output in zip(videos, outputs[len(photos) :], strict=True):
-        job.skipped += not predict_video(
-            video,
-            output,
-            cast("PoseEstimator", job.estimator),  # as there are videos
-            threshold=VIDEO_THRESHOLD if given is None else given,
-            smoothing=arguments.smoothing,
-            quiet=job.quiet,
-        )
-    if not job.quiet and photos:
-        say(
-            f"{counted(job.done, 'photo', 'photos')}, "
-            f"{job.counted(job.found)}, {job.skipped} skipped, "
-            f"{time.perf_counter() - started:.1f} s, written to {shown(arguments.output)}"
-        )
+    check_long_run(arguments)
+    files = [name for name in arguments.format if name not in TABLES]
+    job = ImageJob(arguments.quiet, says_each=bool(files))
+    with contextlib.ExitStack() as stack:
+        if files:
+            inputs = named_inputs(arguments, files)
+            job.errors.extend(inputs.errors)
+        else:
+            check_folder(arguments.output, (), arguments.format)
+            inputs = listed_inputs(arguments, job.wants, job.errors.append)
+        model = _model(arguments, inputs.videos)
+        if len(files) < len(arguments.format):
+            job.parts = stack.enter_context(open_parts(arguments, model.threshold, job.say_part))
+        if isinstance(inputs.images, list):
+            inputs.images = [one for one in inputs.images if job.wants(one.path)]
+            inputs.n_images = len(inputs.images)
+        images = first_of(inputs.images)
+        if images is None and not (files or inputs.videos or (job.parts and job.parts.done)):
+            raise no_photo(job.errors)
+        estimator = None
+        if images is not None:
+            inputs.images = images
+            estimator = predict_images(arguments, inputs, job, model)
+        has_images = images is not None or not inputs.videos
+        _predict_videos(arguments, inputs, job, estimator)
+    job.report_errors()
+    if not job.quiet and has_images:
+        say(f"{job.summary()}, {job.seconds:.1f} s, written to {shown(arguments.output)}")
     return 1 if job.skipped else 0
 
 
-def _outputs(arguments: argparse.Namespace, sources: Sequence[Path]) -> list[Outputs]:
-    file = name_file(arguments.output, sources, arguments.format)
-    if file is not None:
-        return [file]
-    folder = check_folder(arguments.output, arguments.sources, arguments.format)
-    return name_outputs(sources, folder, arguments.format)
-
-
-def _find_photos(
-    sources: Sequence[str], *, is_required: bool = True
-) -> tuple[list[Path], list[str]]:
-    """The photos of the sources, and what is wrong with those that give none.
-
-    Raises:
-        ValueError: If there is no photo at all, and one is required.
-    """
-    from openpaf.io.images import list_images
-
-    missing: list[str] = []
-    photos = list_images(sources, on_error=lambda error: missing.append(one_line(error)))
-    if not photos and is_required:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise ValueError(f"no photo to read: {missing[0]}{more}")
-    return photos, missing
-
-
-def _job(arguments: argparse.Namespace, videos: Sequence[str]) -> ImageJob:
-    """The model, loaded, and what is done with it."""
+def _model(arguments: argparse.Namespace, videos: list[str]) -> Model:
+    """The model, not loaded, and what is done with what it finds."""
     threshold = arguments.threshold
     if finds_objects(arguments):
         check_objects(arguments, videos)
-        threshold = OBJECT_THRESHOLD if threshold is None else threshold
-        detector, nouns = load_detector(arguments, threshold), ("object", "objects")
-        return ImageJob(detector, threshold, arguments.quiet, nouns=nouns)
+        least = OBJECT_THRESHOLD if threshold is None else threshold
+        return Model(least, lambda: load_detector(arguments, least), ("object", "objects"))
     arguments.size = arguments.size or 368
     least = VIDEO_THRESHOLD if videos and threshold is None else threshold
     threshold = IMAGE_THRESHOLD if threshold is None else threshold
-    estimator = load_estimator(arguments, min_score=threshold if least is None else least)
-    return ImageJob(estimator, threshold, arguments.quiet, arguments.boxes)
+    least = threshold if least is None else least
+    return Model(threshold, lambda: load_estimator(arguments, min_score=least))
+
+
+def _predict_videos(
+    arguments: argparse.Namespace,
+    inputs: Inputs,
+    job: ImageJob,
+    estimator: Any,
+) -> None:
+    """The videos, which may have been found while the images were listed."""
+    if not inputs.videos:
+        return
+    given = arguments.threshold
+    least = VIDEO_THRESHOLD if given is None else given
+    if estimator is None or not isinstance(inputs.images, list):
+        estimator = load_estimator(arguments, min_score=least)
+    for video, output in zip(inputs.videos, inputs.name_videos(inputs.videos), strict=True):
+        if arguments.skip_existing and all(path.exists() for path in output.files.values()):
+            continue
+        options = VideoOptions(
+            threshold=least, smoothing=arguments.smoothing, quiet=job.quiet,
+            start_s=arguments.start, end_s=arguments.end, stride=arguments.stride,
+        )  # fmt: skip
+        job.skipped += not predict_video(video, output, cast("PoseEstimator", estimator), options)

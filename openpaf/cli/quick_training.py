@@ -10,10 +10,12 @@ from typing import Any
 from openpaf.errors import WeightsError
 from openpaf.weights import is_name, resolve
 
-#: Of a run from a model of the same joints, of which little must be lost; and of others, whose
-#: heads are new.
+#: Of a run from a model of the same joints, of which little must be lost; from one of others, whose
+#: trunk knows what images are, and whose heads are new; and from nothing.
 FINE_TUNING = {"steps": 2000, "batch_size": 8, "learning_rate": 3e-5, "average": 0.99}
-NEW_HEADS = {"steps": 10_000, "batch_size": 8, "learning_rate": 1e-3, "average": 0.99}
+NEW_HEADS = {**FINE_TUNING, "learning_rate": 1e-3, "trunk_rate": 0.1}
+FRESH = {**FINE_TUNING, "steps": 10_000, "learning_rate": 1e-3}
+_NO_TRUNK = {"learning_rate": 3e-4, "trunk_rate": 1.0}  # all at a rate between
 _VALIDATE_EVERY = 200  # steps
 _HELD_OUT, _MOST_HELD_OUT = 5, 100  # every fifth image, but about a hundred at most
 _NEEDED = ("data", "images", "output")
@@ -89,12 +91,11 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         "weights": start if start is None or is_name(start) else _absolute(start),
         "trunk": trunk and _absolute(trunk),
     }
-    optimizer = FINE_TUNING if _starts_from_its_joints(arguments) else NEW_HEADS
     return {
         "output": _absolute(arguments.output),
         "data": {"sets": [photos], "validation": validation, **data},
         "network": {key: value for key, value in network.items() if value is not None},
-        "optimizer": {**optimizer, "validate_every": _VALIDATE_EVERY},
+        "optimizer": {**_rates(arguments), "validate_every": _VALIDATE_EVERY},
     }
 
 
@@ -131,28 +132,32 @@ def _splits(n_images: int) -> Iterator[tuple[int, int]]:
             yield every, remainder
 
 
-def _starts_from_its_joints(arguments: argparse.Namespace) -> bool:
-    """Whether the start is a model that knows the joints of the labels, or a detector.
+def _rates(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How fast is learned, which follows from what the run starts from.
 
     Raises:
         WeightsError: If there is no such model, or it cannot be trained.
     """
     from openpaf.evaluation.skeletons import skeleton_or_coco
     from openpaf.training.data.dataset import read_set
+    from openpaf.weights.outline import outline
 
     if arguments.start is None:
-        return False
+        return FRESH
     spec = resolve(arguments.start).spec
     if spec.method not in ("part_affinity", "mask_rcnn", "objects"):
         raise WeightsError(
             f"{arguments.start}: a model that cannot be trained further ({spec.method})"
         )
     if spec.method != "part_affinity":
-        return True
+        return FINE_TUNING
     path = Path(arguments.data)
     data, category, file = read_set(path), arguments.category, arguments.skeleton
     labels = skeleton_or_coco(data, path, category=category, file=file)
-    return set(labels.joints) <= set(spec.skeleton.joints)
+    if set(labels.joints) <= set(spec.skeleton.joints):
+        return FINE_TUNING
+    has_trunk = hasattr(outline(spec, Path(arguments.start)), "trunk")
+    return NEW_HEADS if has_trunk else {**NEW_HEADS, **_NO_TRUNK}
 
 
 def _absolute(path: str) -> str:

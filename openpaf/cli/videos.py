@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -9,13 +10,14 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from openpaf.cli.common import counted, described, report, say, shown
+from openpaf.cli.common import counted, described, positive_integer, report, say, shown
 from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import IMAGE, Outputs
+from openpaf.cli.video_files import VideoFiles
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -23,25 +25,63 @@ if TYPE_CHECKING:
     from openpaf.video.stream import FrameResult
 
 
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How videos are gone through.
+
+    Args:
+        threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
+            weak to be followed otherwise.
+        smoothing: Whether to smooth joints over time.
+        quiet: Say nothing but errors.
+        start_s: Time of the first frame, at least.
+        end_s: Time before which the last frame is; the end of the video if None.
+        stride: Of so many frames the first is taken.
+    """
+
+    threshold: float
+    smoothing: bool = True
+    quiet: bool = False
+    start_s: float = 0.0
+    end_s: float | None = None
+    stride: int = 1
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe what is done with videos."""
+    add = parser.add_argument
+    add(
+        "--no-smoothing",
+        dest="smoothing",
+        action="store_false",
+        help="leave the joints of videos as they are found in each frame",
+    )
+    add("--start", type=_seconds, default=0.0, metavar="S", help="begin videos at S seconds")
+    add("--end", type=_seconds, metavar="S", help="end videos at S seconds")
+    add("--stride", type=positive_integer, default=1, metavar="N",
+        help="take every N-th frame of videos (default: 1)")  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    """Seconds, or minutes and seconds as in 1:30, or with hours."""
+    match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d*)?)", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected seconds, or 1:30, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
 def predict_video(
-    source: str,
-    output: Outputs,
-    estimator: PoseEstimator,
-    *,
-    threshold: float,
-    smoothing: bool,
-    quiet: bool,
+    source: str, output: Outputs, estimator: PoseEstimator, options: VideoOptions
 ) -> bool:
     """Go through one video; what is written stays playable wherever it ends.
 
     Args:
         source: File or address.
-        output: What to write: an mp4 for the drawing, a file of lines for each other format.
+        output: What to write: an mp4 for the drawing, a table, or a file of lines for each other
+            format.
         estimator: Finds the people.
-        threshold: Leave out people whose score is below this; 0 keeps all, also those who are too
-            weak to be followed otherwise.
-        smoothing: Whether to smooth joints over time.
-        quiet: Say nothing but errors.
+        options: How.
 
     Returns:
         Whether it was read to its end without an error. The error is reported.
@@ -52,25 +92,28 @@ def predict_video(
     from openpaf.errors import VideoError
     from openpaf.io.addresses import shown_source
     from openpaf.tracking.tracker import Tracker, TrackerConfig
+    from openpaf.video.excerpt import Excerpt
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
     from openpaf.visualization.overlay import skeletons
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
-    config = TrackerConfig(keeps_all=threshold == 0)
-    tracker = Tracker(config if smoothing else replace(config, smoothing=None))
+    config = TrackerConfig(keeps_all=options.threshold == 0)
+    tracker = Tracker(config if options.smoothing else replace(config, smoothing=None))
     draw = skeletons if IMAGE in output.files else None
     name = shown(shown_source(source))
     try:
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
-            writers = _Writers(output, source, video, stack)
+            if (options.start_s, options.end_s, options.stride) != (0, None, 1):
+                video = Excerpt(video, options.start_s, options.end_s, options.stride)
+            writers = VideoFiles(output, source, video, stack, estimator)
             results = process_video(
-                video, estimator, tracker=tracker, draw=draw, min_score=threshold
+                video, estimator, tracker=tracker, draw=draw, min_score=options.threshold
             )
             stack.enter_context(contextlib.closing(results))
-            for result in with_bar(results, video, quiet):
+            for result in with_bar(results, video, options.quiet):
                 raise_if_terminated()
                 writers.write(result)
                 n_frames += 1
@@ -80,7 +123,7 @@ def predict_video(
         report(f"skipped {message if name in message else f'{name}: {message}'}")
         return False
     finally:
-        if n_frames and not quiet:
+        if n_frames and not options.quiet:
             seconds = time.perf_counter() - started
             say(f"{name}: {counted(n_frames, 'frame', 'frames')}, "
                 f"{counted(len(people), 'person', 'people')}, "
@@ -99,47 +142,6 @@ def with_bar(results: Iterator[FrameResult], video: Video, quiet: bool) -> Itera
     )  # fmt: skip
 
 
-class _Writers:
-    """The files of one video, opened when the first frame is there."""
-
-    def __init__(
-        self, output: Outputs, source: str, video: Video, stack: contextlib.ExitStack
-    ) -> None:
-        self._output, self._source, self._video, self._stack = output, source, video, stack
-        self._lines: dict[str, IO[str]] = {}
-        self._movie: Any = None
-
-    def write(self, result: FrameResult) -> None:
-        from openpaf.io.pose_files import FORMATS
-        from openpaf.io.pose_formats import FrameInfo
-
-        frame = result.frame
-        if not self._lines and self._movie is None:
-            self._open(frame.pixel_aspect)
-        if self._movie is not None and result.drawn is not None:
-            self._movie.write(result.drawn, frame.time_s)
-        height, width = frame.image.shape[:2]
-        info = FrameInfo(index=frame.index, time_s=frame.time_s, image_hw=(height, width))
-        for name, file in self._lines.items():
-            file.write(FORMATS[name].line(result.poses, info) + "\n")
-            file.flush()  # a line is there as soon as its frame is done
-
-    def _open(self, pixel_aspect: float) -> None:
-        from openpaf.video.file import VideoFile
-        from openpaf.video.writer import VideoWriter
-
-        for name, path in self._output.files.items():
-            if name == IMAGE:
-                sound = self._source if isinstance(self._video, VideoFile) else None
-                movie = VideoWriter(
-                    path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
-                )
-                self._movie = self._stack.enter_context(movie)
-            else:
-                file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the stack closes it)
-                self._lines[name] = self._stack.enter_context(file)
-
-
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Sources that are videos or streams, and those to take photos from.
 
@@ -151,6 +153,7 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         that may have photos.
     """
     from openpaf.io.addresses import is_url
+    from openpaf.io.extras import need_extra
     from openpaf.video.base import is_video
 
     videos: list[str] = []
@@ -166,6 +169,8 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         videos += inside_videos
         if not inside_videos or _has_photos(set(inside) - set(inside_videos)):
             others.append(source)
+    if any(is_video(video) for video in videos):  # those read by PyAV: known before a model loads
+        need_extra("video", "videos")
     return list(dict.fromkeys(videos)), others
 
 

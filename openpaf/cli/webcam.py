@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
-import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from openpaf.cli.window import Window
     from openpaf.video.base import Video
     from openpaf.video.stream import FrameResult
 
 _KEYS = "space pause   s save   v skeletons/heatmaps   f smoothing   q quit"
 _ALTERNATIVE = "the browser demo needs neither: python demos/browser"
-_WINDOW = "openpaf"
 
 _EPILOG = f"""\
 keys in the window: {_KEYS}
@@ -41,6 +40,7 @@ examples:
   openpaf webcam                        the first camera
   openpaf webcam --camera 1 --size 192  the second one, faster
   openpaf webcam --camera rtsp://user:password@host/stream
+  openpaf webcam --camera street.mp4    a video at its own pace
 
 Without a camera or a display: {_ALTERNATIVE}
 """
@@ -58,7 +58,12 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("--camera", default="0", metavar="N", help="number or address of the camera (default: 0)")
+    add(
+        "--camera",
+        default="0",
+        metavar="N",
+        help="number or address of the camera, or a video (default: 0)",
+    )
     add("--model", metavar="NAME_OR_PATH", help="as for predict")
     add_engine_arguments(parser)
     add("--size", type=positive_integer, default=256, metavar="N",
@@ -73,13 +78,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
-    check_display()
     from openpaf.estimator import PoseEstimator
     from openpaf.tracking.tracker import Tracker, TrackerConfig
     from openpaf.video.stream import process_video
 
     logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
     with contextlib.ExitStack() as stack:
+        window = stack.enter_context(open_window())
         video = stack.enter_context(_open(arguments.camera))
         estimator = PoseEstimator(
             arguments.model,
@@ -99,40 +104,35 @@ def run(arguments: argparse.Namespace) -> int:
             min_score=arguments.threshold,
         )
         stack.enter_context(contextlib.closing(results))
-        _show(results, view)
+        _show(results, view, window)
     return 0
 
 
 def _open(camera: str) -> Video:
     from openpaf.errors import VideoError
     from openpaf.video.open import open_video
+    from openpaf.video.paced import PacedVideo
 
     source: str | int = int(camera) if camera.isascii() and camera.isdecimal() else camera
     try:
-        return open_video(source)
+        video = open_video(source)
     except VideoError as error:
         raise VideoError(f"{error}; {_ALTERNATIVE}") from error
+    return video if video.is_live else PacedVideo(video)
 
 
-def check_display() -> None:
-    """See that a window can be opened.
+def open_window() -> Window:
+    """A window, before the model is loaded.
 
     Raises:
-        ValueError: If there is no display, or OpenCV was built without windows.
+        ValueError: If none can be opened here.
     """
-    has_screen = sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-    if not has_screen:
-        raise ValueError(f"webcam: no display here; {_ALTERNATIVE}")
-    import cv2
+    from openpaf.cli.window import Window
 
-    lines = [line.split() for line in cv2.getBuildInformation().splitlines()]
-    if ["GUI:", "NONE"] in lines:
-        raise ValueError(
-            "webcam: this build of OpenCV opens no windows; pip uninstall opencv-python-headless, "
-            f"then pip install 'openpaf[demo]'; or {_ALTERNATIVE}"
-        )
+    try:
+        return Window("openpaf")
+    except ValueError as error:
+        raise ValueError(f"webcam: {error}; {_ALTERNATIVE}") from error
 
 
 class View:
@@ -159,18 +159,13 @@ class View:
 
     def picture(self, result: FrameResult) -> NDArray[np.uint8]:
         """What the window shows of a result: the drawing under a line of figures."""
-        import cv2
-        import numpy as np
+        from openpaf.visualization.shapes import draw_label
 
         assert result.drawn is not None  # process_video was asked to draw
         shown = result.drawn[:, ::-1] if self.is_mirrored else result.drawn
-        canvas = np.ascontiguousarray(shown)
-        text = self.figures(result)
-        scale = max(canvas.shape[1] / 1300, 0.4)
-        place = (round(12 * scale), round(30 * scale))
-        for color, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-            cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color,
-                        max(1, round(2 * width * scale)), cv2.LINE_AA)  # fmt: skip
+        canvas = shown.copy()
+        size_px = canvas.shape[0] // 30  # on a plate, legible whatever is behind it
+        draw_label(canvas, self.figures(result), 0, 0, size_px, anchor=0)
         return canvas
 
     def figures(self, result: FrameResult) -> str:
@@ -213,22 +208,15 @@ class View:
         say(f"saved {self.folder / stem}.png and .json")
 
 
-def _show(results: Any, view: View) -> None:
+def _show(results: Iterator[FrameResult], view: View, window: Window) -> None:
     """The loop of the window."""
-    import cv2
-
     say(f"keys in the window: {_KEYS}")
-    cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
-    try:
-        for result in results:
-            raise_if_terminated()
-            cv2.imshow(_WINDOW, cv2.cvtColor(view.picture(result), cv2.COLOR_RGB2BGR))
-            while True:
-                goes_on = view.press(cv2.waitKey(30 if view.is_paused else 1) & 0xFF, result)
-                is_closed = cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1
-                if not goes_on or is_closed:
-                    return
-                if not view.is_paused:
-                    break
-    finally:
-        cv2.destroyAllWindows()
+    for result in results:
+        raise_if_terminated()
+        window.show(view.picture(result))
+        while True:
+            typed = window.keys(wait_s=0.03 if view.is_paused else 0)
+            if not all(view.press(ord(key), result) for key in typed) or not window.is_open:
+                return
+            if not view.is_paused:
+                break

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.common import one_line, path_argument, report, say, shown
+from openpaf.errors import did_you_mean
 
 _DESCRIPTION = """\
 The checkpoints that openpaf knows: those inside the package, and published ones of others, which
@@ -71,7 +72,8 @@ def _rows(name: str | None) -> list[dict[str, Any]]:
     chosen = [row for row in rows if name in (None, row["name"])]
     if not chosen:
         known = ", ".join(row["name"] for row in rows)
-        raise ValueError(f"NAME: expected one of {known}, got {name!r}")
+        hint = did_you_mean(str(name), [row["name"] for row in rows])
+        raise ValueError(f"NAME: got {name!r}{hint}, expected one of {known}")
     return chosen
 
 
@@ -80,16 +82,23 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
         _list_one(rows[0], arguments.cache)
         return 0
-    say(f"{'name':<26} {'state':<9} {'MB':>5} {'skeleton':<9} {'AP':>6}  {'hash':<8}  licence")
+    header = f"{'name':<26} {'state':<9} {'MB':>5} {'skeleton':<9} {'hash':<8}  licence"
+    measured: dict[str, list[str]] = {}
+    say(header)
     for row in rows:
         size = f"{row['size'] / 1e6:.0f}" if row["size"] else "?"
-        ap = f"{row['AP']:.3f}" if row["AP"] is not None else "-"
+        if row["AP"] is not None:
+            protocol = row["protocol"] or "of its own, see its card"
+            measured.setdefault(protocol, []).append(f"  {row['name']:<26} {row['AP']:.3f}")
         licence = row["licence"].split(":")[0].split(" (")[0]
         licence += ", non-commercial" if "non-commercial" in row["licence"] else ""
         say(
             f"{row['name']:<26} {_state(row, arguments.cache):<9} {size:>5} "
-            f"{row['skeleton'] or '-':<9} {ap:>6}  {row['hash']:<8}  {licence}"
+            f"{row['skeleton'] or '-':<9} {row['hash']:<8}  {licence}"
         )
+    say("\nAP of COCO keypoints, comparable only within a protocol:")
+    for protocol, lines in measured.items():
+        say("\n".join([f"{protocol}:", *lines]))
     return 0
 
 

@@ -9,6 +9,7 @@ from openpaf.decoding.config import DecodeConfig
 from openpaf.decoding.limbs import _limb_numbers, _limb_table, _match, _match_numbers, _score_limbs
 from openpaf.decoding.peaks import _find_peaks, _peak_numbers, _warn_of_dropped
 from openpaf.decoding.people import _assemble, _people_numbers, _poses, _tables
+from openpaf.decoding.strides import thinned
 from openpaf.fields import Fields
 from openpaf.kernels.compile import kernel
 from openpaf.poses import Poses
@@ -16,6 +17,7 @@ from openpaf.poses import Poses
 
 def decode_compiled(fields: Fields, config: DecodeConfig) -> Poses:
     """The people of the steps called one after the other; not for ``matching="exact"``."""
+    fields = thinned(fields, config)
     xy, scores, person_scores, n_dropped = _decode(
         fields.heatmaps,
         fields.pafs,

@@ -27,10 +27,13 @@ class DecodeConfig:
         weak_peak_threshold: Smallest heatmap value of a joint that may only complete a person
             found without it; above 0. If as large as ``peak_threshold``, weak joints are not used.
         peak_support: The neighbors above, below and beside a peak must have, on average, at
-            least this share of its height, 0 to 1. A Gaussian of sigma 7 px has 0.52 or more at
-            stride 8; a spike of noise about 0.
-        sigma_px: Standard deviation of a joint's Gaussian in px, for peaks in the outermost
-            cells, where the curvature cannot be measured. 7: the trainers of the 2017 network.
+            least this share of its height, 0 to 1, at stride 8 and sigma 7 px, where a Gaussian has
+            0.52 or more and a spike of noise about 0. At other strides and sigmas it changes as the
+            share of a Gaussian does.
+        sigma_px: Standard deviation of a joint's Gaussian in px, for ``peak_support``, for peaks
+            in the outermost cells, where the curvature cannot be measured, and for fields of cells
+            less than 0.3 times as far apart, of which every n-th is used. 7: the trainers of the
+            2017 network.
         max_peaks: At most this many peaks of one joint, the strongest; a warning is logged when
             there are more. 400: eight times the people of a dense crowd, and parsed within a second
             even if every pair of peaks were a candidate limb.

@@ -18,6 +18,7 @@ from openpaf.decoding.checks import (
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.peaks import _FIRST_CAPACITY, _grown
 from openpaf.decoding.sorting import falling
+from openpaf.decoding.strides import thinned
 from openpaf.decoding.types import LARGEST, Limbs, Peaks
 from openpaf.fields import Fields
 from openpaf.kernels.compile import inlined, kernel, leaf, part
@@ -45,6 +46,7 @@ def score_limbs(fields: Fields, peaks: Peaks, config: DecodeConfig | None = None
     """
     config = config or DEFAULTS
     peaks = checked_peaks(peaks, fields.skeleton)
+    fields = thinned(fields, config)
     check_peaks_in_fields(peaks, fields)
     table = _limb_table(fields.skeleton, config.graph)
     arrays = (peaks.xy, peaks.scores, peaks.starts)

@@ -9,6 +9,7 @@ import numpy as np
 
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.sorting import falling
+from openpaf.decoding.strides import support_at, thinned
 from openpaf.decoding.types import LARGEST, Peaks
 from openpaf.fields import Fields
 from openpaf.kernels.compile import kernel, leaf, part
@@ -27,6 +28,8 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
     support (see ``DecodeConfig.peak_support``). The logarithm of a Gaussian is a parabola, so its
     middle and height follow from the logarithms around the cell, exactly for a true Gaussian.
 
+    Of fields that are much finer than a Gaussian, such as enlarged ones, every n-th cell is used.
+
     Args:
         fields: Heatmaps and their grid; the PAFs are not used.
         config: Uses ``weak_peak_threshold``, ``peak_support``, ``sigma_px`` and ``max_peaks``.
@@ -39,6 +42,7 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
         Cao et al., CVPR 2017, section 2.2 (confidence maps).
     """
     config = config or DEFAULTS
+    fields = thinned(fields, config)
     *peaks, n_dropped = _find_peaks_alone(fields.heatmaps, *_peak_numbers(fields, config))
     _warn_of_dropped(n_dropped, config)
     return Peaks(*peaks)
@@ -51,7 +55,7 @@ def _peak_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ..
         float(grid.stride),
         grid.offset_px,
         float(config.weak_peak_threshold),
-        float(config.peak_support),
+        support_at(grid.stride, config.sigma_px, config.peak_support),
         config.sigma_px / grid.stride,
         int(config.max_peaks),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from openpaf.engines.auto import fastest_engine
 from openpaf.engines.base import Engine
 from openpaf.engines.table import ENGINES, engine_names, load_named
-from openpaf.errors import WeightsError
+from openpaf.errors import WeightsError, did_you_mean
 from openpaf.weights.catalog import resolve
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -113,4 +113,7 @@ def check_engine(engine: str) -> None:
         ValueError: If it is none of :data:`openpaf.engines.table.ENGINES` nor ``"auto"``.
     """
     if engine != "auto" and engine not in ENGINES:
-        raise ValueError(f"engine: expected one of {', '.join(engine_names())}, got {engine!r}")
+        hint = did_you_mean(str(engine), engine_names())
+        raise ValueError(
+            f"engine: expected one of {', '.join(engine_names())}, got {engine!r}{hint}"
+        )

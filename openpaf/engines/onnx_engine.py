@@ -38,7 +38,7 @@ _OPSET = 17
 
 def available(source: ModelSource, precision: str) -> bool:
     """Whether ONNX Runtime and what writes its files are installed."""
-    return installed("onnx", "onnxruntime", "onnxscript")
+    return installed("onnx", "onnxruntime", "onnxscript", "torch")
 
 
 def load(source: ModelSource, device: str | None, *, threads: int | None, precision: str) -> Run:

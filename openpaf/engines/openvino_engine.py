@@ -43,11 +43,18 @@ _NEVER_IN_8_BITS = {"single_person"}
 
 
 def available(source: ModelSource, precision: str) -> bool:
-    """Whether OpenVINO is installed, and can run this model in this precision here."""
+    """Whether OpenVINO is installed, and can run this model in this precision here.
+
+    Without torch, which reads the weights, that is only a model whose 8-bit form lies beside it.
+    """
     if not installed("openvino"):
         return False
+    if precision == "int8" and source.eight_bit_file is not None:
+        return True
+    if not installed("torch"):
+        return False
     if precision == "int8":
-        return source.eight_bit_file is not None or source.spec.method in _NEVER_IN_8_BITS
+        return source.spec.method in _NEVER_IN_8_BITS
     if precision == "bfloat16":
         return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return True

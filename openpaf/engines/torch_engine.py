@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from openpaf.engines.base import Arrays, Run
 from openpaf.engines.wrapper import wrap_network
+from openpaf.io.extras import installed
 from openpaf.weights.model_files import load_network
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -22,16 +23,29 @@ if TYPE_CHECKING:
 
 
 def available(source: ModelSource, precision: str) -> bool:
-    """Torch is always there."""
-    return True
+    """Whether torch is installed."""
+    return installed("torch")
 
 
 def load(source: ModelSource, device: str | None, *, threads: int | None, precision: str) -> Run:
     """A model, ready to run; see :class:`openpaf.engines.table.EngineModule`."""
+    import_torch()
     place = choose_device(device)
     network = load_network(source)
     overwrite_inputs(network)
     return run_network(network, source.spec, place, threads=threads)
+
+
+def import_torch() -> None:
+    """Import torch, which an installation may have left out.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ValueError("engine: torch is not installed; pip install torch") from error
 
 
 def run_network(

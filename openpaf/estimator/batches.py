@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -27,11 +27,24 @@ def estimate_each(
         estimator: Gets all images in one batch; one at a time if that fails.
         images: RGB uint8 (H, W, 3) each.
     """
+    return each(estimator.batch, images)
+
+
+def each(
+    function: Callable[[list[NDArray[np.uint8]]], Sequence[Found]],
+    images: Sequence[NDArray[np.uint8]],
+) -> list[Found | Exception]:
+    """What a function of a list of images gives for each, or its error.
+
+    Args:
+        function: Called with all images at once, and with one at a time if that fails.
+        images: RGB uint8 (H, W, 3) each.
+    """
     if not images:
         return []
     try:
-        return list(estimator.batch(images))
+        return list(function(list(images)))
     except Exception as error:
         if len(images) == 1:
             return [error]
-    return [estimate_each(estimator, [image])[0] for image in images]
+    return [each(function, [image])[0] for image in images]

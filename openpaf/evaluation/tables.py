@@ -9,6 +9,7 @@ from typing import Any
 from openpaf.evaluation.page import image_file, page, table
 from openpaf.evaluation.report import CROWDING
 from openpaf.evaluation.steps import STEPS
+from openpaf.io.extras import install_hint
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def draw_plot(methods: list[dict[str, Any]], path: Path) -> bool:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        logger.warning("no plot: matplotlib is missing; pip install 'openpaf[compare]'")
+        logger.warning("no plot: matplotlib is missing; %s", install_hint("compare"))
         return False
     steps = [method for method in timed if "people" in method["ms"]]
     figure = Figure(figsize=(11 if steps else 6, 4.4), dpi=120, layout="constrained")

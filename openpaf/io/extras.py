@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import threading
 from typing import Any
+
+from openpaf.checks import import_extra as import_extra
+from openpaf.checks import install_hint as install_hint
 
 _openvino_cores: list[Any] = []  # one at most, see openvino_core()
 _lock = threading.Lock()
 
 
-def import_extra(module: str, extra: str, argument: str = "engine") -> Any:
-    """Import a module that only an extra installs.
+#: What each extra brings; those for the tests and the development of openpaf are left out.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
+    "export": ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino"),
+    "video": ("av",),
+    "demo": ("aiohttp",),
+    "heic": ("pillow_heif",),
+    "convert": ("h5py", "yaml"),
+    "sleap": ("sleap_io",),
+    "train": ("msgspec",),
+    "tensorboard": ("tensorboard",),
+    "analyze": ("matplotlib",),
+    "compare": ("matplotlib",),
+    "completion": ("shtab",),
+    "tables": ("pandas", "pyarrow"),
+    "ray": ("pandas", "pyarrow", "ray"),
+    "supervision": ("supervision",),
+    "serve": ("fastapi", "prometheus_client", "python_multipart", "uvicorn"),
+}
 
-    Args:
-        module: Its name, e.g. ``"openvino"``.
-        extra: The extra's name, e.g. ``"openvino"`` of ``openpaf[openvino]``.
-        argument: What the error names as the reason.
+
+def need_extra(extra: str, argument: str) -> None:
+    """See that an extra is installed, without importing it, before anything that takes long.
 
     Raises:
-        ValueError: If it is not installed; the message names the extra.
+        ValueError: If a module of it is not there; the message names the extra.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f"{argument}: {module!r} is not installed; pip install 'openpaf[{extra}]'"
-        ) from error
+    for module in EXTRAS[extra]:
+        if not installed(module):
+            raise ValueError(f"{argument}: {module!r} is not installed; {install_hint(extra)}")
 
 
 def installed(*modules: str) -> bool:

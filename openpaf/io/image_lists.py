@@ -79,7 +79,7 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
         errors.append(_unlisted(error, source))
         return []
     images = []
-    for path in sorted(paths, key=_natural_key):
+    for path in sorted(paths, key=natural_key):
         if not names_image(path) or os.path.isdir(path):
             continue
         kind = kind_not_read(path)
@@ -146,7 +146,8 @@ def _folders(
         waiting += sorted(folders, key=os.path.islink, reverse=True)  # links come last
 
 
-def _natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    parts = re.split(r"([0-9]+)", str(path).casefold())
+def natural_key(path: str | os.PathLike[str]) -> tuple[list[tuple[int, int, str]], str]:
+    """The key that sorts paths in natural order: ``2.jpg`` before ``10.jpg``."""
+    parts = re.split(r"([0-9]+)", os.fspath(path).casefold())
     numbered = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-    return numbered, str(path)
+    return numbered, os.fspath(path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 
+from openpaf.io.extras import install_hint
+
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm",
@@ -24,7 +26,7 @@ RAW_SUFFIXES = frozenset({
 # fmt: on
 
 RAW = "a raw file of a camera"
-HEIC_HINT = "pip install 'openpaf[heic]', or convert it to JPEG"
+HEIC_HINT = f"{install_hint('heic')}, or convert it to JPEG"
 
 _OTHER_KINDS = {
     ".eps": "EPS",

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from openpaf.io.extras import install_hint
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The contents of a TOML file.
@@ -22,7 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         try:
             import tomli as tomllib
         except ModuleNotFoundError as error:
-            raise ImportError("training on Python 3.10: pip install 'openpaf[train]'") from error
+            raise ImportError(f"training on Python 3.10: {install_hint('train')}") from error
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with or without a BOM
     except OSError as error:

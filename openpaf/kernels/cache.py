@@ -19,8 +19,10 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from openpaf.io.cache import read_sealed, write_sealed
+from openpaf.kernels.shipped import load_shipped
 
 _log = logging.getLogger(__name__)
+_waiting = logging.getLogger("openpaf.waiting")  # what a command says when it takes a while
 _SUFFIX = ".kernel"
 _OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 _MAX_BYTES = 128 << 20  # of a folder
@@ -67,16 +69,26 @@ class KernelCache(_Cache):
                     return CompileResult._rebuild(target_context, *payload)
             except Exception as error:  # any error: the function is compiled instead
                 _log.warning("%s: cannot be loaded, so it is compiled again: %r", folder, error)
-        if self._source.parent.name == "decoding":
-            _announce()
-        return None
+        return self._load_shipped(key, sig, target_context)
+
+    def _load_shipped(self, key: Any, sig: Any, target_context: Any) -> Any:
+        """The function from the package's own file, written to the cache; None without one."""
+        payload = load_shipped(self._name, self._source, _options(), sig, target_context.codegen())
+        if payload is None:
+            if self._source.parent.name == "decoding":
+                _announce()
+            return None
+        self._write(key, dumps((key, payload)))
+        return CompileResult._rebuild(target_context, *payload)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write a compiled function; a failure is logged."""
         if not self._enabled or data.lifted or data.library.has_dynamic_globals:
             return
         key = self._key(sig, data.codegen)
-        content = dumps((key, data._reduce()))
+        self._write(key, dumps((key, data._reduce())))
+
+    def _write(self, key: Any, content: bytes) -> None:
         reason = None
         for folder in self._folders():
             try:
@@ -114,9 +126,12 @@ class KernelCache(_Cache):
 
     def _key(self, sig: Any, codegen: Any) -> Any:
         """Everything that the machine code depends on; types are compared as numba does."""
-        options = tuple(str(getattr(config, name, None)) for name in _OPTIONS)
         versions = (numba.__version__, sys.version_info[:2])
-        return sig, codegen.magic_tuple(), versions, options, _sources(self._source)
+        return sig, codegen.magic_tuple(), versions, _options(), _sources(self._source)
+
+
+def _options() -> tuple[str, ...]:
+    return tuple(str(getattr(config, name, None)) for name in _OPTIONS)
 
 
 @functools.cache
@@ -133,7 +148,7 @@ def _sources(path: Path) -> str:
 @functools.cache
 def _announce() -> None:
     """Log once that the next call takes long."""
-    _log.info("compiling the parser, which takes up to a minute")
+    _waiting.info("compiling the parser, once: up to a minute")
 
 
 @functools.cache

@@ -4,8 +4,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from openpaf.io.extras import install_hint
+
 if find_spec("msgspec") is None:  # its tables check configurations
-    raise ImportError("training needs msgspec: pip install 'openpaf[train]'")
+    raise ImportError(f"training needs msgspec: {install_hint('train')}")
 
 _PLACES = {"TrainConfig": "config", "read_config": "config_files", "train": "loop"}
 

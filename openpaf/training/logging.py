@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from openpaf.io.extras import install_hint
 from openpaf.io.files import write_whole
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ def _open_board(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        _log.info("no TensorBoard: pip install 'openpaf[tensorboard]'; log.jsonl has the figures")
+        hint = install_hint("tensorboard")
+        _log.info("no TensorBoard: %s; log.jsonl has the figures", hint)
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
+from openpaf.decoding.config import DEFAULTS
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
@@ -122,7 +124,7 @@ class PartAffinityTask:
         return fields_loss(
             stages,
             batch,
-            heatmap_weight=self.style.heatmap_weight,
+            heatmap_weight=config.targets.heatmap_weight,
             n_crops=config.optimizer.batch_size / self.processes.n / share,
         )
 
@@ -258,6 +260,7 @@ def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, B
     network = start.build(skeleton)
     heatmap_grid, paf_grid = target_grids(config, start, network, skeleton)
     style = target_style(config, skeleton)
+    _warn_of_narrow_peaks(style.sigma_px, heatmap_grid.stride)
     maker = BatchMaker(
         sets,
         batch_size=config.optimizer.batch_size,
@@ -270,3 +273,14 @@ def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, B
         seed=config.seed,
     )
     return network, maker
+
+
+def _warn_of_narrow_peaks(sigma_px: float, stride: int) -> None:
+    """Say it where the parser would take the peaks that are learned for spikes of noise."""
+    least_px = stride / math.sqrt(-2 * math.log(DEFAULTS.peak_support))
+    if sigma_px < least_px:
+        _log.warning(
+            "targets.sigma_px: %g px are so narrow at a stride of %d px that the parser finds few "
+            "peaks; expected at least %.1f px, or a network of a smaller stride",
+            sigma_px, stride, least_px,
+        )  # fmt: skip

@@ -80,8 +80,8 @@ class Start:
             return None
         taken, new = weights.load_shared(network, self.spec, self.file)
         _log.info(
-            "%s is a model of %s: %d layers start from it; new for %s: %s",
-            self.file, self.spec.skeleton.name, len(taken), skeleton.name, ", ".join(new),
+            "%s is a model of %s: %d layers start from it; new for %s: %d, from %s on",
+            self.file, self.spec.skeleton.name, len(taken), skeleton.name, len(new), new[0],
         )  # fmt: skip
         return taken
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from openpaf.errors import VideoError
 from openpaf.io.addresses import is_url, shown_source
+from openpaf.io.extras import install_hint
 from openpaf.video.times import MAX_LEAP_S
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def import_av() -> Any:
         import av
         import av.logging
     except ImportError as error:
-        raise ValueError("videos need PyAV; pip install 'openpaf[video]'") from error
+        raise ValueError(f"videos need PyAV; {install_hint('video')}") from error
     av.logging.set_level(None)
     return av
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.errors import WeightsError
+from openpaf.errors import WeightsError, did_you_mean
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.weights import download
@@ -72,7 +73,12 @@ def resolve(model: str | Path | None = None, weights: str | Path | None = None) 
 
 def is_name(model: str) -> bool:
     """Whether this is the name of a model, shipped or published, and not a path."""
-    return model in {*SHORT_NAMES, *PUBLISHED, *(path.stem for path in _shipped())}
+    return model in model_names()
+
+
+def model_names() -> list[str]:
+    """Names of models: short ones, shipped ones, published ones."""
+    return [*SHORT_NAMES, *(path.stem for path in _shipped()), *PUBLISHED]
 
 
 def _resolve_pair(path: Path) -> ModelSource:
@@ -143,9 +149,16 @@ def _shipped_row(path: Path) -> dict[str, Any]:
         "source": (),
         "skeleton": (spec.result or spec.skeleton).name,
         "AP": spec.metrics.get("AP"),
-        "protocol": spec.metrics.get("protocol"),
+        "protocol": _protocol(spec.metrics),
         **_how_to_run(spec),
     }
+
+
+def _protocol(metrics: Mapping[str, Any]) -> str | None:
+    """How the AP of a shipped model was measured."""
+    if "photos" in metrics and "size" in metrics:
+        return f"{metrics['photos']}, short side {metrics['size']} px"
+    return metrics.get("protocol")
 
 
 def _published_row(row: Published) -> dict[str, Any]:
@@ -191,8 +204,9 @@ def _file_of(model: str | Path | None) -> Path:
         return shipped[str(model)]
     if Path(model).is_file():
         return Path(model)
+    hint = did_you_mean(str(model), model_names())
     raise WeightsError(
-        f"model {str(model)!r}: neither a file, nor a shipped model "
+        f"model {str(model)!r}{hint}: neither a file, nor a shipped model "
         f"({', '.join(shipped) or 'none'}), nor a published one ({', '.join(PUBLISHED)})"
     )
 

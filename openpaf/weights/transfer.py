@@ -43,10 +43,16 @@ def layers_of_skeleton(spec: ModelSpec, path: Path) -> set[str]:
 
 
 def load_shared(network: nn.Module, spec: ModelSpec, path: Path) -> tuple[list[str], list[str]]:
-    """Fill the layers of a network that are the same for all joints from a model of others.
+    """Fill the layers of a network that are of use for any joints from a model of others.
+
+    These are the ones that run before its first joints or limbs are given. The last of them is
+    left out too: what it gives is nothing where none of the model's joints are, so that little
+    would be learned through it. Later layers would be given other numbers than those that they
+    have learned from.
 
     Args:
-        network: As the model's, but for its joints and limbs; changed in place.
+        network: As the model's, but for its joints and limbs; changed in place. Its layers are
+            registered in the order in which they run.
         spec: Of the model.
         path: Of its weights.
 
@@ -56,11 +62,14 @@ def load_shared(network: nn.Module, spec: ModelSpec, path: Path) -> tuple[list[s
     Raises:
         WeightsError: If the file cannot be read, or does not fit its own description.
     """
-    new = layers_of_skeleton(spec, path)
+    of_joints = layers_of_skeleton(spec, path)
+    layers = list(dict.fromkeys(key.rpartition(".")[0] for key in network.state_dict()))
+    first = min(layers.index(name) for name in of_joints)
+    taken = set(layers[: first - 1])
     with open_checkpoint(path) as state:
         stored = compare(outline(spec, path), state, path)
-        values = {k: one.read() for k, one in stored.items() if k.rpartition(".")[0] not in new}
-    return _fill(network, values, path), sorted(new)
+        values = {k: one.read() for k, one in stored.items() if k.rpartition(".")[0] in taken}
+    return _fill(network, values, path), [name for name in layers if name not in taken]
 
 
 def load_trunk(network: nn.Module, path: str | Path) -> list[str]:

@@ -1,0 +1,150 @@
+"""Parts of a table made on Ray: on this machine, or on a cluster that shares a folder.
+
+A part is written by the process that makes it, whole or not at all, under a name that says which
+list of inputs it is of. So it does not matter how often Ray runs a part, as after a machine is
+lost, and to go on is to run the parts that are not there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openpaf.bulk.inputs import Input, Listing, is_tar
+from openpaf.bulk.lists import part_path, read_list
+from openpaf.bulk.pose_batch import PoseBatch
+from openpaf.checks import import_extra
+from openpaf.io.files import replacing
+from openpaf.tables.files import TABLES
+
+_ROWS = 500  # of a row group
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """Makes parts of a table; called by Ray with batches of their numbers.
+
+    Args:
+        folder: Of the table and its lists, the same on all machines.
+        batch: Finds the people.
+    """
+
+    folder: Path
+    batch: PoseBatch
+
+    def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[int]]:
+        """Make parts, and say for each how many rows, people and failures it has."""
+        made = [self.make(int(number)) for number in parts["part"]]
+        names = ("part", "rows", "people", "failed")
+        return {name: [one[n] for one in made] for n, name in enumerate(names)}
+
+    def make(self, number: int) -> tuple[int, int, int, int]:
+        """Make one part; one that is there stays as it is."""
+        path = part_path(self.folder, number)
+        if path.exists():
+            return number, 0, 0, 0
+        n_rows = n_people = n_failed = 0
+        # Each process has a name of its own: Ray may run a part twice at the same time.
+        with replacing(path, sync=True) as place:
+            writer = TABLES["parquet"].open(place, self.batch.skeleton)
+            try:
+                for some in _chunks(_inputs(read_list(self.folder, number)), _ROWS):
+                    rows = self.batch.rows(some)
+                    writer.write(rows)
+                    n_rows += len(rows)
+                    n_people += sum(row["n_people"] or 0 for row in rows)
+                    n_failed += sum(row["error"] is not None for row in rows)
+            finally:
+                writer.close()
+        return number, n_rows, n_people, n_failed
+
+
+def run_on_ray(
+    parts: Sequence[int],
+    task: PartTask,
+    *,
+    on_part: Callable[[Mapping[str, int]], None],
+    address: str | None = None,
+    actors: int | None = None,
+    gpus: float = 0.0,
+) -> None:
+    """Make parts on Ray.
+
+    Args:
+        parts: Their numbers.
+        task: Makes them.
+        on_part: Called with the numbers of each when it is there.
+        address: Of a cluster, or ``"auto"`` for the one that this machine belongs to; Ray is
+            started on this machine if None.
+        actors: Processes; as many as the processors allow if None.
+        gpus: GPUs of a process, which may be a fraction.
+
+    Raises:
+        ValueError: If Ray, the extra ``ray``, is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = import_extra("ray", "ray", "bulk")
+    data = import_extra("ray.data", "ray", "bulk")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    own = {} if address else {"include_dashboard": False}
+    ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
+    try:
+        data.DataContext.get_current().enable_progress_bars = False
+        threads = task.batch.threads
+        if actors is None:
+            resources = ray.cluster_resources()
+            actors = int(resources.get("GPU", 0) / gpus if gpus else resources["CPU"] / threads)
+        actors = max(1, min(actors, len(parts)))
+        dataset = data.from_items(
+            [{"part": number} for number in parts], override_num_blocks=min(len(parts), 10_000)
+        )
+        done = dataset.map_batches(
+            _PartActor,
+            fn_constructor_args=(task,),
+            batch_size=1,
+            num_cpus=threads,
+            num_gpus=gpus or None,
+            compute=data.ActorPoolStrategy(size=actors),
+        )
+        for summary in done.iter_rows():
+            on_part(summary)
+    finally:
+        ray.shutdown()
+
+
+class _PartActor:
+    """A process of Ray, which is warm before its first part."""
+
+    def __init__(self, task: PartTask) -> None:
+        task.batch.warm_up()
+        self._task = task
+
+    def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[int]]:
+        return self._task(parts)
+
+
+def _inputs(paths: Sequence[str]) -> Iterator[Input]:
+    for path in paths:
+        if is_tar(path) and os.path.isfile(path):
+            yield from Listing(sources=(path,))
+        else:
+            yield Input(path)
+
+
+def _chunks(inputs: Iterator[Input], size: int) -> Iterator[Iterator[Input]]:
+    """Inputs in groups, each to be used up before the next is asked for."""
+    for first in inputs:
+        yield _and_more(first, inputs, size - 1)
+
+
+def _and_more(first: Input, rest: Iterator[Input], n_more: int) -> Iterator[Input]:
+    yield first
+    for _ in range(n_more):
+        one = next(rest, None)
+        if one is None:
+            return
+        yield one

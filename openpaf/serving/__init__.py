@@ -1,0 +1,1 @@
+"""People over HTTP, of the extra ``serve``: requests, batches across them, limits, metrics."""

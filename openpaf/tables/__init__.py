@@ -1,0 +1,1 @@
+"""Tables of results: one schema for images and frames, and its files."""

@@ -1,0 +1,203 @@
+"""Batches of images to tables, as clusters call them; and Ray, where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import openpaf
+from openpaf.bulk import PoseBatch
+from openpaf.bulk.inputs import Input, Listing
+from openpaf.bulk.lists import n_lists, read_list, write_lists
+from openpaf.bulk.ray_run import PartTask
+from openpaf.cli import main
+from openpaf.cli.common import IMAGE_THRESHOLD
+from openpaf.tables.files import read_table
+
+pa = pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.skipif(
+    not list(Path(str(resources.files("openpaf.models"))).glob("*.safetensors")),
+    reason="no weights in openpaf.models",
+)
+
+
+@pytest.fixture(scope="module")
+def batch() -> PoseBatch:
+    return PoseBatch(model="fast", engine="torch", size=128, threshold=0.1)
+
+
+@pytest.fixture(scope="module")
+def photos(repo_root: Path) -> list[str]:
+    return sorted(map(str, (repo_root / "data" / "photos").glob("*.[jp][pn]g")))[:3]
+
+
+@pytest.fixture(scope="module")
+def expected(photos: list[str]) -> list[dict[str, Any]]:
+    estimator = openpaf.PoseEstimator("fast", engine="torch", threads=1, size=128, min_score=0.1)
+    return [estimator(path).to_arrow(path=path).to_pylist()[0] for path in photos]
+
+
+def assert_same(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(rows) == len(expected)
+    for row, one in zip(rows, expected, strict=True):
+        for name in ("n_people", "boxes", "person_scores", "keypoints", "joint_scores"):
+            own = str(row[name]).replace("None", "nan")  # a data frame has nulls in place of NaN
+            assert own == str(one[name])
+        assert (row["model"], row["engine"], row["error"]) == ("fast-coco17", "torch", None)
+
+
+def test_every_kind_of_batch(
+    batch: PoseBatch, photos: list[str], expected: list[dict[str, Any]]
+) -> None:
+    data = [Path(path).read_bytes() for path in photos]
+    for given in (
+        photos,
+        {"path": np.array(photos)},
+        pa.table({"path": photos}),
+        {"path": np.array(photos), "bytes": np.array(data, object)},
+        pa.table({"content": data, "path": ["x/" + path for path in photos]}),
+        data,
+    ):
+        table = batch(given)
+        assert table.schema.equals(batch.schema, check_metadata=True)
+        assert_same(table.to_pylist(), expected)
+    assert batch(photos)["path"].to_pylist() == photos
+    assert batch(pa.table({"path": pa.array([], pa.string())})).schema.equals(batch.schema)
+    with pytest.raises(ValueError, match="expected a column path or bytes, got name"):
+        batch({"name": np.array(photos)})
+    with pytest.raises(ValueError, match="got str"):
+        batch(photos[0])
+
+
+def test_failures_have_rows_and_the_schema_stays(
+    batch: PoseBatch, photos: list[str], expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "text.jpg").write_text("no image")
+    table = batch([str(tmp_path / "text.jpg"), "missing.jpg", *photos])
+    assert_same(table.to_pylist()[2:], expected)
+    errors = table["error"].to_pylist()
+    assert errors[0].startswith("not an image")
+    assert errors[1] == "no such file"
+    alone = batch(["missing.jpg"])
+    assert alone.schema.equals(batch.schema, check_metadata=True)
+    assert alone["n_people"].to_pylist() == [None]
+
+
+def test_data_frames_in_data_frames_out(
+    batch: PoseBatch, photos: list[str], expected: list[dict[str, Any]]
+) -> None:
+    """As Spark's ``mapInPandas`` and Dask's ``map_partitions`` call it."""
+    pandas = pytest.importorskip("pandas")
+    given = [pandas.DataFrame({"path": [*photos[:2], "missing.jpg"]}),
+             pandas.DataFrame({"path": photos[2:]})]  # fmt: skip
+    frames = list(batch.frames(iter(given)))
+    assert [len(frame) for frame in frames] == [3, 1]
+    # Spark makes Arrow of the frames, by its own schema.
+    tables = [pa.Table.from_pandas(f, schema=batch.schema, preserve_index=False) for f in frames]
+    rows = pa.concat_tables(tables).to_pylist()
+    assert rows.pop(2)["n_people"] is None
+    assert_same(rows, expected)
+    names = [part.split()[0] for part in batch.spark_schema.split(", ")]
+    assert names == batch.schema.names
+    assert "keypoints array<array<array<float>>>" in batch.spark_schema
+
+
+def test_it_pickles_without_its_model_and_pins_the_engine(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENPAF_ENGINE", "torch")
+    batch = PoseBatch(model="fast", engine="auto", size=128)
+    assert batch.engine == "torch"
+    assert batch.threshold == IMAGE_THRESHOLD
+    batch(photos[:1])
+    data = pickle.dumps(batch)
+    assert len(data) < 1000
+    program = (
+        "import pickle, sys; batch = pickle.loads(bytes.fromhex(sys.argv[1])); batch.warm_up(); "
+        "print(batch(sys.argv[2:]).column('engine').to_pylist())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program, data.hex(), photos[0]],
+        env={**os.environ, "OPENPAF_ENGINE": "onnx"},  # another is fastest there
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert said == "['torch']\n"
+    with pytest.raises(ValueError, match="engine: expected one of"):
+        PoseBatch(engine="quick")
+
+
+def test_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tar").touch()
+    inputs = [Input(path) for path in ("1.jpg", "/2.jpg", "a.tar", "http://host/3.jpg")]
+    assert n_lists(tmp_path) is None
+    assert write_lists(inputs, tmp_path, 2) == n_lists(tmp_path) == 3
+    lists = [read_list(tmp_path, n) for n in range(3)]
+    assert lists == [[f"{tmp_path}/1.jpg", "/2.jpg"], [f"{tmp_path}/a.tar"], ["http://host/3.jpg"]]
+    assert [one.path for one in Listing(sources=("a.tar",), opens_tars=False)] == ["a.tar"]
+
+
+def test_a_part_is_made_once(
+    batch: PoseBatch, photos: list[str], expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    write_lists([Input(path) for path in [*photos, "/missing.jpg"]], tmp_path, 4)
+    task = pickle.loads(pickle.dumps(PartTask(tmp_path, batch)))
+    people = sum(row["n_people"] for row in expected)
+    made = task({"part": np.array([0])})
+    assert made == {"part": [0], "rows": [4], "people": [people], "failed": [1]}
+    rows = read_table(tmp_path / "people-000000.parquet").to_pylist()
+    assert [row["path"] for row in rows] == [*photos, "/missing.jpg"]
+    assert_same(rows[:3], expected)
+    assert task.make(0) == (0, 0, 0, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_lists", "people-000000.parquet"]
+
+
+def test_bulk_on_ray(photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The real command in a process of its own: all parts, and then those that are missing."""
+    pytest.importorskip("ray.data")
+    for n, path in enumerate(photos):
+        (tmp_path / "in" / str(n)).mkdir(parents=True)
+        (tmp_path / "in" / str(n) / "a.jpg").write_bytes(Path(path).read_bytes())
+    (tmp_path / "in" / "broken.jpg").write_text("no image")
+    arguments = [
+        "bulk", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--recursive",
+        "--part-size", "2", "--size", "96", "--model", "fast", "--engine", "torch",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "openpaf", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert "4 photos, " in done.stdout
+    assert "1 failed" in done.stdout
+    parts = sorted((tmp_path / "out").glob("people-*.parquet"))
+    assert [path.name for path in parts] == ["people-000000.parquet", "people-000001.parquet"]
+    rows = [row for part in parts for row in read_table(part).to_pylist()]
+    assert len({row["path"] for row in rows}) == 4
+    assert sum(row["error"] is not None for row in rows) == 1
+    settings = json.loads((tmp_path / "out" / "_people.json").read_text())
+    assert (settings["engine"], settings["size"]) == ("torch", 96)
+
+    # Without a missing part Ray is not started.
+    assert main(arguments) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 0
+    assert "0 photos" in capsys.readouterr().out
+    assert main([*arguments, "--resume", "--size", "64"]) == 2
+    assert "made with size 96, not 64" in capsys.readouterr().err
+
+
+def test_bulk_without_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["bulk", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "bulk: 'ray' is not installed; pip install 'openpaf[ray]'" in capsys.readouterr().err
