@@ -59,25 +59,30 @@ def plot(
     crowds: Sequence[str],
     times: Mapping[str, Sequence[float]],
     photos: str,
+    truth: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """AP by the number of people, and the time to group by it."""
+    """AP by the number of people, of true arrays where nothing is learned; and time to group."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    base = times[next(iter(methods))]
     places, width = np.arange(len(crowds)), 0.8 / len(methods)
     for i, (kind, compared) in enumerate(methods.items()):
+        runs = learned[kind]
         values = [
-            np.mean([run[f"{photos}: {name}"] for run in learned[kind]] or [0]) for name in crowds
+            np.mean([run[f"{photos}: {name}"] for run in runs]) if runs else truth[kind][name]
+            for name in crowds
         ]
         left.bar(places + i * width, values, width, label=compared.title)
-        right.plot(_COUNTS, times[kind], marker="o", label=compared.title)
+        right.plot(_COUNTS, np.divide(times[kind], base), marker="o", label=compared.title)
     left.set_xticks(places + 1.5 * width, crowds)
-    left.set(ylabel="AP", title="Learned, by people in the photo")
-    right.set(yscale="log", xlabel="people", ylabel="ms on one core", title="Time to group")
+    what = "Learned" if any(learned.values()) else "True arrays"
+    left.set(ylabel="AP", title=f"{what}, by people in the photo")
+    right.set(yscale="log", xlabel="people", ylabel="relative to the first", title="Time to group")
     right.grid(alpha=0.3, which="both")
-    right.legend()
+    left.legend(loc="lower left")
     figure.savefig(file, dpi=110)
     print(f"\nplot: {file.name}")

@@ -80,7 +80,7 @@ def main() -> None:
     print(table(COMPARED, learned_figures, sizes, truth, times))
     if arguments.plot:
         last = "final" if arguments.final else "held out"
-        plot(arguments.plot, COMPARED, learned_figures, list(CROWDS), times, last)
+        plot(arguments.plot, COMPARED, learned_figures, list(CROWDS), times, last, truth)
 
 
 def _arguments() -> argparse.Namespace:
@@ -97,7 +97,13 @@ def _arguments() -> argparse.Namespace:
     add("--rank", type=int, default=64, help="of the body's convolutions; 0 for whole ones")
     add("--hidden", type=int, default=512, help="hidden channels of all heads together")
     add("--seeds", type=int, default=1)
-    add("--methods", nargs="*", choices=COMPARED, default=list(COMPARED))
+    add(
+        "--methods",
+        nargs="*",
+        choices=COMPARED,
+        default=list(COMPARED),
+        help="which learn; none: true arrays alone",
+    )
     add("--minutes", type=float, default=math.inf, help="stop training after so many")
     add("--threads", type=int, default=1)
     add("--photos", type=int, help="measure so many photos of a set; all without it")
