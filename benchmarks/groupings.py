@@ -1,0 +1,268 @@
+"""Part affinity fields, associative embedding, CenterNet and PersonLab on one frozen trunk.
+
+    python benchmarks/groupings.py --folder FOLDER --data DATA [--seeds 3] [--final]
+
+Heads of each grouping learn from the same features of the default model's trunk, from the same
+crops in the same order, with the same optimizer and as many parameters before the last layer. All
+are measured by the same evaluator on the held-out half of ``coco_train``, and with ``--final`` on
+the completely labelled photos of ``coco_val_dev``, by which nothing is chosen. Then all are given
+the true arrays of true people, and timed on them.
+
+Features, weights and figures stay in the folder: a run that is stopped, or ends after
+``--minutes``, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from grouping_features import MeasuredPhoto, PlannedCrops, Trunk, crop_features, photo_features
+from grouping_heads import Heads, Learned, Run, train
+from grouping_methods import COMPARED, SKELETON, Compared
+from grouping_tables import plot, table
+from parser import shortest_ms
+from scenes import coco_scenes, random_people
+
+from openpaf import Poses
+from openpaf.evaluation.coco import as_results, evaluate
+from openpaf.evaluation.label_files import Annotations, load_annotations
+from openpaf.training.config import AugmentConfig, DataConfig, OptimizerConfig, SetConfig
+from openpaf.training.data.batches import load_sets
+
+ROOT = Path(__file__).resolve().parent.parent
+CROWDS = {"1 person": (1, 1), "2 to 4": (2, 4), "5 and more": (5, 999)}
+COUNTS = (1, 9, 30, 50)
+_SCENE_HW = (368, 656)
+_HOLDOUT = (1, 2)  # as the default model held it out of its own training
+# Milder than the library's default, as each crop is one for all steps.
+_AUGMENT = AugmentConfig(rotation_deg=10.0, person_px=(64.0, 300.0))
+
+Figures = dict[str, float]
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + 60 * arguments.minutes
+    trunk = Trunk()
+    crops = PlannedCrops(training_sets(arguments), batch_size=8, augment=_AUGMENT)
+    learned = Learned(
+        crops, crop_features(arguments.folder / "crops", crops, arguments.crops, trunk)
+    )
+    sets = {"held out": ("coco_train", _HOLDOUT)}
+    if arguments.final:
+        sets["final"] = ("coco_val_dev", None)
+    photos = {
+        name: _photos(arguments, folder, holdout, trunk) for name, (folder, holdout) in sets.items()
+    }
+    learned_figures, sizes = _learned(arguments, learned, photos, deadline)
+    truth = true_figures(arguments.annotations, arguments.scenes)
+    times = {kind: decode_ms(compared) for kind, compared in COMPARED.items()}
+    print(
+        f"\n{date.today()}, {platform.machine()}, torch {torch.__version__}, "
+        f"{arguments.threads} thread, {len(learned.features)} crops, {arguments.steps} steps of "
+        f"{arguments.batch}, rank {arguments.rank}, {arguments.hidden} hidden channels\n"
+    )
+    print(table(COMPARED, learned_figures, sizes, truth, times))
+    if arguments.plot:
+        last = "final" if arguments.final else "held out"
+        plot(arguments.plot, COMPARED, learned_figures, list(CROWDS), times, last, truth)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add = parser.add_argument
+    add("--folder", type=Path, required=True, help="of features, weights and figures")
+    add("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    add("--sets", nargs="*", default=["coco_train_extra", "people/sports22"],
+        help="folders of --data to learn from, beside the half of coco_train")  # fmt: skip
+    add("--crops", type=int, default=800)
+    add("--steps", type=int, default=1000)
+    add("--batch", type=int, default=8)
+    add("--rate", type=float, default=6e-3)
+    add("--rank", type=int, default=64, help="of the body's convolutions; 0 for whole ones")
+    add("--hidden", type=int, default=512, help="hidden channels of all heads together")
+    add("--seeds", type=int, default=1)
+    add(
+        "--methods",
+        nargs="*",
+        choices=COMPARED,
+        default=list(COMPARED),
+        help="which learn; none: true arrays alone",
+    )
+    add("--minutes", type=float, default=math.inf, help="stop training after so many")
+    add("--threads", type=int, default=1)
+    add("--photos", type=int, help="measure so many photos of a set; all without it")
+    add("--scenes", type=int, help="give the truth of so many photos; of all without it")
+    add("--annotations", type=Path, help="of the true people; official_538 of --data without it")
+    add("--final", action="store_true", help="measure coco_val_dev, too")
+    add("--plot", type=Path)
+    arguments = parser.parse_args()
+    name = "official_538_val2017_annotations.json"
+    arguments.annotations = arguments.annotations or arguments.data / name
+    for path in (arguments.data, arguments.annotations):
+        if not path.exists():
+            parser.error(f"{path}: no such file or folder")
+    return arguments
+
+
+def training_sets(arguments: argparse.Namespace) -> Any:
+    """Half of COCO's photos, and the sets that are named."""
+    own = arguments.data / "coco_train"
+    sets = [
+        SetConfig(
+            annotations=str(own / "person_keypoints.json"),
+            images=str(own / "images"),
+            holdout=_HOLDOUT,
+        )
+    ]
+    for name in arguments.sets:
+        folder = arguments.data / name
+        files = [folder / f"{kind}_keypoints.json" for kind in ("person", "pseudo")]
+        file = next((file for file in files if file.exists()), files[0])
+        sets.append(SetConfig(annotations=str(file), images=str(folder / "images")))
+    return load_sets(DataConfig(sets=tuple(sets)))
+
+
+def _photos(
+    arguments: argparse.Namespace, name: str, holdout: tuple[int, int] | None, trunk: Trunk
+) -> tuple[Annotations, list[MeasuredPhoto]]:
+    data = arguments.data / name
+    entries = load_annotations(data / "person_keypoints.json").dataset["images"]
+    remainder, n = holdout or (0, 1)
+    ids = [e["id"] for e in entries[remainder::n] if e.get("ann_complete", True)]
+    return photo_features(arguments.folder / name, data, ids[: arguments.photos], trunk)
+
+
+def _learned(
+    arguments: argparse.Namespace,
+    learned: Learned,
+    photos: Mapping[str, tuple[Annotations, list[MeasuredPhoto]]],
+    deadline: float,
+) -> tuple[dict[str, list[Figures]], dict[str, int]]:
+    """Figures of each grouping, seed by seed, and numbers of parameters."""
+    file = arguments.folder / "figures.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    figures: dict[str, list[Figures]] = {kind: [] for kind in COMPARED}
+    sizes: dict[str, int] = {}
+    names = ("crops", "steps", "batch", "rate", "rank", "hidden", "sets", "photos")
+    settings = json.dumps([getattr(arguments, name) for name in names])
+    for seed in range(1, arguments.seeds + 1):
+        for kind in arguments.methods:
+            run = _run(arguments, kind, seed)
+            heads = train(run, learned, deadline)
+            if heads is None:
+                continue
+            sizes[kind] = sum(p.numel() for p in heads.parameters())
+            done = known.setdefault(settings, {}).setdefault(f"{kind} {seed}", {})
+            for name, (labels, chosen) in photos.items():
+                if name not in done:
+                    done[name] = measure(run.compared, heads, labels, chosen)
+                    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+                print(f"{kind}, seed {seed}, {name}: {_told(done[name])}", flush=True)
+            of_run = {f"{name}: {k}": v for name in photos for k, v in done[name].items()}
+            figures[kind].append(of_run)
+    return figures, sizes
+
+
+def _run(arguments: argparse.Namespace, kind: str, seed: int) -> Run:
+    settings = OptimizerConfig(
+        steps=arguments.steps,
+        batch_size=arguments.batch,
+        learning_rate=arguments.rate,
+        warmup=min(50, arguments.steps // 4),
+    )
+    name = f"{kind}-{arguments.crops}-{arguments.steps}x{arguments.batch}-{arguments.rate:g}"
+    name += f"-{arguments.rank}-{arguments.hidden}-{seed}.pt"
+    return Run(
+        COMPARED[kind], seed, settings, arguments.rank or None, arguments.hidden,
+        arguments.folder / name,
+    )  # fmt: skip
+
+
+def _told(figures: Figures) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+
+
+def measure(
+    compared: Compared, heads: Heads, annotations: Annotations, photos: Sequence[MeasuredPhoto]
+) -> Figures:
+    """AP of learned arrays, by crowding too, and of learned ones where true joints are given."""
+    learned, helped = [], []
+    for photo in photos:
+        arrays = heads.arrays(photo.features)
+        truth = compared.truth(_labelled(annotations, photo), photo.letterbox.size_hw)
+        cells_hw = arrays["heatmaps"].shape[1:]
+        given = {n: truth[n][:, : cells_hw[0], : cells_hw[1]] for n in compared.places}
+        for people, used in ((learned, arrays), (helped, {**arrays, **given})):
+            poses = photo.letterbox.undo(compared.people(used))
+            people += as_results(poses, photo.image_id, annotations)
+    ids = [photo.image_id for photo in photos]
+    figures = {k: evaluate(annotations, learned, ids)[k] for k in ("AP", "APM", "APL")}
+    for name, (low, high) in CROWDS.items():
+        some = [i for i in ids if low <= _n_people(annotations, i) <= high]
+        figures[name] = evaluate(annotations, learned, some)["AP"] if some else -1.0
+    figures["true joints"] = evaluate(annotations, helped, ids)["AP"]
+    return figures
+
+
+def _people(annotations: Annotations, image_id: int) -> list[Any]:
+    people = annotations.imgToAnns[image_id]
+    return [one for one in people if one.get("num_keypoints", 0) and not one.get("iscrowd")]
+
+
+def _n_people(annotations: Annotations, image_id: int) -> int:
+    return len(_people(annotations, image_id))
+
+
+def _labelled(annotations: Annotations, photo: MeasuredPhoto) -> Poses:
+    """The labelled people in px of the network's input."""
+    keypoints = [one["keypoints"] for one in _people(annotations, photo.image_id)]
+    poses = Poses.from_keypoints(np.array(keypoints, np.float64).reshape(-1, 17, 3), SKELETON)
+    return poses.replace(xy=photo.letterbox.points_to_network(poses.xy))
+
+
+def true_figures(annotations: Path, n_scenes: int | None) -> dict[str, Figures]:
+    """AP of each grouping that is given the true arrays of true people."""
+    truth = load_annotations(annotations)
+    scenes = coco_scenes(annotations, SKELETON)[:n_scenes]
+    sizes = {scene.image_id: len(scene.poses) for scene in scenes}
+    figures = {}
+    for kind, compared in COMPARED.items():
+        people = []
+        for scene in scenes:
+            poses = compared.people(compared.truth(scene.poses, scene.size_hw))
+            people += as_results(scene.letterbox.undo(poses), scene.image_id, truth)
+        figures[kind] = {"AP": evaluate(truth, people, list(sizes))["AP"]}
+        for name, (low, high) in CROWDS.items():
+            some = [i for i, n in sizes.items() if low <= n <= high]
+            figures[kind][name] = evaluate(truth, people, some)["AP"] if some else -1.0
+    return figures
+
+
+def decode_ms(compared: Compared) -> list[float]:
+    """Time from the true arrays of 1, 9, 30 and 50 people to people, on 46 x 82 cells."""
+    times = []
+    for n_people in COUNTS:
+        poses = random_people(n_people, _SCENE_HW, np.random.default_rng(n_people))
+        arrays = compared.truth(poses, _SCENE_HW)
+        times.append(shortest_ms(lambda given=arrays: compared.people(given), n_rounds=20))
+    return times
+
+
+if __name__ == "__main__":
+    main()
