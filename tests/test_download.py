@@ -638,9 +638,10 @@ def test_fetch_list_verify(put: Put, run: Run, tmp_path: Path) -> None:
     assert "licence: theirs" in err
     assert run("fetch", "stand-in", "--cache", tmp_path)[::2] == (0, "")  # there already
 
-    row = run("list", "--cache", tmp_path)[1].splitlines()[-1]
+    listed = run("list", "--cache", tmp_path)[1].splitlines()
+    row = next(line for line in listed if line.startswith("stand-in"))
     assert row.split()[:2] == ["stand-in", "fetched"]
-    assert row.split()[5] == "sha256"
+    assert row.split()[4] == "sha256"
     assert row.endswith("theirs, non-commercial")
     status, out, _ = run("verify", "--cache", tmp_path)
     assert status == 0
