@@ -62,8 +62,8 @@ def test_an_image_that_kills_is_named_and_takes_no_other_with_it(tmp_path: Path)
 def test_a_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
     """Its images are run by another, each once."""
     inputs = photos(tmp_path, [(2, 0, 0)] * 80)
-    running = process_in_workers(iter(inputs), job(), 2)
-    done = [next(running)]
+    running = process_in_workers(iter(inputs), job(), 1)
+    done = [next(running)]  # so the process has started
     children = subprocess.run(
         ["ps", "-ww", "--no-headers", "-o", "pid,args", "--ppid", str(os.getpid())],
         capture_output=True, text=True, check=True,

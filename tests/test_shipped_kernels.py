@@ -82,7 +82,7 @@ def test_a_shipped_kernel_is_made_of_the_code_that_is_there(kernel: Any) -> None
 def test_a_file_that_does_not_fit_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name, source = "resize.shrink", ROOT / "openpaf" / "kernels" / "resize.py"
+    name, source = "resize.shrink", Path(shipped.__file__).with_name("resize.py")
     folder = shipped.shipped_file(name).parent
     shutil.copytree(folder, tmp_path / folder.name)
     monkeypatch.setattr(shipped, "_FOLDER", tmp_path)

@@ -100,7 +100,9 @@ def fastest_engine(
         choice = _choice(known, "measured before")
     else:
         _waiting.info("measuring which engine is the fastest here, once: some seconds")
-        seconds, disturbed = _measure_candidates(source, candidates, threads, measure_again)
+        # A detector runs with another network, in an engine that both were measured in.
+        measure_all = measure_again or source.spec.method == "person_detector"
+        seconds, disturbed = _measure_candidates(source, candidates, threads, measure_all)
         choice = _choice(
             seconds, "measured now, disturbed and so not kept" if disturbed else "measured now"
         )
