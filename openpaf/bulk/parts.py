@@ -201,8 +201,8 @@ def only_writer(folder: Path, stem: str = "people") -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(f"--output: another run is writing {shown(folder)}") from None
-    except NotImplementedError:  # as of some cluster file systems: two runs are not noticed there
-        _log.info("%s: this file system has no locks", shown(folder))
+    except NotImplementedError:  # what filelock raises on some file systems of clusters
+        _log.warning("%s: no locks here, so two runs at once are not noticed", shown(folder))
     try:
         yield
     finally:
