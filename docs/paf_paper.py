@@ -88,5 +88,5 @@ Image.fromarray(openpaf.draw_poses(image, shown)).save("paf-paper-people.jpg", q
 # %% [markdown]
 # ![The people of the photo](paf-paper-people.jpg)
 #
-# `python demos/fields.py data/photos/pedestrians_576.jpg --limb left_shoulder-left_elbow` draws fields and candidates of one
+# `openpaf demo fields data/photos/pedestrians_576.jpg --limb left_shoulder-left_elbow` draws fields and candidates of one
 # limb. [Parser](parser.md) has what each step is worth.

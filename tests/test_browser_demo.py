@@ -8,14 +8,13 @@ import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from openpaf import Poses, Skeleton
+from openpaf import Poses, Skeleton, Tracker
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed (the extra 'demo')")
 from aiohttp import WSMsgType, WSServerHandshakeError  # noqa: E402
@@ -23,11 +22,10 @@ from aiohttp.test_utils import TestClient, TestServer  # noqa: E402
 
 
 @pytest.fixture
-def demo(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(repo_root / "demos" / "browser"))
-    import server
+def demo() -> Any:
+    from openpaf.demos import browser
 
-    return server
+    return browser
 
 
 def someone(image: np.ndarray) -> Poses:
@@ -73,13 +71,20 @@ def test_poses_of_an_image_and_ids_of_a_camera(demo: Any) -> None:
     serve(demo.Server(someone), talk)
 
 
+def test_a_frame_of_the_camera_may_have_weaker_people_than_an_image(demo: Any) -> None:
+    thresholds = {demo.CAMERA: 0.1, demo.IMAGE: 1.1}
+    server = demo.Server(someone, thresholds=thresholds)
+    n_people = [len(server._find(jpeg(kind=kind), Tracker())["people"]) for kind in (b"\0", b"\1")]
+    assert n_people == [1, 0]
+
+
 def test_pages_are_served_and_nothing_else(demo: Any) -> None:
     async def talk(client: Any, connect: Any) -> None:
         for path in ("/", "/page.js", "/skeletons.js", "/page.css"):
             response = await client.get(path)
             assert response.status == 200
             assert "default-src 'self'" in response.headers["Content-Security-Policy"]
-        for path in ("/server.py", "/../server.py", "/nothing"):
+        for path in ("/browser.py", "/../browser.py", "/nothing"):
             assert (await client.get(path)).status == 404
 
     serve(demo.Server(someone), talk)

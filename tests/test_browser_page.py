@@ -54,7 +54,7 @@ LOOK = """(() => {
 def site(repo_root: Path) -> Iterator[str]:
     """The address of the demo as its command serves it; asked to stop, it stops cleanly."""
     process = subprocess.Popen(
-        [sys.executable, "-u", str(repo_root / "demos" / "browser"), "--port", "0", "--size", "256",
+        [sys.executable, "-m", "openpaf", "demo", "browser", "--port", "0", "--size", "256",
          "--engine", "torch"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONPATH": str(repo_root)},

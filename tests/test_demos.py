@@ -1,31 +1,19 @@
-"""demos/fields.py draws what the parser did, where it did it."""
+"""`openpaf demo fields` draws what the parser did, where it did it."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import openpaf
+from openpaf.cli import main
 from openpaf.decoding import find_peaks, match_limbs, score_limbs
-
-
-@pytest.fixture(scope="module")
-def demo(repo_root: Path) -> ModuleType:
-    """The script as a module: demos are not installed."""
-    spec = importlib.util.spec_from_file_location("demo_fields", repo_root / "demos" / "fields.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["demo_fields"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+from openpaf.demos.panels import draw_pafs
+from openpaf.demos.parse import Parse, Shown, View
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +32,10 @@ def blank(grid: openpaf.Grid, h: int, w: int) -> openpaf.Fields:
     )
 
 
-def test_image_and_json(demo: ModuleType, photo: Path, tmp_path: Path) -> None:
+def test_image_and_json(photo: Path, tmp_path: Path) -> None:
     png, file = tmp_path / "fields.png", tmp_path / "fields.json"
     options = ["--limb", "left_shoulder-left_elbow", "--output", str(png), "--json", str(file)]
-    assert demo.main([str(photo), *options]) == 0
+    assert main(["demo", "fields", str(photo), *options]) == 0
     with Image.open(png) as image:
         assert image.format == "PNG"
         # Four panels of 800 x 800 px, each with a header of 60 px and a margin of 4 px around.
@@ -71,9 +59,9 @@ def test_image_and_json(demo: ModuleType, photo: Path, tmp_path: Path) -> None:
         assert limb["limb"] == "-".join(told["peaks"][p]["joint"] for p in limb["peaks"])
 
 
-def test_people_have_their_peaks(demo: ModuleType, photo: Path) -> None:
+def test_people_have_their_peaks(photo: Path) -> None:
     estimator = openpaf.PoseEstimator()
-    parse = demo.Parse.of(estimator.fields(photo), estimator.config)
+    parse = Parse.of(estimator.fields(photo), estimator.config)
     poses = openpaf.decode(parse.fields, estimator.config)
     assert len(poses) == len(parse.people) > 0
     np.testing.assert_array_equal(parse.owners.sum(axis=1), (poses.scores > 0).sum(axis=1))
@@ -82,15 +70,13 @@ def test_people_have_their_peaks(demo: ModuleType, photo: Path) -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 3.5, 4.0])
 @pytest.mark.parametrize("cell", [(2, 3), (7, 5)])
-def test_overlay_lies_where_the_grid_says(
-    demo: ModuleType, offset: float, cell: tuple[int, int]
-) -> None:
+def test_overlay_lies_where_the_grid_says(offset: float, cell: tuple[int, int]) -> None:
     grid = openpaf.Grid(8, offset)
     fields = blank(grid, 9, 12)
     column, row = cell
     fields.heatmaps[0, row, column] = 1
     same = openpaf.Letterbox(image_hw=(72, 96), resized_hw=(72, 96), size_hw=(72, 96))
-    values = demo.View(same, same).field(fields.heatmaps[0], grid)
+    values = View(same, same).field(fields.heatmaps[0], grid)
     assert values.shape == (72, 96)
     y, x = np.indices(values.shape)
     middle = [(axis * values).sum() / values.sum() for axis in (x, y)]
@@ -101,9 +87,9 @@ def test_overlay_lies_where_the_grid_says(
 
 @pytest.mark.parametrize("crop", [None, (50, 20, 170, 120)])
 def test_overlay_and_points_agree_in_a_scaled_and_cropped_view(
-    demo: ModuleType, crop: tuple[int, int, int, int] | None
+    crop: tuple[int, int, int, int] | None,
 ) -> None:
-    view = demo.View.of(openpaf.Letterbox.fit((150, 200), 96), crop)
+    view = View.of(openpaf.Letterbox.fit((150, 200), 96), crop)
     grid = openpaf.Grid(8)
     fields = blank(grid, 12, 16)
     fields.heatmaps[0, 5, 7] = 1
@@ -115,13 +101,13 @@ def test_overlay_and_points_agree_in_a_scaled_and_cropped_view(
     assert view.image(image).shape[:2] == values.shape
 
 
-def test_an_arrow_is_at_its_cell(demo: ModuleType) -> None:
+def test_an_arrow_is_at_its_cell() -> None:
     grid = openpaf.Grid(8)
     fields = blank(grid, 12, 16)
     fields.pafs[0, 0, 5, 7] = 1
-    view = demo.View.of(openpaf.Letterbox.fit((96, 128), 96), None)
-    shown = demo.Shown.of(fields.skeleton, None, "left_elbow-left_shoulder")
-    canvas = demo.draw_pafs(np.full((*view.panel.size_hw, 3), 200, np.uint8), fields, view, shown)
+    view = View.of(openpaf.Letterbox.fit((96, 128), 96), None)
+    shown = Shown.of(fields.skeleton, None, "left_elbow-left_shoulder")
+    canvas = draw_pafs(np.full((*view.panel.size_hw, 3), 200, np.uint8), fields, view, shown)
     black = np.argwhere(canvas.max(axis=2) < 40)[:, ::-1]
     x, y = view.points(grid.to_px(np.array((7, 5))))
     assert abs(np.median(black[:, 1]) - y) < 2
@@ -129,10 +115,15 @@ def test_an_arrow_is_at_its_cell(demo: ModuleType) -> None:
     assert black[:, 0].min() < x < black[:, 0].max()
 
 
-def test_nobody_there(demo: ModuleType, tmp_path: Path) -> None:
+def test_nobody_there(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), (90, 90, 90)).save(tmp_path / "empty.png")
     output = tmp_path / "out.png"
-    assert demo.main([str(tmp_path / "empty.png"), "--size", "64", "--output", str(output)]) == 0
+    assert (
+        main(
+            ["demo", "fields", str(tmp_path / "empty.png"), "--size", "64", "--output", str(output)]
+        )
+        == 0
+    )
     assert output.exists()
 
 
@@ -149,7 +140,6 @@ def test_nobody_there(demo: ModuleType, tmp_path: Path) -> None:
     ],
 )
 def test_bad_use_is_one_line_and_2(
-    demo: ModuleType,
     photo: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -158,7 +148,7 @@ def test_bad_use_is_one_line_and_2(
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert demo.main([str(photo), *options]) == 2
+    assert main(["demo", "fields", str(photo), *options]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
@@ -167,12 +157,12 @@ def test_bad_use_is_one_line_and_2(
 
 
 def test_a_photo_is_missing_or_would_be_replaced(
-    demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = tmp_path / "photo.png"
-    assert demo.main([str(image)]) == 2
+    assert main(["demo", "fields", str(image)]) == 2
     Image.new("RGB", (80, 60)).save(image)
     before = image.read_bytes()
-    assert demo.main([str(image), "--output", str(image)]) == 2
+    assert main(["demo", "fields", str(image), "--output", str(image)]) == 2
     assert image.read_bytes() == before
     assert capsys.readouterr().err.count("\n") == 2

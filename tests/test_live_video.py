@@ -105,7 +105,7 @@ def test_no_camera_is_one_line_with_the_alternative(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
-    assert "demos/browser" in result.stderr
+    assert "openpaf demo browser" in result.stderr
 
 
 # Cameras

@@ -475,11 +475,10 @@ def test_there_are_no_fields(fast: PoseEstimator) -> None:
 
 
 def test_the_browser_demo_takes_a_pair(
-    fast: PoseEstimator, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+    fast: PoseEstimator,
 ) -> None:
     pytest.importorskip("aiohttp")
-    monkeypatch.syspath_prepend(str(repo_root / "demos" / "browser"))
-    server = importlib.import_module("server").Server(fast)
+    server = importlib.import_module("openpaf.demos.browser").Server(fast)
     photo = b"\1" + (PHOTOS / "astronaut.jpg").read_bytes()
     answer = server._find(photo, Tracker())
     sure = [person for person in answer["people"] if person["score"] > 0.6]

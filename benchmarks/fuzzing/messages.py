@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from fuzzing.case import Case, Refusal
 from fuzzing.images import encoded, expected
 from fuzzing.mutate import damaged
 from openpaf import Poses, Skeleton
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demos" / "browser"))
-import server
+from openpaf.demos import browser as server
 
 _loop = asyncio.new_event_loop()
 _faults: list[str] = []

@@ -43,6 +43,7 @@ class PoseBatch:
             ``openpaf predict``.
         scales: As for the estimator.
         flip: As for the estimator.
+        config: As for the estimator.
         batch_size: Images that the network sees together, for a GPU.
         sha256: Whether to compute the SHA-256 of files.
         cache: A folder that all machines share, for the compiled parser and converted models; each
@@ -68,6 +69,7 @@ class PoseBatch:
     threshold: float = 0.65
     scales: Sequence[float] = (1.0,)
     flip: bool = False
+    config: Any = None
     batch_size: int = 1
     sha256: bool = False
     cache: str | Path | None = None
@@ -152,7 +154,7 @@ def _estimator(batch: PoseBatch) -> PoseEstimator:
     return PoseEstimator(
         batch.model, weights=batch.weights, size=batch.size, engine=batch.engine,
         device=batch.device, threads=batch.threads, scales=batch.scales, flip=batch.flip,
-        min_score=batch.threshold,
+        min_score=batch.threshold, config=batch.config,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from openpaf.cli import (
     compare,
     completion,
     convert,
+    demo,
     doctor,
     evaluate,
     export,
@@ -35,7 +36,7 @@ from openpaf.cli import (
     webcam,
     weights,
 )
-from openpaf.cli.common import described, one_line, report, traceback_wanted
+from openpaf.cli.common import described, one_line, report, shown, traceback_wanted
 from openpaf.cli.interrupts import no_interrupt_is_swallowed
 from openpaf.cli.signals import TERMINATED, exit_status, sigterm_like_ctrl_c
 from openpaf.errors import did_you_mean
@@ -116,11 +117,38 @@ def _run(argv: Sequence[str] | None) -> int:
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, where argparse prints the whole usage before it."""
 
+    _given: Sequence[str] = ()
+
+    def parse_known_args(  # type: ignore[override]  # argparse has overloads for other namespaces
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what is unknown here, where the flags of the verb are known."""
+        self._given = sys.argv[1:] if args is None else args
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
-        hint = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+        if choice:
+            hint = did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
+        else:
+            hint = self._meant_flag(message)
         report(f"{one_line(message)}{hint} (see: {self.prog} --help)")
         raise SystemExit(BAD_USE)
+
+    def _meant_flag(self, message: str) -> str:
+        """What the first flag that does not exist may have meant."""
+        for argument in self._given:
+            flag = argument.partition("=")[0]
+            if flag == "--" or (self._subparsers is not None and not flag.startswith("-")):
+                break  # what follows are files, or is for a verb
+            if flag.startswith("--") and flag not in self._option_string_actions:
+                hint = did_you_mean(flag, self._option_string_actions)
+                is_named = re.search(rf"{re.escape(flag)}(?![\w-])", message)
+                return hint if is_named else f"; got {shown(flag)}{hint}"
+        return ""
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -147,6 +175,7 @@ def command_parser() -> argparse.ArgumentParser:
     weights.add_parser(verbs)
     webcam.add_parser(verbs)
     serve.add_parser(verbs)
+    demo.add_parser(verbs)
     export.add_parser(verbs)
     warm_up.add_parser(verbs)
     doctor.add_parser(verbs)

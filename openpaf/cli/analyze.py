@@ -9,6 +9,13 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from openpaf.cli.arguments import (
+    add_estimator_arguments,
+    add_quiet_argument,
+    add_smoothing_argument,
+    add_threshold_argument,
+    add_verb,
+)
 from openpaf.cli.common import (
     VIDEO_THRESHOLD,
     counted,
@@ -18,7 +25,7 @@ from openpaf.cli.common import (
     shown,
     source_argument,
 )
-from openpaf.cli.models import add_model_arguments, load_estimator
+from openpaf.cli.models import load_estimator
 from openpaf.cli.photos import check_writable
 
 if TYPE_CHECKING:
@@ -60,15 +67,14 @@ exit status: 0 done; 2 bad use, or a video or file that cannot be read; 130 inte
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "analyze",
+        run,
         help="angles of joints, repetitions, zones and heat maps of a video",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add("source", metavar="SOURCE", type=source_argument, help="a video, or a file of poses")
     add("--angles", type=_names, default=(), metavar="LIST",
@@ -92,16 +98,13 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="draw where people stand, over the first frame: .png or .jpg")  # fmt: skip
     add("--fps", type=score_argument, metavar="N",
         help="frames a second of a file of poses that has no times")  # fmt: skip
-    add_model_arguments(parser)
-    add("--threshold", type=score_argument, default=VIDEO_THRESHOLD, metavar="S",
-        help="leave out people who are less likely than this to be there "
-        f"(default: {VIDEO_THRESHOLD})")  # fmt: skip
+    add_estimator_arguments(parser)
+    add_threshold_argument(parser, VIDEO_THRESHOLD)
     add("--joint-threshold", type=score_argument, default=0.2, metavar="S",
         help="leave out joints with a smaller score, whose places are unreliable (default: 0.2)",
     )  # fmt: skip
-    add("--no-smoothing", dest="smoothing", action="store_false",
-        help="leave the joints as they are found in each frame")  # fmt: skip
-    add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
+    add_smoothing_argument(parser)
+    add_quiet_argument(parser)
 
 
 def _names(text: str) -> tuple[str, ...]:

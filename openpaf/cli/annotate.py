@@ -8,6 +8,12 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from openpaf.cli.arguments import (
+    add_batch_argument,
+    add_estimator_arguments,
+    add_quiet_argument,
+    add_verb,
+)
 from openpaf.cli.common import (
     counted,
     path_argument,
@@ -19,7 +25,8 @@ from openpaf.cli.common import (
     source_argument,
 )
 from openpaf.cli.labeling import LabelingJob, prepare
-from openpaf.cli.models import add_model_arguments, load_estimator
+from openpaf.cli.models import load_estimator
+from openpaf.errors import did_you_mean
 
 if TYPE_CHECKING:
     from openpaf.annotation.labels import LabelSet
@@ -51,15 +58,14 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
     from openpaf.annotation.files import file_formats
 
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "annotate",
+        run,
         help="label images with a model, for CVAT, Label Studio and training",
         description=_DESCRIPTION.format(files=_files_help()),
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add(
         "sources",
@@ -83,7 +89,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help=f"what to write, with commas: {', '.join(file_formats())} (default: coco)",
     )
     _add_label_arguments(parser)
-    add_model_arguments(parser)
+    add_estimator_arguments(parser)
+    add_batch_argument(parser)
     _add_run_arguments(parser)
 
 
@@ -104,6 +111,7 @@ def _formats(text: str) -> tuple[str, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(
             f"expected a list of {', '.join(file_formats())}, got {unknown[0]!r}"
+            + did_you_mean(unknown[0], file_formats())
         )
     return tuple(dict.fromkeys(chosen))
 
@@ -114,7 +122,8 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
         help="what file names are relative to (default: the folder of --output if all images are "
         "below it, otherwise their common folder)")  # fmt: skip
     add("--threshold", type=score_argument, metavar="S", default=0.5,
-        help="people from this score on are labels (default: 0.5)")  # fmt: skip
+        help="people from this score on are labels; below predict's, as a missing label costs more "
+        "than one to delete (default: 0.5)")  # fmt: skip
     add("--ignore-threshold", type=score_argument, metavar="S", default=0.1,
         help="people from this score on are doubtful, others left out (default: 0.1)")  # fmt: skip
     add("--joint-threshold", type=score_argument, metavar="S", default=0.2,
@@ -134,7 +143,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="where an unfinished run's results wait (default: in the cache folder)")  # fmt: skip
     add("--fresh", action="store_true",
         help="begin anew, and replace existing labels whatever they are")  # fmt: skip
-    add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
+    add_quiet_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,14 +6,14 @@ import argparse
 import platform
 from typing import Any
 
-from openpaf.cli.common import (
+from openpaf.cli.arguments import (
     add_engine_arguments,
-    counted,
-    path_argument,
-    positive_integer,
-    say,
-    source_argument,
+    add_model_arguments,
+    add_size_argument,
+    add_verb,
 )
+from openpaf.cli.common import counted, positive_integer, say, source_argument, waiting
+from openpaf.cli.models import load_estimator
 
 _EPILOG = """\
 examples:
@@ -28,25 +28,22 @@ is the one to compare. openpaf compare sets several models side by side.
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "benchmark",
+        run,
         help="the time of each step on this machine",
         description="Times each step from an image to its people, on photos of yours.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add("sources", nargs="*", type=source_argument, metavar="SOURCE",
         help="photos, folders, or globs in quotes")  # fmt: skip
-    add("--model", metavar="NAME_OR_PATH", help="as for predict (default: the shipped one)")
-    add("--weights", metavar="FILE", type=path_argument, help="as for predict")
+    add_model_arguments(parser)
     add_engine_arguments(parser)
+    add_size_argument(parser)
     add("--engines", action="store_true",
         help="measure again which engine is the fastest here")  # fmt: skip
-    add("--size", type=positive_integer, default=368, metavar="N",
-        help="short side of the network's input in px (default: 368)")  # fmt: skip
     add("--repeats", type=positive_integer, default=7, metavar="N",
         help="runs of each photo, after one to warm up (default: 7)")  # fmt: skip
 
@@ -77,27 +74,20 @@ def _measure_engines(arguments: argparse.Namespace) -> None:
 
 def _measure_steps(arguments: argparse.Namespace) -> None:
     """The time of each step from an image to its people."""
-    from openpaf.estimator import PoseEstimator
     from openpaf.evaluation.steps import median_times, run_in_steps
     from openpaf.io.images import list_images, read_image
 
     images = [read_image(path) for path in list_images(arguments.sources)]
-    estimator = PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-    )
+    estimator = load_estimator(arguments)
     times, n_people = [], 0
-    for repeat in range(arguments.repeats + 1):
-        for image in images:
-            poses, steps = run_in_steps(estimator, image)
-            if repeat == 0:  # compiles and fills caches
-                n_people += len(poses)
-            else:
-                times.append(steps)
+    with waiting("measuring"):
+        for repeat in range(arguments.repeats + 1):
+            for image in images:
+                poses, steps = run_in_steps(estimator, image)
+                if repeat == 0:  # compiles and fills caches
+                    n_people += len(poses)
+                else:
+                    times.append(steps)
     say(
         f"{estimator.spec.name}, engine {estimator.engine}, short side {arguments.size} px, "
         f"{platform.machine()}: {counted(len(images), 'photo', 'photos')}, "

@@ -10,8 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openpaf.cli.arguments import (
+    add_batch_argument,
+    add_estimator_arguments,
+    add_quiet_argument,
+    add_threshold_argument,
+    add_verb,
+)
 from openpaf.cli.common import (
-    IMAGE_THRESHOLD,
     counted,
     path_argument,
     positive_integer,
@@ -20,8 +26,9 @@ from openpaf.cli.common import (
     score_argument,
     shown,
     source_argument,
+    waiting,
 )
-from openpaf.cli.models import add_model_arguments, tell_license
+from openpaf.cli.models import changed, estimator_options, tell_license
 from openpaf.cli.outputs import check_folder
 
 if TYPE_CHECKING:
@@ -49,15 +56,14 @@ exit status: 0 done; 1 some photo could not be read; 2 bad use; 130 interrupted.
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "bulk",
+        run,
         help="photos by the million to a table, on Ray, of the extra ray",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", type=source_argument,
         help="file, folder, glob, tar file, address, @FILE with a list of these, or - for a list "
@@ -77,10 +83,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--part-size", type=positive_integer, default=1000, metavar="N",
         help="rows of a part (default: 1000)")  # fmt: skip
     add("--sha256", action="store_true", help="add the SHA-256 of each file")
-    add_model_arguments(parser)
-    add("--threshold", type=score_argument, default=IMAGE_THRESHOLD, metavar="S",
-        help=f"leave out people less likely than this (default: {IMAGE_THRESHOLD})")  # fmt: skip
-    add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
+    add_estimator_arguments(parser)
+    add_batch_argument(parser)
+    add_threshold_argument(parser)
+    add_quiet_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,12 +103,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.overwrite:
         raise ValueError("--resume, --overwrite: one of them")
     folder = Path(check_folder(arguments.output, (), ())).resolve()
-    batch = PoseBatch(
-        model=arguments.model, weights=arguments.weights, size=arguments.size,
-        engine=arguments.engine, device=arguments.device, threads=arguments.threads or 1,
-        threshold=arguments.threshold, scales=arguments.scales, flip=arguments.flip,
-        batch_size=arguments.batch_size, sha256=arguments.sha256, cache=arguments.cache,
-    )  # fmt: skip
+    options = estimator_options(arguments, arguments.threshold)
+    options |= {"threads": arguments.threads or 1, "threshold": options.pop("min_score")}
+    with waiting("choosing the engine"):
+        batch = PoseBatch(
+            **options, batch_size=arguments.batch_size, sha256=arguments.sha256,
+            cache=arguments.cache,
+        )  # fmt: skip
     tell_license(arguments)
     with only_writer(folder):
         parts = _parts(arguments, folder, batch)
@@ -152,7 +159,7 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
     settings = {
         "model": source.spec.name, "weights": sha256_of(source.file), "engine": batch.engine,
         "size": batch.size, "scales": list(batch.scales), "flip": batch.flip,
-        "threshold": batch.threshold, "sources": arguments.sources,
+        "threshold": batch.threshold, "sources": arguments.sources, **changed(arguments),
     }  # fmt: skip
     check_settings(folder, batch.skeleton, settings)
     return [n for n in range(number) if not part_path(folder, n).exists()]

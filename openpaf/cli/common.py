@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import math
 import os
 import sys
-import warnings
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from openpaf.errors import OpenpafError
 from openpaf.errors import shown as shown
@@ -20,6 +21,24 @@ from openpaf.io.addresses import without_passwords
 IMAGE_THRESHOLD, VIDEO_THRESHOLD = 0.65, 0.1
 #: The same of objects, whose scores are the network's own.
 OBJECT_THRESHOLD = 0.5
+_WAIT_S = 1.0  # what takes longer is told
+_log = logging.getLogger("openpaf.waiting")  # shown on terminals
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what is going on, if it takes over a second.
+
+    Args:
+        what: Is going on, such as "loading the model".
+    """
+    timer = threading.Timer(_WAIT_S, _log.info, (f"{what} ...",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def report(message: str) -> None:
@@ -91,6 +110,13 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
+def port_argument(text: str) -> int:
+    """A port; 0 takes a free one."""
+    if not (text.isascii() and text.isdecimal() and int(text[:6]) < 65536):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
 def score_argument(text: str) -> float:
     """A finite number, 0 or more."""
     try:
@@ -100,44 +126,3 @@ def score_argument(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number, 0 or more, got {text!r}")
     return value
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser, default: str = "auto") -> None:
-    """Describe what runs the network: ``--engine``, ``--device`` and ``--threads``."""
-    from openpaf.engines.table import engine_names
-
-    add = parser.add_argument
-    names = ", ".join(engine_names()[1:])
-    add("--engine", default=default, metavar="E",
-        help=f"{names}, or auto, the fastest (default: {default})")  # fmt: skip
-    add("--runtime", dest="engine", action=_OldName, help=argparse.SUPPRESS)
-    add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    add("--threads", type=positive_integer, metavar="N",
-        help="threads of the CPU for the network (default: the engine's choice)")  # fmt: skip
-    add("-v", "--verbose", action="store_true", help="say which engine was chosen, and why")
-
-
-def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe more than one view of an image: ``--scales`` and ``--flip``."""
-    add = parser.add_argument
-    add("--scales", type=float, nargs="+", default=[1.0], metavar="S",
-        help="merge the people of several sizes: multiples of --size or, from 32 on, px, e.g. "
-        "256 368 640; each takes its own run of the network (default: 1)")  # fmt: skip
-    add("--flip", action="store_true",
-        help="average in the fields of the mirrored image, which takes twice as long")  # fmt: skip
-
-
-class _OldName(argparse.Action):
-    """A flag by its old name: it works, with a warning."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        warnings.warn(
-            f"{option_string}: renamed, use --{self.dest}", DeprecationWarning, stacklevel=2
-        )
-        setattr(namespace, self.dest, values)

@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from openpaf.cli.arguments import add_scale_arguments, add_verb
 from openpaf.cli.common import (
-    IMAGE_THRESHOLD,
-    add_scale_arguments,
     counted,
     one_line,
     path_argument,
@@ -31,8 +30,7 @@ from openpaf.cli.photos import (
 _DESCRIPTION = """\
 Measures models and result files on the same photos: accuracy, AP by people in the photo, kinds of
 errors, milliseconds by step, peak memory, and time against people (1 to 50) on scenes composed of
-people cut from the photos, where people from predict's default threshold on are looked for. Into
-the output folder:
+people cut from the photos, where people from --threshold on are looked for. Into the output folder:
   index.html        everything on one page
   compare.md        the tables        compare.png    time against people (needs matplotlib)
   compare.json      every figure      results-*.json detections in COCO's submission format
@@ -59,15 +57,14 @@ interrupted.
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "compare",
+        run,
         help="models and result files side by side: accuracy, time, memory",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add_photo_arguments(parser, images_required=True)
     add = parser.add_argument
     add("--output", required=True, metavar="DIR", type=path_argument, help="made if missing")
@@ -93,7 +90,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         type=_named_file,
         help="another system's COCO results; may be given several times",
     )
-    add_run_arguments(parser, engine="auto")  # what one would run
+    add_run_arguments(parser)
     add_scale_arguments(parser)
     add(
         "--people",
@@ -165,11 +162,9 @@ def run(arguments: argparse.Namespace) -> int:
     if any(method.model for method in methods):
         counts = PEOPLE if arguments.people is None else sorted(set(arguments.people))
         scenes = make_scenes(photos, folder / "scenes", counts)
-    options = {
-        "min_score" if name == "score_threshold" else name: getattr(arguments, name)
-        for name in ("engine", "device", "threads", "repeats", "score_threshold", "quiet")
-    }
-    options["shown_score"] = IMAGE_THRESHOLD
+    names = ("engine", "device", "threads", "repeats", "quiet")
+    options = {name: getattr(arguments, name) for name in names}
+    options["min_score"] = options["shown_score"] = arguments.threshold
     if not installed(*EXTRAS["compare"]):
         report(f"there will be no plot: matplotlib is missing; {install_hint('compare')}")
     measured = []

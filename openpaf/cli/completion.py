@@ -6,6 +6,7 @@ import argparse
 import functools
 from typing import Any
 
+from openpaf.cli.arguments import add_verb
 from openpaf.cli.common import path_argument, say, source_argument
 
 _EPILOG = """\
@@ -23,17 +24,16 @@ def add_parser(verbs: argparse._SubParsersAction[Any], root: argparse.ArgumentPa
         verbs: Where the verb is added.
         root: The parser of the whole command, which is what is completed.
     """
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "completion",
+        functools.partial(run, root),
         help="a script for the shell that completes verbs, flags and names",
         description="Prints a script for the shell; needs the extra completion.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"),
         help="bash, zsh or tcsh")  # fmt: skip
-    parser.set_defaults(run=functools.partial(run, root))
 
 
 def run(root: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import logging
 from typing import Any
 
+from openpaf.cli.arguments import add_verb
 from openpaf.cli.common import counted, path_argument, report, say, shown
 
 _DESCRIPTION = """\
@@ -32,15 +33,14 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
     from openpaf.annotation.files import LABEL_FORMATS
 
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "convert",
+        run,
         help="labels of one tool made those of another, or for training",
         description=_DESCRIPTION.format(formats=_formats_help()),
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add("input", metavar="INPUT", type=path_argument, help="labels: a file, or a YOLO set's folder")
     add("output", metavar="OUTPUT", type=path_argument,

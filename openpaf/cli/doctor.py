@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from openpaf.cli.arguments import add_verb
 from openpaf.cli.common import one_line, say, shown
 
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "cv2", "PIL", "pycocotools", "safetensors")
@@ -17,13 +18,13 @@ _PACKAGES = ("torch", "numpy", "numba", "scipy", "cv2", "PIL", "pycocotools", "s
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    add_verb(
+        verbs,
         "doctor",
+        run,
         help="versions, engines, extras, caches and GPU, e.g. for a report of a bug",
         description="Prints versions, engines, extras, caches and GPU of this machine.",
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli import evaluate_objects
+from openpaf.cli.arguments import SIZE, add_scale_arguments, add_set_argument, add_verb
 from openpaf.cli.common import (
-    add_scale_arguments,
     counted,
     one_line,
     path_argument,
@@ -18,6 +18,7 @@ from openpaf.cli.common import (
     shown,
 )
 from openpaf.cli.figures import Run, finish
+from openpaf.cli.models import load_estimator
 from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
@@ -65,15 +66,14 @@ interrupted.
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb to the parser of the command."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "evaluate",
+        run,
         help="measure a model on photos with COCO annotations",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add_photo_arguments(parser, images_required=False)
     parser.add_argument(
         "--task",
@@ -98,9 +98,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="measure these results instead of a model: COCO's, or a file or folder of OpenPose, "
         "AlphaPose, openpifpaf or mmpose",
     )
-    add_run_arguments(parser, engine="torch")  # whose figures are the same everywhere
+    add_run_arguments(parser)
     parser.set_defaults(size=None)  # 368 for keypoints, that of its training for a Mask R-CNN
     add_scale_arguments(parser)
+    add_set_argument(parser)
     add = parser.add_argument
     add(
         "--workers",
@@ -149,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do the verb; what can be wrong with its use is found before the model is run."""
     if arguments.task != ["keypoints"]:
         return evaluate_objects.run(arguments)
-    arguments.size = arguments.size or [368]
+    arguments.size = arguments.size or [SIZE]
     _check(arguments)
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     from openpaf.evaluation.pck import reference_for
@@ -229,22 +230,8 @@ def _check_models(arguments: argparse.Namespace, annotations: Annotations) -> No
     from openpaf.evaluation.settings import check_joints
 
     for size in arguments.size:
-        found = _estimator(arguments, size).skeleton
+        found = load_estimator(arguments, size=size).skeleton
         check_joints(found, annotations.measured, arguments.model)
-
-
-def _estimator(arguments: argparse.Namespace, size: int) -> Any:
-    from openpaf.estimator import PoseEstimator
-
-    return PoseEstimator(
-        arguments.model,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=size,
-        scales=arguments.scales,
-        flip=arguments.flip,
-    )
 
 
 def _detect(
@@ -261,7 +248,7 @@ def _detect(
     from openpaf.io.files import sha256_of
     from openpaf.io.partial_results import PartialResults, default_partial_path
 
-    estimator = _estimator(arguments, size)
+    estimator = load_estimator(arguments, size=size)
     settings = describe(estimator, arguments.device)
     settings["annotations_sha256"] = sha256_of(arguments.annotations)
     settings["joints"] = list(annotations.skeleton.joints)

@@ -55,8 +55,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--task: expected keypoints alone, or bbox, segm or both, got {given}")
     if len(arguments.size or ()) > 1:
         raise ValueError("--size: expected one size for boxes and masks")
-    if arguments.gallery or arguments.flip or arguments.scales != [1.0]:
-        raise ValueError("--gallery, --flip, --scales: only for keypoints")
+    if arguments.gallery or arguments.flip or arguments.scales != [1.0] or arguments.set:
+        raise ValueError("--gallery, --flip, --scales, --set: only for keypoints")
     if not arguments.results and not arguments.images:
         raise ValueError("--images: needed to run a model")
     if not arguments.results and not arguments.model:

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from openpaf.cli.arguments import add_size_argument, add_verb
 from openpaf.cli.common import (
     counted,
     path_argument,
-    positive_integer,
     say,
     score_argument,
     shown,
@@ -43,15 +43,14 @@ square of the fields. Tolerance: 0.001 for float32, 0.05 for bfloat16, 0.15 for 
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "export",
+        run,
         help="write a model as ONNX or OpenVINO, and say how far it is from torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add("model", metavar="MODEL", help="a shipped model, or a safetensors file")
     add("--to", required=True, choices=("onnx", "openvino"), help="the kind of file")
@@ -65,8 +64,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="photos to compare on")  # fmt: skip
     add("--calibration", nargs="+", default=[], type=source_argument, metavar="SOURCE",
         help="for int8: other photos, to learn the ranges of values from")  # fmt: skip
-    add("--size", type=positive_integer, default=256, metavar="N",
-        help="short side of the photos in px (default: 256)")  # fmt: skip
+    add_size_argument(parser, more=" for these photos")
     add("--tolerance", type=score_argument, metavar="T", help="largest allowed difference")
 
 

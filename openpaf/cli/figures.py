@@ -51,13 +51,13 @@ def finish(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
         "subset": subset_name(arguments),
         "missing_photos": run.missing,
         "skipped_photos": run.skipped,
-        "score_threshold": arguments.score_threshold,
+        "score_threshold": arguments.threshold,
     }
     figures = measure(
         run.annotations,
         run.results,
         run.ids,
-        min_score=arguments.score_threshold,
+        min_score=arguments.threshold,
         pck_reference=arguments.pck_reference,
         pck_alpha=arguments.pck_alpha,
     )
@@ -94,7 +94,7 @@ def _write_gallery(run: Run, arguments: argparse.Namespace, title: str) -> None:
     from openpaf.evaluation.gallery import gallery, worst_photos
     from openpaf.io.files import write_text
 
-    score = arguments.score_threshold
+    score = arguments.threshold
     photos = worst_photos(
         run.annotations, run.results, run.ids, arguments.gallery_photos, min_score=score
     )

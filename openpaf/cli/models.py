@@ -1,74 +1,55 @@
-"""What ``predict`` and ``annotate`` share: which model, and how it is run over images."""
+"""What verbs share that run a model over images: how arguments become an estimator."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import (
-    add_engine_arguments,
-    add_scale_arguments,
-    path_argument,
-    positive_integer,
-    report,
-)
+from openpaf.cli.common import report, waiting
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
 
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the model, its engine, and the sizes and batches of images."""
-    add = parser.add_argument
-    add(
-        "--model",
-        metavar="NAME_OR_PATH",
-        help="default, fast, topdown, another name of `openpaf weights list`, or a file",
-    )
-    add(
-        "--weights",
-        metavar="FILE",
-        type=path_argument,
-        help="a checkpoint to take in place of the model's own: .pth, .caffemodel, .npz ...",
-    )
-    add_engine_arguments(parser)
-    add(
-        "--size",
-        type=positive_integer,
-        metavar="N",
-        default=368,
-        help="short side of the network's input in px (default: 368)",
-    )
-    add_scale_arguments(parser)
-    add(
-        "--batch-size",
-        type=positive_integer,
-        metavar="N",
-        default=1,
-        help="images at a time; more use a GPU better (default: %(default)s)",
-    )
+_OPTIONS = ("model", "weights", "engine", "device", "threads", "size", "scales", "flip")
 
 
 def estimator_options(arguments: argparse.Namespace, min_score: float = 0.0) -> dict[str, Any]:
-    """What :class:`openpaf.PoseEstimator` is made with."""
-    return {
-        "model": arguments.model,
-        "weights": arguments.weights,
-        "engine": arguments.engine,
-        "device": arguments.device,
-        "threads": arguments.threads,
-        "size": arguments.size,
-        "scales": arguments.scales,
-        "flip": arguments.flip,
-        "min_score": min_score,
-    }
+    """What :class:`openpaf.PoseEstimator` is made with, of the arguments that a verb has.
+
+    Raises:
+        ValueError: If ``--set`` does not fit the model.
+        WeightsError: If it does, and there is no such model.
+    """
+    options = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
+    options["min_score"] = min_score
+    if getattr(arguments, "set", ()):
+        from openpaf.cli.thresholds import thresholds_of
+        from openpaf.weights.catalog import resolve
+
+        spec = resolve(arguments.model, options.get("weights")).spec
+        options["config"] = thresholds_of(spec, arguments.set)
+    return options
 
 
-def load_estimator(arguments: argparse.Namespace, min_score: float = 0.0) -> PoseEstimator:
-    """The model that these arguments describe; tells the license of a published one."""
-    from openpaf.estimator import PoseEstimator
+def changed(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The thresholds of ``--set``, for the settings of a run; nothing if there are none."""
+    return {"set": dict(arguments.set)} if arguments.set else {}
 
-    estimator = PoseEstimator(**estimator_options(arguments, min_score))
+
+def load_estimator(
+    arguments: argparse.Namespace, min_score: float = 0.0, **changes: Any
+) -> PoseEstimator:
+    """The model that these arguments describe; tells the license of a published one.
+
+    Args:
+        arguments: Of the command.
+        min_score: Leave out people whose score is below this.
+        **changes: Options that are not as the arguments say.
+    """
+    with waiting("loading the model"):
+        from openpaf.estimator import PoseEstimator
+
+        estimator = PoseEstimator(**{**estimator_options(arguments, min_score), **changes})
     tell_license(arguments)
     return estimator
 
@@ -77,5 +58,5 @@ def tell_license(arguments: argparse.Namespace) -> None:
     """Say the license of a published model."""
     from openpaf.weights.published import PUBLISHED
 
-    if arguments.model in PUBLISHED and not arguments.quiet:
+    if arguments.model in PUBLISHED and not getattr(arguments, "quiet", False):
         report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")

@@ -7,8 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import (
+from openpaf.cli.arguments import (
     add_engine_arguments,
+    add_quiet_argument,
+    add_size_argument,
+)
+from openpaf.cli.common import (
+    IMAGE_THRESHOLD,
     counted,
     path_argument,
     positive_integer,
@@ -68,27 +73,20 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, images_required: boo
     add("--allow-missing", action="store_true", help="go on without photos that are not there")
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, *, engine: str) -> None:
-    """Describe how models are run, by default in this engine."""
-    add_engine_arguments(parser, engine)
-    add = parser.add_argument
-    add(
-        "--size",
-        type=positive_integer,
-        nargs="+",
-        default=[368],
-        metavar="N",
-        help="short side of the network's input in px; several are measured one after the other "
-        "(default: 368)",
-    )
-    add(
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe how models are run."""
+    add_engine_arguments(parser)
+    add_size_argument(parser, several=True, more="; several are measured one after the other")
+    parser.add_argument(
+        "--threshold",
         "--score-threshold",
         type=score_argument,
-        default=0.3,
+        default=IMAGE_THRESHOLD,
         metavar="S",
-        help="precision and recall count people from this score on; AP counts all (default: 0.3)",
+        help="precision and recall count people from this score on; AP, which is an average over "
+        "all scores, counts all (default: %(default)s)",
     )
-    add("--quiet", action="store_true", help="no progress bar, and only the figures")
+    add_quiet_argument(parser, "no progress bar, and only the figures")
 
 
 def read_labels(arguments: argparse.Namespace, model: str | None) -> Annotations:

@@ -7,6 +7,13 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
+from openpaf.cli.arguments import (
+    SIZE,
+    add_batch_argument,
+    add_estimator_arguments,
+    add_quiet_argument,
+    add_verb,
+)
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
     OBJECT_THRESHOLD,
@@ -18,7 +25,7 @@ from openpaf.cli.common import (
     source_argument,
 )
 from openpaf.cli.images import ImageJob
-from openpaf.cli.models import add_model_arguments, load_estimator
+from openpaf.cli.models import load_estimator
 from openpaf.cli.outputs import IMAGE, check_folder, format_names
 from openpaf.cli.predict_inputs import Inputs, first_of, listed_inputs, named_inputs, no_photo
 from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
@@ -30,6 +37,7 @@ from openpaf.cli.predict_run import (
     predict_images,
 )
 from openpaf.cli.videos import VideoOptions, add_video_arguments, predict_video
+from openpaf.errors import did_you_mean
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -79,8 +87,10 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     from openpaf.io.pose_files import FORMATS
     from openpaf.tables.files import TABLES
 
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "predict",
+        run,
         help="find the people in photos and videos; write drawn images, videos and JSON",
         description=_DESCRIPTION.format(
             files="\n".join(
@@ -94,10 +104,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
             ),
         ),
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add(
         "sources",
@@ -122,7 +129,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help=f"what to write, with commas: {', '.join([*FORMATS, *TABLES])}, {IMAGE} (default: "
         f"coco,{IMAGE})",
     )
-    add_model_arguments(parser)
+    add_estimator_arguments(parser)
+    add_batch_argument(parser)
     parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN
     _add_run_arguments(parser)
 
@@ -144,7 +152,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "Mask R-CNN finds",
     )
     add_video_arguments(parser)
-    add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
+    add_quiet_argument(parser)
     add_long_run_arguments(parser)
 
 
@@ -155,6 +163,7 @@ def _formats(text: str) -> tuple[str, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(
             f"expected a list of {', '.join(known)}, got {unknown[0]!r}"
+            + did_you_mean(unknown[0], known)
         )
     return tuple(name for name in known if name in chosen)
 
@@ -203,7 +212,7 @@ def _model(arguments: argparse.Namespace, videos: list[str]) -> Model:
         check_objects(arguments, videos)
         least = OBJECT_THRESHOLD if threshold is None else threshold
         return Model(least, lambda: load_detector(arguments, least), ("object", "objects"))
-    arguments.size = arguments.size or 368
+    arguments.size = arguments.size or SIZE
     least = VIDEO_THRESHOLD if videos and threshold is None else threshold
     threshold = IMAGE_THRESHOLD if threshold is None else threshold
     least = threshold if least is None else least

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from openpaf.cli.common import report, shown
+from openpaf.cli.common import shown, waiting
+from openpaf.cli.models import tell_license
 from openpaf.cli.outputs import IMAGE
 
 if TYPE_CHECKING:
@@ -31,30 +32,30 @@ def check_objects(arguments: argparse.Namespace, videos: Sequence[str]) -> None:
     """Refuse what only people have.
 
     Raises:
-        ValueError: If there are videos, other formats than COCO's, scales or mirrored images.
+        ValueError: If there are videos, other formats than COCO's, scales, mirrored images or
+            thresholds of the parser.
     """
     if videos:
         raise ValueError(f"{shown(videos[0])}: a Mask R-CNN of objects takes photos, no videos")
     if set(arguments.format) - {IMAGE, "coco"}:
         raise ValueError(f"--format: expected {IMAGE} and coco for objects; others hold people")
-    if arguments.scales != [1.0] or arguments.flip:
-        raise ValueError("--scales, --flip: not for a Mask R-CNN of objects")
+    if arguments.scales != [1.0] or arguments.flip or arguments.set:
+        raise ValueError("--scales, --flip, --set: not for a Mask R-CNN of objects")
 
 
 def load_detector(arguments: argparse.Namespace, threshold: float) -> ObjectDetector:
     """The model that these arguments describe; tells the license of a published one."""
-    from openpaf.estimator.object_detector import ObjectDetector
-    from openpaf.weights.published import PUBLISHED
+    with waiting("loading the model"):
+        from openpaf.estimator.object_detector import ObjectDetector
 
-    detector = ObjectDetector(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-        size=arguments.size,
-        min_score=min(threshold, 1.0),
-    )
-    if arguments.model in PUBLISHED and not arguments.quiet:
-        report(f"{arguments.model}: licence: {PUBLISHED[arguments.model].licence}")
+        detector = ObjectDetector(
+            arguments.model,
+            weights=arguments.weights,
+            engine=arguments.engine,
+            device=arguments.device,
+            threads=arguments.threads,
+            size=arguments.size,
+            min_score=min(threshold, 1.0),
+        )
+    tell_license(arguments)
     return detector

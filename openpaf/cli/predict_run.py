@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import positive_integer, shown
 from openpaf.cli.images import Finisher, ImageJob
-from openpaf.cli.models import estimator_options, tell_license
+from openpaf.cli.models import changed, estimator_options, tell_license
 from openpaf.cli.outputs import IMAGE
 from openpaf.cli.predict_inputs import Inputs
 
@@ -123,6 +123,7 @@ def open_parts(
         "scales": list(arguments.scales),
         "flip": arguments.flip,
         "threshold": threshold,
+        **changed(arguments),
     }
     folder = arguments.output if arguments.output.is_dir() else arguments.output.parent
     return PartWriter(

@@ -9,15 +9,23 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
+from openpaf.cli.arguments import (
+    add_batch_argument,
+    add_estimator_arguments,
+    add_quiet_argument,
+    add_threshold_argument,
+    add_verb,
+)
 from openpaf.cli.common import (
-    IMAGE_THRESHOLD,
     counted,
+    port_argument,
     positive_integer,
     report,
     say,
     score_argument,
+    waiting,
 )
-from openpaf.cli.models import add_model_arguments, load_estimator
+from openpaf.cli.models import load_estimator
 
 if TYPE_CHECKING:
     from openpaf.estimator import PoseEstimator
@@ -45,33 +53,36 @@ examples:
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "serve",
+        run,
         help="answer HTTP requests with the people of images",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add("--host", default="127.0.0.1", metavar="H",
         help="address to listen on (default: 127.0.0.1, this computer only)")  # fmt: skip
-    add("--port", type=_port, default=8017, metavar="N", help="0 takes a free one (default: 8017)")
-    add_model_arguments(parser)
-    parser.set_defaults(batch_size=8)
+    add(
+        "--port",
+        type=port_argument,
+        default=8017,
+        metavar="N",
+        help="0 takes a free one (default: 8017)",
+    )
+    add_estimator_arguments(parser)
+    add_batch_argument(parser, 8)  # of the requests that wait
     add("--batch-wait", type=score_argument, default=5.0, metavar="MS",
         help="time in ms for which an idle network waits for more images (default: 5)")  # fmt: skip
-    add("--threshold", type=score_argument, default=IMAGE_THRESHOLD, metavar="S",
-        help="leave out people who are less likely than this to be there; requests may ask for "
-        f"more (default: {IMAGE_THRESHOLD})")  # fmt: skip
+    add_threshold_argument(parser, more="; requests may ask for more")
     add("--max-queue", type=positive_integer, default=32, metavar="N",
         help="requests at a time; further ones are told to come back (default: 32)")  # fmt: skip
     add("--max-megabytes", type=positive_integer, default=20, metavar="N",
         help="largest body of a request (default: 20)")  # fmt: skip
     add("--max-megapixels", type=positive_integer, default=24, metavar="N",
         help="largest image (default: 24)")  # fmt: skip
-    add("--quiet", action="store_true", help="no lines but errors")
+    add_quiet_argument(parser, "no lines but errors")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     with contextlib.closing(_bind(arguments.host, arguments.port)) as listener:
         estimator = load_estimator(arguments, min_score=arguments.threshold)
-        _warm_up(estimator)
+        with waiting("preparing the first image"):
+            _warm_up(estimator)
         listener.listen()  # before the line below, upon which programs send their first request
         address = _address(arguments.host, listener.getsockname()[1])
         if not _is_loopback(arguments.host):
@@ -166,9 +178,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text[:6]) < 65536):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 65535, got {text!r}")
-    return int(text)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openpaf.cli.arguments import add_verb
 from openpaf.cli.common import counted, path_argument, positive_integer, say, shown
 from openpaf.cli.photos import check_writable
 
@@ -39,23 +40,21 @@ _SIDE_PX = 640
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "skeleton",
+        None,
         help="list a skeleton, or choose limbs for labeled joints",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="list joints, limbs and OKS sigmas", allow_abbrev=False)
+    show = add_verb(actions, "show", _show, help="list joints, limbs and OKS sigmas")
     show.add_argument("source", metavar="FILE_OR_MODEL", help="TOML, JSON, annotations or a model")
-    show.set_defaults(run=_show)
-    suggest = actions.add_parser("suggest", help="choose limbs from labels", allow_abbrev=False)
+    suggest = add_verb(actions, "suggest", _suggest, help="choose limbs from labels")
     suggest.add_argument(
         "annotations", metavar="ANNOTATIONS.json", type=path_argument, help="in COCO format"
     )
-    suggest.set_defaults(run=_suggest)
     for action in (show, suggest):
         action.add_argument("--category", metavar="NAME", help="where several have joints")
     add = suggest.add_argument

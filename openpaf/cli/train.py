@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli import quick_training
+from openpaf.cli.arguments import add_verb
 
 if TYPE_CHECKING:
     from openpaf.training.config import TrainConfig
@@ -44,14 +45,14 @@ Ctrl-C; 143 by SIGTERM.
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "train",
+        run,
         help="train a network",
         description="Trains a network from a TOML file, or from flags; resumes where an earlier "
         "run stopped.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "config", nargs="?", metavar="CONFIG.toml", help="what to train, on what, and how"
@@ -71,7 +72,6 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--samples", type=int, default=24, metavar="N", help="how many of them (default: 24)"
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openpaf.cli.arguments import add_smoothing_argument
 from openpaf.cli.common import counted, described, positive_integer, report, say, shown
 from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.outputs import IMAGE, Outputs
@@ -49,13 +50,8 @@ class VideoOptions:
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe what is done with videos."""
+    add_smoothing_argument(parser)
     add = parser.add_argument
-    add(
-        "--no-smoothing",
-        dest="smoothing",
-        action="store_false",
-        help="leave the joints of videos as they are found in each frame",
-    )
     add("--start", type=_seconds, default=0.0, metavar="S", help="begin videos at S seconds")
     add("--end", type=_seconds, metavar="S", help="end videos at S seconds")
     add("--stride", type=positive_integer, default=1, metavar="N",

@@ -6,12 +6,14 @@ import argparse
 import time
 from typing import Any
 
-from openpaf.cli.common import add_engine_arguments, path_argument, say
+from openpaf.cli.arguments import add_engine_arguments, add_model_arguments, add_verb
+from openpaf.cli.common import say, waiting
+from openpaf.cli.models import load_estimator
 
 _EPILOG = """\
 examples:
   openpaf warm-up                       the shipped model, with the fastest engine here
-  openpaf warm-up --model accurate --engine openvino
+  openpaf warm-up --model fast --engine openvino
   RUN openpaf warm-up                   in a Dockerfile, as the user that runs it
 
 What it writes is for this kind of processor: run it on one of those that will be used. The
@@ -21,42 +23,32 @@ folders are __pycache__ of the package and OPENPAF_CACHE (see docs/install.md).
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "warm-up",
+        run,
         help="compile and choose ahead what a first run would",
         description="Compiles the kernels, converts a model and chooses its engine, for images of "
         "containers and for clusters.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
-    add = parser.add_argument
-    add("--model", metavar="NAME_OR_PATH", help="as for predict (default: the shipped one)")
-    add("--weights", metavar="FILE", type=path_argument, help="as for predict")
+    add_model_arguments(parser)
     add_engine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     start = time.perf_counter()
-    n_ready, n_compiled = prepare_kernels()
+    with waiting("preparing the kernels"):
+        n_ready, n_compiled = prepare_kernels()
     say(
         f"kernels: {n_ready} ready, {n_compiled} of them compiled from source, "
         f"{time.perf_counter() - start:.1f} s"
     )
     import numpy as np
 
-    from openpaf.estimator import PoseEstimator
-
     start = time.perf_counter()
-    estimator = PoseEstimator(
-        arguments.model,
-        weights=arguments.weights,
-        engine=arguments.engine,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    estimator = load_estimator(arguments)
     estimator(np.full((368, 496, 3), 128, np.uint8))
     say(
         f"model {estimator.spec.name}: engine {estimator.engine}, "

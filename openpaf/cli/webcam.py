@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import (
-    VIDEO_THRESHOLD,
-    add_engine_arguments,
-    counted,
-    path_argument,
-    positive_integer,
-    say,
-    score_argument,
+from openpaf.cli.arguments import (
+    add_estimator_arguments,
+    add_threshold_argument,
+    add_verb,
 )
+from openpaf.cli.common import VIDEO_THRESHOLD, counted, path_argument, say
 from openpaf.cli.interrupts import raise_if_terminated
+from openpaf.cli.models import load_estimator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,14 +29,14 @@ if TYPE_CHECKING:
     from openpaf.video.stream import FrameResult
 
 _KEYS = "space pause   s save   v skeletons/heatmaps   f smoothing   q quit"
-_ALTERNATIVE = "the browser demo needs neither: python demos/browser"
+_ALTERNATIVE = "the browser demo needs neither: openpaf demo browser"
 
 _EPILOG = f"""\
 keys in the window: {_KEYS}
 
 examples:
   openpaf webcam                        the first camera
-  openpaf webcam --camera 1 --size 192  the second one, faster
+  openpaf webcam --camera 1 --size 256  the second one, at twice the pace
   openpaf webcam --camera rtsp://user:password@host/stream
   openpaf webcam --camera street.mp4    a video at its own pace
 
@@ -48,15 +46,14 @@ Without a camera or a display: {_ALTERNATIVE}
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "webcam",
+        run,
         help="the people before a camera, live in a window",
         description="Shows the people before a camera with ids, frame rate and latency.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     add = parser.add_argument
     add(
         "--camera",
@@ -64,13 +61,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="number or address of the camera, or a video (default: 0)",
     )
-    add("--model", metavar="NAME_OR_PATH", help="as for predict")
-    add_engine_arguments(parser)
-    add("--size", type=positive_integer, default=256, metavar="N",
-        help="short side of the network's input in px (default: 256)")  # fmt: skip
-    add("--threshold", type=score_argument, default=VIDEO_THRESHOLD, metavar="S",
-        help="leave out people who are less likely than this to be there; 0 keeps all "
-        f"(default: {VIDEO_THRESHOLD})")  # fmt: skip
+    add_estimator_arguments(parser)
+    add_threshold_argument(parser, VIDEO_THRESHOLD, more="; 0 keeps all")
     add("--output", type=path_argument, default=Path("."), metavar="DIR",
         help="where key s saves a picture and its JSON (default: here)")  # fmt: skip
     add("--mirror", action="store_true", help="show the picture as a mirror would")
@@ -78,7 +70,6 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; what is missing here is found before the model is loaded."""
-    from openpaf.estimator import PoseEstimator
     from openpaf.tracking.tracker import Tracker, TrackerConfig
     from openpaf.video.stream import process_video
 
@@ -86,14 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         window = stack.enter_context(open_window())
         video = stack.enter_context(_open(arguments.camera))
-        estimator = PoseEstimator(
-            arguments.model,
-            engine=arguments.engine,
-            device=arguments.device,
-            threads=arguments.threads,
-            size=arguments.size,
-            min_score=arguments.threshold,
-        )
+        estimator = load_estimator(arguments, min_score=arguments.threshold)
         tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))
         view = View(tracker, arguments.output, arguments.mirror)
         results = process_video(

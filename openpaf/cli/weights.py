@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from openpaf.cli.arguments import add_quiet_argument, add_verb
 from openpaf.cli.common import one_line, path_argument, report, say, shown
 from openpaf.errors import did_you_mean
 
@@ -30,13 +31,13 @@ exit status: 0 done; 1 verify: a file is damaged; 2 bad use, or no mirror gave t
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb and its three actions."""
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
         "weights",
+        None,
         help="list, fetch and verify checkpoints",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     for name, run, optional, text in (
@@ -44,7 +45,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         ("fetch", _fetch, False, "download a published checkpoint into the cache"),
         ("verify", _verify, True, "compare hashes: of one checkpoint, or of all that are there"),
     ):
-        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        action = add_verb(actions, name, run, help=text)
         action.add_argument("name", metavar="NAME", nargs="?" if optional else None)
         action.add_argument(
             "--cache", metavar="DIR", type=path_argument, help="in place of the platform's cache"
@@ -56,8 +57,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
                 action="store_true",
                 help="you have read it and agree",
             )
-            action.add_argument("--quiet", action="store_true", help="no progress bar")
-        action.set_defaults(run=run)
+            add_quiet_argument(action, "no progress bar")
 
 
 def _rows(name: str | None) -> list[dict[str, Any]]:

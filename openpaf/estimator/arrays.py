@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +51,18 @@ class ArrayMethod(ABC):
 
     Raises:
         ValueError: If the skeleton cannot be mirrored where ``flip`` is set.
+
+    Attributes:
+        thresholds: A dataclass; those of the options where they are of its kind.
     """
+
+    thresholds: Any = None
 
     def __init__(self, engine: Engine, spec: ModelSpec, options: Options) -> None:
         self.run, self.engine = engine, engine.name
         self.spec, self.options = spec, options
+        if type(options.config) is type(self.thresholds):
+            self.thresholds = options.config
         if options.flip:
             _ = spec.skeleton.flip_permutation  # an error now rather than at the first image
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.decoding import assemble_people, decode, find_peaks, match_limbs, score_limbs
+from openpaf.decoding import (
+    DecodeConfig,
+    assemble_people,
+    decode,
+    find_peaks,
+    match_limbs,
+    score_limbs,
+)
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
 from openpaf.engines.torch_engine import choose_device, run_network
@@ -40,6 +47,8 @@ class PartAffinity:
     Raises:
         ValueError: If the skeleton cannot be mirrored where ``flip`` is set.
     """
+
+    thresholds = DecodeConfig()
 
     def __init__(self, engine: Engine, spec: ModelSpec, options: Options) -> None:
         self.run, self.engine = engine, engine.name

@@ -46,7 +46,7 @@ class PoseEstimator:
             :func:`openpaf.engines.load.load_source`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         threads: Threads of the CPU that the network uses; the engine's own number if None.
-        config: Thresholds of the parser.
+        config: Thresholds of the parser; of another method those of its own class.
         size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
             smaller people and takes longer. No effect on a top-down pair, which says its own.
         scales: Sizes whose people are merged, as multiples of ``size`` or, from 32 on, in px;

@@ -13,7 +13,7 @@ from typing import Any
 
 import openpaf
 from openpaf import weights
-from openpaf.errors import WeightsError
+from openpaf.errors import WeightsError, did_you_mean
 from openpaf.estimator import PoseEstimator
 from openpaf.evaluation.result_files import files_of
 from openpaf.io.files import sha256_of
@@ -50,7 +50,8 @@ def default_model(method: str) -> str:
         WeightsError: If no model of that method ships.
     """
     if method not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        hint = did_you_mean(method, METHODS)
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}{hint}")
     rows = [row for row in weights.table() if row["shipped"]]
     shipped = [str(row["name"]) for row in rows]
     chosen = [str(row["name"]) for row in rows if _METHOD_NAMES.get(row["method"]) == method]

@@ -1,4 +1,4 @@
-"""The server of the page: receives images over a WebSocket, and answers with their people.
+"""The server of the browser demo: receives images over a WebSocket, and answers with their people.
 
 Nothing is stored: an image lives in memory until its answer is sent.
 """
@@ -10,19 +10,23 @@ import io
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from aiohttp import WSCloseCode, WSMsgType, web
 
-import openpaf
+from openpaf.errors import ImageError
 from openpaf.io.image_files import open_image
+from openpaf.io.images import read_image
+from openpaf.poses import Poses
+from openpaf.tracking.tracker import Tracker
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent / "page"
 FILES = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "skeletons.js")}
 FORMATS = ("JPEG", "PNG", "WEBP")
 CAMERA, IMAGE = 0, 1  # the first byte of a message: a frame to be tracked, or a single image
@@ -63,18 +67,19 @@ class Server:
         hosts: Accepted host names; requests for other names, to which another site could resolve
             this address, are refused. None accepts any.
         limits: Limits for clients.
-        min_score: Leave out people whose score is below this.
+        thresholds: Leave out people whose score is below this, of :data:`CAMERA` and of
+            :data:`IMAGE`; none are if not given.
     """
 
     def __init__(
         self,
-        estimator: Callable[[Any], openpaf.Poses],
+        estimator: Callable[[Any], Poses],
         *,
         hosts: frozenset[str] | None = frozenset({"localhost", "127.0.0.1", "::1"}),
         limits: Limits | None = None,
-        min_score: float = 0.1,
+        thresholds: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
-        self.estimator, self.min_score = estimator, min_score
+        self.estimator, self.thresholds = estimator, thresholds
         self.hosts = None if hosts is None else frozenset(map(str.lower, hosts))
         self.limits = limits or Limits()
         self.clients: set[web.WebSocketResponse] = set()
@@ -145,7 +150,7 @@ class Server:
 
     async def _serve(self, socket: web.WebSocketResponse) -> None:
         """Answer one client, one image at a time."""
-        tracker, n_errors = openpaf.Tracker(), 0
+        tracker, n_errors = Tracker(), 0
         while n_errors < self.limits.max_errors:
             message = await socket.receive(timeout=self.limits.idle_s)
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
@@ -156,27 +161,28 @@ class Server:
             except ValueError as error:
                 answer = {"error": str(error)}
                 n_errors += 1
-            except Exception:  # no image stops the server
-                _log.exception("an image of %d bytes failed", len(message.data))
+            except Exception as error:  # no image stops the server
+                kind = type(error).__name__
+                _log.error("an image of %d bytes failed: %s: %s", len(message.data), kind, error)
                 answer = {"error": "the server failed on this image"}
                 n_errors += 1
             await socket.send_json(answer)
         await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many bad messages")
 
-    async def _answer(self, data: bytes | str, tracker: openpaf.Tracker) -> dict[str, Any]:
+    async def _answer(self, data: bytes | str, tracker: Tracker) -> dict[str, Any]:
         if isinstance(data, str):
             raise ValueError("expected an image, got text")
         loop = asyncio.get_running_loop()
         async with self._turn:
             return await loop.run_in_executor(self._engine, self._find, data, tracker)
 
-    def _find(self, data: bytes, tracker: openpaf.Tracker) -> dict[str, Any]:
+    def _find(self, data: bytes, tracker: Tracker) -> dict[str, Any]:
         """The people of a message, in the engine's thread."""
         if len(data) < 2 or data[0] not in (CAMERA, IMAGE):
             raise ValueError("expected a byte for the kind, and an image")
         image = self._decode(data[1:])
         poses = self.estimator(image)
-        poses = poses[poses.person_scores >= self.min_score]
+        poses = poses[poses.person_scores >= self.thresholds.get(data[0], 0.0)]
         if data[0] == CAMERA:
             poses = tracker(poses, time.perf_counter())
         return {
@@ -196,8 +202,8 @@ class Server:
                         f"the image has {width} x {height} px, more than "
                         f"{self.limits.max_pixels / 1e6:g} megapixels"
                     )
-                return openpaf.read_image(image)
-        except openpaf.ImageError as error:
+                return read_image(image)
+        except ImageError as error:
             raise ValueError(f"not a JPEG, PNG or WebP image that can be read: {error}") from error
 
     async def _stop(self, app: web.Application) -> None:
@@ -207,7 +213,7 @@ class Server:
         self._engine.shutdown(wait=True, cancel_futures=True)
 
 
-def as_json(poses: openpaf.Poses) -> list[dict[str, Any]]:
+def as_json(poses: Poses) -> list[dict[str, Any]]:
     """People as the page draws them: joints of x, y and score, or null."""
     return [
         {
