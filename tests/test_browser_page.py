@@ -54,7 +54,7 @@ LOOK = """(() => {
 def site(repo_root: Path) -> Iterator[str]:
     """The address of the demo as its command serves it; asked to stop, it stops cleanly."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "openpaf", "demo", "browser", "--port", "0", "--size", "256",
+        [sys.executable, "-m", "openpaf", "demo", "browser", "--port", "0",
          "--engine", "torch"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONPATH": str(repo_root)},
@@ -251,7 +251,7 @@ def test_on_a_phone(site: str, port: int, repo_root: Path) -> None:
         assert seen["stage"][0] == PHONE[0]
         assert seen["stage"][1] > PHONE[1] / 2
         assert max(seen["canvas"]) > 640  # as fine as the screen, not as the image
-        await page.drop(repo_root / "data" / "photos" / "basketball.png")
+        await page.drop(repo_root / "data" / "photos" / "pedestrians_576.jpg")
         await page.wait_until("document.getElementById('people').textContent > 1")
         assert_skeletons(await page.look("phone-dropped"), at_least=2)
 

@@ -345,14 +345,14 @@ def test_ids_may_be_any_whole_numbers(
     assert (status, err) == (0, "")
     figures = json.loads((tmp_path / "f.json").read_text())
     assert [figures[name] for name in ("AP", "AR")] == pytest.approx([1, 1])
-    assert figures["persons"] == {"oks": 0.5, "min_score": 0.3, **_at_once(data, perfect)}
+    assert figures["persons"] == {"oks": 0.5, "min_score": 0.65, **_at_once(data, perfect)}
     assert figures["errors"]["share"]["good"] == 1
     assert figures["pck"]["PCK"] == 1
 
 
 def _at_once(data: Any, rows: Any) -> dict[str, float]:
     """Precision and recall of people where everyone found is right."""
-    return {"precision": 1.0, "recall": sum(row["score"] >= 0.3 for row in rows) / len(rows)}
+    return {"precision": 1.0, "recall": sum(row["score"] >= 0.65 for row in rows) / len(rows)}
 
 
 def test_ids_change_no_figure(run: Run, data: Any, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from openpaf.cli.common import (
     score_argument,
     shown,
     source_argument,
+    waiting,
 )
 from openpaf.cli.models import load_estimator
 from openpaf.cli.photos import check_writable
@@ -251,7 +252,8 @@ def _write(
     if arguments.csv:
         write_text(arguments.csv, as_csv(recording, motions, zones))
     if arguments.plot:
-        plot_angles(recording.times_s, motions, arguments.plot)
+        with waiting("drawing the plot"):
+            plot_angles(recording.times_s, motions, arguments.plot)
 
 
 def _tell(

@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     with only_writer(folder):
         parts = _parts(arguments, folder, batch)
         progress = _Progress(arguments.quiet, len(parts))
-        with progress.bar:
+        with progress.bar, waiting("starting Ray"):
             if parts:
                 run_on_ray(
                     parts, PartTask(folder, batch), on_part=progress.add,

@@ -17,6 +17,7 @@ from openpaf.cli.common import (
     report,
     say,
     shown,
+    waiting,
 )
 from openpaf.cli.photos import (
     add_photo_arguments,
@@ -161,7 +162,8 @@ def run(arguments: argparse.Namespace) -> int:
     scenes = []
     if any(method.model for method in methods):
         counts = PEOPLE if arguments.people is None else sorted(set(arguments.people))
-        scenes = make_scenes(photos, folder / "scenes", counts)
+        with waiting("composing scenes"):
+            scenes = make_scenes(photos, folder / "scenes", counts)
     names = ("engine", "device", "threads", "repeats", "quiet")
     options = {name: getattr(arguments, name) for name in names}
     options["min_score"] = options["shown_score"] = arguments.threshold
@@ -169,7 +171,8 @@ def run(arguments: argparse.Namespace) -> int:
         report(f"there will be no plot: matplotlib is missing; {install_hint('compare')}")
     measured = []
     for method in methods:
-        measured.append(measure_method(method, photos, scenes, work, **options))
+        with waiting(f"measuring {method.name}"):
+            measured.append(measure_method(method, photos, scenes, work, **options))
         say(f"{method.name}: AP {measured[-1]['AP']:.3f}")
     _write(arguments, folder, with_ratios(measured), ids, missing, len(unreadable), scenes)
     shutil.rmtree(work)

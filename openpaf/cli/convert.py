@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from openpaf.cli.arguments import add_verb
-from openpaf.cli.common import counted, path_argument, report, say, shown
+from openpaf.cli.common import counted, path_argument, report, say, shown, waiting
 
 _DESCRIPTION = """\
 Reads labels and writes them in another format. Formats are told from names and contents:
@@ -91,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         image_prefix=arguments.image_prefix,
     )
-    labels = read_labels(arguments.input, arguments.source, options)
+    with waiting("reading the labels"):
+        labels = read_labels(arguments.input, arguments.source, options)
     if arguments.extract_images is not None:
         _extract(arguments)
     written = convert_labels(

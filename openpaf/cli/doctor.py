@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.arguments import add_verb
-from openpaf.cli.common import one_line, say, shown
+from openpaf.cli.common import one_line, say, shown, waiting
 
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "cv2", "PIL", "pycocotools", "safetensors")
 
@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"openpaf      {openpaf.__version__}, {shown(Path(openpaf.__file__).parent)}")
     say(f"python       {platform.python_version()}, {shown(sys.executable)}")
     say(f"system       {platform.platform()}, {os.cpu_count()} cores")
-    are_there = [_package(name) for name in _PACKAGES]
+    with waiting("importing torch and others"):
+        are_there = [_package(name) for name in _PACKAGES]
     say(f"gpu          {_gpu()}")
     say(f"engines      {', '.join(_engines())}")
     _extras()

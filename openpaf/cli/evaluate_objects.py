@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import counted, one_line, report, say
+from openpaf.cli.common import counted, one_line, report, say, waiting
 from openpaf.cli.photos import check_writable, find_ids, report_missing, subset_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.io.json_files import write_json
 
     _check(arguments)
-    annotations = read_object_annotations(arguments.annotations, arguments.task)
+    with waiting("reading the annotations"):
+        annotations = read_object_annotations(arguments.annotations, arguments.task)
     ids, missing = find_ids(arguments, annotations)
     report_missing(missing)
     skipped: dict[int, ImageError] = {}
@@ -149,7 +150,8 @@ def _measure(
     say("      " + " ".join(f"{name:>6}" for name in OBJECT_METRICS))
     figures: dict[str, Any] = {"photos": len(ids), "objects": n_objects}
     for task in arguments.task:
-        figures[task] = evaluate_objects(annotations, results, task, ids)
+        with waiting("computing the figures"):
+            figures[task] = evaluate_objects(annotations, results, task, ids)
         values = " ".join(f"{_figure(figures[task][name]):>6}" for name in OBJECT_METRICS)
         say(f"{task:<6}{values}")
     for task in arguments.task:

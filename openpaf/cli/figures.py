@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.common import counted, say, shown
+from openpaf.cli.common import counted, say, shown, waiting
 from openpaf.cli.photos import subset_name
 
 if TYPE_CHECKING:
@@ -53,14 +53,15 @@ def finish(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
         "skipped_photos": run.skipped,
         "score_threshold": arguments.threshold,
     }
-    figures = measure(
-        run.annotations,
-        run.results,
-        run.ids,
-        min_score=arguments.threshold,
-        pck_reference=arguments.pck_reference,
-        pck_alpha=arguments.pck_alpha,
-    )
+    with waiting("computing the figures"):
+        figures = measure(
+            run.annotations,
+            run.results,
+            run.ids,
+            min_score=arguments.threshold,
+            pck_reference=arguments.pck_reference,
+            pck_alpha=arguments.pck_alpha,
+        )
     figures["skipped"] = len(run.skipped)
     left_out = f" ({len(run.skipped)} skipped)" if run.skipped else ""
     say(f"{_title(settings)}: {counted(figures['photos'], 'photo', 'photos')}{left_out}, "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from openpaf.bulk.parts import PartWriter
     from openpaf.bulk.process import Result
+    from openpaf.cli.viewer import Viewer
     from openpaf.io.objects import Objects
     from openpaf.poses import Poses
     from openpaf.tables.schema import ImageRow
@@ -40,6 +41,7 @@ class Finished:
         skipped: Why it was.
         stem: Of its files, where that is not its own.
         row: For the tables, if there are some.
+        drawn: The file of the drawing, if there is one.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Finished:
     skipped: str | None = None
     stem: str | None = None
     row: ImageRow | None = None
+    drawn: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,7 @@ class Finisher:
             n_found=len(chosen),
             stem=output.stem if is_renamed else None,
             row=self._row(result, chosen) if self.has_rows else None,
+            drawn=None if output is None else output.files.get(IMAGE),
         )
 
     def _skipped(self, result: Result, reason: str) -> Finished:
@@ -133,6 +137,7 @@ class ImageJob:
         found: How many people or objects are on these.
         skipped: How many images could not be read, estimated or written.
         errors: Sources that gave no image, not yet reported; a thread may add some.
+        viewer: Shows the drawings, if that is asked for.
     """
 
     quiet: bool
@@ -143,6 +148,7 @@ class ImageJob:
     found: int = 0
     skipped: int = 0
     errors: deque[str] = field(default_factory=deque)
+    viewer: Viewer | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def predict(
@@ -181,6 +187,8 @@ class ImageJob:
         if not self.quiet and self.says_each:
             renamed = "" if one.stem is None else f" -> {shown(one.stem)}"
             say(f"{shown(one.path)}: {self.counted(one.n_found)}{renamed}")
+        if self.viewer is not None and one.drawn is not None:
+            self.viewer.show_file(one.drawn)
 
     def wants(self, path: str) -> bool:
         """Whether an image is to be run: the tables do not have it."""

@@ -20,6 +20,7 @@ from openpaf.cli.common import (
     report,
     score_argument,
     shown,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +101,10 @@ def read_labels(arguments: argparse.Namespace, model: str | None) -> Annotations
         skeleton = read_skeleton(arguments.skeleton, category=arguments.category)
     elif model:
         skeleton = skeleton_of_model(model)
-    return read_annotations(arguments.annotations, category=arguments.category, skeleton=skeleton)
+    with waiting("reading the annotations"):
+        return read_annotations(
+            arguments.annotations, category=arguments.category, skeleton=skeleton
+        )
 
 
 def choose_ids(arguments: argparse.Namespace, annotations: Any) -> list[int] | None:

@@ -37,6 +37,7 @@ from openpaf.cli.predict_run import (
     predict_images,
 )
 from openpaf.cli.videos import VideoOptions, add_video_arguments, predict_video
+from openpaf.cli.viewer import Viewer
 from openpaf.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -148,9 +149,11 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--boxes",
         action="store_true",
-        help="draw boxes and scores of people in photos, too: around their joints, or those that a "
-        "Mask R-CNN finds",
+        help="draw boxes and scores of people, too: around joints, or those that a Mask R-CNN "
+        "finds",
     )
+    add("--show", action="store_true",
+        help="show each drawing in a window, too: any key goes on, q closes it")  # fmt: skip
     add_video_arguments(parser)
     add_quiet_argument(parser)
     add_long_run_arguments(parser)
@@ -175,6 +178,8 @@ def run(arguments: argparse.Namespace) -> int:
     level = logging.ERROR if arguments.quiet else logging.WARNING
     logging.basicConfig(level=level, format="openpaf: %(message)s")
     check_long_run(arguments)
+    if arguments.show and IMAGE not in arguments.format:
+        raise ValueError(f"--show: expected --format with {IMAGE}, which draws")
     files = [name for name in arguments.format if name not in TABLES]
     job = ImageJob(arguments.quiet, says_each=bool(files))
     with contextlib.ExitStack() as stack:
@@ -185,6 +190,8 @@ def run(arguments: argparse.Namespace) -> int:
             check_folder(arguments.output, (), arguments.format)
             inputs = listed_inputs(arguments, job.wants, job.errors.append)
         model = _model(arguments, inputs.videos)
+        if arguments.show:
+            job.viewer = stack.enter_context(Viewer())
         if len(files) < len(arguments.format):
             job.parts = stack.enter_context(open_parts(arguments, model.threshold, job.say_part))
         if isinstance(inputs.images, list):
@@ -238,5 +245,7 @@ def _predict_videos(
         options = VideoOptions(
             threshold=least, smoothing=arguments.smoothing, quiet=job.quiet,
             start_s=arguments.start, end_s=arguments.end, stride=arguments.stride,
+            boxes=arguments.boxes,
         )  # fmt: skip
-        job.skipped += not predict_video(video, output, cast("PoseEstimator", estimator), options)
+        people = cast("PoseEstimator", estimator)
+        job.skipped += not predict_video(video, output, people, options, job.viewer)

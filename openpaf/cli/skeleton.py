@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.arguments import add_verb
-from openpaf.cli.common import counted, path_argument, positive_integer, say, shown
+from openpaf.cli.common import counted, path_argument, positive_integer, say, shown, waiting
 from openpaf.cli.photos import check_writable
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def _suggestion(
     from openpaf.evaluation.limbs import suggest_limbs
 
     try:
-        return suggest_limbs(skeleton, np.array(joints), max_limbs=max_limbs)
+        with waiting("trying limbs"):
+            return suggest_limbs(skeleton, np.array(joints), max_limbs=max_limbs)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -21,6 +21,7 @@ from openpaf.cli.outputs import IMAGE, Outputs
 from openpaf.cli.video_files import VideoFiles
 
 if TYPE_CHECKING:
+    from openpaf.cli.viewer import Viewer
     from openpaf.estimator import PoseEstimator
     from openpaf.video.base import Video
     from openpaf.video.stream import FrameResult
@@ -38,6 +39,7 @@ class VideoOptions:
         start_s: Time of the first frame, at least.
         end_s: Time before which the last frame is; the end of the video if None.
         stride: Of so many frames the first is taken.
+        boxes: Whether boxes are drawn around people, and their scores.
     """
 
     threshold: float
@@ -46,6 +48,7 @@ class VideoOptions:
     start_s: float = 0.0
     end_s: float | None = None
     stride: int = 1
+    boxes: bool = False
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +71,11 @@ def _seconds(text: str) -> float:
 
 
 def predict_video(
-    source: str, output: Outputs, estimator: PoseEstimator, options: VideoOptions
+    source: str,
+    output: Outputs,
+    estimator: PoseEstimator,
+    options: VideoOptions,
+    viewer: Viewer | None = None,
 ) -> bool:
     """Go through one video; what is written stays playable wherever it ends.
 
@@ -78,6 +85,7 @@ def predict_video(
             format.
         estimator: Finds the people.
         options: How.
+        viewer: Shows the drawn frames, if that is asked for.
 
     Returns:
         Whether it was read to its end without an error. The error is reported.
@@ -91,13 +99,14 @@ def predict_video(
     from openpaf.video.excerpt import Excerpt
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
-    from openpaf.visualization.overlay import skeletons
+    from openpaf.visualization.overlay import boxes, skeletons
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     started, n_frames, people = time.perf_counter(), 0, set[int]()
     config = TrackerConfig(keeps_all=options.threshold == 0)
     tracker = Tracker(config if options.smoothing else replace(config, smoothing=None))
-    draw = skeletons if IMAGE in output.files else None
+    of_people = boxes if options.boxes else skeletons
+    draw = of_people if IMAGE in output.files else None
     name = shown(shown_source(source))
     try:
         with contextlib.ExitStack() as stack:
@@ -112,6 +121,8 @@ def predict_video(
             for result in with_bar(results, video, options.quiet):
                 raise_if_terminated()
                 writers.write(result)
+                if viewer is not None and result.drawn is not None:
+                    viewer.show_frame(result.drawn)
                 n_frames += 1
                 people.update(() if result.poses.ids is None else result.poses.ids.tolist())
     except (VideoError, OSError, ValueError) as error:

@@ -16,7 +16,7 @@ from openpaf.cli.arguments import (
     add_threshold_argument,
     add_verb,
 )
-from openpaf.cli.common import VIDEO_THRESHOLD, counted, path_argument, say
+from openpaf.cli.common import VIDEO_THRESHOLD, counted, path_argument, say, waiting
 from openpaf.cli.interrupts import raise_if_terminated
 from openpaf.cli.models import load_estimator
 
@@ -73,10 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.tracking.tracker import Tracker, TrackerConfig
     from openpaf.video.stream import process_video
 
-    logging.basicConfig(level=logging.INFO, format="openpaf: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
     with contextlib.ExitStack() as stack:
         window = stack.enter_context(open_window())
-        video = stack.enter_context(_open(arguments.camera))
+        with waiting("opening the camera"):
+            video = stack.enter_context(_open(arguments.camera))
         estimator = load_estimator(arguments, min_score=arguments.threshold)
         tracker = Tracker(TrackerConfig(keeps_all=arguments.threshold == 0))
         view = View(tracker, arguments.output, arguments.mirror)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.arguments import add_quiet_argument, add_verb
-from openpaf.cli.common import one_line, path_argument, report, say, shown
+from openpaf.cli.common import one_line, path_argument, report, say, shown, waiting
 from openpaf.errors import did_you_mean
 
 _DESCRIPTION = """\
@@ -181,7 +181,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         if not there and arguments.name is None:
             continue
         try:
-            how = verify(row["name"], cache=arguments.cache)
+            with waiting(f"reading {row['name']}"):
+                how = verify(row["name"], cache=arguments.cache)
             say(f"{row['name']}: good ({how}), {shown(path)}")
         except WeightsError as error:
             if not there:

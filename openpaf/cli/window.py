@@ -50,12 +50,17 @@ class Window(Closing):
         self._shown: ImageTk.PhotoImage | None = None
         self.is_open = True
 
-    def show(self, image: NDArray[np.uint8]) -> None:
-        """Show an image, RGB uint8 (H, W, 3), scaled to the window's size."""
+    def show(self, image: NDArray[np.uint8], *, resizes: bool = False) -> None:
+        """Show an image, scaled to the window's size.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            resizes: Whether the window gets the image's size, as it does with the first.
+        """
         from PIL import Image
 
         height, width = image.shape[:2]
-        if self._shown is None:
+        if self._shown is None or resizes:
             screen = self._root.winfo_screenwidth(), self._root.winfo_screenheight()
             share = min(
                 1, *(_SHARE_OF_SCREEN * s / n for s, n in zip(screen, (width, height), strict=True))

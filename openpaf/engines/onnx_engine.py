@@ -14,7 +14,7 @@ from openpaf.engines.base import Arrays, Run, check_size, conversion_name, quiet
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.cache import kept
-from openpaf.io.extras import import_extra, installed
+from openpaf.io.extras import import_extra, installed, need_extra
 from openpaf.weights.exported import NOTE, read_onnx
 from openpaf.weights.model_files import load_network
 from openpaf.weights.spec import PARTS, ModelSource, ModelSpec
@@ -48,6 +48,7 @@ def load(source: ModelSource, device: str | None, *, threads: int | None, precis
     if source.kind == "onnx":
         data, name = read_onnx(source.file)[0], str(source.file)
     else:
+        need_extra("onnx", "engine")  # now rather than when the network is read
         data = kept(
             conversion_name(source, ".onnx", "torch", "onnxscript"),
             lambda: onnx_bytes(source),

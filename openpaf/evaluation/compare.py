@@ -96,7 +96,7 @@ def measure_method(
     device: str | None = None,
     threads: int | None = None,
     repeats: int = 5,
-    min_score: float = 0.3,
+    min_score: float = 0.65,
     shown_score: float = 0.0,
     quiet: bool = False,
 ) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def worst_photos(
     image_ids: Sequence[int],
     n_photos: int,
     *,
-    min_score: float = 0.3,
+    min_score: float = 0.65,
 ) -> list[ImageMatches]:
     """The photos of the largest error, worst first; those without any error are left out.
 

@@ -22,7 +22,7 @@ def measure(
     detections: Sequence[Detection],
     image_ids: Sequence[int],
     *,
-    min_score: float = 0.3,
+    min_score: float = 0.65,
     pck_reference: str | None = None,
     pck_alpha: float = 0.2,
 ) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from openpaf.errors import ImageError, shown
-from openpaf.io.image_files import reason
-from openpaf.io.image_suffixes import describe, kind_not_read, names_image
+from openpaf.io.image_files import open_regular, reason
+from openpaf.io.image_suffixes import describe, kind_not_read, kind_of_start, names_image
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,9 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
         if is_folder:
             paths = [Path(source, name) for name in os.listdir(source) if name[0] != "."]
         elif os.path.lexists(source):  # also a dangling link: reading it gives the error
+            if _lacks_extra(source):
+                errors.append(ImageError(f"{name}: {describe('HEIC')}"))
+                return []
             return [Path(source)]
         elif glob.has_magic(source):
             paths = [
@@ -91,6 +94,17 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
         missing = "no images in this folder" if is_folder else "matches no images"
         errors.append(ImageError(f"{name}: {missing}"))
     return images
+
+
+def _lacks_extra(path: str) -> bool:
+    """Whether a file is HEIC and cannot be read here, which is better said before a model loads."""
+    if kind_not_read(path) != "HEIC":
+        return False
+    try:
+        with open_regular(path, shown(path)) as file:
+            return kind_of_start(file.read(100)) == "HEIC"
+    except (OSError, ImageError):  # reading it says what is wrong
+        return False
 
 
 def _unlisted(error: OSError | ValueError, source: str | None = None) -> ImageError:

@@ -20,7 +20,10 @@ class _Failure:
 
 
 def overlap(
-    items: Iterable[Any], *steps: Callable[[Any], Any], depth: int = 1
+    items: Iterable[Any],
+    *steps: Callable[[Any], Any],
+    depth: int = 1,
+    most_at_once: int | None = None,
 ) -> Generator[Any, None, None]:
     """Results of a chain of steps that work on different items at the same time.
 
@@ -33,6 +36,9 @@ def overlap(
             live source that is the newest frame. Without steps, a thread only reads ahead.
         steps: Functions of one item; each takes the result of the one before.
         depth: Number of results that may wait between two threads.
+        most_at_once: The next item is read when fewer than this are on their way, the one that
+            the caller uses included, so that none waits long where a late step is the slowest; no
+            limit if None.
 
     Yields:
         Results in the order of the items. An error of a step or of ``items`` is raised here,
@@ -41,7 +47,8 @@ def overlap(
     stop = threading.Event()
     queues: list[queue.Queue[Any]] = [queue.Queue(depth) for _ in range(max(len(steps), 1))]
     first = steps[0] if steps else None
-    threads = [_start(_feed, items, first, queues[0], stop)]
+    room = None if most_at_once is None else threading.Semaphore(most_at_once)
+    threads = [_start(_feed, items, first, queues[0], stop, room)]
     for n, step in enumerate(steps[1:]):
         threads.append(_start(_work, queues[n], step, queues[n + 1], stop))
     try:
@@ -52,6 +59,8 @@ def overlap(
             if isinstance(result, _Failure):
                 raise result.error
             yield result
+            if room is not None:
+                room.release()
     finally:
         stop.set()
         for thread in threads:
@@ -69,15 +78,18 @@ def _feed(
     step: Callable[[Any], Any] | None,
     results: queue.Queue[Any],
     stop: threading.Event,
+    room: threading.Semaphore | None,
 ) -> None:
     iterator: Iterator[Any] | None = None
     try:
         iterator = iter(items)
-        for item in iterator:
-            if stop.is_set() or not _put(results, step(item) if step else item, stop):
+        while _wait_for(room, stop):
+            item = next(iterator, _END)
+            if stop.is_set():
                 break
-        else:
-            _put(results, _END, stop)
+            result = step(item) if step and item is not _END else item
+            if not _put(results, result, stop) or item is _END:
+                break
     except BaseException as error:  # raised in the caller
         _put(results, _Failure(error), stop)
     finally:
@@ -104,6 +116,14 @@ def _work(
             result = _Failure(error)
         if not _put(results, result, stop) or isinstance(result, _Failure):
             return
+
+
+def _wait_for(room: threading.Semaphore | None, stop: threading.Event) -> bool:
+    """Wait until there is room for another item; False if there will be none."""
+    while not stop.is_set():
+        if room is None or room.acquire(timeout=_POLL_S):
+            return True
+    return False
 
 
 def _get(source: queue.Queue[Any], stop: threading.Event) -> Any:

@@ -86,9 +86,11 @@ def process_video(
             drawn = draw(frame.image, poses, fields, Letterbox.fit(image_hw, estimator.size))
         return FrameResult(frame=frame, poses=poses, drawn=drawn)
 
-    # A frame of a live source must not wait for the network: it would be old by then.
-    frames: Any = video if video.is_live else overlap(video)
-    return overlap(frames, infer, postprocess)
+    # A frame of a live source must wait for nothing: it would be old by then. While the network
+    # has one, one is drawn or shown.
+    if video.is_live:
+        return overlap(video, infer, postprocess, most_at_once=2)
+    return overlap(overlap(video), infer, postprocess)
 
 
 def _in_px_of_frame(poses: Poses, image_hw: _HW, frame: VideoFrame) -> Poses:

@@ -30,6 +30,13 @@ def skeletons(
     return draw_poses(image, poses)
 
 
+def boxes(
+    image: NDArray[np.uint8], poses: Poses, fields: Fields | None, letterbox: Letterbox
+) -> NDArray[np.uint8]:
+    """The skeletons with boxes and scores over an image; arguments as :func:`skeletons`."""
+    return draw_poses(image, poses, boxes=True, scores=True)
+
+
 def heatmaps(
     image: NDArray[np.uint8], poses: Poses, fields: Fields | None, letterbox: Letterbox
 ) -> NDArray[np.uint8]:
