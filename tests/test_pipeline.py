@@ -45,6 +45,23 @@ def test_steps_work_at_the_same_time() -> None:
     assert list(overlap(range(5), first, second)) == [0, 1, 2, 3, 4]
 
 
+def test_no_more_items_are_on_their_way_than_allowed() -> None:
+    read, used = 0, 0
+
+    def source() -> Iterator[int]:
+        nonlocal read
+        for n in range(12):
+            read += 1
+            assert read - used <= 2
+            yield n
+
+    for result in overlap(source(), lambda n: n, lambda n: n, most_at_once=2):
+        time.sleep(0.01)  # the slowest of all
+        assert result == used
+        used += 1
+    assert used == 12
+
+
 @pytest.mark.parametrize("broken", [0, 1, 2])
 def test_an_error_comes_after_the_results_before_it(broken: int) -> None:
     def step(n: int) -> object:

@@ -114,8 +114,9 @@ class Shown(NamedTuple):
             names, turned = limb_names(skeleton), limb_names(skeleton, -1)
             limbs = [i for i in limbs if limb in (names[i], turned[i])]
             if not limbs:
-                known = f"skeleton {skeleton.name!r}, which has: {', '.join(names)}"
-                raise ValueError(f"limb {limb!r} is not in {known}{did_you_mean(limb, names)}")
+                hint = did_you_mean(limb, names)
+                known = f"skeleton {skeleton.name!r}{hint}, which has: {', '.join(names)}"
+                raise ValueError(f"limb {limb!r} is not in {known}")
             joints = list(skeleton.limbs[limbs[0]])
         if joint is not None:
             joints = [skeleton.index(joint)]
