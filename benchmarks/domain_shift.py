@@ -76,7 +76,8 @@ def main() -> None:
         file = output / f"{name}.json"
         _openpaf(
             arguments.threads, "evaluate", "--annotations", others, "--images", output / "images",
-            "--model", model, "--size", arguments.size, "--fresh", "--quiet", "--json", file,
+            "--model", model, "--size", arguments.size, "--engine", "torch", "--fresh", "--quiet",
+            "--json", file,
         )  # fmt: skip
         aps = [f"{json.loads(file.read_text())[key]:.3f}" for key in ("AP", "APL", "APM", "AP50")]
         print(f"| {name} | {' | '.join(aps)} |", flush=True)

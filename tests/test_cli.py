@@ -200,6 +200,56 @@ def test_batches(run: Run, fake: type[FakeEstimator], tmp_path: Path) -> None:
     assert said.count(": 2 people") == 5
 
 
+class FakeWindow:
+    """A window before which someone presses keys."""
+
+    typed = ""
+
+    def __init__(self, title: str) -> None:
+        self.is_open, self.shown = True, list[tuple[int, ...]]()
+        windows.append(self)
+
+    def show(self, image: np.ndarray, *, resizes: bool = False) -> None:
+        self.shown.append(image.shape)
+
+    def keys(self, wait_s: float = 0.0) -> str:
+        key, FakeWindow.typed = FakeWindow.typed[:1], FakeWindow.typed[1:]
+        return key
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+windows: list[FakeWindow] = []
+
+
+@pytest.mark.parametrize(("typed", "n_shown"), [("  x", 3), (" q", 2), ("\x1b", 1)])
+def test_show_opens_each_drawing_until_a_key_closes_the_window(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, n_shown: int
+) -> None:
+    monkeypatch.setattr("openpaf.cli.viewer.Window", FakeWindow)
+    monkeypatch.setattr(FakeWindow, "typed", typed)
+    photos = [photo(tmp_path / f"{n}.png", size=(32, 24 + n)) for n in range(3)]
+    status, said, errors = run("predict", *photos, "--output", tmp_path / "out", "--show")
+    assert (status, errors) == (0, "")
+    assert said.count(": 2 people") == 3
+    assert windows[-1].shown == [(24 + n, 32, 3) for n in range(n_shown)]
+    assert not windows[-1].is_open
+
+
+def test_show_needs_a_drawing_and_a_display(
+    run: Run, fake: type[FakeEstimator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(title: str) -> None:
+        raise ValueError("no window can be opened: no display")
+
+    monkeypatch.setattr("openpaf.cli.viewer.Window", refuse)
+    command = ("predict", photo(tmp_path / "a.png"), "--output", tmp_path / "out", "--show")
+    assert_bad_use(run(*command), "--show: no window can be opened: no display")
+    assert_bad_use(run(*command, "--format", "coco"), "--show: expected --format with image")
+    assert fake.made == 0
+
+
 # Names
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import openpaf
-from openpaf.cli import command_parser, main
+from openpaf.cli import GROUPS, command_parser, main
 from openpaf.cli.common import waiting
 from openpaf.cli.thresholds import thresholds_of
 from openpaf.decoding.tags import TagConfig
@@ -77,6 +77,17 @@ def verbs() -> dict[str, argparse.ArgumentParser]:
 
     add(command_parser(), "")
     return made
+
+
+def test_the_help_has_each_verb_in_one_group(capsys: pytest.CaptureFixture[str]) -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted({name.split()[0] for name in verbs()})
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in grouped:
+        assert sum(line.startswith(f"    {name} ") for line in lines) == 1
+    assert max(map(len, lines)) <= 100
+    assert len(lines) < 65
 
 
 def test_defaults_are_the_same_in_every_verb() -> None:

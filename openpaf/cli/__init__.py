@@ -43,6 +43,15 @@ from openpaf.errors import did_you_mean
 
 OK, SOME_SKIPPED, BAD_USE = 0, 1, 2
 
+#: The verbs in the order of the help.
+GROUPS = {
+    "find people": ("predict", "webcam", "serve", "bulk", "demo"),
+    "what they do": ("analyze",),
+    "measure": ("evaluate", "compare", "benchmark"),
+    "label and train": ("annotate", "convert", "skeleton", "train"),
+    "models": ("weights", "export"),
+    "this machine": ("warm-up", "doctor", "completion"),
+}
 _EPILOG = """\
 examples:
   openpaf predict photo.jpg --output out
@@ -52,6 +61,7 @@ examples:
   openpaf analyze squats.mp4 --repetitions left_knee
   openpaf webcam
   openpaf serve
+  openpaf demo browser
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
   openpaf train models/recipes/lightweight-coco17.toml
@@ -151,17 +161,30 @@ class _Parser(argparse.ArgumentParser):
         return ""
 
 
+class _VerbsInGroups(argparse.RawDescriptionHelpFormatter):
+    """Lists the verbs by what they are for, one a line."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):
+            return super()._format_action(action)
+        texts = {verb.dest: verb.help for verb in action._choices_actions}
+        lines = []
+        for group, names in GROUPS.items():
+            lines += [f"  {group}:", *(f"    {name:<12}{texts[name]}" for name in names)]
+        return "\n".join(lines) + "\n"
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
     parser = _Parser(
         prog="openpaf",
         description="Finds every person in an image and their joints.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_VerbsInGroups,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"openpaf {openpaf.__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
     predict.add_parser(verbs)
     bulk.add_parser(verbs)
     analyze.add_parser(verbs)

@@ -72,7 +72,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "analyze",
         run,
-        help="angles of joints, repetitions, zones and heat maps of a video",
+        help="angles, repetitions, zones and heat maps of a video",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

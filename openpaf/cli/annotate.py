@@ -62,7 +62,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "annotate",
         run,
-        help="label images with a model, for CVAT, Label Studio and training",
+        help="labels made by a model, for labeling tools and training",
         description=_DESCRIPTION.format(files=_files_help()),
         epilog=_EPILOG,
     )

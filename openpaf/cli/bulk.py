@@ -60,7 +60,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "bulk",
         run,
-        help="photos by the million to a table, on Ray, of the extra ray",
+        help="photos by the million to a table, on Ray",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

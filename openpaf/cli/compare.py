@@ -62,7 +62,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "compare",
         run,
-        help="models and result files side by side: accuracy, time, memory",
+        help="models and result files side by side",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

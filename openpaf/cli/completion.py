@@ -28,7 +28,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any], root: argparse.ArgumentPa
         verbs,
         "completion",
         functools.partial(run, root),
-        help="a script for the shell that completes verbs, flags and names",
+        help="a script with which the shell completes commands",
         description="Prints a script for the shell; needs the extra completion.",
         epilog=_EPILOG,
     )

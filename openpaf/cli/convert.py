@@ -37,7 +37,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "convert",
         run,
-        help="labels of one tool made those of another, or for training",
+        help="labels of one tool made those of another",
         description=_DESCRIPTION.format(formats=_formats_help()),
         epilog=_EPILOG,
     )

@@ -58,9 +58,7 @@ examples:
 
 def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb and its actions."""
-    parser = add_verb(
-        verbs, "demo", None, help="people before the browser's camera; the fields of an image"
-    )
+    parser = add_verb(verbs, "demo", None, help="the browser's camera; fields of an image")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     _add_browser(actions)
     _add_fields(actions)
@@ -100,12 +98,7 @@ def _run_browser(arguments: argparse.Namespace) -> int:
     from openpaf.demos.browser import CAMERA, IMAGE, Server
 
     logging.basicConfig(level=logging.WARNING, format="openpaf: %(message)s")
-    secure = None
-    if arguments.key and not arguments.certificate:
-        raise ValueError("--key: expected --certificate too")
-    if arguments.certificate:
-        secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        secure.load_cert_chain(arguments.certificate, arguments.key)
+    secure = _encryption(arguments)
     thresholds = {CAMERA: VIDEO_THRESHOLD, IMAGE: IMAGE_THRESHOLD}
     if arguments.threshold is not None:
         thresholds = dict.fromkeys(thresholds, arguments.threshold)
@@ -121,6 +114,27 @@ def _run_browser(arguments: argparse.Namespace) -> int:
         print=say,
     )
     return 0
+
+
+def _encryption(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    """What HTTPS needs, if it is asked for.
+
+    Raises:
+        ValueError: If certificate and key cannot be read or do not go together.
+    """
+    if arguments.key and not arguments.certificate:
+        raise ValueError("--key: expected --certificate too")
+    if not arguments.certificate:
+        return None
+    for option, file in (("--certificate", arguments.certificate), ("--key", arguments.key)):
+        if file and not file.is_file():
+            raise ValueError(f"{option}: no file {shown(file)}")
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        secure.load_cert_chain(arguments.certificate, arguments.key)
+    except OSError as error:  # ssl's own errors are some
+        raise ValueError(f"--certificate, --key: not PEM files of one pair ({error})") from error
+    return secure
 
 
 def _add_fields(actions: argparse._SubParsersAction[Any]) -> None:
@@ -165,8 +179,10 @@ def _run_fields(arguments: argparse.Namespace) -> int:
         check_writable(file, option)
         if file and file.exists() and file.samefile(arguments.image):
             raise ValueError(f"{option}: {shown(file)} is the image; choose another name")
-    skeleton = resolve(arguments.model, arguments.weights).spec.skeleton
-    chosen = Shown.of(skeleton, arguments.joint, arguments.limb)
+    spec = resolve(arguments.model, arguments.weights).spec
+    if "pafs" not in spec.outputs:
+        raise ValueError(f"--model: {spec.name} makes no fields; expected one that does")
+    chosen = Shown.of(spec.skeleton, arguments.joint, arguments.limb)
     estimator = load_estimator(arguments)
     letterbox = Letterbox.fit(image.shape[:2], estimator.size)
     view = View.of(letterbox, arguments.crop)

@@ -22,7 +22,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "doctor",
         run,
-        help="versions, engines, extras, caches and GPU, e.g. for a report of a bug",
+        help="versions, engines, extras, caches and GPU",
         description="Prints versions, engines, extras, caches and GPU of this machine.",
     )
 

@@ -70,7 +70,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "evaluate",
         run,
-        help="measure a model on photos with COCO annotations",
+        help="accuracy of a model on photos with COCO annotations",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

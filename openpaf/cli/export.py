@@ -50,7 +50,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "export",
         run,
-        help="write a model as ONNX or OpenVINO, and say how far it is from torch",
+        help="write a model as ONNX or OpenVINO, compared with torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

@@ -92,7 +92,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "predict",
         run,
-        help="find the people in photos and videos; write drawn images, videos and JSON",
+        help="people of photos and videos: drawn, as JSON, as tables",
         description=_DESCRIPTION.format(
             files="\n".join(
                 f"  {'NAME' + kind.suffix:<22} {kind.description:<40} (format {name})"

@@ -57,7 +57,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "serve",
         run,
-        help="answer HTTP requests with the people of images",
+        help="people over HTTP",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

@@ -49,7 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "train",
         run,
-        help="train a network",
+        help="train a network, also for joints of your own",
         description="Trains a network from a TOML file, or from flags; resumes where an earlier "
         "run stopped.",
         epilog=_EPILOG,

@@ -27,7 +27,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "warm-up",
         run,
-        help="compile and choose ahead what a first run would",
+        help="do ahead what a first run prepares",
         description="Compiles the kernels, converts a model and chooses its engine, for images of "
         "containers and for clusters.",
         epilog=_EPILOG,
