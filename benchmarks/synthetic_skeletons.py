@@ -90,7 +90,8 @@ def _figures(kind: str, labels: Path, folder: Path, threads: int) -> dict[str, A
     _openpaf(
         threads, "evaluate", "--annotations", labels, "--images", labels.parent / "images",
         "--model", folder / "run" / f"{kind}.safetensors", "--size", "256", "--engine",
-        "torch", "--quiet", "--fresh", "--pck-reference", "box", "--pck-alpha", "0.1", "--json", folder / "figures.json",
+        "torch", "--quiet", "--fresh", "--pck-reference", "box", "--pck-alpha", "0.1", "--json",
+        folder / "figures.json",
     )  # fmt: skip
     figures: dict[str, Any] = json.loads((folder / "figures.json").read_text())
     return figures

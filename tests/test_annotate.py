@@ -293,7 +293,8 @@ def test_no_readable_image_is_an_error_and_writes_nothing(run: Run) -> None:
         (["--format", "cvat"], "--output: expected a file .xml for cvat, got labels.json"),
         (["--images-root", "missing"], "--images-root: no folder missing"),
         (["--images-root", "cache"], "--images-root: photos/0.png is not below cache"),
-        (["--review", "photos"], "--review: photos is a source too"),
+        (["--review", "photos"], "--review: photos is in a source"),
+        (["--recursive", "--review", "photos/deep"], "--review: photos/deep is in a source"),
         (["--review", "photos/0.png"], "is a file, not a folder"),
         (["--size", "0"], "expected a whole number above 0"),
     ],
@@ -318,6 +319,17 @@ def test_file_names_are_relative_to_the_output_the_images_or_a_folder(run: Run) 
     assert names == ["0.png", "1.png", "2.png", "3.png", "deep/4.png"]
     assert run("--images-root", ".", output="out/b.json")[0] == 0
     assert read("out/b.json")["images"][0]["file_name"] == "photos/0.png"
+
+
+def test_subfolders_count_where_that_is_asked_for(run: Run) -> None:
+    Path("photos/deep").mkdir()
+    Path("photos/4.png").rename("photos/deep/4.png")
+    assert len(run()[1].splitlines()) == 2
+    assert len(read()["images"]) == 4
+    assert run("--recursive", "--fresh")[0] == 0
+    names = [image["file_name"] for image in read()["images"]]
+    assert names[-1] == "photos/deep/4.png"
+    assert len(names) == 5
 
 
 def test_ids_are_numbers_of_file_names_where_all_have_one(run: Run) -> None:

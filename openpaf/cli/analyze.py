@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from openpaf.cli.arguments import (
     add_estimator_arguments,
     add_quiet_argument,
-    add_smoothing_argument,
     add_threshold_argument,
     add_verb,
 )
@@ -28,6 +27,7 @@ from openpaf.cli.common import (
 )
 from openpaf.cli.models import load_estimator
 from openpaf.cli.photos import check_writable
+from openpaf.cli.videos import add_video_arguments, excerpt, with_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--joint-threshold", type=score_argument, default=0.2, metavar="S",
         help="leave out joints with a smaller score, whose places are unreliable (default: 0.2)",
     )  # fmt: skip
-    add_smoothing_argument(parser)
+    add_video_arguments(parser)
     add_quiet_argument(parser)
 
 
@@ -162,6 +162,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--bent, --straight: expected degrees up to 180, the second larger")
     if arguments.joint_threshold > 1:
         raise ValueError("--joint-threshold: expected a score up to 1")
+    excerpt_of = arguments.start, arguments.end, arguments.stride
+    if _is_pose_file(arguments.source) and excerpt_of != (0, None, 1):
+        raise ValueError("--start, --end, --stride: of videos only, got a file of poses")
     if arguments.fps is not None and not (_is_pose_file(arguments.source) and arguments.fps > 0):
         raise ValueError("--fps: expected a number above 0, and a file of poses as SOURCE")
 
@@ -205,7 +208,6 @@ def _recording_of_video(
 ) -> tuple[Recording, NDArray[np.uint8]]:
     from openpaf.analysis.recording import Recording
     from openpaf.cli.interrupts import raise_if_terminated
-    from openpaf.cli.videos import with_bar
     from openpaf.tracking.tracker import Tracker, TrackerConfig
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
@@ -214,7 +216,8 @@ def _recording_of_video(
     config = TrackerConfig(keeps_all=arguments.threshold == 0)
     tracker = Tracker(config if arguments.smoothing else replace(config, smoothing=None))
     with contextlib.ExitStack() as stack:
-        video = stack.enter_context(open_video(arguments.source))
+        whole = stack.enter_context(open_video(arguments.source))
+        video = excerpt(whole, arguments.start, arguments.end, arguments.stride)
         estimator = load_estimator(arguments, min_score=arguments.threshold)
         _angles(arguments, estimator.skeleton)
         results = process_video(video, estimator, tracker=tracker, min_score=arguments.threshold)

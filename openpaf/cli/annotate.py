@@ -118,6 +118,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--recursive", action="store_true", help="folders with their subfolders")
     add("--images-root", metavar="DIR", type=path_argument,
         help="what file names are relative to (default: the folder of --output if all images are "
         "below it, otherwise their common folder)")  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.common import counted, described, one_line, report, shown, traceback_wanted
 from openpaf.cli.interrupts import raise_if_terminated
-from openpaf.cli.photos import check_writable
+from openpaf.cli.photos import check_writable, with_subfolders
 
 if TYPE_CHECKING:
     from openpaf.annotation.files import Record
@@ -123,7 +123,8 @@ def prepare(arguments: argparse.Namespace) -> tuple[LabelingJob, list[str]]:
         check_writable(file, "--output")
     _check_review(arguments)
     missing: list[str] = []
-    images = list_images(arguments.sources, on_error=lambda error: missing.append(one_line(error)))
+    sources = with_subfolders(arguments.sources) if arguments.recursive else arguments.sources
+    images = list_images(sources, on_error=lambda error: missing.append(one_line(error)))
     if not images:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ValueError(f"no image to read: {missing[0]}{more}")
@@ -151,8 +152,11 @@ def _check_review(arguments: argparse.Namespace) -> None:
         return
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--review: {shown(folder)} is a file, not a folder")
-    if any(os.path.realpath(source) == os.path.realpath(folder) for source in arguments.sources):
-        raise ValueError(f"--review: {shown(folder)} is a source too; choose another folder")
+    real = os.path.realpath(folder)
+    for source in map(os.path.realpath, arguments.sources):
+        is_inside = arguments.recursive and real.startswith(os.path.join(source, ""))
+        if source == real or is_inside:
+            raise ValueError(f"--review: {shown(folder)} is in a source; choose another folder")
 
 
 def _root(arguments: argparse.Namespace, images: Sequence[Path]) -> Path:

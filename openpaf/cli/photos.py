@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +90,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "all scores, counts all (default: %(default)s)",
     )
     add_quiet_argument(parser, "no progress bar, and only the figures")
+
+
+def with_subfolders(sources: Sequence[str]) -> list[str]:
+    """Sources whose folders are globs, so that their subfolders count, too."""
+    return [
+        os.path.join(glob.escape(one), "**", "*") if os.path.isdir(one) else one for one in sources
+    ]
 
 
 def read_labels(arguments: argparse.Namespace, model: str | None) -> Annotations:

@@ -20,6 +20,7 @@ from openpaf.cli.outputs import (
     name_file,
     name_outputs,
 )
+from openpaf.cli.photos import with_subfolders
 from openpaf.cli.videos import list_videos, video_name
 
 if TYPE_CHECKING:
@@ -151,9 +152,7 @@ def _sources(arguments: argparse.Namespace) -> list[str]:
         inside = os.path.isdir(source) and f"{output}/".startswith(f"{os.path.realpath(source)}/")
         if inside and IMAGE in arguments.format:
             raise ValueError(f"--output: {shown(arguments.output)} is in a source; choose another")
-    return [
-        os.path.join(glob.escape(one), "**", "*") if os.path.isdir(one) else one for one in sources
-    ]
+    return with_subfolders(sources)
 
 
 def _outputs(arguments: argparse.Namespace, sources: Sequence[Path]) -> list[Outputs]:

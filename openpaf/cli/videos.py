@@ -70,6 +70,14 @@ def _seconds(text: str) -> float:
     return 3600 * hours + 60 * minutes + seconds
 
 
+def excerpt(video: Video, start_s: float, end_s: float | None, stride: int) -> Video:
+    """What ``--start``, ``--end`` and ``--stride`` leave of a video."""
+    from openpaf.video.excerpt import Excerpt
+
+    is_whole = (start_s, end_s, stride) == (0, None, 1)
+    return video if is_whole else Excerpt(video, start_s, end_s, stride)
+
+
 def predict_video(
     source: str,
     output: Outputs,
@@ -96,7 +104,6 @@ def predict_video(
     from openpaf.errors import VideoError
     from openpaf.io.addresses import shown_source
     from openpaf.tracking.tracker import Tracker, TrackerConfig
-    from openpaf.video.excerpt import Excerpt
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
     from openpaf.visualization.overlay import boxes, skeletons
@@ -111,8 +118,7 @@ def predict_video(
     try:
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
-            if (options.start_s, options.end_s, options.stride) != (0, None, 1):
-                video = Excerpt(video, options.start_s, options.end_s, options.stride)
+            video = excerpt(video, options.start_s, options.end_s, options.stride)
             writers = VideoFiles(output, source, video, stack, estimator)
             results = process_video(
                 video, estimator, tracker=tracker, draw=draw, min_score=options.threshold
