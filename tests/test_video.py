@@ -585,6 +585,36 @@ def test_predict_a_video_to_a_file(finder: None, tmp_path: Path) -> None:
         assert len(list(video)) == 3
 
 
+@pytest.mark.parametrize(("typed", "n_shown"), [("", 5), ("  q", 3)])
+def test_frames_are_shown_with_boxes_as_they_come(
+    finder: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, n_shown: int
+) -> None:
+    class Window:
+        def __init__(self, title: str) -> None:
+            self.is_open, self.typed = True, list(typed)
+
+        def show(self, image: np.ndarray, *, resizes: bool = False) -> None:
+            shown.append(image)
+
+        def keys(self, wait_s: float = 0.0) -> str:
+            return self.typed.pop(0) if self.typed else ""
+
+        def close(self) -> None:
+            self.is_open = False
+
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr("openpaf.cli.viewer.Window", Window)
+    source = make_video(tmp_path / "a.avi", 5)
+    command = ["predict", str(source), "--output", str(tmp_path / "out"), "--show"]
+    assert main([*command, "--boxes"]) == 0
+    assert len(shown) == n_shown
+    boxed, shown[:] = shown[:1], []
+    assert main(command) == 0
+    assert (boxed[0] == 255).all(axis=2).sum() > (shown[0] == 255).all(axis=2).sum() + 20
+    with open_video(tmp_path / "out" / "a.mp4") as video:
+        assert len(list(video)) == 5  # all of them, whatever was looked at
+
+
 def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4")
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,11 @@ def _package(name: str) -> bool:
     except Exception as error:  # whatever a broken installation raises
         say(f"{name:<12} cannot be imported: {one_line(error)}")
         return False
-    say(f"{name:<12} {getattr(module, '__version__', 'version unknown')}")
+    version = getattr(module, "__version__", None)
+    if version is None:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            version = metadata.version(name)
+    say(f"{name:<12} {version or 'version unknown'}")
     return True
 
 

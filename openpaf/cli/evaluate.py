@@ -170,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
             measured = Run(annotations, ids, results, _file_settings(arguments), missing, [])
             runs.append(finish(measured, arguments))
         else:
-            _check_models(arguments, annotations)
+            _check_models(arguments)
             for size in arguments.size:
                 results, settings = _detect(arguments, annotations, ids, size, partials, skipped)
                 ids = [i for i in ids if i not in skipped]
@@ -225,13 +225,10 @@ def _labels(arguments: argparse.Namespace) -> Annotations:
     return read_labels(arguments, arguments.model)
 
 
-def _check_models(arguments: argparse.Namespace, annotations: Annotations) -> None:
-    """Find what is wrong with any size before the first is run for an hour."""
-    from openpaf.evaluation.settings import check_joints
-
-    for size in arguments.size:
-        found = load_estimator(arguments, size=size).skeleton
-        check_joints(found, annotations.measured, arguments.model)
+def _check_models(arguments: argparse.Namespace) -> None:
+    """Find what is wrong with further sizes before the first is run for an hour."""
+    for size in arguments.size[1:]:
+        load_estimator(arguments, size=size)
 
 
 def _detect(
@@ -244,11 +241,12 @@ def _detect(
 ) -> tuple[list[Detection], dict[str, Any]]:
     """Run the model at one size, from where an earlier run stopped; tell what cannot be read."""
     from openpaf.evaluation.run import detect_photos
-    from openpaf.evaluation.settings import describe
+    from openpaf.evaluation.settings import check_joints, describe
     from openpaf.io.files import sha256_of
     from openpaf.io.partial_results import PartialResults, default_partial_path
 
     estimator = load_estimator(arguments, size=size)
+    check_joints(estimator.skeleton, annotations.measured, arguments.model)
     settings = describe(estimator, arguments.device)
     settings["annotations_sha256"] = sha256_of(arguments.annotations)
     settings["joints"] = list(annotations.skeleton.joints)

@@ -79,7 +79,7 @@ def finish(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
 def _title(settings: dict[str, Any]) -> str:
     if settings["method"] == "results":
         return str(Path(settings["results"]).name)
-    title = f"{settings['model']}, size {settings['size']}"
+    title = f"{settings['model']}, size {settings['size']}, {settings['engine']}"
     if settings["scales"] != [1.0]:
         title += ", scales " + " ".join(f"{scale:g}" for scale in settings["scales"])
     return title + (", flip" if settings["flip"] else "")
