@@ -26,6 +26,7 @@ from openpaf.cli.common import (
     score_argument,
     shown,
     source_argument,
+    waiting,
 )
 from openpaf.cli.models import load_estimator
 from openpaf.cli.photos import check_writable
@@ -186,8 +187,9 @@ def _run_fields(arguments: argparse.Namespace) -> int:
     estimator = load_estimator(arguments)
     letterbox = Letterbox.fit(image.shape[:2], estimator.size)
     view = View.of(letterbox, arguments.crop)
-    parse = Parse.of(estimator.fields(image), estimator.config)
-    drawn = Image.fromarray(draw(image, parse, view, chosen, arguments.min_score))
+    with waiting("running the network and drawing"):
+        parse = Parse.of(estimator.fields(image), estimator.config)
+        drawn = Image.fromarray(draw(image, parse, view, chosen, arguments.min_score))
     drawn.save(arguments.output, format="PNG")
     if arguments.json:
         arguments.json.write_text(json.dumps(as_json(parse, letterbox), indent=1) + "\n")
