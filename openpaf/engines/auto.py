@@ -144,6 +144,7 @@ def _measure_candidates(
         seconds, _ = measure(source, ready, _QUICK_SECONDS, threads=threads, n_rounds=1)
         if min(seconds.values()) < _CLEARLY_FASTER * seconds[candidates[0]]:
             return seconds, False
+    if len(ready) < len(candidates):
         _waiting.info("converting the model for the other engines, once: up to half a minute")
     return measure(source, candidates, threads=threads)
 
