@@ -100,14 +100,16 @@ def test_squats_of_a_video_are_counted(
     assert pixels[200:220, 90:160].sum(axis=2).max() > 3 * 45 + 200  # the feet
 
 
-def test_an_excerpt_of_a_video(
-    finder: None, squats: Path, capsys: pytest.CaptureFixture[str]
+def test_a_part_of_a_video(
+    finder: None, squats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["analyze", str(squats), "--start", "2", "--end", "4", "--stride", "3"]
-    assert main(command) == 0
-    first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first.endswith("squats.mp4: 20 frames, 2.0 s, 1 person")
-    assert second == "person 1: seen for 2.0 s"
+    part = ["--start", "2", "--end", "0:04", "--stride", "2"]
+    assert main(["analyze", str(squats), "--csv", str(tmp_path / "a.csv"), *part]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(": 30 frames, 2.0 s, 1 person")
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [int(row["frame"]) for row in rows] == list(range(60, 120, 2))
+    assert main(["analyze", str(pose_file(tmp_path)), *part]) == 2
+    assert "--start, --end, --stride: expected a video" in capsys.readouterr().err
 
 
 def test_a_file_of_poses_needs_no_network(
@@ -172,7 +174,6 @@ def test_of_many_people_those_in_most_frames_are_told(
         (["squats.jsonl", "--joint-threshold", "2"], "--joint-threshold: expected a score up to 1"),
         (["squats.jsonl", "--fps", "0"], "--fps: expected a number above 0"),
         (["a.mp4", "--fps", "10"], "--fps: expected a number above 0, and a file of poses"),
-        (["squats.jsonl", "--stride", "2"], "--start, --end, --stride: of videos only"),
         (["none.jsonl"], "none.jsonl: No such file"),
         (["none.mp4"], "none.mp4: no such file"),
         (["bad.jsonl"], "bad.jsonl: "),

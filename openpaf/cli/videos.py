@@ -61,6 +61,15 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help="take every N-th frame of videos (default: 1)")  # fmt: skip
 
 
+#: All frames of a video, of what :func:`excerpt_of` gives.
+WHOLE = (0.0, None, 1)
+
+
+def excerpt_of(arguments: argparse.Namespace) -> tuple[float, float | None, int]:
+    """Start and end in s, and stride, of the frames that were asked for."""
+    return arguments.start, arguments.end, arguments.stride
+
+
 def _seconds(text: str) -> float:
     """Seconds, or minutes and seconds as in 1:30, or with hours."""
     match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d*)?)", text, re.ASCII)
@@ -68,14 +77,6 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected seconds, or 1:30, got {text!r}")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
-
-
-def excerpt(video: Video, start_s: float, end_s: float | None, stride: int) -> Video:
-    """What ``--start``, ``--end`` and ``--stride`` leave of a video."""
-    from openpaf.video.excerpt import Excerpt
-
-    is_whole = (start_s, end_s, stride) == (0, None, 1)
-    return video if is_whole else Excerpt(video, start_s, end_s, stride)
 
 
 def predict_video(
@@ -104,6 +105,7 @@ def predict_video(
     from openpaf.errors import VideoError
     from openpaf.io.addresses import shown_source
     from openpaf.tracking.tracker import Tracker, TrackerConfig
+    from openpaf.video.excerpt import Excerpt
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
     from openpaf.visualization.overlay import boxes, skeletons
@@ -118,7 +120,8 @@ def predict_video(
     try:
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
-            video = excerpt(video, options.start_s, options.end_s, options.stride)
+            if (options.start_s, options.end_s, options.stride) != WHOLE:
+                video = Excerpt(video, options.start_s, options.end_s, options.stride)
             writers = VideoFiles(output, source, video, stack, estimator)
             results = process_video(
                 video, estimator, tracker=tracker, draw=draw, min_score=options.threshold
