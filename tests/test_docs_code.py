@@ -59,7 +59,7 @@ def test_most_pages_are_run_and_the_others_are_python() -> None:
 
 def test_the_notebook_of_the_paper_runs_and_draws_what_the_page_shows(clone: Path) -> None:
     runpy.run_path(str(_ROOT / "docs" / "paf_paper.py"))
-    for name in ("paf-paper-fields.jpg", "paf-paper-people.jpg"):
+    for name in ("paf-paper-fields.jpg", "paf-paper-limbs.jpg", "paf-paper-people.jpg"):
         with Image.open(clone / name) as drawn, Image.open(_ROOT / "docs" / name) as shown:
             assert drawn.size == shown.size
 
@@ -90,9 +90,10 @@ def test_the_site_has_every_verb_and_every_public_name(site: ModuleType) -> None
     assert names == set(openpaf.__all__) - {"__version__"}
 
 
-def test_cells_become_text_and_code(site: ModuleType) -> None:
-    script = "# %% [markdown]\n# # Title\n#\n# Text.\n\n# %%\na = 1\n"
-    assert site.notebook_page(script) == "# Title\n\nText.\n\n```python\na = 1\n```\n"
+def test_cells_become_text_code_and_what_it_prints(site: ModuleType) -> None:
+    script = "# %% [markdown]\n# # Title\n#\n# Text.\n\n# %%\na = 1\n\n# %%\nprint(a + 1)\n"
+    cells = "```python\na = 1\n```\n\n```python\nprint(a + 1)\n```\n\n```text\n2\n```\n"
+    assert site.notebook_page(script) == f"# Title\n\nText.\n\n{cells}"
 
 
 def test_every_page_of_docs_is_in_the_navigation() -> None:
