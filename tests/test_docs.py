@@ -50,7 +50,7 @@ def test_every_relative_link_leads_somewhere(name: str) -> None:
 def test_every_path_of_the_repository_exists(name: str) -> None:
     """Files such as ``openpaf/geometry.py``, also in commands and code."""
     text = (_ROOT / name).read_text(encoding="utf-8")
-    roots = "benchmarks|data|demos|docs|models|openpaf|tests"
+    roots = "benchmarks|data|demos|docs|examples|models|openpaf|tests"
     paths = set(re.findall(rf"(?<![\w/.-])(?:{roots})/[\w./-]*\w/?", text))
     paths = {path for path in paths if not re.search("NAME|data/index", path)}
     assert not {path for path in paths if not (_ROOT / path).exists()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from docs_blocks import ROOT, Command, commands
+from docs_blocks import ROOT, Command, blocks, commands
 from PIL import Image
 from pycocotools.mask import frPyObjects
 
@@ -132,6 +132,17 @@ def test_the_commands_of_a_page_run(
                 Path(command.words[2]).unlink(missing_ok=True)
             status = main(command.words)
             assert status == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+def test_the_python_code_of_convert_runs(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True, symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("python"):
+        if block.page == "docs/convert.md":
+            exec(compile(block.text, str(block), "exec"), {})
+    assert len(read_labels("labels.json").images) == len(_PHOTOS)
 
 
 def test_every_reason_not_to_run_a_command_is_needed() -> None:

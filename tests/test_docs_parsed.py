@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs a cl
 
 #: Programs of others. What they do with our files is tested elsewhere, or cannot be.
 _OTHERS = {
-    ".ci/run": "calls these tests",
+    ".ci/run": "calls these tests", "build/people": "tests/test_docs_languages.py",
     "apt-get": "Debian's", "cmake": "tests/test_docs_languages.py", "curl": "tests/test_serve.py",
     "docker": "benchmarks/container.py runs the same steps", "dpkg": "Debian's",
     "export": "the shell's", "ls": "the shell's", "node": "tests/test_docs_languages.py",
@@ -207,7 +207,7 @@ def test_a_json_block_is_read(block: Block, tmp_path: Path) -> None:
 
 def test_blocks_are_of_known_languages() -> None:
     """Those without a language are commands; ``text`` is what a command prints."""
-    known = {"", "text", "python", "toml", "json", "cpp", "cmake", "js"}
+    known = {"", "text", "python", "toml", "json"}
     assert not [str(block) for block in blocks() if block.language not in known]
 
 
