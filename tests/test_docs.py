@@ -46,6 +46,13 @@ def test_every_relative_link_leads_somewhere(name: str) -> None:
     assert not dead
 
 
+def test_addresses_of_the_web_are_well_formed() -> None:
+    """They are not fetched; one of this computer is that of an example."""
+    for name in _PAGES:
+        for link in re.findall(r"\]\((\w+:[^)\s]*)\)", _prose(_ROOT / name)):
+            assert re.fullmatch(r"https?://[\w-]+(\.[\w-]+)+(/[\w./#?=&%~-]*)?", link), link
+
+
 @pytest.mark.parametrize("name", [name for name in _PAGES if name != "CHANGELOG.md"])
 def test_every_path_of_the_repository_exists(name: str) -> None:
     """Files such as ``openpaf/geometry.py``, also in commands and code."""

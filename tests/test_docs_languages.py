@@ -16,7 +16,10 @@ from docs_blocks import ROOT, blocks
 import openpaf
 from openpaf.cli import main
 
-PAGE, MODULES = "docs/other_languages.md", ROOT / "examples" / "javascript" / "node_modules"
+PAGE = "docs/other_languages.md"
+MODULES = Path(
+    os.environ.get("OPENPAF_NODE_MODULES") or ROOT / "examples" / "javascript" / "node_modules"
+)
 pytestmark = pytest.mark.skipif(not (ROOT / "examples").exists(), reason="needs a clone")
 
 

@@ -57,7 +57,8 @@ def _refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def _script_parser(script: str, words: Sequence[str] | None) -> argparse.ArgumentParser:
     """The parser of a script, which reads these words unless they are None."""
-    assert re.search("argparse|preparation", (ROOT / script).read_text("utf-8"))  # or it would run
+    file = ROOT / script / "__main__.py" if (ROOT / script).is_dir() else ROOT / script
+    assert re.search("argparse|preparation", file.read_text("utf-8"))  # or it would run
     read = argparse.ArgumentParser.parse_args
 
     def parse_args(self: Any, *arguments: Any, **options: Any) -> NoReturn:
