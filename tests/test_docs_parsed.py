@@ -7,6 +7,7 @@ import configparser
 import json
 import re
 import runpy
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from openpaf.analysis.zones import read_zones
 from openpaf.cli import command_parser
 from openpaf.io.toml_files import read_toml
 from openpaf.training import read_config
+from openpaf.weights.catalog import is_name
 from openpaf.weights.pairs import read_pair
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs a clone")
@@ -110,10 +112,42 @@ def _of(program: str) -> list[Command]:
     return [command for command in _ALL if command.program == program]
 
 
+def _check(words: Sequence[str]) -> None:
+    """The program takes the words, and knows the models that they name."""
+    arguments = command_parser().parse_args(words)
+    assert arguments.verb == words[0]
+    for name in ("model", "models", "start"):
+        values = getattr(arguments, name, None)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and not re.search(r"[./A-Z]", value):
+                assert is_name(value), f"no model {value!r}"
+
+
 @pytest.mark.parametrize("command", _of("openpaf"), ids=str)
 def test_openpaf_takes_the_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(argparse.ArgumentParser, "error", _refuse)
-    assert command_parser().parse_args(command.words).verb == command.words[0]
+    _check(command.words)
+
+
+def _examples() -> list[str]:
+    """The lines ``openpaf ...`` of the help of all verbs, some with what they do beside them."""
+    texts, parsers = [], [command_parser()]
+    while parsers:
+        parser = parsers.pop()
+        texts.append(re.sub(r"\s*\\\n\s*", " ", parser.epilog or ""))
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+    lines = re.findall(r"^ +(?:RUN )?openpaf (.+)$", "\n".join(texts), flags=re.M)
+    return sorted({re.split(r"\s{2,}|\s#|\s>", line.strip())[0] for line in lines})
+
+
+@pytest.mark.parametrize("line", _examples())
+def test_openpaf_takes_the_examples_of_its_help(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(argparse.ArgumentParser, "error", _refuse)
+    words = shlex.split(line)
+    if "--help" not in words:
+        _check(words)
 
 
 @pytest.mark.parametrize("command", _of("python") + _of("python3"), ids=str)
