@@ -35,6 +35,7 @@ _NOT_RUN = {
     "openpaf compare": "a process for each model; tests/test_compare.py runs it",
     "openpaf train": "half an hour; tests/test_training_without_file.py runs it shorter",
     "openpaf warm-up": "tests/test_shipped_kernels.py runs it",
+    "run/model.safetensors": "a trained model; tests/test_tutorial.py has one",
     "CollectedData": "labels of DeepLabCut; tests/test_convert.py makes some",
     ".slp": "labels of SLEAP; tests/test_convert.py makes some",
 }
