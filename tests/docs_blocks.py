@@ -58,9 +58,11 @@ def blocks(*languages: str) -> list[Block]:
 
 
 def commands() -> list[Command]:
-    """The commands of all blocks without a language."""
+    """The commands of all blocks without a language; code of packages that we lack is none."""
     result = []
     for block in blocks(""):
+        if block.text.startswith("import "):
+            continue
         text = block.text.replace("\\\n", " \0")  # a line that goes on: \0 counts it
         line = block.line
         for whole in text.splitlines():

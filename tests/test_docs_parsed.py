@@ -33,7 +33,7 @@ _OTHERS = {
     "docker": "benchmarks/container.py runs the same steps", "dpkg": "Debian's",
     "export": "the shell's", "ls": "the shell's", "node": "tests/test_docs_languages.py",
     "npm": "tests/test_docs_languages.py", "pre-commit": ".ci/run validates its file",
-    "source": "the shell's",
+    "rerun": "Rerun's", "source": "the shell's",
 }  # fmt: skip
 #: Scripts that read their arguments without argparse.
 _WITHOUT_PARSER = {".ci/ship_kernels.py", "benchmarks/container.py", "benchmarks/coverage_fuzz.py"}
