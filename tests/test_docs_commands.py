@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="needs a cl
 #: What is not run, by a part of the command or its page, and why.
 _NOT_RUN = {
     "docs/analyze.md": "tests/test_analyze.py runs it",
+    "docs/other_languages.md": "tests/test_docs_languages.py runs it",
     "docs/tutorial.md": "tests/test_tutorial.py runs it",
     "openpaf webcam": "a camera and a window",
     "--show": "a window",
