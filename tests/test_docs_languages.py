@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -111,3 +112,25 @@ def test_in_cpp(place: Path) -> None:
 def test_in_javascript(place: Path) -> None:
     (place / "examples" / "javascript" / "node_modules").symlink_to(MODULES)
     _check(_run(_lines("node"), place), place)
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+def test_the_parser_in_javascript_needs_no_package() -> None:
+    """Three peaks in a row, and fields that point along it, are one person."""
+    code = """
+        const { parse, readSkeleton } = await import(process.argv[1]);
+        const [h, w] = [8, 8], dims = [1, 4, h, w];
+        const maps = new Float32Array(4 * h * w), pafs = new Float32Array(4 * h * w);
+        [1, 4, 6].forEach((x, k) => { maps[(k * h + 2) * w + x] = 0.9; });
+        for (const limb of [0, 1]) pafs.fill(1, 2 * limb * h * w, (2 * limb + 1) * h * w);
+        const skeleton = readSkeleton("a b c\\n0 1\\n1 2\\n");
+        const people = parse({ data: maps, dims }, { data: pafs, dims }, skeleton);
+        console.log(JSON.stringify(people.map((person) => person.map(({ x, y }) => [x, y]))));
+    """
+    parser = (ROOT / "examples" / "javascript" / "parser.mjs").as_uri()
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", code, parser],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[[11.5, 19.5], [35.5, 19.5], [51.5, 19.5]]]
