@@ -17,7 +17,6 @@ from openpaf.bulk.process import PipelineConfig, Result, process
 from openpaf.checks import check_number, is_whole
 from openpaf.errors import ImageError, OpenpafError, VideoError
 from openpaf.io.addresses import is_url
-from openpaf.io.images import read_image
 from openpaf.poses import Poses
 from openpaf.tracking.tracker import Tracker
 from openpaf.video.base import is_video
@@ -136,7 +135,7 @@ def _inputs(
     for source in sources:
         if not isinstance(source, (str, os.PathLike)):
             if source is None:
-                read_image(source)  # says what an image may be
+                raise ValueError("source: expected an image, a video or a list of them, got None")
             yield Input("", image=source)
             continue
         yield from Listing(
