@@ -27,6 +27,7 @@ _ONLY_PARSED = {
     "docs/networks.md",  # a published checkpoint
     "docs/serve.md",  # a server; tests/test_serve.py has one
     "docs/bulk.md",  # Ray, and a folder of 500 photos; tests/test_pose_batch.py runs it
+    "docs/bridges.md",  # extras; tests/test_bridges.py runs it
     "docs/analyze.md",  # tests/test_analyze.py runs it on a synthetic video
 }
 _RUN = [name for name, code in _PAGES.items() if code and name not in _ONLY_PARSED]

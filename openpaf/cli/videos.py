@@ -62,6 +62,15 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help="take every N-th frame of videos (default: 1)")  # fmt: skip
 
 
+#: All frames of a video, of what :func:`excerpt_of` gives.
+WHOLE = (0.0, None, 1)
+
+
+def excerpt_of(arguments: argparse.Namespace) -> tuple[float, float | None, int]:
+    """Start and end in s, and stride, of the frames that were asked for."""
+    return arguments.start, arguments.end, arguments.stride
+
+
 def _seconds(text: str) -> float:
     """Seconds, or minutes and seconds as in 1:30, or with hours."""
     match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d*)?)", text, re.ASCII)
@@ -106,7 +115,7 @@ def predict_video(
     try:
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
-            if (options.start_s, options.end_s, options.stride) != (0, None, 1):
+            if (options.start_s, options.end_s, options.stride) != WHOLE:
                 video = Excerpt(video, options.start_s, options.end_s, options.stride)
             writers = VideoFiles(output, source, video, stack, estimator)
             results = process_video(
