@@ -16,7 +16,7 @@ from openpaf.bulk.inputs import Input, Listing, is_image_address
 from openpaf.bulk.process import PipelineConfig, Result, process
 from openpaf.checks import check_number, is_whole
 from openpaf.errors import ImageError, OpenpafError, VideoError
-from openpaf.io.addresses import is_url
+from openpaf.io.addresses import is_url, shown_source
 from openpaf.poses import Poses
 from openpaf.tracking.tracker import Tracker
 from openpaf.video.base import is_video
@@ -158,7 +158,9 @@ def _of_images(
             if result.image is None or result.error is not None:
                 _fail(result.error or AssertionError(), options)
             else:
-                yield _result(result.input.path, result.image, result.found, options)
+                path = result.input.path
+                name = shown_source(path) if is_url(path) else path
+                yield _result(name, result.image, result.found, options)
     yield from _of_videos(estimator, videos, options)
 
 
@@ -177,7 +179,8 @@ def _of_video(
 ) -> Generator[StreamResult, None, None]:
     tracker = Tracker() if options.track else None
     with contextlib.ExitStack() as stack:
-        video = stack.enter_context(open_video(source))
+        is_camera = isinstance(source, (int, np.integer))
+        video = stack.enter_context(open_video(int(source) if is_camera else source))
         if (options.start_s, options.end_s, options.stride) != (0, None, 1):
             video = Excerpt(video, options.start_s, options.end_s, options.stride)
         results = process_video(video, estimator, tracker=tracker)
