@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import io
 import pydoc
 import sys
@@ -171,6 +172,14 @@ def test_a_file_for_rerun_has_a_row_of_everything_a_frame(
     assert rows_of(tmp_path / "b.rrd") == dict.fromkeys(_PEOPLE, 3)
     with pytest.raises(OSError, match="missing"), RerunFile(tmp_path / "missing" / "a.rrd") as file:
         file.write(image, people[0], frame=0, time_s=0)
+
+
+def test_the_example_of_the_file_runs() -> None:
+    pytest.importorskip("rerun")
+    from openpaf.visualization import rerun_file
+
+    failed, attempted = doctest.testmod(rerun_file)
+    assert failed == 0 < attempted
 
 
 def test_predict_writes_it_of_videos_only(

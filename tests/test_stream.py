@@ -78,6 +78,7 @@ def test_a_folder_gives_its_images_and_then_the_frames_of_its_videos(
     assert results[0].poses == estimator(folder / "1.png")
     assert results[0].poses.ids is None
     assert results[1].poses.ids is not None
+    assert len(repr(results[0])) < 200, "without pixels"
 
 
 def test_an_image_that_cannot_be_read_is_an_error_where_nothing_takes_it(

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class StreamResult:
     """
 
     source: str
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
     poses: Poses
     frame: int | None = None
     time_s: float | None = None
@@ -80,7 +80,22 @@ def stream(
     stride: int = 1,
     on_error: Callable[[str], None] | None = None,
 ) -> Generator[StreamResult, None, None]:
-    """What :meth:`openpaf.PoseEstimator.stream` is, with its arguments, as a function.
+    """The people of images, videos and cameras, one result at a time.
+
+    The method :meth:`openpaf.PoseEstimator.stream` as a function.
+
+    Args:
+        estimator: Finds the people.
+        source: As for the method, as are the others.
+        track: Whether people of videos have ids and smoothed joints.
+        keep_image: Whether ``result.poses`` holds the image.
+        start_s: Of videos, least time of the first frame in s, at least 0.
+        end_s: Of videos, time in s before which the last frame is, above ``start_s``.
+        stride: Of so many frames of a video the first is taken, at least 1.
+        on_error: Called with what cannot be read, which is left out; an error without it.
+
+    Raises:
+        ValueError: If an argument is out of range; what cannot be read raises when it is reached.
 
     Example:
         >>> import openpaf

@@ -236,7 +236,8 @@ class PoseEstimator(Closing):
             boxes: Of the people to take, in place of the detector's: (N, 4) x0, y0, x1, y1 in px;
                 of a list an array for each image. Only for top-down pairs.
             keep_image: Whether the result holds the image, for ``poses.plot()`` and notebooks: as
-                many bytes as it has numbers, for as long as the result is held.
+                many bytes as it has numbers, for as long as the result is held. An array is held
+                itself, not a copy.
 
         Returns:
             Poses in px of the image, best first; of length 0 where there are no people. A person's
@@ -307,7 +308,8 @@ class PoseEstimator(Closing):
                 list of these, one a line; a tar file of images; an image as ``__call__`` takes it;
                 or a list of any of these, also a lazy one. A folder's images come before its
                 videos.
-            track: Whether people of videos have ids and smoothed joints (:class:`openpaf.Tracker`).
+            track: Whether people of videos have ids and smoothed joints (:class:`openpaf.Tracker`);
+                one whose score is below 0.95 is then given when seen a second time.
             keep_image: Whether ``result.poses`` holds the image; ``result.image`` is always there.
             start_s: Of videos, least time of the first frame in s.
             end_s: Of videos, time in s before which the last frame is; no end if None.
