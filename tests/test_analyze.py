@@ -140,7 +140,7 @@ def test_angles_and_repetitions_are_drawn(no_network: None, tmp_path: Path) -> N
     command = ["analyze", str(pose_file(tmp_path)), "--repetitions", "left_knee", "--plot"]
     assert main([*command, str(tmp_path / "a.png")]) == 0
     with Image.open(tmp_path / "a.png") as image:
-        assert image.size == (1100, 308)
+        assert image.size == (1210, 308)
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
         assert main([*command, str(tmp_path / "a.svg")]) == 0
     text = (tmp_path / "a.svg").read_text()

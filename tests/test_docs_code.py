@@ -21,6 +21,7 @@ _ONLY_PARSED = {
     "docs/convert.md",  # tests/test_docs_commands.py runs it in a folder of labels
     "docs/networks.md",  # a published checkpoint
     "docs/serve.md",  # a server; tests/test_serve.py has one
+    "docs/bridges.md",  # extras; tests/test_bridges.py runs it
     "docs/analyze.md",  # tests/test_analyze.py runs it on a synthetic video
 }
 #: Blocks that need what is not there, by a part of them; the others of their page are run.
