@@ -118,7 +118,7 @@ def test_a_file_of_poses_needs_no_network(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     assert main(["analyze", pose_file(tmp_path).name, "--repetitions", "left_knee"]) == 0
-    assert capsys.readouterr().out == _blocks("")[1]  # what the page shows
+    assert capsys.readouterr().out == _blocks("text")[0]  # what the page shows
     command = ["analyze", str(tmp_path / "squats.jsonl"), "--repetitions", "left_knee"]
     assert main([*command, "--bent", "70", "--straight", "170"]) == 0
     assert "0 repetitions" in capsys.readouterr().out
