@@ -54,9 +54,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("model", metavar="MODEL", help="a shipped model, or a safetensors file")
-    add("--to", required=True, choices=("onnx", "openvino"), help="the kind of file")
+    add("--to", required=True, choices=("onnx", "openvino", "litert"), help="the kind of file")
     add("--precision", default="float32", choices=("float32", "bfloat16", "int8"),
-        help="bfloat16 and int8 with OpenVINO only (default: float32)")  # fmt: skip
+        help="bfloat16 with OpenVINO only (default: float32)")  # fmt: skip
     add("--output", type=path_argument, metavar="FILE",
         help="default: the model's name, its precision and .onnx, .xml or .json, here")  # fmt: skip
     add("--fixed-size", type=_size, metavar="HxW",

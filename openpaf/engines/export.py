@@ -16,7 +16,7 @@ from openpaf.decoding import decode
 from openpaf.engines.auto import difference
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
-from openpaf.engines.table import ENGINES, ExportModule, export_formats, export_precisions
+from openpaf.engines.table import ENGINES, ExportModule, export_formats
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
@@ -71,7 +71,7 @@ def export_model(
         model: Name of a shipped model, or path of a safetensors file.
         path: The file to write, ``.onnx`` or ``.xml``; OpenVINO writes a ``.bin`` beside it.
         to: ``"onnx"`` or ``"openvino"``.
-        precision: ``"float32"``; with OpenVINO also ``"bfloat16"`` or ``"int8"``.
+        precision: ``"float32"`` or ``"int8"``; with OpenVINO also ``"bfloat16"``.
         size_hw: Fixed height and width of the input in px, multiples of 8; any size if None.
         photos: What to compare on.
         calibration: For int8: photos whose ranges of values are learned; others than ``photos``.
@@ -140,10 +140,10 @@ def check_export(
     formats = export_formats()
     if to not in formats:
         raise ValueError(f"to: expected one of {', '.join(formats)}, got {to!r}")
-    if precision not in export_precisions(to):
+    precisions = ENGINES[to].exports
+    if precision not in precisions:
         raise ValueError(
-            f"precision: expected one of {', '.join(export_precisions(to))} for {to}, "
-            f"got {precision!r}"
+            f"precision: expected one of {', '.join(precisions)} for {to}, got {precision!r}"
         )
     suffix = suffix or formats[to]
     if path.suffix != suffix:
