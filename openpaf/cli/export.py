@@ -1,4 +1,4 @@
-"""``openpaf export``: a model as an ONNX or OpenVINO file, compared with torch."""
+"""``openpaf export``: a model as an ONNX, OpenVINO or LiteRT file, compared with torch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from openpaf.cli.common import (
 )
 
 _DESCRIPTION = """\
-Writes a model as one ONNX file, or as OpenVINO's .xml and .bin, with the normalization inside:
-RGB values of 0 to 255 in, heatmaps and part affinity fields out. The file is compared with torch
-on real photos; if the fields differ by more than the tolerance, it is refused.
+Writes a model as one ONNX or LiteRT file, or as OpenVINO's .xml and .bin, with the normalization
+inside: RGB values of 0 to 255 in, heatmaps and part affinity fields out. The file is compared with
+torch on real photos; if the fields differ by more than the tolerance, it is refused.
 `openpaf predict --model FILE` runs it.
 
 Of a top-down pair each network becomes a file, beside a .json file that names them and that
-`--model` takes.
+`--model` takes; not as LiteRT.
 """
 _EPILOG = """\
 examples:
@@ -33,6 +33,7 @@ examples:
   openpaf export lightweight-coco17 --to openvino --precision int8 --photos photos/ \\
       --calibration many-photos/ --output fast.xml
   openpaf export lightweight-coco17 --to onnx --fixed-size 256x456 --photos photos/
+  openpaf export lightweight-coco17 --to litert --photos photos/
   openpaf export topdown --to onnx --photos photos/ --output exported/topdown.json
 
 The difference is the root mean square of the difference of the fields, as a share of the root mean
@@ -45,20 +46,22 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     """Describe the verb."""
     parser = verbs.add_parser(
         "export",
-        help="write a model as ONNX or OpenVINO, and say how far it is from torch",
+        help="write a model as ONNX, OpenVINO or LiteRT, and say how far it is from torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    from openpaf.engines.table import export_formats
+
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("model", metavar="MODEL", help="a shipped model, or a safetensors file")
-    add("--to", required=True, choices=("onnx", "openvino", "litert"), help="the kind of file")
+    add("--to", required=True, choices=tuple(export_formats()), help="the kind of file")
     add("--precision", default="float32", choices=("float32", "bfloat16", "int8"),
         help="bfloat16 with OpenVINO only (default: float32)")  # fmt: skip
     add("--output", type=path_argument, metavar="FILE",
-        help="default: the model's name, its precision and .onnx, .xml or .json, here")  # fmt: skip
+        help="default: the model's name, its precision and its kind's suffix, here")  # fmt: skip
     add("--fixed-size", type=_size, metavar="HxW",
         help="height and width of the input in px; any size if not given")  # fmt: skip
     add("--photos", nargs="+", required=True, type=source_argument, metavar="SOURCE",

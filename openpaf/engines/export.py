@@ -69,9 +69,10 @@ def export_model(
 
     Args:
         model: Name of a shipped model, or path of a safetensors file.
-        path: The file to write, ``.onnx`` or ``.xml``; OpenVINO writes a ``.bin`` beside it.
-        to: ``"onnx"`` or ``"openvino"``.
-        precision: ``"float32"`` or ``"int8"``; with OpenVINO also ``"bfloat16"``.
+        path: The file to write, ``.onnx``, ``.xml`` or ``.tflite``; OpenVINO writes a ``.bin``
+            beside it.
+        to: ``"onnx"``, ``"openvino"`` or ``"litert"``.
+        precision: ``"float32"``; with the first two also ``"int8"``, with OpenVINO ``"bfloat16"``.
         size_hw: Fixed height and width of the input in px, multiples of 8; any size if None.
         photos: What to compare on.
         calibration: For int8: photos whose ranges of values are learned; others than ``photos``.

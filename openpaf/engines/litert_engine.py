@@ -6,11 +6,13 @@ converted for ``"auto"``.
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,14 +59,20 @@ def export(
     metadata have files that belong to a model.
 
     Raises:
-        ValueError: If the extra ``litert`` is not installed, or the model is part of a pair.
+        ValueError: If litert-torch is not installed, or the model is part of a pair.
     """
     import torch
 
     if source.spec.method in PARTS:
-        raise ValueError("to: LiteRT's files have one size of image, which pairs have not")
+        raise ValueError("to: expected a model of one network for litert, got a top-down pair")
     with quiet():
-        litert_torch = import_extra("litert_torch", "litert")
+        try:
+            litert_torch: Any = importlib.import_module("litert_torch")
+        except ImportError as error:
+            raise ValueError(
+                "to: litert_torch, which writes LiteRT's files, is not installed; "
+                "pip install litert-torch"
+            ) from error
         module = wrap_network(load_network(source), source.spec)
         example = torch.zeros(1, 3, *(size_hw or source.spec.size_hw or _EXAMPLE_HW))
         litert_torch.convert(module, (example,)).export(str(path))

@@ -17,8 +17,7 @@ from openpaf.io.extras import import_extra
 def quantize_onnx(data: bytes, inputs: Sequence[NDArray[np.float32]], method: str) -> bytes:
     """An ONNX model with 8-bit integers, whose ranges are those seen in the inputs.
 
-    Weights take half of the range of 8 bits, since sums of x86 processors without VNNI overflow
-    otherwise. Layers that stay in floating point are those of :mod:`openpaf.engines.eight_bits`.
+    Layers that stay in floating point are those of :mod:`openpaf.engines.eight_bits`.
 
     Args:
         data: The float model.
@@ -48,7 +47,8 @@ def quantize_onnx(data: bytes, inputs: Sequence[NDArray[np.float32]], method: st
                 validate=False,
             ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.ENABLE,
+                # Where sums can overflow, run_onnx() tells ONNX Runtime to take care.
+                overflow_fix=nncf.OverflowFix.DISABLE,
                 # ONNX Runtime has no integer convolution of inputs with a scale for each channel.
                 activations_quantization_params=parameters(per_channel=False),
             ),
