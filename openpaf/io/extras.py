@@ -32,6 +32,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tables": ("pandas", "pyarrow"),
     "ray": ("pandas", "pyarrow", "ray"),
     "supervision": ("supervision",),
+    "rerun": ("rerun",),
     "serve": ("fastapi", "prometheus_client", "python_multipart", "uvicorn"),
 }
 
