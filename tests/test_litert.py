@@ -96,7 +96,9 @@ def test_a_pair_is_not_exported(tmp_path: Path, capsys: pytest.CaptureFixture[st
     photo = INPUTS.parents[1] / "data" / "photos" / "astronaut.jpg"
     command = ["export", "topdown-fast", "--to", "litert", "--photos", str(photo)]
     assert main([*command, "--output", str(tmp_path / "pair.json")]) == 2
-    assert "expected a model of one network for litert" in capsys.readouterr().err
+    assert (
+        "expected one of onnx, openvino of a top-down pair, got 'litert'" in capsys.readouterr().err
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -24,7 +24,7 @@ torch on real photos; if the fields differ by more than the tolerance, it is ref
 `openpaf predict --model FILE` runs it.
 
 Of a top-down pair each network becomes a file, beside a .json file that names them and that
-`--model` takes; not as LiteRT.
+`--model` takes; not as LiteRT, nor as ONNX in 8 bits.
 """
 _EPILOG = """\
 examples:

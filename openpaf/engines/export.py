@@ -130,7 +130,7 @@ def check_export(
         precision: Of the numbers.
         photos: What to compare on.
         calibration: What ranges are learned from.
-        suffix: The path's; that of the engine's files if None.
+        suffix: The path's, of a pair; that of the engine's files if None, for a single network.
 
     Returns:
         The suffix of the engine's files.
@@ -139,12 +139,14 @@ def check_export(
         ValueError: If they do not.
     """
     formats = export_formats()
-    if to not in formats:
-        raise ValueError(f"to: expected one of {', '.join(formats)}, got {to!r}")
-    precisions = ENGINES[to].exports
+    is_pair, whose = suffix is not None, "" if suffix is None else " of a top-down pair"
+    usable = [name for name in formats if not is_pair or ENGINES[name].pair_exports]
+    if to not in usable:
+        raise ValueError(f"to: expected one of {', '.join(usable)}{whose}, got {to!r}")
+    precisions = ENGINES[to].pair_exports if is_pair else ENGINES[to].exports
     if precision not in precisions:
         raise ValueError(
-            f"precision: expected one of {', '.join(precisions)} for {to}, got {precision!r}"
+            f"precision: expected one of {', '.join(precisions)} for {to}{whose}, got {precision!r}"
         )
     suffix = suffix or formats[to]
     if path.suffix != suffix:

@@ -23,7 +23,7 @@ from openpaf.errors import WeightsError
 from openpaf.io.extras import import_extra
 from openpaf.weights.exported import LITERT_NOTE, NOTE, read_litert
 from openpaf.weights.model_files import load_network
-from openpaf.weights.spec import PARTS, ModelSource
+from openpaf.weights.spec import ModelSource
 
 _EXAMPLE_HW = (256, 344)
 
@@ -59,12 +59,10 @@ def export(
     metadata have files that belong to a model.
 
     Raises:
-        ValueError: If litert-torch is not installed, or the model is part of a pair.
+        ValueError: If litert-torch is not installed.
     """
     import torch
 
-    if source.spec.method in PARTS:
-        raise ValueError("to: expected a model of one network for litert, got a top-down pair")
     with quiet():
         try:
             litert_torch: Any = importlib.import_module("litert_torch")

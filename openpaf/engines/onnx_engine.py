@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.engines.base import Arrays, Run, check_size, conversion_name, quiet
-from openpaf.engines.eight_bits import NEVER_IN_8_BITS
 from openpaf.engines.onnx_int8 import quantize_onnx
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
@@ -70,7 +69,7 @@ def export(
 ) -> None:
     """Write a model as an ONNX file; see :class:`openpaf.engines.table.ExportModule`."""
     data = onnx_bytes(source, size_hw=size_hw)
-    if precision == "int8" and source.spec.method not in NEVER_IN_8_BITS:
+    if precision == "int8":
         data = quantize_onnx(data, calibration, source.spec.method)
     path.write_bytes(data)
 

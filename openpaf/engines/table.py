@@ -65,6 +65,7 @@ class EngineEntry:
             their root mean square, above which ``"auto"`` leaves it out.
         suffix: Of the files that ``openpaf export`` writes for it; None if it has none.
         exports: The precisions that these files are written in.
+        pair_exports: Those for the networks of top-down pairs.
     """
 
     module: str
@@ -72,6 +73,7 @@ class EngineEntry:
     max_difference: float = 0.1
     suffix: str | None = None
     exports: tuple[str, ...] = ("float32",)
+    pair_exports: tuple[str, ...] = ("float32",)
 
     def load_module(self) -> EngineModule:
         """Import the module."""
@@ -88,8 +90,11 @@ ENGINES: dict[str, EngineEntry] = {
         module="openpaf.engines.openvino_engine",
         suffix=".xml",
         exports=("float32", "bfloat16", "int8"),
+        pair_exports=("float32", "bfloat16", "int8"),
     ),
-    "litert": EngineEntry(module="openpaf.engines.litert_engine", suffix=".tflite"),
+    "litert": EngineEntry(
+        module="openpaf.engines.litert_engine", suffix=".tflite", pair_exports=()
+    ),
     "openvino-bf16": EngineEntry(module="openpaf.engines.openvino_engine", precision="bfloat16"),
     "openvino-int8": EngineEntry(
         module="openpaf.engines.openvino_engine", precision="int8", max_difference=0.3
