@@ -46,7 +46,8 @@ class PoseEstimator:
             :func:`openpaf.engines.load.load_source`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         threads: Threads of the CPU that the network uses; the engine's own number if None.
-        config: Thresholds of the parser.
+        config: Thresholds of the parser; the defaults if None, with the model's own ``sigma_px``
+            where its peaks are narrower than those.
         size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
             smaller people and takes longer. No effect on a top-down pair, which says its own.
         scales: Sizes whose people are merged, as multiples of ``size`` or, from 32 on, in px;
@@ -105,9 +106,10 @@ class PoseEstimator:
             "size": size, "scales": scales, "flip": flip, "max_people": max_people,
             "min_score": min_score,
         }  # fmt: skip
-        self._options = _options(**named)
+        options = _options(**named)
         self.source: ModelSource | None = resolve(model, weights)
         self.spec = self.source.spec
+        self._options = options if config else _with_own_sigma(options, self.spec)
         self.method = _at_scales(method_of(self.spec).load(self.source, self._options))
         self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
 
@@ -150,8 +152,9 @@ class PoseEstimator:
             "min_score": min_score,
         }  # fmt: skip
         self = cls.__new__(cls)
-        self._options = _options(engine="torch", **named)
+        options = _options(engine="torch", **named)
         self.source, self.spec = None, spec
+        self._options = options if config else _with_own_sigma(options, spec)
         self.method = _at_scales(method_of(spec).from_network(network, spec, self._options))
         self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
         return self
@@ -324,6 +327,13 @@ def _at_scales(method: Method) -> Method:
     if options.scales == (1.0,):
         return method
     return MergedScales(method, sizes_of(options.scales, options.size))
+
+
+def _with_own_sigma(options: Options, spec: ModelSpec) -> Options:
+    """The options with the sigma of a model whose peaks are narrower than the parser expects."""
+    if spec.sigma_px is None or spec.sigma_px >= options.config.sigma_px:
+        return options
+    return options.replace(config=DecodeConfig(sigma_px=spec.sigma_px))
 
 
 def _options(
