@@ -339,7 +339,7 @@ def test_every_format_is_written_with_what_sets_up_its_tool(run: Run) -> None:
     settings = read("labels.settings.json")["settings"]
     assert (settings["model"], settings["threshold"]) == ("lightweight-coco17", 0.5)
     assert "date" not in settings
-    assert list(file_formats()) == ["coco", "cvat", "label-studio"]
+    assert list(file_formats()) == ["coco", "cvat", "label-studio", "deeplabcut"]
 
 
 def test_a_label_format_from_outside(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

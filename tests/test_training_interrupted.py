@@ -97,7 +97,11 @@ def folder(tmp_path: Path) -> Path:
              "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0,
              "segmentation": [[5, 5, 45, 5, 45, 35]]}
         )  # fmt: skip
-    data = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "person"}]}
+    data = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 0, "name": "person"}],
+    }
     (tmp_path / "people.json").write_text(json.dumps(data))
     return tmp_path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,11 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 import openpaf
 from openpaf.geometry import crop_affine
 from openpaf.io.coco_objects import encode_mask, mask_polygons
-from openpaf.training.config import DataConfig, SetConfig
+from openpaf.training.config import DataConfig, NetworkConfig, SetConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.augmentation import CropPlan, Labels
 from openpaf.training.data.dataset import DatasetError
@@ -212,6 +214,24 @@ def test_a_run_leaves_a_detector_with_its_classes(folder: Path) -> None:
 def test_another_number_of_classes_is_told(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"num_classes: expected 6, background and ellipse, .* 3"):
         train(run_of(folder, "wrong", more="num_classes = 3"))
+
+
+def test_a_category_is_not_for_objects(folder: Path) -> None:
+    config = run_of(folder, "wrong")
+    chosen = replace(config, data=replace(config.data, category="star"))
+    with pytest.raises(ValueError, match=r"data\.category: not for a detector of objects"):
+        train(chosen)
+
+
+def test_the_license_of_the_start_is_kept(folder: Path) -> None:
+    network, spec = openpaf.weights.load_model(train(run_of(folder, "start")))
+    free = folder / "free.safetensors"
+    openpaf.weights.save(
+        network.state_dict(), free, dataclasses.replace(spec, licence="for research")
+    )
+    config = run_of(folder, "heir")
+    heir = replace(config, network=NetworkConfig(weights=str(free)))
+    assert openpaf.weights.read_header(train(heir)).licence == "for research"
 
 
 def test_a_detector_learns_masks(folder: Path) -> None:

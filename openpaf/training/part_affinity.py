@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
-# True fields of people at stride 8 (63 images of COCO train2017) have AP 0.96 with 7 px, 0.95 with 4,
-# 0.94 with 3, 0.83 with 2.5 and 0.33 with 2.
+# True fields of people at stride 8 (63 images of COCO train2017) have AP 0.96 with 7 px, 0.95
+# with 4, 0.94 with 3, 0.83 with 2.5 and 0.33 with 2.
 _LEAST_SIGMA_CELLS = 0.375
 
 #: Changes the batch of a step, e.g. adds what a teacher says of it.

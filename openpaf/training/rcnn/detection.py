@@ -103,7 +103,8 @@ class DetectionTask:
             paf_grid=grid,
             mean=0.0,
             scale=255.0,
-            licence="Apache-2.0",
+            # That of the start binds its heirs.
+            licence=self.start.spec.licence if self.start.spec else "Apache-2.0",
             metrics=metrics,
             classes=self.classes,
         )
@@ -115,6 +116,8 @@ def _check(config: TrainConfig) -> None:
         raise ValueError(f"targets.{key[0]}: not for a detector")
     if config.data.skeleton is not None:
         raise ValueError("data.skeleton: not for a detector")
+    if config.data.category is not None and read_start(config.network).method == "objects":
+        raise ValueError("data.category: not for a detector of objects, which learns all of them")
     if config.distillation != DistillationConfig():
         raise ValueError("distillation: not for a detector")
     if (crop_px := config.augment.crop_px) % 32:
