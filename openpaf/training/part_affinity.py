@@ -22,7 +22,12 @@ from openpaf.training.distributed import Processes
 from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
-from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
+from openpaf.training.optimizer import (
+    autocast,
+    choose_precision,
+    keep_gradients_exact,
+    make_optimizer,
+)
 from openpaf.training.start import Start, read_start
 from openpaf.training.style import target_style
 
@@ -63,6 +68,7 @@ class PartAffinityTask:
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        keep_gradients_exact(self.network)
         name, crop_px = config.optimizer.precision, config.augment.crop_px
         self.precision = processes.agree(choose_precision(name, self.network, crop_px))
         self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
