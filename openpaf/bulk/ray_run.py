@@ -3,19 +3,24 @@
 A part is written by the process that makes it, whole or not at all, under a name that says which
 list of inputs it is of. So it does not matter how often Ray runs a part, as after a machine is
 lost, and to go on is to run the parts that are not there.
+
+Ray starts a process that dies again, without end, and gives it the same part. So each try of a part
+is noted beside the lists; from the second on, a process of its own reads and runs the images, and
+an image that kills it twice has a row with an error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from openpaf.bulk.inputs import Input, Listing, is_tar
-from openpaf.bulk.lists import part_path, read_list
+from openpaf.bulk.lists import forget_tries, note_try, part_path, read_list
 from openpaf.bulk.pose_batch import PoseBatch
 from openpaf.checks import import_extra
 from openpaf.io.files import replacing
@@ -47,19 +52,22 @@ class PartTask:
         path = part_path(self.folder, number)
         if path.exists():
             return number, 0, 0, 0
+        batch = replace(self.batch, isolated=note_try(self.folder, number) > 1)
         n_rows = n_people = n_failed = 0
         # Each process has a name of its own: Ray may run a part twice at the same time.
-        with replacing(path, sync=True) as place:
-            writer = TABLES["parquet"].open(place, self.batch.skeleton)
-            try:
-                for some in _chunks(_inputs(read_list(self.folder, number)), _ROWS):
-                    rows = self.batch.rows(some)
-                    writer.write(rows)
-                    n_rows += len(rows)
-                    n_people += sum(row["n_people"] or 0 for row in rows)
-                    n_failed += sum(row["error"] is not None for row in rows)
-            finally:
-                writer.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(batch.stop)
+            place = stack.enter_context(replacing(path, sync=True))
+            writer = stack.enter_context(
+                contextlib.closing(TABLES["parquet"].open(place, batch.skeleton))
+            )
+            for some in _chunks(_inputs(read_list(self.folder, number)), _ROWS):
+                rows = batch.rows(some)
+                writer.write(rows)
+                n_rows += len(rows)
+                n_people += sum(row["n_people"] or 0 for row in rows)
+                n_failed += sum(row["error"] is not None for row in rows)
+        forget_tries(self.folder, number)
         return number, n_rows, n_people, n_failed
 
 

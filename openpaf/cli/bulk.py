@@ -124,7 +124,7 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
     Raises:
         ValueError: If the folder has those of another run, or there is no photo.
     """
-    from openpaf.bulk.lists import LISTS, n_lists, part_path, write_lists
+    from openpaf.bulk.lists import LISTS, forget_tries, n_lists, part_path, write_lists
     from openpaf.bulk.parts import SETTINGS_FILE, check_settings
     from openpaf.io.files import is_temporary, sha256_of
     from openpaf.weights.catalog import resolve
@@ -155,6 +155,7 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
         "threshold": batch.threshold, "sources": arguments.sources,
     }  # fmt: skip
     check_settings(folder, batch.skeleton, settings)
+    forget_tries(folder)
     return [n for n in range(number) if not part_path(folder, n).exists()]
 
 
