@@ -468,6 +468,66 @@ def test_predict_goes_on(run: Run, tmp_path: Path) -> None:
     assert len(lines(tmp_path / "out")) == 6
 
 
+def test_errors_are_tried_again_on_demand(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for n in range(5):
+        photo(tmp_path / "in" / f"{n}.png")
+    for n in (1, 4, 5):
+        (tmp_path / "in" / f"{n}.png").write_text("not there yet")
+    out = tmp_path / "out"
+    flags = ["--output", out, "--format", "csv,jsonl,parquet", "--part-size", "2"]
+    assert run(tmp_path / "in", *flags)[0] == 1
+    before = lines(out)
+    photo(tmp_path / "in" / "1.png", 2)
+    photo(tmp_path / "in" / "5.png", 3)
+    # By itself, to go on leaves them as they are.
+    assert run(tmp_path / "in", *flags, "--resume")[1].startswith("0 photos, 0 people, 0 skipped")
+    assert lines(out) == before
+    status, said, errors = run(tmp_path / "in", *flags, "--retry-errors")
+    assert status == 1
+    assert said.splitlines()[-1].startswith("2 photos, 5 people, 1 skipped, 3 before")
+    assert len(errors.splitlines()) == 1
+    rows = {Path(row["path"]).name: row for row in lines(out)}
+    assert len(lines(out)) == len(rows) == 6
+    assert [rows[f"{n}.png"]["n_people"] for n in range(6)] == [1, 2, 1, 1, None, 3]
+    assert [rows[f"{n}.png"] for n in (0, 2, 3)] == [
+        row for row in before if row["path"][-5] in "023"
+    ]
+    for name, kind in TABLES.items():  # all formats have the same rows
+        paths = [path for part in out.glob(f"people-*{kind.suffix}") for path in kind.paths(part)]
+        assert Counter(paths) == Counter(
+            row["path"]
+            for row in lines(out)
+            for _ in range(row["n_people"] or 1 if name == "csv" else 1)
+        )
+    assert not list(out.glob(".*.partial"))
+    bad = run(tmp_path / "in", *flags, "--retry-errors", "--overwrite")
+    assert (bad[0], "--retry-errors, --overwrite: one of them" in bad[2]) == (2, True)
+
+
+def test_a_kill_while_errors_are_taken_out_loses_no_input(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        photo(tmp_path / "in" / f"{n}.png")
+    (tmp_path / "in" / "2.png").write_text("no image")
+    out = tmp_path / "out"
+    flags = ["--output", out, "--format", "csv,jsonl", "--part-size", "2"]
+    run(tmp_path / "in", *flags)
+    replace = os.replace
+
+    def killed(source: Any, target: Any) -> None:
+        replace(source, target)
+        if str(target).startswith(str(out)):
+            raise KeyboardInterrupt  # between the two files of a part
+
+    monkeypatch.setattr(os, "replace", killed)
+    assert run(tmp_path / "in", *flags, "--retry-errors")[0] == 130
+    monkeypatch.setattr(os, "replace", replace)
+    assert run(tmp_path / "in", *flags, "--resume")[0] == 1
+    assert sorted(Path(row["path"]).name for row in lines(out)) == [f"{n}.png" for n in range(4)]
+
+
 def test_predict_in_shards(run: Run, tmp_path: Path) -> None:
     for n in range(12):
         photo(tmp_path / "in" / f"{n % 3}" / f"{n}.png")
@@ -510,6 +570,7 @@ def test_predict_writes_files_and_tables(run: Run, tmp_path: Path) -> None:
         (["--sha256"], "--sha256: only with --format csv, parquet, jsonl"),
         (["--overwrite"], "--overwrite: only with"),
         (["--format", "csv", "--resume", "--overwrite"], "one of them"),
+        (["--retry-errors"], "--retry-errors: only with --format csv, parquet, jsonl"),
         (["--start", "soon"], "expected seconds"),
     ],
 )

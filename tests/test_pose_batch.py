@@ -21,7 +21,7 @@ import openpaf
 from openpaf.bulk import PoseBatch
 from openpaf.bulk.inputs import Input, Listing
 from openpaf.bulk.lists import n_lists, read_list, write_lists
-from openpaf.bulk.ray_run import PartTask
+from openpaf.bulk.ray_run import PartTask, has_failures
 from openpaf.cli import main
 from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.tables.files import read_table
@@ -213,6 +213,10 @@ def test_a_part_is_made_once(
     assert [row["path"] for row in rows] == [*photos, "/missing.jpg"]
     assert_same(rows[:3], expected)
     assert task.make(0) == (0, 0, 0, 0)
+    again = replace(task, retry_errors=True)
+    assert has_failures(tmp_path / "people-000000.parquet")
+    assert again.make(0) == (0, 1, 0, 1)  # the one that is missing, again
+    assert read_table(tmp_path / "people-000000.parquet").to_pylist() == rows
     assert sorted(path.name for path in tmp_path.iterdir()) == ["_lists", "people-000000.parquet"]
 
 

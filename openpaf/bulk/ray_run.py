@@ -21,10 +21,11 @@ from typing import Any
 
 from openpaf.bulk.inputs import Input, Listing, is_tar
 from openpaf.bulk.lists import forget_tries, note_try, part_path, read_list
+from openpaf.bulk.parts import DonePaths, table_path
 from openpaf.bulk.pose_batch import PoseBatch
 from openpaf.checks import import_extra
 from openpaf.io.files import replacing
-from openpaf.tables.files import TABLES
+from openpaf.tables.files import TABLES, read_table
 
 _ROWS = 500  # of a row group
 
@@ -36,10 +37,12 @@ class PartTask:
     Args:
         folder: Of the table and its lists, the same on all machines.
         batch: Finds the people.
+        retry_errors: Whether inputs of parts that are there are run again where they failed.
     """
 
     folder: Path
     batch: PoseBatch
+    retry_errors: bool = False
 
     def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[int]]:
         """Make parts, and say for each how many rows, people and failures it has."""
@@ -48,10 +51,16 @@ class PartTask:
         return {name: [one[n] for one in made] for n, name in enumerate(names)}
 
     def make(self, number: int) -> tuple[int, int, int, int]:
-        """Make one part; one that is there stays as it is."""
+        """Make one part; one that is there stays as it is, or keeps its rows without an error."""
         path = part_path(self.folder, number)
-        if path.exists():
+        if path.exists() and not self.retry_errors:
             return number, 0, 0, 0
+        good = [r for r in read_table(path).to_pylist() if not r["error"]] if path.exists() else []
+        done = DonePaths(row["path"] for row in good)
+        inputs = (
+            one for one in _inputs(read_list(self.folder, number))
+            if table_path(one.path) not in done
+        )  # fmt: skip
         batch = replace(self.batch, isolated=note_try(self.folder, number) > 1)
         n_rows = n_people = n_failed = 0
         # Each process has a name of its own: Ray may run a part twice at the same time.
@@ -61,7 +70,8 @@ class PartTask:
             writer = stack.enter_context(
                 contextlib.closing(TABLES["parquet"].open(place, batch.skeleton))
             )
-            for some in _chunks(_inputs(read_list(self.folder, number)), _ROWS):
+            writer.write(good)
+            for some in _chunks(inputs, _ROWS):
                 rows = batch.rows(some)
                 writer.write(rows)
                 n_rows += len(rows)
@@ -69,6 +79,17 @@ class PartTask:
                 n_failed += sum(row["error"] is not None for row in rows)
         forget_tries(self.folder, number)
         return number, n_rows, n_people, n_failed
+
+
+def has_failures(path: Path) -> bool:
+    """Whether a part has a row with an error.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    parquet = import_extra("pyarrow.parquet", "ray", "bulk")
+    errors = parquet.read_table(path, columns=["error"])["error"]
+    return bool(errors.null_count < len(errors))
 
 
 def run_on_ray(
