@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from openpaf.bulk.inputs import Input, Listing, Shard
 from openpaf.bulk.parts import DonePaths, PartWriter
 from openpaf.bulk.process import PipelineConfig, Result, process, read_input
 from openpaf.cli import main
+from openpaf.cli.predict_inputs import named_inputs
 from openpaf.skeleton import Skeleton
 from openpaf.tables.files import TABLES
 from openpaf.tables.schema import image_row
@@ -146,6 +148,7 @@ def test_lists_from_files_and_standard_input(
 
 
 def tar_of(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     mode: Any = "w:gz" if path.suffix == ".gz" else "w"
     with tarfile.open(path, mode) as tar:
         for name, data in members.items():
@@ -561,6 +564,54 @@ def test_predict_writes_files_and_tables(run: Run, tmp_path: Path) -> None:
     assert "is in a source" in run(tmp_path / "in", *flags)[2]
 
 
+def test_photos_of_tar_files_are_drawn_as_they_come(run: Run, tmp_path: Path) -> None:
+    """Each tar file has a folder; names are the same in each shard, and when a run goes on."""
+    data = [photo(tmp_path / "a.png", n).read_bytes() for n in range(4)]
+    members = {"7.png": data[1], "x/a.png": data[2], "y/a.png": data[3], "b.png": b"no image"}
+    tars = [tar_of(tmp_path / name / "0.tar.gz", members) for name in ("a", "b")]
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    flags = ["--format", "image,coco,jsonl"]
+    status, said, errors = run(tars[0], "--output", alone, *flags)
+    assert (status, len(errors.splitlines())) == (1, 1)
+    assert "3 photos, 6 people, 1 skipped" in said
+    names = [f"0/{name}" for name in ("7.json", "7.png", "a.json", "a.png", "a_2.json", "a_2.png")]
+    assert sorted(str(path.relative_to(alone)) for path in alone.glob("*/*")) == names
+    assert json.loads((alone / "0" / "7.json").read_text())[0]["image_id"] == 7
+    assert len(json.loads((alone / "0" / "a_2.json").read_text())) == 3
+    assert len(lines(alone)) == 4
+
+    photo(tmp_path / "0.png")
+    sources = [*tars, tmp_path / "0.png", "--output", out, "--format", "image,coco"]
+    for index in (1, 0):
+        assert run(*sources, "--shard", f"{index}/2")[0] == 1
+    both = [*names, *(f"0_2{name[1:]}" for name in names)]
+    assert sorted(str(path.relative_to(out)) for path in out.glob("*/*")) == sorted(both)
+    assert (out / "0.png").exists()
+    assert json.loads((out / "0_2" / "7.json").read_text())[0]["image_id"] == "0_2/7.png"
+    for name in ("0/a.png", "0_2/7.json"):
+        (out / name).unlink()
+    status, said, _ = run(*sources, "--resume")
+    assert "2 photos, 3 people, 2 skipped" in said
+    assert sorted(str(path.relative_to(out)) for path in out.glob("*/*")) == sorted(both)
+
+
+def test_a_tar_file_that_is_drawn_is_not_read_ahead(tmp_path: Path) -> None:
+    """What is named of it is what is needed."""
+    data = photo(tmp_path / "a.png").read_bytes()
+    tar = tar_of(tmp_path / "a.tar", {f"{n}.png": data for n in range(100)})
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:20_000])  # a reader that went on would see that it ends
+    arguments = SimpleNamespace(
+        sources=[str(tar)], output=tmp_path / "out", format=["coco"], shard=Shard(),
+        recursive=False, skip_existing=False,
+    )  # fmt: skip
+    inputs = named_inputs(arguments, ["coco"])  # type: ignore[arg-type]
+    first = next(iter(inputs.images))
+    assert (first.path, first.error) == (f"{tar}/0.png", None)
+    assert first.output.files == {"coco": tmp_path / "out" / "a" / "0.json"}
+    assert "damaged tar file" in str(list(inputs.images)[-1].error)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -583,7 +634,7 @@ def test_bad_use(run: Run, tmp_path: Path, flags: list[str], message: str) -> No
 def test_more_bad_use(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = photo(tmp_path / "a.png")
     tar = tar_of(tmp_path / "a.tar", {"a.png": source.read_bytes()})
-    assert "go into tables only" in run(tar, "--output", tmp_path / "out")[2]
+    assert "a tar file needs a folder" in run(tar, "--output", tmp_path / "out.png")[2]
     result = run(source, "--output", tmp_path / "people.csv", "--format", "csv")
     assert "expected a folder" in result[2]
     result = run(tmp_path / "no*.png", "--output", tmp_path / "out", "--format", "csv")
