@@ -145,6 +145,9 @@ def test_lists_from_files_and_standard_input(
     assert paths(f"@{tmp_path}/list.txt") == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     assert paths("-") == expected
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="no standard input"):
+        paths("-")
 
 
 def tar_of(path: Path, members: dict[str, bytes]) -> Path:

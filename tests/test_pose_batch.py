@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ import openpaf
 from openpaf.bulk import PoseBatch
 from openpaf.bulk.inputs import Input, Listing
 from openpaf.bulk.lists import n_lists, read_list, write_lists
-from openpaf.bulk.ray_run import PartTask, has_failures
+from openpaf.bulk.ray_run import PartTask, _handlers_kept, has_failures
 from openpaf.cli import main
 from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.tables.files import read_table
@@ -259,6 +260,73 @@ def test_bulk_on_ray(
     assert "0 photos" in capsys.readouterr().out
     assert main([*arguments, "--resume", "--size", "64"]) == 2
     assert "made with size 96, not 64" in capsys.readouterr().err
+
+
+_ON_SPARK = """
+import sys
+from openpaf.bulk import PoseBatch
+from pyspark.sql import SparkSession
+
+settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1",
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "2"}
+spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+batch = PoseBatch(model="fast", engine="torch", size=128, threshold=0.1)
+files = spark.read.format("binaryFile").load(sys.argv[1])
+table = files.select("path", "content").mapInPandas(batch.frames, schema=batch.spark_schema)
+table.write.parquet(sys.argv[2])
+spark.stop()
+"""
+_ON_DASK = """
+import glob, os, sys
+import dask, dask.dataframe, pandas
+from dask.distributed import Client, LocalCluster
+from openpaf.bulk import PoseBatch
+
+if __name__ == "__main__":
+    dask.config.set({"distributed.worker.daemon": False})  # for isolated
+    batch = PoseBatch(model="fast", engine="torch", size=128, threshold=0.1, isolated=True)
+    paths = sorted(glob.glob(sys.argv[1] + "/*"))
+    frame = dask.dataframe.from_pandas(pandas.DataFrame({"path": paths}), npartitions=2)
+    table = frame.map_partitions(batch, meta=batch(frame.head(0)))
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, Client(cluster):
+        table.to_parquet(sys.argv[2], write_index=False, schema=batch.schema)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "program"),
+    [("pyspark", _ON_SPARK), ("distributed", _ON_DASK)],
+    ids=["spark", "dask"],
+)
+def test_on_spark_and_dask(
+    photos: list[str], expected: list[dict[str, Any]], tmp_path: Path, module: str, program: str
+) -> None:
+    """The examples of docs/bulk.md on two processes, where Spark or Dask is installed."""
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    (tmp_path / "in").mkdir()
+    for path in photos:
+        (tmp_path / "in" / Path(path).name).write_bytes(Path(path).read_bytes())
+    (tmp_path / "in" / "zzz.jpg").write_text("no image")
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "in"), str(tmp_path / "out")],
+        env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = sorted(read_table(tmp_path / "out").to_pylist(), key=lambda row: Path(row["path"]).name)
+    assert rows.pop()["error"].startswith("not an image")
+    assert_same(rows, expected)
+
+
+def test_sigterm_stays_what_it_is() -> None:
+    """Ray's start replaces its handler by one that aborts."""
+    before = signal.getsignal(signal.SIGTERM)
+    with _handlers_kept():
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_bulk_without_ray(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -183,6 +184,11 @@ _own_process_lock = threading.Lock()
 def _in_own_process(batch: PoseBatch, inputs: Iterable[Input]) -> list[tuple[int, ImageRow]]:
     """Numbered rows of inputs from the process that is kept for a batch."""
     global _own_process
+    if multiprocessing.current_process().daemon:
+        raise ValueError(
+            "isolated: this process may not start others; of Dask set distributed.worker.daemon to "
+            "False"
+        )
     with _own_process_lock:
         if _own_process is None or _own_process[0] != batch:
             _stop_own_process()

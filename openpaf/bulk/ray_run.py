@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,12 +117,10 @@ def run_on_ray(
     Raises:
         ValueError: If Ray, the extra ``ray``, is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = import_extra("ray", "ray", "bulk")
-    data = import_extra("ray.data", "ray", "bulk")
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    ray, data = _quiet_ray()
     own = {} if address else {"include_dashboard": False}
-    ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
+    with _handlers_kept():
+        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
     try:
         data.DataContext.get_current().enable_progress_bars = False
         threads = task.batch.threads
@@ -143,6 +143,28 @@ def run_on_ray(
             on_part(summary)
     finally:
         ray.shutdown()
+
+
+def _quiet_ray() -> tuple[Any, Any]:
+    """Ray and Ray Data, which tell errors only."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    ray = import_extra("ray", "ray", "bulk")
+    data = import_extra("ray.data", "ray", "bulk")
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return ray, data
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """What the block makes of SIGTERM is undone: Ray's handler aborts with a trace of C++."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _PartActor:

@@ -12,10 +12,12 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -81,7 +83,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, job), daemon=True)
-        with _limited_threads(job.threads):
+        with _limited_threads(job.threads), _no_interrupt_of_children():
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self.in_work: dict[int, Input] = {}
@@ -206,6 +208,21 @@ def _limited_threads(threads: int) -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_interrupt_of_children() -> Iterator[None]:
+    """Processes that start within the block never hear Ctrl-C, which is for this one, not even
+    before they can say so; here it is heard after the block."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # its start lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # In the process
