@@ -209,7 +209,8 @@ def test_a_part_is_made_once(
     task = pickle.loads(pickle.dumps(PartTask(tmp_path, batch)))
     people = sum(row["n_people"] for row in expected)
     made = task({"part": np.array([0])})
-    assert made == {"part": [0], "rows": [4], "people": [people], "failed": [1]}
+    assert made == {"part": [0], "rows": [4], "people": [people], "failed": [1], "error": [""]}
+    assert "No such file" in task({"part": np.array([7])})["error"][0]  # it cannot be made at all
     rows = read_table(tmp_path / "people-000000.parquet").to_pylist()
     assert [row["path"] for row in rows] == [*photos, "/missing.jpg"]
     assert_same(rows[:3], expected)

@@ -25,7 +25,9 @@ from openpaf.bulk.inputs import Input, Listing, is_tar
 from openpaf.bulk.lists import forget_tries, note_try, part_path, read_list
 from openpaf.bulk.parts import DonePaths, table_path
 from openpaf.bulk.pose_batch import PoseBatch
+from openpaf.bulk.workers import WorkerError
 from openpaf.checks import import_extra
+from openpaf.errors import OpenpafError, shown
 from openpaf.io.files import replacing
 from openpaf.tables.files import TABLES, read_table
 
@@ -46,11 +48,21 @@ class PartTask:
     batch: PoseBatch
     retry_errors: bool = False
 
-    def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[int]]:
-        """Make parts, and say for each how many rows, people and failures it has."""
-        made = [self.make(int(number)) for number in parts["part"]]
-        names = ("part", "rows", "people", "failed")
+    def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Make parts, and say for each how many rows, people and failures it has; or, under
+        ``error``, why it cannot be made, in one line in place of Ray's traces."""
+        made = [self._make_or_tell(int(number)) for number in parts["part"]]
+        names = ("part", "rows", "people", "failed", "error")
         return {name: [one[n] for one in made] for n, name in enumerate(names)}
+
+    def _make_or_tell(self, number: int) -> tuple[int, int, int, int, str]:
+        try:
+            return (*self.make(number), "")
+        except (OpenpafError, OSError, ValueError) as error:
+            text = str(error)
+            if isinstance(error, OSError) and error.filename:
+                text = f"{shown(error.filename)}: {error.strerror}"
+            return (number, 0, 0, 0, " ".join(text.split()) or type(error).__name__)
 
     def make(self, number: int) -> tuple[int, int, int, int]:
         """Make one part; one that is there stays as it is, or keeps its rows without an error."""
@@ -116,6 +128,7 @@ def run_on_ray(
 
     Raises:
         ValueError: If Ray, the extra ``ray``, is not installed.
+        WorkerError: If a part cannot be made, as on a full disk.
     """
     ray, data = _quiet_ray()
     own = {} if address else {"include_dashboard": False}
@@ -140,6 +153,8 @@ def run_on_ray(
             compute=data.ActorPoolStrategy(size=actors),
         )
         for summary in done.iter_rows():
+            if summary["error"]:
+                raise WorkerError(summary["error"])
             on_part(summary)
     finally:
         ray.shutdown()
@@ -174,7 +189,7 @@ class _PartActor:
         task.batch.warm_up()
         self._task = task
 
-    def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[int]]:
+    def __call__(self, parts: Mapping[str, Any]) -> dict[str, list[Any]]:
         return self._task(parts)
 
 
