@@ -74,9 +74,11 @@ def named_inputs(arguments: argparse.Namespace, files: Sequence[str]) -> Inputs:
     of_photos = outputs[: len(paths)]
     of_videos = dict(zip(videos, outputs[len(paths) :], strict=True))
     inputs = [
-        Input(path, output=replace(output, files={f: output.files[f] for f in files}))
+        Input(path, output=replace(output, files=output.some(files)))
         for path, output in zip(paths, of_photos, strict=True)
-        if arguments.shard.takes(path) and not (arguments.skip_existing and output.is_there())
+        if output.files
+        and arguments.shard.takes(path)
+        and not (arguments.skip_existing and output.is_there())
     ]
     videos = [
         video for video in videos

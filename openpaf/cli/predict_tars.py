@@ -49,11 +49,10 @@ def _of_tar(
         output = names.name(photo)
         if has_others:  # of which each may have a photo of this name
             output = replace(output, image_id=f"{folder.name}/{output.stem}{photo.suffix}")
-        if arguments.skip_existing and output.is_there():
+        if not output.files or (arguments.skip_existing and output.is_there()):
             continue
         folder.mkdir(exist_ok=True)
-        chosen = {name: output.files[name] for name in files}
-        yield replace(one, output=replace(output, files=chosen))
+        yield replace(one, output=replace(output, files=output.some(files)))
 
 
 def _stem(tar: str) -> str:
