@@ -26,12 +26,14 @@ COEFFICIENTS: dict[str, tuple[float, float, float, float, float, float]] = {
     "topdown": (4.83, 2.83, 0.0, 0.0, 0.0, -7.42),
     "topdown-fast": (5.9, 3.0, 0.0, 0.0, 0.0, -6.63),
     "topdown-best": (5.37, 2.85, 0.0, 0.0, 0.0, -6.03),
+    "posenet-mobilenet-075": (1.6, 2.04, 0.0, 0.0, 0.72, 0.0),
 }
 #: Whose coefficients other models of a method have.
 REPRESENTATIVES = {
     "part_affinity": "lightweight-coco17",
     "mask_rcnn": "mask-rcnn-mobilenet",
     "top_down": "topdown",
+    "person_lab": "posenet-mobilenet-075",
 }
 _SURE_JOINT = 0.2  # weaker joints complete people and may be noise
 _USUAL_SIZE = 368.0  # px, where the coefficient of the size has no effect
