@@ -251,22 +251,28 @@ def _run(arguments: argparse.Namespace, kind: str, seed: int, rate: float, steps
 def measure(
     compared: Compared, heads: Heads, annotations: Annotations, photos: Sequence[MeasuredPhoto]
 ) -> Figures:
-    """AP of learned arrays, by crowding too, and of learned ones where true joints are given."""
-    learned, helped = [], []
+    """AP of learned arrays, by crowding too, and where true joints or true groupings are given."""
+    learned, with_joints, with_grouping = [], [], []
     for photo in photos:
         arrays = heads.arrays(photo.features)
         truth = compared.truth(_labelled(annotations, photo), photo.letterbox.size_hw)
         cells_hw = arrays["heatmaps"].shape[1:]
-        given = {n: truth[n][:, : cells_hw[0], : cells_hw[1]] for n in compared.places}
-        for people, used in ((learned, arrays), (helped, {**arrays, **given})):
-            poses = photo.letterbox.undo(compared.people(used))
+        true = {n: array[:, : cells_hw[0], : cells_hw[1]] for n, array in truth.items()}
+        of_joints = {n: (arrays[n], true[n]) for n in compared.places}
+        for people, given in (
+            (learned, arrays),
+            (with_joints, {**arrays, **{n: theirs for n, (_, theirs) in of_joints.items()}}),
+            (with_grouping, {**true, **{n: ours for n, (ours, _) in of_joints.items()}}),
+        ):
+            poses = photo.letterbox.undo(compared.people(given))
             people += as_results(poses, photo.image_id, annotations)
     ids = [photo.image_id for photo in photos]
     figures = {k: evaluate(annotations, learned, ids)[k] for k in ("AP", "APM", "APL")}
     for name, (low, high) in CROWDS.items():
         some = [i for i in ids if low <= _n_people(annotations, i) <= high]
         figures[name] = evaluate(annotations, learned, some)["AP"] if some else -1.0
-    figures["true joints"] = evaluate(annotations, helped, ids)["AP"]
+    figures["true joints"] = evaluate(annotations, with_joints, ids)["AP"]
+    figures["true grouping"] = evaluate(annotations, with_grouping, ids)["AP"]
     return figures
 
 
