@@ -85,6 +85,6 @@ def plot(
     left.set(ylabel="AP", title=f"{what}, by people in the photo")
     right.set(yscale="log", xlabel="people", ylabel="relative to the first", title="Time to group")
     right.grid(alpha=0.3, which="both")
-    left.legend(loc="lower left")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(file, dpi=110)
     print(f"\nplot: {file.name}")
