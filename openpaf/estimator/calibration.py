@@ -19,8 +19,8 @@ from openpaf.weights.spec import ModelSpec
 #: sizes, on images that they were not trained on), by benchmarks/reliability.py. Joints and size
 #: tell nothing more of pairs, and the similarity to a better person nothing more of bottom-up
 #: models, whose parser drops duplicates. CenterNet's are not fitted, as its file could not be had:
-#: from 0.3 on, where its publishers' program shows people, the probability is 0.65, and the slope is
-#: PoseNet's.
+#: where its publishers' program shows people, from 0.3 on, the probability is 0.65 and more. The
+#: slope is PoseNet's.
 COEFFICIENTS: dict[str, tuple[float, float, float, float, float, float]] = {
     "lightweight-coco17": (3.07, 2.25, -3.22, 5.01, -0.26, 0.0),
     "fast-coco17": (5.79, 3.62, -3.86, 2.68, -0.86, 0.0),
@@ -31,8 +31,8 @@ COEFFICIENTS: dict[str, tuple[float, float, float, float, float, float]] = {
     "posenet-mobilenet-075": (1.6, 2.04, 0.0, 0.0, 0.72, 0.0),
     "centernet-hourglass": (2.35, 2.04, 0.0, 0.0, 0.0, 0.0),
 }
-#: Whose coefficients other models of a method have. With tags the raw score is a mean over all joints
-#: as PoseNet's is.
+#: Whose coefficients other models of a method have. With tags the raw score is a mean over all
+#: joints, as PoseNet's is.
 REPRESENTATIVES = {
     "part_affinity": "lightweight-coco17",
     "mask_rcnn": "mask-rcnn-mobilenet",
