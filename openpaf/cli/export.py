@@ -19,8 +19,9 @@ from openpaf.cli.common import (
 
 _DESCRIPTION = """\
 Writes a model as one ONNX or LiteRT file, or as OpenVINO's .xml and .bin, with the normalization
-inside: RGB values of 0 to 255 in, heatmaps and part affinity fields out. The file is compared with
-torch on real photos; if the fields differ by more than the tolerance, it is refused.
+inside: RGB values of 0 to 255 in, heatmaps and part affinity fields out, or the arrays of another
+method (docs/methods.md). The file is compared with torch on real photos; if the arrays differ by
+more than the tolerance, it is refused.
 `openpaf predict --model FILE` runs it.
 
 Of a top-down pair each network becomes a file, beside a .json file that names them and that
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.engines.export import export_model
     from openpaf.engines.table import export_formats
+    from openpaf.estimator.arrays import array_method_of, find_people
     from openpaf.estimator.export_pair import export_pair
     from openpaf.io.extras import need_extra
     from openpaf.io.images import list_images
@@ -107,9 +109,14 @@ def run(arguments: argparse.Namespace) -> int:
     if is_pair:
         measured = export_pair(source, output, **options)
     else:
-        fixed, size = arguments.fixed_size, arguments.size
-        measured = export_model(arguments.model, output, size_hw=fixed, size=size, **options)
-    what, of = ("arrays", "score or heatmap") if is_pair else ("fields", "heatmap")
+        array_method_of(source.spec)  # an error now rather than after the export
+        measured = export_model(
+            arguments.model, output, size_hw=arguments.fixed_size, size=arguments.size,
+            find_people=find_people, **options,
+        )  # fmt: skip
+    has_fields = "pafs" in source.spec.outputs
+    what = "fields" if has_fields else "arrays"
+    of = "score or heatmap" if is_pair else "heatmap"
     say(
         f"{shown(output)}: on {counted(measured.n_photos, 'photo', 'photos')} its {what} differ "
         f"from torch's by {measured.fields:.2g} of their root mean square, at most by "

@@ -397,7 +397,7 @@ class PoseEstimator(Closing):
         if self.scales != (1.0,):
             raise ValueError("fields: expected one size, without scales: people are merged")
         if "pafs" not in self.spec.outputs:
-            raise ValueError(f"fields: the model {self.spec.name!r} is a detector and makes none")
+            raise ValueError(f"fields: the model {self.spec.name!r} gives no part affinity fields")
         fields: Fields = self.infer(image)
         return fields
 
