@@ -81,8 +81,9 @@ def print_bounds(name: str, scenes: Sequence[Scene], make: Callable[[Scene], Fie
         found = [find(scenes[i], fields[i]) for i in chosen]
         print(f"  {label:28} AP {_ap(some, found):.4f}", flush=True)
     lost = losses(scenes, fields)
-    n = lost.pop("joints")
-    print("  " + ", ".join(f"{key} {100 * lost[key] / n:.2f} %" for key in sorted(lost)))
+    n, ghosts = lost.pop("joints"), lost.pop("ghosts")
+    shares = ", ".join(f"{key} {100 * lost[key] / n:.2f} %" for key in sorted(lost))
+    print(f"  of {n} joints: {shares}; people where none is: {ghosts}")
 
 
 def _ap(scenes: Sequence[Scene], found: Sequence[Poses]) -> float:
@@ -128,14 +129,14 @@ def true_people(truth: Poses, peaks: Peaks) -> Poses:
 
 
 def losses(scenes: Sequence[Scene], fields: Sequence[Fields]) -> Counter[str]:
-    """How many true joints are found, have no peak, or are with another person; ghosts, too."""
+    """How many joints have no peak or are with another person, and people with no true joint."""
     count: Counter[str] = Counter()
     for scene, of_scene in zip(scenes, fields, strict=True):
         truth, people, peaks = scene.poses, decode(of_scene), find_peaks(of_scene)
         gaps = np.linalg.norm(truth.xy[:, None] - people.xy[None], axis=3)  # NaN where missing
         near = np.nan_to_num(gaps, nan=np.inf) <= NEAR_PX  # (true, found, K)
         n_near = near.sum(axis=2)
-        count["people without a true one"] += int((n_near.max(axis=0, initial=0) == 0).sum())
+        count["ghosts"] += int((n_near.max(axis=0, initial=0) == 0).sum())
         own = n_near.argmax(axis=1) if len(people) else np.zeros(len(truth), int)
         for i, k in np.argwhere(truth.scores > 0):
             count["joints"] += 1
