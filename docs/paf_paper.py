@@ -8,7 +8,7 @@
 
 # %%
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import openpaf
 from openpaf.decoding import DecodeConfig, assemble_people, find_peaks, match_limbs, score_limbs
@@ -30,8 +30,7 @@ skeleton, config = estimator.spec.skeleton, DecodeConfig()
 fields = estimator.fields(image)
 print("heatmaps", fields.heatmaps.shape, "PAFs", fields.pafs.shape)
 letterbox = openpaf.Letterbox.fit(image.shape[:2], 368)
-view = heatmaps(image, None, fields, letterbox)
-Image.fromarray(view).save("paf-paper-fields.jpg", quality=85)
+Image.fromarray(heatmaps(image, None, fields, letterbox)).save("paf-paper-fields.jpg", quality=85)
 
 # %% [markdown]
 # ![The highest heatmap of each place over the photo](paf-paper-fields.jpg)
@@ -67,8 +66,30 @@ print(np.round(np.sort(candidates.scores[of_limb])[::-1], 2))
 # twice (equations 12 to 14). openpaf keeps further pairs as fallbacks, for where a limb contradicts a whole person.
 
 # %%
+chosen = match_limbs(candidates, DecodeConfig(n_fallbacks=0))
 matched = match_limbs(candidates, config)
-print(len(candidates.types), "candidates,", len(matched.types), "of them accepted")
+n_fallbacks = len(matched.types) - len(chosen.types)
+print(f"{len(candidates.types)} candidates, {len(chosen.types)} chosen, {n_fallbacks} fallbacks")
+
+# %% [markdown]
+# Two people of the photo, with the candidates on the left and the chosen ones on the right. The greener a line, the higher its
+# score: those to other people, red, are gone where their peaks have better ones.
+
+# %%
+BOX, ZOOM = (110, 310, 330, 576), 2  # px of the photo; side by side
+size = np.subtract(BOX[2:], BOX[:2]) * ZOOM
+view = Image.new("RGB", (2 * size[0] + 8, size[1]), "white")
+for column, limbs in enumerate((candidates, chosen)):
+    half = Image.fromarray(image).crop(BOX).resize(tuple(size))
+    xy = ((peaks.xy + 0.5) / letterbox.scale_xy - 0.5 - BOX[:2]) * ZOOM
+    for pair, score in zip(limbs.peaks, limbs.scores.clip(0, 1), strict=True):
+        color = (round(255 * (1 - score)), round(255 * score), 0)
+        ImageDraw.Draw(half).line([tuple(end) for end in xy[pair]], fill=color, width=2)
+    view.paste(half, (column * (size[0] + 8), 0))
+view.save("paf-paper-limbs.jpg", quality=85)
+
+# %% [markdown]
+# ![Candidates, and those that are chosen, of two people](paf-paper-limbs.jpg)
 
 # %% [markdown]
 # ## People

@@ -7,9 +7,12 @@ of the site. A link to a file that is no page becomes its name. Hooks of mkdocs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import posixpath
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ OUTSIDE = {
     "data/photos/README.md": "photos.md",
     "models/recipes/README.md": "models/recipes/recipes.md",
     "models/recipes/NOTES.md": "models/recipes/notes.md",
+    "docs/paf_paper.py": "paf_paper.md",
     **{f"models/{path.name}": f"models/{path.name}" for path in (ROOT / "models").glob("*.md")},
 }
 _BACK = {site: repository for repository, site in OUTSIDE.items()}
@@ -105,12 +109,29 @@ def command_line_page(parser: argparse.ArgumentParser) -> str:
 
 
 def notebook_page(script: str) -> str:
-    """A script with percent cells, as a page."""
-    page = []
-    for cell in re.split(r"^# %%", script, flags=re.M)[1:]:
-        kind, _, body = cell.partition("\n")
-        if "[markdown]" in kind:
-            page.append(re.sub(r"^# ?", "", body.strip(), flags=re.M))
-        else:
-            page.append(f"```python\n{body.strip()}\n```")
+    """A script with percent cells as a page; each cell is run, and what it prints stands below it.
+
+    What the cells write goes into a folder of its own; the pages show the images in docs/.
+    """
+    page, names, before = [], {"__name__": "__main__"}, Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            Path("data").symlink_to(ROOT / "data")
+            for cell in re.split(r"^# %%", script, flags=re.M)[1:]:
+                kind, _, body = cell.partition("\n")
+                if "[markdown]" in kind:
+                    page.append(re.sub(r"^# ?", "", body.strip(), flags=re.M))
+                else:
+                    page += [f"```python\n{body.strip()}\n```", *_printed(body, names)]
+        finally:
+            os.chdir(before)
     return "\n\n".join(page) + "\n"
+
+
+def _printed(code: str, names: dict[str, Any]) -> list[str]:
+    """What a cell prints, as a block, if it prints something."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "a cell of docs/paf_paper.py", "exec"), names)
+    text = printed.getvalue().rstrip()
+    return [f"```text\n{text}\n```"] if text else []

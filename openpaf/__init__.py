@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openpaf.bulk.stream import StreamResult as StreamResult
+    from openpaf.bulk.stream import stream as stream
     from openpaf.decoding import DecodeConfig as DecodeConfig
     from openpaf.decoding import decode as decode
     from openpaf.errors import ImageError as ImageError
@@ -50,6 +52,7 @@ _HOME = {
     "Poses": "poses",
     "Skeleton": "skeleton",
     "Smoothing": "tracking.one_euro",
+    "StreamResult": "bulk.stream",
     "Tracker": "tracking.tracker",
     "TrackerConfig": "tracking.tracker",
     "VideoError": "errors",
@@ -62,6 +65,7 @@ _HOME = {
     "read_image": "io.images",
     "read_poses": "io.pose_files",
     "read_skeleton": "io.skeleton_files",
+    "stream": "bulk.stream",
     "write_poses": "io.pose_files",
     "write_skeleton": "io.skeleton_files",
 }

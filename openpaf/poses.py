@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openpaf.checks import as_array, import_extra
+from openpaf.checks import as_array, as_size, import_extra
 from openpaf.skeleton import Skeleton
 from openpaf.skeleton.angles import angle_joints, angle_names
+from openpaf.tables.bridges import to_fiftyone, to_supervision
 from openpaf.tables.flat import person_arrays
 from openpaf.tables.schema import arrow_table, image_row, plain_row
+
+_PLOT_INCHES, _SHOWN_PX = 9.0, 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +29,8 @@ class Poses:
         person_scores: (N,) float32, at least 0; higher is more certain.
         skeleton: The K joints.
         ids: (N,) int64 identities over the frames of a video, or None for a single image.
+        image: RGB uint8 (H, W, 3), the image that they are of, where it is kept; it does not count
+            in comparisons.
 
     Raises:
         ValueError: If a shape does not fit, a score is negative or not finite, or a joint has a
@@ -50,6 +55,7 @@ class Poses:
     person_scores: NDArray[np.float32]
     skeleton: Skeleton
     ids: NDArray[np.int64] | None = None
+    image: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("xy", "scores", "person_scores"):
@@ -61,6 +67,10 @@ class Poses:
         if self.ids is not None:
             object.__setattr__(self, "ids", as_array("ids", self.ids, np.int64))
             self._check_shape("ids", self.ids, (n,))
+        if self.image is not None:
+            is_rgb = isinstance(self.image, np.ndarray) and self.image.dtype == np.uint8
+            if not (is_rgb and self.image.ndim == 3 and self.image.shape[2] == 3):
+                raise ValueError("image: expected RGB uint8 (H, W, 3)")
         for name in ("scores", "person_scores"):
             values = getattr(self, name)
             if not (np.isfinite(values) & (values >= 0)).all():
@@ -147,6 +157,7 @@ class Poses:
             person_scores=self.person_scores[chosen],
             skeleton=self.skeleton,
             ids=None if self.ids is None else self.ids[chosen],
+            image=self.image,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -178,6 +189,7 @@ class Poses:
             "person_scores": self.person_scores,
             "skeleton": self.skeleton,
             "ids": self.ids,
+            "image": self.image,
         }
         unknown = set(changes) - set(values)
         if unknown:
@@ -302,15 +314,96 @@ class Poses:
         Raises:
             ValueError: If supervision is not installed.
         """
-        supervision = import_extra("supervision", "supervision", "to_supervision")
-        return supervision.KeyPoints(
-            xy=np.nan_to_num(self.xy),
-            class_id=np.zeros(len(self), np.int64),
-            keypoint_confidence=self.scores,
-            detection_confidence=self.person_scores,
-            visible=self.scores > 0,
-            data={} if self.ids is None else {"person_id": self.ids},
-        )
+        return to_supervision(self)
+
+    def to_fiftyone(self, image_hw: Sequence[int] | None = None) -> Any:
+        """These people as :class:`fiftyone.Keypoints`, a field of a sample of FiftyOne.
+
+        Args:
+            image_hw: Height and width of the image in px; not needed where the image is kept.
+
+        Returns:
+            A ``fiftyone.Keypoint`` for each person: ``points`` from 0 to 1 of width and height, NaN
+            where a joint is missing; ``confidence`` of each joint; ``person_score``; and the id as
+            ``index``, where there are some.
+
+        Raises:
+            ValueError: If fiftyone is not installed, or the size of the image is not known.
+        """
+        if image_hw is None:
+            image_hw = self._known(None, "to_fiftyone", "image_hw").shape[:2]
+        return to_fiftyone(self, as_size("image_hw", image_hw))
+
+    def draw(self, image: Any = None, **options: Any) -> NDArray[np.uint8]:
+        """The image with these people drawn over it.
+
+        Args:
+            image: As :func:`openpaf.read_image` takes it; the one that is kept if None.
+            options: Of :func:`openpaf.draw_poses`: ``boxes``, ``scores``, ``ids``, ``width``,
+                ``min_joint_score``.
+
+        Returns:
+            RGB uint8 (H, W, 3), a copy.
+
+        Raises:
+            ValueError: If no image is given and none is kept, or an option is out of range.
+            ImageError: If ``image`` is a file that cannot be read.
+        """
+        import openpaf
+
+        return openpaf.draw_poses(self._known(image, "draw", "image"), self, **options)
+
+    def plot(self, image: Any = None, *, ax: Any = None, **options: Any) -> Any:
+        """Show the image with these people drawn over it, by matplotlib.
+
+        Args:
+            image: As for :meth:`draw`.
+            ax: A :class:`matplotlib.axes.Axes` to plot into; one of a new figure if None.
+            options: Of :func:`openpaf.draw_poses`, as for :meth:`draw`.
+
+        Returns:
+            The :class:`matplotlib.axes.Axes`, whose coordinates are px of the image, as ``xy`` are:
+            ``ax.scatter(*poses.joint("nose")[:, :2].T)``. A notebook shows it; in a script,
+            ``matplotlib.pyplot.show()`` does, or ``ax.figure.savefig("people.png")``.
+
+        Raises:
+            ValueError: If matplotlib is not installed (the extra ``analyze``), no image is given
+                and none is kept, or an option is out of range.
+            ImageError: If ``image`` is a file that cannot be read.
+        """
+        drawn = self.draw(self._known(image, "plot", "image"), **options)
+        if ax is None:
+            pyplot = import_extra("matplotlib.pyplot", "analyze", "plot")
+            height, width = drawn.shape[:2]
+            scale = _PLOT_INCHES / max(height, width)
+            figure = pyplot.figure(figsize=(scale * width, scale * height), layout="constrained")
+            ax = figure.add_subplot()
+        ax.imshow(drawn)
+        ax.set_axis_off()
+        return ax
+
+    def _known(self, image: Any, name: str, argument: str) -> Any:
+        """An image that is given, or the one that is kept."""
+        if image is None and self.image is None:
+            raise ValueError(
+                f"{name}: the image is not kept; pass {argument}=, or use "
+                "estimator(..., keep_image=True)"
+            )
+        return self.image if image is None else image
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the drawn image, at most 1,024 px wide and high, if it is kept."""
+        if self.image is None:
+            return None
+        import io
+
+        from PIL import Image
+
+        drawn = Image.fromarray(self.draw())
+        drawn.thumbnail((_SHOWN_PX, _SHOWN_PX))
+        png = io.BytesIO()
+        drawn.save(png, "PNG")
+        return png.getvalue()
 
 
 def oks(truth: Poses, people: Poses, areas: NDArray[Any] | None = None) -> NDArray[np.float64]:

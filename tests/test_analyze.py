@@ -100,6 +100,18 @@ def test_squats_of_a_video_are_counted(
     assert pixels[200:220, 90:160].sum(axis=2).max() > 3 * 45 + 200  # the feet
 
 
+def test_a_part_of_a_video(
+    finder: None, squats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = ["--start", "2", "--end", "0:04", "--stride", "2"]
+    assert main(["analyze", str(squats), "--csv", str(tmp_path / "a.csv"), *part]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(": 30 frames, 2.0 s, 1 person")
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [int(row["frame"]) for row in rows] == list(range(60, 120, 2))
+    assert main(["analyze", str(pose_file(tmp_path)), *part]) == 2
+    assert "--start, --end, --stride: expected a video" in capsys.readouterr().err
+
+
 def test_a_file_of_poses_needs_no_network(
     no_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -128,7 +140,7 @@ def test_angles_and_repetitions_are_drawn(no_network: None, tmp_path: Path) -> N
     command = ["analyze", str(pose_file(tmp_path)), "--repetitions", "left_knee", "--plot"]
     assert main([*command, str(tmp_path / "a.png")]) == 0
     with Image.open(tmp_path / "a.png") as image:
-        assert image.size == (1100, 308)
+        assert image.size == (1210, 308)
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
         assert main([*command, str(tmp_path / "a.svg")]) == 0
     text = (tmp_path / "a.svg").read_text()

@@ -27,12 +27,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import openpaf.estimator
-from openpaf.bulk import fetch
 from openpaf.bulk import process as process_module
 from openpaf.bulk.inputs import Input, Listing, Shard
 from openpaf.bulk.parts import DonePaths, PartWriter
 from openpaf.bulk.process import PipelineConfig, Result, process, read_input
 from openpaf.cli import main
+from openpaf.io import fetch
 from openpaf.skeleton import Skeleton
 from openpaf.tables.files import TABLES
 from openpaf.tables.schema import image_row

@@ -46,11 +46,18 @@ def test_every_relative_link_leads_somewhere(name: str) -> None:
     assert not dead
 
 
+def test_addresses_of_the_web_are_well_formed() -> None:
+    """They are not fetched; one of this computer is that of an example."""
+    for name in _PAGES:
+        for link in re.findall(r"\]\((\w+:[^)\s]*)\)", _prose(_ROOT / name)):
+            assert re.fullmatch(r"https?://[\w-]+(\.[\w-]+)+(/[\w./#?=&%~-]*)?", link), link
+
+
 @pytest.mark.parametrize("name", [name for name in _PAGES if name != "CHANGELOG.md"])
 def test_every_path_of_the_repository_exists(name: str) -> None:
     """Files such as ``openpaf/geometry.py``, also in commands and code."""
     text = (_ROOT / name).read_text(encoding="utf-8")
-    roots = "benchmarks|data|demos|docs|models|openpaf|tests"
+    roots = "benchmarks|data|demos|docs|examples|models|openpaf|tests"
     paths = set(re.findall(rf"(?<![\w/.-])(?:{roots})/[\w./-]*\w/?", text))
     paths = {path for path in paths if not re.search("NAME|data/index", path)}
     assert not {path for path in paths if not (_ROOT / path).exists()}

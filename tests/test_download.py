@@ -24,8 +24,9 @@ from openpaf import weights
 from openpaf.cli import main
 from openpaf.errors import WeightsError
 from openpaf.geometry import Grid
+from openpaf.io import http_stream
 from openpaf.skeleton import Skeleton
-from openpaf.weights import download, http_stream, mirrors, published
+from openpaf.weights import download, mirrors, published
 from openpaf.weights.published import Published
 
 

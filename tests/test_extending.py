@@ -85,6 +85,6 @@ def test_an_output_format_from_outside(
     assert "NAME_frames.csv" in text
     assert main([*arguments, "pdf"]) == 2
     assert (
-        "expected a list of image, coco, openpose, comma, csv, parquet, jsonl, got 'pdf'"
+        "expected a list of image, coco, openpose, comma, csv, parquet, jsonl, rrd, got 'pdf'"
         in capsys.readouterr().err
     )

@@ -86,7 +86,7 @@ def test_the_harness_sees_every_kind_of_fault(repo_root: Path, tmp_path: Path) -
     """Faults made on purpose, whose kind begins with the outcome that they must have."""
     keep = tmp_path / "keep"
     counts, said = fuzz(repo_root, tmp_path, "--classes", "faults", "--number", "40", "--seed", "1",
-                        "--memory-mb", "100", "--seconds", "2", "--keep", str(keep))  # fmt: skip
+                        "--memory-mb", "100", "--seconds", "4", "--keep", str(keep))  # fmt: skip
     n, *outcomes = counts["faults"]
     assert (n, sum(outcomes)) == (40, 40)
     assert all(outcomes), dict(zip(HEADINGS, outcomes, strict=True))

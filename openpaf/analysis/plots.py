@@ -27,12 +27,15 @@ def plot_angles(times_s: NDArray[np.float64], motions: Motions, path: Path) -> N
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 2.8 * len(motions)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 2.8 * len(motions)), dpi=110, layout="constrained")
     panels = figure.subplots(len(motions), 2, sharex=True, squeeze=False)
     for (name, of_people), (left, right) in zip(motions.items(), panels, strict=True):
         for person, motion in list(of_people.items())[:MAX_PEOPLE]:
-            (line,) = left.plot(times_s, motion.degrees, label=_label(person, motion))
-            right.plot(times_s, motion.speed, color=line.get_color())
+            # With dots, as a line of a single frame between others is none.
+            (line,) = left.plot(
+                times_s, motion.degrees, label=_label(person, motion), marker=".", markersize=3
+            )
+            right.plot(times_s, motion.speed, color=line.get_color(), marker=".", markersize=3)
             done = motion.repetitions or []
             left.plot(
                 [repetition.lowest_s for repetition in done],
@@ -41,13 +44,15 @@ def plot_angles(times_s: NDArray[np.float64], motions: Motions, path: Path) -> N
             )  # fmt: skip
         left.set_ylabel(f"{name}, degrees")
         left.set_ylim(0, 185)
+        left.set_yticks(range(0, 181, 30))
         right.set_ylabel("degrees per s")
-        if of_people:
-            left.legend(loc="lower left", fontsize="small")
+        if of_people:  # beside the lines, not over them
+            names = left.get_legend_handles_labels()
+            right.legend(*names, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small")
         for panel in (left, right):
             panel.grid(alpha=0.3)
     for panel in panels[-1]:
-        panel.set_xlabel("s")
+        panel.set_xlabel("time, s")
     figure.savefig(path)
 
 

@@ -13,6 +13,7 @@ from glob import has_magic
 from typing import IO, Any
 
 from openpaf.errors import shown
+from openpaf.io.addresses import is_http
 from openpaf.io.image_files import reason
 from openpaf.io.image_lists import find_paths, natural_key
 from openpaf.io.image_suffixes import describe, kind_not_read, names_image
@@ -30,6 +31,7 @@ class Input:
     Args:
         path: A path, an address, or ``TAR/MEMBER``.
         data: The contents of a file, where they are at hand.
+        image: An image that is in memory, as :func:`openpaf.read_image` takes it.
         error: Why there is nothing to read.
         output: What the caller wants to know when the image is done; it must pickle.
     """
@@ -38,6 +40,7 @@ class Input:
     data: bytes | None = None
     error: str | None = None
     output: Any = None
+    image: Any = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Listing:
                             waiting += [e.path for e in reversed(some) if _is_folder(e)]
                         for found in self._named(e.path for e in some if not _is_folder(e)):
                             is_empty = False
-                            yield from self._taken([found])
+                            yield from self._taken(found)
             except OSError as error:
                 is_empty = False
                 self.on_error(f"{shown(here)}: cannot be listed: {reason(error)}")
@@ -131,17 +134,19 @@ class Listing:
         found = list(self._named(path for path in paths if not os.path.isdir(path)))
         if not found:
             self.on_error(f"{shown(pattern)}: matches no images")
-        yield from self._taken(found)
+        yield from self._taken(itertools.chain.from_iterable(found))
 
-    def _named(self, paths: Iterable[str]) -> Iterator[Input]:
-        """The images among files, by their names; videos are told."""
+    def _named(self, paths: Iterable[str]) -> Iterator[list[Input]]:
+        """The images among files, by their names, one each; nothing for a video, which is told."""
         for path in paths:
             if names_image(path):
                 kind = kind_not_read(path)
                 error = f"{shown(path)}: {describe(kind)}" if kind else None
-                yield Input(path, error=error)
-            elif self.takes_video(path) and self.shard.takes(path):
-                self.on_video(path)
+                yield [Input(path, error=error)]
+            elif self.takes_video(path):
+                if self.shard.takes(path):
+                    self.on_video(path)
+                yield []
 
     def _of_tar(self, path: str) -> Iterator[Input]:
         """The images of a tar file, read from its beginning to its end."""
@@ -189,7 +194,7 @@ def is_tar(path: str) -> bool:
 
 def is_image_address(source: str, *, is_listed: bool = False) -> bool:
     """Whether a source is the address of an image: in a list each is, elsewhere by its suffix."""
-    if not source.lower().startswith(("http://", "https://")):
+    if not is_http(source):
         return False
     return is_listed or names_image(source.split("?")[0].split("#")[0])
 

@@ -14,13 +14,13 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.bulk.fetch import fetch_image
 from openpaf.bulk.inputs import Input, is_image_address
 from openpaf.errors import ImageError, shown
 from openpaf.estimator.batches import each, estimate_each
 from openpaf.geometry import Letterbox
+from openpaf.io.fetch import fetch_image
 from openpaf.io.image_files import MAX_DECODE_BYTES, open_regular
-from openpaf.io.images import decode_image
+from openpaf.io.images import decode_image, read_image
 from openpaf.video.pipeline import overlap
 
 #: Images in memory at a time, in bytes; a larger one is processed alone.
@@ -132,6 +132,10 @@ def read_input(one: Input, *, hashes: bool = False) -> Result:
     try:
         if one.error is not None:
             raise ImageError(one.error)
+        if one.image is not None:
+            result.image = read_image(one.image)
+            result.image_hw = (result.image.shape[0], result.image.shape[1])
+            return result
         data = one.data
         if data is None and is_image_address(one.path, is_listed=True):
             data = fetch_image(one.path)

@@ -20,6 +20,7 @@ from openpaf.cli.common import (
 )
 from openpaf.cli.models import add_model_arguments, load_estimator
 from openpaf.cli.photos import check_writable
+from openpaf.cli.videos import WHOLE, add_video_arguments, excerpt_of, with_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,7 @@ _EPILOG = """\
 examples:
   openpaf analyze squats.mp4 --repetitions left_knee
   openpaf analyze squats.mp4 --angles left_knee,right_knee --plot knees.png --csv knees.csv
+  openpaf analyze match.mp4 --start 1:30 --end 2:00 --heatmap map.png
   openpaf predict shop.mp4 --output out
   openpaf analyze out/shop.jsonl --zones zones.json --heatmap map.png
   openpaf analyze out/squats.jsonl --angles left_shoulder-left_hip-left_ankle
@@ -99,8 +101,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--joint-threshold", type=score_argument, default=0.2, metavar="S",
         help="leave out joints with a smaller score, whose places are unreliable (default: 0.2)",
     )  # fmt: skip
-    add("--no-smoothing", dest="smoothing", action="store_false",
-        help="leave the joints as they are found in each frame")  # fmt: skip
+    add_video_arguments(parser)
     add("--quiet", action="store_true", help="no lines but errors, and no progress bar")
 
 
@@ -158,6 +159,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--bent, --straight: expected degrees up to 180, the second larger")
     if arguments.joint_threshold > 1:
         raise ValueError("--joint-threshold: expected a score up to 1")
+    if _is_pose_file(arguments.source) and excerpt_of(arguments) != WHOLE:
+        raise ValueError("--start, --end, --stride: expected a video as SOURCE")
     if arguments.fps is not None and not (_is_pose_file(arguments.source) and arguments.fps > 0):
         raise ValueError("--fps: expected a number above 0, and a file of poses as SOURCE")
 
@@ -201,8 +204,8 @@ def _recording_of_video(
 ) -> tuple[Recording, NDArray[np.uint8]]:
     from openpaf.analysis.recording import Recording
     from openpaf.cli.interrupts import raise_if_terminated
-    from openpaf.cli.videos import with_bar
     from openpaf.tracking.tracker import Tracker, TrackerConfig
+    from openpaf.video.excerpt import Excerpt
     from openpaf.video.open import open_video
     from openpaf.video.stream import process_video
 
@@ -211,6 +214,8 @@ def _recording_of_video(
     tracker = Tracker(config if arguments.smoothing else replace(config, smoothing=None))
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(open_video(arguments.source))
+        if excerpt_of(arguments) != WHOLE:
+            video = Excerpt(video, *excerpt_of(arguments))
         estimator = load_estimator(arguments, min_score=arguments.threshold)
         _angles(arguments, estimator.skeleton)
         results = process_video(video, estimator, tracker=tracker, min_score=arguments.threshold)

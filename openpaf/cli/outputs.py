@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGE = "image"  # the format that draws; the others are those of openpaf.io.pose_files
+RRD = "rrd"  # of videos, for the viewer of Rerun
 _JPEG_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif", ".hif"))
 _LONGEST_STEM = 200  # bytes; file systems take names of 255, and suffixes need room
 
@@ -38,12 +39,12 @@ class Outputs:
 
 
 def format_names() -> tuple[str, ...]:
-    """What ``--format`` takes, in the order in which it is written: the drawing, pose files, and
-    tables."""
+    """What ``--format`` takes, in the order in which it is written: the drawing, pose files,
+    tables, and Rerun's file."""
     from openpaf.io.pose_files import FORMATS
     from openpaf.tables.files import TABLES
 
-    return (IMAGE, *FORMATS, *TABLES)
+    return (IMAGE, *FORMATS, *TABLES, RRD)
 
 
 def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -> Path:
@@ -150,7 +151,8 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
 
 
 def _suffixes(formats: Sequence[str], source: Path) -> Iterator[tuple[str, str]]:
-    """What follows the stem in the files of a source; photos have no tables of their own."""
+    """What follows the stem in the files of a source; photos have no tables of their own, and no
+    file for Rerun."""
     from openpaf.io.pose_files import FORMATS
     from openpaf.tables.files import TABLES
     from openpaf.video.base import VIDEO_SUFFIXES
@@ -163,7 +165,7 @@ def _suffixes(formats: Sequence[str], source: Path) -> Iterator[tuple[str, str]]
         elif name in FORMATS:
             yield name, FORMATS[name].video_suffix if is_video else FORMATS[name].suffix
         elif is_video:
-            yield name, "_people" + TABLES[name].suffix
+            yield name, ".rrd" if name == RRD else "_people" + TABLES[name].suffix
 
 
 def _image_id(photo: Path, stem: str, taken: Collection[int | str] = ()) -> int | str:

@@ -19,7 +19,7 @@ from openpaf.cli.common import (
 )
 from openpaf.cli.images import ImageJob
 from openpaf.cli.models import add_model_arguments, load_estimator
-from openpaf.cli.outputs import IMAGE, check_folder, format_names
+from openpaf.cli.outputs import IMAGE, RRD, check_folder, format_names
 from openpaf.cli.predict_inputs import Inputs, first_of, listed_inputs, named_inputs, no_photo
 from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
 from openpaf.cli.predict_run import (
@@ -41,6 +41,7 @@ Finds the people of photos and writes, for each photo, into the output folder:
 and of videos, animated images and streams, with an id for each person:
   NAME.mp4               the video with its people drawn, H.264, with its sound
   {video_files}    a line for each frame, as it comes
+  NAME.rrd               the video with people and fields, for Rerun         (format rrd)
 and tables, with a row for every photo, failures included; of videos as NAME_people.csv and so on:
 {tables}
 A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
@@ -119,8 +120,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         default=(IMAGE, "coco"),
         metavar="LIST",
         type=_formats,
-        help=f"what to write, with commas: {', '.join([*FORMATS, *TABLES])}, {IMAGE} (default: "
-        f"coco,{IMAGE})",
+        help=f"what to write, with commas: {', '.join([*FORMATS, *TABLES])}, {RRD}, {IMAGE} "
+        f"(default: coco,{IMAGE})",
     )
     add_model_arguments(parser)
     parser.set_defaults(size=None)  # 368 for people, that of its training for a Mask R-CNN
@@ -175,8 +176,10 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             check_folder(arguments.output, (), arguments.format)
             inputs = listed_inputs(arguments, job.wants, job.errors.append)
+        if RRD in files and not inputs.videos:
+            raise ValueError(f"--format {RRD}: of videos only, and there is none")
         model = _model(arguments, inputs.videos)
-        if len(files) < len(arguments.format):
+        if any(name in TABLES for name in arguments.format):
             job.parts = stack.enter_context(open_parts(arguments, model.threshold, job.say_part))
         if isinstance(inputs.images, list):
             inputs.images = [one for one in inputs.images if job.wants(one.path)]

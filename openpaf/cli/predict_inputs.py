@@ -71,9 +71,11 @@ def named_inputs(arguments: argparse.Namespace, files: Sequence[str]) -> Inputs:
     of_photos = outputs[: len(paths)]
     of_videos = dict(zip(videos, outputs[len(paths) :], strict=True))
     inputs = [
-        Input(path, output=replace(output, files={f: output.files[f] for f in files}))
+        Input(path, output=replace(output, files=_some(output.files, files)))
         for path, output in zip(paths, of_photos, strict=True)
-        if arguments.shard.takes(path) and not (arguments.skip_existing and _is_there(output))
+        if output.files
+        and arguments.shard.takes(path)
+        and not (arguments.skip_existing and _is_there(output))
     ]
     videos = [
         video for video in videos
@@ -162,6 +164,10 @@ def _outputs(arguments: argparse.Namespace, sources: Sequence[Path]) -> list[Out
         return [file]
     folder = check_folder(arguments.output, arguments.sources, arguments.format)
     return name_outputs(sources, folder, arguments.format)
+
+
+def _some(paths: dict[str, Path], formats: Sequence[str]) -> dict[str, Path]:
+    return {name: paths[name] for name in formats if name in paths}
 
 
 def _is_there(output: Outputs) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from openpaf.cli.common import positive_integer, shown
 from openpaf.cli.images import Finisher, ImageJob
 from openpaf.cli.models import estimator_options, tell_license
-from openpaf.cli.outputs import IMAGE
+from openpaf.cli.outputs import IMAGE, RRD
 from openpaf.cli.predict_inputs import Inputs
 
 if TYPE_CHECKING:
@@ -76,8 +76,11 @@ def check_long_run(arguments: argparse.Namespace) -> None:
         ValueError: If so.
     """
     from openpaf.checks import import_extra
+    from openpaf.io.extras import need_extra
     from openpaf.tables.files import TABLES
 
+    if RRD in arguments.format:
+        need_extra("rerun", f"--format {RRD}")
     tables = [name for name in arguments.format if name in TABLES]
     for name in tables:
         if TABLES[name].needs is not None:

@@ -1,11 +1,12 @@
-"""What ``openpaf predict`` writes of a video: the drawn film, lines of JSON, and tables."""
+"""What ``openpaf predict`` writes of a video: the drawn film, lines of JSON, tables, and Rerun's
+file."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import IO, TYPE_CHECKING, Any
 
-from openpaf.cli.outputs import IMAGE, Outputs
+from openpaf.cli.outputs import IMAGE, RRD, Outputs
 from openpaf.io.closing import Closing
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class VideoFiles:
         self._lines: dict[str, IO[str]] = {}
         self._tables: list[_VideoTable] = []
         self._movie: Any = None
+        self._rerun: Any = None
         self._is_open = False
 
     def write(self, result: FrameResult) -> None:
@@ -54,11 +56,17 @@ class VideoFiles:
             file.flush()  # a line is there as soon as its frame is done
         for table in self._tables:
             table.add(result.poses, info)
+        if self._rerun is not None:
+            self._rerun.write(
+                frame.image, result.poses, frame=frame.index, time_s=frame.time_s,
+                fields=result.fields,
+            )  # fmt: skip
 
     def _open(self, pixel_aspect: float, skeleton: Skeleton) -> None:
         from openpaf.tables.files import TABLES
         from openpaf.video.file import VideoFile
         from openpaf.video.writer import VideoWriter
+        from openpaf.visualization.rerun_file import RerunFile
 
         self._is_open = True
         for name, path in self._output.files.items():
@@ -68,6 +76,8 @@ class VideoFiles:
                     path, fps=self._video.fps, sound=sound, pixel_aspect=pixel_aspect
                 )
                 self._movie = self._stack.enter_context(movie)
+            elif name == RRD:
+                self._rerun = self._stack.enter_context(RerunFile(path))
             elif name in TABLES:
                 writer = TABLES[name].open(path, skeleton)
                 table = _VideoTable(writer, TABLES[name].group, self._source, self._estimator)

@@ -62,6 +62,15 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help="take every N-th frame of videos (default: 1)")  # fmt: skip
 
 
+#: All frames of a video, of what :func:`excerpt_of` gives.
+WHOLE = (0.0, None, 1)
+
+
+def excerpt_of(arguments: argparse.Namespace) -> tuple[float, float | None, int]:
+    """Start and end in s, and stride, of the frames that were asked for."""
+    return arguments.start, arguments.end, arguments.stride
+
+
 def _seconds(text: str) -> float:
     """Seconds, or minutes and seconds as in 1:30, or with hours."""
     match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d*)?)", text, re.ASCII)
@@ -106,7 +115,7 @@ def predict_video(
     try:
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(open_video(source))
-            if (options.start_s, options.end_s, options.stride) != (0, None, 1):
+            if (options.start_s, options.end_s, options.stride) != WHOLE:
                 video = Excerpt(video, options.start_s, options.end_s, options.stride)
             writers = VideoFiles(output, source, video, stack, estimator)
             results = process_video(
@@ -155,17 +164,18 @@ def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     from openpaf.io.addresses import is_url
     from openpaf.io.extras import need_extra
     from openpaf.video.base import is_video
+    from openpaf.video.open import is_moving
 
     videos: list[str] = []
     others: list[str] = []
     for source in sources:
         inside = None if is_url(source) else _paths_of(source)
         if inside is None:  # a file; a missing video is one too: reading it says so
-            is_one = is_video(source) or _moves(source, whatever_suffix=True)
+            is_one = is_video(source) or is_moving(source, whatever_suffix=True)
             (videos if is_one else others).append(source)
             continue
         visible = [path for path in inside if not Path(path).name.startswith(".")]
-        inside_videos = [path for path in visible if is_video(path) or _moves(path)]
+        inside_videos = [path for path in visible if is_video(path) or is_moving(path)]
         videos += inside_videos
         if not inside_videos or _has_photos(set(inside) - set(inside_videos)):
             others.append(source)
@@ -190,17 +200,6 @@ def _paths_of(source: str) -> list[str] | None:
         return sorted(find_paths(source)) if is_glob else None
     except OSError:
         return []
-
-
-def _moves(path: str, *, whatever_suffix: bool = False) -> bool:
-    """Whether a file without a video's suffix is an animated image, or a video all the same."""
-    from openpaf.io.images import IMAGE_SUFFIXES
-    from openpaf.video.animation import is_animation
-    from openpaf.video.base import holds_video
-
-    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
-        return is_animation(path)
-    return whatever_suffix and (is_animation(path) or holds_video(path))
 
 
 def video_name(source: str) -> Path:

@@ -11,7 +11,7 @@ from openpaf.cli.common import add_engine_arguments, path_argument, say
 _EPILOG = """\
 examples:
   openpaf warm-up                       the shipped model, with the fastest engine here
-  openpaf warm-up --model accurate --engine openvino
+  openpaf warm-up --model fast --engine openvino
   RUN openpaf warm-up                   in a Dockerfile, as the user that runs it
 
 What it writes is for this kind of processor: run it on one of those that will be used. The

@@ -131,7 +131,7 @@ class ObjectDetector:
         """The objects of one image, best first.
 
         Args:
-            image: Path of a file, RGB uint8 array (H, W, 3), or PIL image.
+            image: As :func:`openpaf.read_image` takes it: path, RGB uint8 array (H, W, 3) ...
 
         Raises:
             ImageError: If the file cannot be read as an image.

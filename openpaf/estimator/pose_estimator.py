@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openpaf.checks import check_number, is_whole
 from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
 from openpaf.estimator.merging import MergedScales, sizes_of
 from openpaf.estimator.methods import Method, Options, TakesBoxes, method_of
-from openpaf.estimator.multiscale import check_scales
+from openpaf.estimator.options import checked_options
 from openpaf.fields import Fields
+from openpaf.io.closing import Closing
 from openpaf.io.images import read_image, read_images
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
@@ -26,13 +26,16 @@ from openpaf.weights.spec import ModelSource, ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
+    import openpaf
 
-class PoseEstimator:
+
+class PoseEstimator(Closing):
     """Finds every person in an image and their joints.
 
     The model chooses the method: part affinity fields; a detector of people and a network of one
     person; or Mask R-CNN. An estimator may be called
-    from many threads at once and after a fork; it pickles and copies as its arguments.
+    from many threads at once and after a fork; it pickles and copies as its arguments. As a context
+    it is closed at the end of ``with``.
 
     Args:
         model: ``"default"``, ``"fast"``, ``"topdown"``, another name of
@@ -71,10 +74,13 @@ class PoseEstimator:
         >>> poses = estimator("data/photos/astronaut.jpg")
         >>> poses.xy.shape, poses.skeleton.joints[0]
         ((1, 17, 2), 'nose')
+        >>> for result in estimator.stream("data/photos/astronaut.jpg"):  # also folders, videos ...
+        ...     print(result.source, len(result.poses))
+        data/photos/astronaut.jpg 1
     """
 
     spec: ModelSpec
-    method: Method
+    _method: Method | None
     _options: Options
     _rebuild: tuple[Callable[..., PoseEstimator], dict[str, Any]]
 
@@ -105,10 +111,10 @@ class PoseEstimator:
             "size": size, "scales": scales, "flip": flip, "max_people": max_people,
             "min_score": min_score,
         }  # fmt: skip
-        self._options = _options(**named)
+        self._options = checked_options(**named)
         self.source: ModelSource | None = resolve(model, weights)
         self.spec = self.source.spec
-        self.method = _at_scales(method_of(self.spec).load(self.source, self._options))
+        self._method = _at_scales(method_of(self.spec).load(self.source, self._options))
         self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
 
     @classmethod
@@ -150,11 +156,29 @@ class PoseEstimator:
             "min_score": min_score,
         }  # fmt: skip
         self = cls.__new__(cls)
-        self._options = _options(engine="torch", **named)
+        self._options = checked_options(engine="torch", **named)
         self.source, self.spec = None, spec
-        self.method = _at_scales(method_of(spec).from_network(network, spec, self._options))
+        self._method = _at_scales(method_of(spec).from_network(network, spec, self._options))
         self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
         return self
+
+    @property
+    def method(self) -> Method:
+        """The model that is ready, and its way to people.
+
+        Raises:
+            ValueError: If the estimator is closed.
+        """
+        if self._method is None:
+            raise ValueError("estimator: it is closed")
+        return self._method
+
+    def close(self) -> None:
+        """Let go of the network and its memory; a second call does nothing.
+
+        A call that runs in another thread comes to its end. Any later one raises a ValueError.
+        """
+        self._method = None
 
     @property
     def skeleton(self) -> Skeleton:
@@ -186,34 +210,64 @@ class PoseEstimator:
         """Whether the fields of the mirrored image are averaged in."""
         return self._options.flip
 
-    def __call__(self, image: Any, *, boxes: ArrayLike | None = None) -> Poses:
-        """The people of one image.
+    @overload
+    def __call__(
+        self,
+        image: list[Any] | tuple[Any, ...],
+        *,
+        boxes: Sequence[ArrayLike] | None = None,
+        keep_image: bool = False,
+    ) -> list[Poses]: ...
+
+    @overload
+    def __call__(
+        self, image: Any, *, boxes: ArrayLike | None = None, keep_image: bool = False
+    ) -> Poses: ...
+
+    def __call__(
+        self, image: Any, *, boxes: Any = None, keep_image: bool = False
+    ) -> Poses | list[Poses]:
+        """The people of one image, or of a list of them.
 
         Args:
-            image: Path of a file, RGB uint8 array (H, W, 3), or PIL image.
-            boxes: Of the people to take, in place of the detector's: (N, 4) x0, y0, x1, y1 in px.
-                Only for top-down pairs.
+            image: What :func:`openpaf.read_image` takes: path, ``https://`` address or bytes of a
+                file; RGB uint8 array (H, W, 3); torch tensor, (3, H, W) or (H, W, 3), of uint8 or
+                of floating point of 0 to 1; PIL image. Or a list of any of these.
+            boxes: Of the people to take, in place of the detector's: (N, 4) x0, y0, x1, y1 in px;
+                of a list an array for each image. Only for top-down pairs.
+            keep_image: Whether the result holds the image, for ``poses.plot()`` and notebooks: as
+                many bytes as it has numbers, for as long as the result is held. An array is held
+                itself, not a copy.
 
         Returns:
             Poses in px of the image, best first; of length 0 where there are no people. A person's
             score is about the probability that they are there, see
-            :mod:`openpaf.estimator.calibration`.
+            :mod:`openpaf.estimator.calibration`. Of a list, a list of these.
 
         Raises:
-            ImageError: If the file cannot be read as an image.
-            ValueError: If the array is not an image, or boxes are given that are none, or to a
-                model that takes none.
+            ImageError: If the file or address cannot be read as an image.
+            ValueError: If the array or tensor is not an image, or boxes are given that are none, or
+                to a model that takes none; or if the estimator is closed.
         """
-        return self.batch([image], boxes=None if boxes is None else [boxes])[0]
+        if isinstance(image, (list, tuple)):
+            return self.batch(image, boxes=boxes, keep_image=keep_image)
+        several = None if boxes is None else [boxes]
+        return self.batch([image], boxes=several, keep_image=keep_image)[0]
 
     def batch(
-        self, images: Sequence[Any], *, boxes: Sequence[ArrayLike] | None = None
+        self,
+        images: Sequence[Any],
+        *,
+        boxes: Sequence[ArrayLike] | None = None,
+        keep_image: bool = False,
     ) -> list[Poses]:
         """The people of several images, with one run of the network per shape.
 
         Args:
-            images: As ``__call__`` takes them, in a list; or an array (B, H, W, 3).
+            images: As ``__call__`` takes them, in a list; or an array (B, H, W, 3), or a tensor
+                (B, 3, H, W).
             boxes: As ``__call__`` takes them, an array for each image.
+            keep_image: Whether each result holds its image.
 
         Returns:
             One result an image, in their order.
@@ -224,10 +278,62 @@ class PoseEstimator:
                 of a list of them, or boxes do not fit.
         """
         arrays = read_images(images)
-        return [
+        results = [
             self.postprocess(inferred, image.shape[:2])
             for inferred, image in zip(self._infer(arrays, boxes), arrays, strict=True)
         ]
+        if not keep_image:
+            return results
+        return [poses.replace(image=image) for poses, image in zip(results, arrays, strict=True)]
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        track: bool = True,
+        keep_image: bool = False,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        stride: int = 1,
+        on_error: Callable[[str], None] | None = None,
+    ) -> Generator[openpaf.StreamResult, None, None]:
+        """The people of images, videos and cameras, one result at a time.
+
+        Reading, network and parser work side by side in threads, a few images ahead; of a camera or
+        live stream always the newest frame is taken. Nothing is kept but what the caller keeps.
+
+        Args:
+            source: A file, folder (without subfolders), glob, video, or animated image; the address
+                of an image, by its suffix, or of a stream; the number of a camera; ``@FILE``, a
+                list of these, one a line; a tar file of images; an image as ``__call__`` takes it;
+                or a list of any of these, also a lazy one. A folder's images come before its
+                videos.
+            track: Whether people of videos have ids and smoothed joints (:class:`openpaf.Tracker`);
+                one whose score is below 0.95 is then given when seen a second time.
+            keep_image: Whether ``result.poses`` holds the image; ``result.image`` is always there.
+            start_s: Of videos, least time of the first frame in s.
+            end_s: Of videos, time in s before which the last frame is; no end if None.
+            stride: Of so many frames of a video the first is taken.
+            on_error: Called, perhaps from a thread, with what is wrong with an image or video that
+                cannot be read, which is then left out; without it, that is an error.
+
+        Yields:
+            Results, see :class:`openpaf.StreamResult`, in order. Of videos those people whose score
+            is at least 0.1, of images all from ``min_score`` on. Closing the generator, as leaving
+            a loop does, closes files and cameras.
+
+        Raises:
+            ImageError: While it is gone through, if an image cannot be read.
+            VideoError: The same of a video, or if a camera or live stream is lost.
+            ValueError: If an argument is out of range, or a source is none; or if a video is given
+                and PyAV, the extra ``video``, is not installed.
+        """
+        import openpaf
+
+        return openpaf.stream(
+            self, source, track=track, keep_image=keep_image, start_s=start_s, end_s=end_s,
+            stride=stride, on_error=on_error,
+        )  # fmt: skip
 
     def _infer(
         self, images: list[NDArray[np.uint8]], boxes: Sequence[ArrayLike] | None
@@ -304,8 +410,9 @@ class PoseEstimator:
         return self.postprocess(fields, image_hw)
 
     def __repr__(self) -> str:
+        state = "closed" if self._method is None else f"engine={self.engine!r}"
         return (
-            f"PoseEstimator({self.spec.name!r}, size={self.size}, engine={self.engine!r}, "
+            f"PoseEstimator({self.spec.name!r}, size={self.size}, {state}, "
             f"skeleton={self.skeleton.name!r})"
         )
 
@@ -324,38 +431,3 @@ def _at_scales(method: Method) -> Method:
     if options.scales == (1.0,):
         return method
     return MergedScales(method, sizes_of(options.scales, options.size))
-
-
-def _options(
-    *,
-    engine: str,
-    device: str | None,
-    threads: int | None,
-    config: DecodeConfig | None,
-    size: int,
-    scales: Sequence[float],
-    flip: bool,
-    max_people: int | None,
-    min_score: float,
-) -> Options:
-    """The options of an estimator, checked as far as they are the same for all methods."""
-    if not isinstance(size, (int, np.integer)) or not 32 <= size <= 4096:
-        raise ValueError(f"size: expected a whole number of px from 32 to 4096, got {size!r}")
-    if threads is not None and not (is_whole(threads) and threads >= 1):
-        raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
-    if max_people is not None and not (is_whole(max_people) and max_people >= 1):
-        raise ValueError(f"max_people: expected a whole number from 1 on, got {max_people!r}")
-    check_number("min_score", min_score, least=0)
-    scales = check_scales(scales)
-    sizes_of(scales, int(size))  # an error now rather than when the model is loaded
-    return Options(
-        engine=engine,
-        device=device,
-        threads=threads,
-        config=config or DecodeConfig(),
-        size=int(size),
-        scales=scales,
-        flip=bool(flip),
-        max_people=None if max_people is None else int(max_people),
-        min_score=float(min_score),
-    )

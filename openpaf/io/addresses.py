@@ -18,6 +18,11 @@ def is_url(source: str | int) -> bool:
     return isinstance(source, str) and bool(_STREAM.match(source))
 
 
+def is_http(source: object) -> bool:
+    """Whether a source is an ``http://`` or ``https://`` address, which may be one of an image."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
 def shown_source(source: str | int) -> str:
     """A source for messages and files: an address without its password."""
     if isinstance(source, int):

@@ -31,6 +31,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tables": ("pandas", "pyarrow"),
     "ray": ("pandas", "pyarrow", "ray"),
     "supervision": ("supervision",),
+    "rerun": ("rerun",),
     "serve": ("fastapi", "prometheus_client", "python_multipart", "uvicorn"),
 }
 

@@ -1,7 +1,8 @@
-"""Reads images from files, arrays and PIL images as RGB arrays."""
+"""Reads images from files, addresses, arrays, tensors and PIL images as RGB arrays."""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import ImageError, shown
+from openpaf.io.addresses import is_http, is_url, shown_source
 from openpaf.io.deep_images import (
     deep_color_strips,
     deep_gray_strips,
@@ -27,14 +29,18 @@ from openpaf.io.image_files import (
 )
 from openpaf.io.image_lists import list_images as list_images
 from openpaf.io.image_suffixes import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from openpaf.io.tensors import is_tensor, tensor_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
 
-def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> NDArray[np.uint8]:
+def read_image(
+    source: str | os.PathLike[str] | bytes | NDArray[Any] | Image.Image | Tensor,
+) -> NDArray[np.uint8]:
     """Read an image as an RGB array.
 
     Files are decoded by Pillow: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF where Pillow was built with
@@ -48,8 +54,10 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
     detected.
 
     Args:
-        source: A path; or an array, RGB uint8 (H, W, 3) or gray uint8 (H, W); or a PIL image, of
-            which the current frame is read.
+        source: One of: a path; the bytes of a file; an ``http://`` or ``https://`` address, of at
+            most 100 MB and 60 s (:mod:`openpaf.io.fetch`); an array, RGB uint8 (H, W, 3) or gray
+            uint8 (H, W); a torch tensor, (3, H, W), (H, W, 3), (1, H, W) or (H, W), of uint8, or
+            of floating point of 0 to 1; a PIL image, of which the current frame is read.
 
     Returns:
         RGB, uint8 (H, W, 3), contiguous, EXIF orientation applied. An array of that form is
@@ -58,9 +66,10 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
     Raises:
         ImageError: If a file is missing, unreadable, empty, truncated, not an image, animated, of
             32-bit values without a known range, or would take more memory to decode than
-            :data:`~openpaf.io.image_files.MAX_DECODE_BYTES`; the message names the file.
-        ValueError: If an array has the wrong dtype or shape or no pixels, or ``source`` is of
-            another type.
+            :data:`~openpaf.io.image_files.MAX_DECODE_BYTES`; or if an address does not give it.
+            The message names the file or address.
+        ValueError: If an array or tensor has the wrong dtype, shape or range or no pixels, or
+            ``source`` is of another type.
 
     Example:
         >>> import numpy as np
@@ -73,6 +82,12 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if is_tensor(source):
+        return _from_array(tensor_pixels(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return decode_image(io.BytesIO(source), f"{len(source):,} bytes")
+    if isinstance(source, str) and is_url(source):
+        return _from_address(source)
     if isinstance(source, (str, os.PathLike)):
         return decode_image(source, shown(source))
     from PIL import Image
@@ -82,8 +97,17 @@ def read_image(source: str | os.PathLike[str] | NDArray[Any] | Image.Image) -> N
         check_memory(source, name)
         return _decode(source, name)
     raise ValueError(
-        f"image: expected a path, an array or a PIL image, got {type(source).__name__}"
+        f"image: expected a path, an address, bytes, an array, a tensor or a PIL image, "
+        f"got {type(source).__name__}"
     )
+
+
+def _from_address(url: str) -> NDArray[np.uint8]:
+    if not is_http(url):
+        raise ImageError(f"{shown_source(url)}: a stream, no image; estimator.stream reads it")
+    from openpaf.io.fetch import fetch_image  # brings requests
+
+    return decode_image(io.BytesIO(fetch_image(url)), shown_source(url))
 
 
 def read_image_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -101,7 +125,8 @@ def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
     """Several images, each as :func:`read_image` reads it.
 
     Args:
-        images: A list of arguments of :func:`read_image`, or one array (B, H, W, 3).
+        images: A list of arguments of :func:`read_image`, or one array (B, H, W, 3) or tensor
+            (B, 3, H, W).
 
     Returns:
         RGB, uint8 (H, W, 3) each.
@@ -112,12 +137,18 @@ def read_images(images: Iterable[Any]) -> list[NDArray[np.uint8]]:
             which would be read as a list of its rows or letters.
     """
     kind = type(images).__name__
-    if isinstance(images, (str, bytes, os.PathLike)):
+    if isinstance(images, (bytes, bytearray, memoryview)):
+        raise ValueError(
+            "images: expected a list of images, got bytes; for one image, pass [image]"
+        )
+    if isinstance(images, (str, os.PathLike)):
         raise ValueError(f"images: expected a list of images, got a single path {images!r}")
-    if isinstance(images, np.ndarray) and images.dtype.kind not in "OU" and images.ndim != 4:
+    is_array = isinstance(images, np.ndarray) and images.dtype.kind not in "OU"
+    shape = tuple(getattr(images, "shape", ()))
+    if (is_array or is_tensor(images)) and len(shape) != 4:
         raise ValueError(
             f"images: expected a list of images or an array (B, H, W, 3), got an array of shape "
-            f"{images.shape}; for one image, pass [image]"
+            f"{shape}; for one image, pass [image]"
         )
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ValueError(f"images: expected a list of images, got {kind}")

@@ -49,7 +49,7 @@ class Excerpt:
                     yield frame
                 n_inside += 1
         if not n_inside:
-            raise VideoError(f"{self.name}: no frame between --start and --end")
+            raise VideoError(f"{self.name}: no frame between start and end")
 
     def close(self) -> None:
         """Close the video."""

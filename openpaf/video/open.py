@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from openpaf.io.addresses import is_url
+from openpaf.io.image_suffixes import IMAGE_SUFFIXES
 from openpaf.video.animation import Animation, is_animation
-from openpaf.video.base import Video
+from openpaf.video.base import Video, holds_video
 from openpaf.video.file import VideoFile
 from openpaf.video.live import open_camera, open_stream
 
@@ -36,3 +38,15 @@ def open_video(source: str | int | os.PathLike[str]) -> Video:
         recording.close()
         return open_stream(os.fspath(source))
     return Animation(source) if is_animation(source) else VideoFile(source)
+
+
+def is_moving(path: str, *, whatever_suffix: bool = False) -> bool:
+    """Whether a file without a video's suffix is an animated image, or a video all the same.
+
+    Args:
+        path: The file.
+        whatever_suffix: Whether files that have no suffix of images either are opened to see.
+    """
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return is_animation(path)
+    return whatever_suffix and (is_animation(path) or holds_video(path))

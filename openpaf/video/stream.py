@@ -35,11 +35,13 @@ class FrameResult:
         frame: The frame, as the video gave it.
         poses: Its people in px of the frame, with ids if there is a tracker.
         drawn: RGB uint8 (H, W, 3) with the people drawn; None without ``draw``.
+        fields: What they were found in, in px of the network; None of a method without.
     """
 
     frame: VideoFrame
     poses: Poses
     drawn: NDArray[np.uint8] | None
+    fields: Fields | None = None
 
 
 def process_video(
@@ -84,7 +86,7 @@ def process_video(
         drawn = None
         if draw is not None:
             drawn = draw(frame.image, poses, fields, Letterbox.fit(image_hw, estimator.size))
-        return FrameResult(frame=frame, poses=poses, drawn=drawn)
+        return FrameResult(frame=frame, poses=poses, drawn=drawn, fields=fields)
 
     # A frame of a live source must not wait for the network: it would be old by then.
     frames: Any = video if video.is_live else overlap(video)

@@ -194,7 +194,7 @@ def _draw_person(
 def _plan(skeleton: Skeleton) -> _Plan:
     """The strokes of a skeleton, cached."""
     n_joints = skeleton.n_joints
-    sides = [_side(skeleton, k) for k in range(n_joints)]
+    sides = [side_color(skeleton, k) for k in range(n_joints)]
     small = [any(word in name.split("_") for word in _SMALL) for name in skeleton.joints]
     head_limb = _head_limb(skeleton)
     ends, colors, widths = [], [], []
@@ -250,7 +250,36 @@ def _drawn_limbs(skeleton: Skeleton) -> list[tuple[int, int]]:
     return drawn + rest
 
 
-def _side(skeleton: Skeleton, k: int) -> Color:
+def drawn_strips(
+    poses: Poses, min_joint_score: float
+) -> tuple[list[NDArray[np.float32]], list[Color]]:
+    """The limbs that :func:`draw_poses` draws, as lines.
+
+    Args:
+        poses: The people.
+        min_joint_score: Limbs of joints whose score is below this are left out; above 0.
+
+    Returns:
+        For each limb of each person its ends (2, 2) in px, and its color.
+    """
+    plan = _plan(poses.skeleton)
+    limbs = np.flatnonzero(~plan.are_joints)
+    strips, colors = [], []
+    for xy, scores in zip(poses.xy, poses.scores, strict=True):
+        is_shown = scores >= min_joint_score
+        if plan.shoulders is not None:
+            sides = list(plan.shoulders)
+            xy = np.concatenate([xy, xy[sides].mean(axis=0, keepdims=True)])
+            is_shown = np.append(is_shown, is_shown[sides].all())
+        for limb in limbs[is_shown[plan.ends[limbs]].all(axis=1)]:
+            strips.append(xy[plan.ends[limb]])
+            red, green, blue = plan.colors[limb].tolist()
+            colors.append((red, green, blue))
+    return strips, colors
+
+
+def side_color(skeleton: Skeleton, k: int) -> Color:
+    """The color of a joint: orange of the left side, blue of the right, else light green."""
     name = skeleton.joints[k].lower()
     if name.startswith(("left", "l_")):
         return LEFT

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import openpaf
 from openpaf.errors import WeightsError
-from openpaf.weights import http_stream
+from openpaf.io import http_stream
 from openpaf.weights.checkpoints import is_web_page, read_state
 from openpaf.weights.hashing import mismatch
 from openpaf.weights.limits import MAX_DOWNLOAD_BYTES

@@ -9,7 +9,7 @@ import requests
 import openpaf
 from openpaf.errors import ImageError
 from openpaf.io.addresses import shown_source
-from openpaf.weights.http_stream import HttpStream, TooSlowError
+from openpaf.io.http_stream import HttpStream, TooSlowError
 
 #: A longer file is not read.
 MAX_BYTES = 100_000_000
