@@ -35,12 +35,8 @@ def exchange_joints(f, xy, pairs, limb_scores, is_strong, n_joints, least_gain):
         Kernighan and Lin, An efficient heuristic procedure for partitioning graphs, 1970.
     """
     n_limbs, n_peaks = len(pairs), len(xy)
-    ties = np.empty(n_limbs, np.int32)
-    n_ties = 0
-    for i in range(n_limbs):
-        if is_strong[i] and f.name[pairs[i, 0]] != f.name[pairs[i, 1]]:
-            ties[n_ties] = i
-            n_ties += 1
+    ties, outside = np.empty(n_limbs, np.int32), np.zeros(n_peaks)
+    n_ties = _find_ties(f, pairs, limb_scores, is_strong, least_gain, ties, outside)
     if n_ties == 0:
         return
     # The limbs of each first peak, side by side.
@@ -76,6 +72,27 @@ def exchange_joints(f, xy, pairs, limb_scores, is_strong, n_joints, least_gain):
                 changed = True
         if not changed:
             return
+
+
+@leaf
+def _find_ties(f, pairs, limb_scores, is_strong, least_gain, ties, outside):  # type: ignore[no-untyped-def]
+    """Write the limbs between two fragments that may gain enough; returns their number.
+
+    No pair gains more than the scores of the limbs that leave one of the two. ``outside`` is a
+    buffer of zeros.
+    """
+    for i in range(len(pairs)):
+        p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
+        if is_strong[i] and p != q:
+            outside[p] += limb_scores[i]
+            outside[q] += limb_scores[i]
+    n = 0
+    for i in range(len(pairs)):
+        p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
+        if is_strong[i] and p != q and min(outside[p], outside[q]) > least_gain:
+            ties[n] = i
+            n += 1
+    return n
 
 
 @leaf

@@ -30,13 +30,14 @@ def singletons(xy, starts):  # type: ignore[no-untyped-def]
     joint = np.empty(n_peaks, np.int32)
     has = np.zeros((n_peaks, (n_joints + 63) // 64), np.uint64)
     box = np.empty((n_peaks, 4), np.float32)
-    names, rings, sizes = np.empty((3, n_peaks), np.int32)
-    f = Fragments(names, rings, joint, sizes, has, box)
     for k in range(n_joints):
         for p in range(starts[k], starts[k + 1]):
             joint[p] = k
-            _be_alone(f, xy, p)
-    return f
+            has[p, k // 64] = np.uint64(1) << np.uint64(k % 64)
+            box[p, 0] = box[p, 2] = xy[p, 0]
+            box[p, 1] = box[p, 3] = xy[p, 1]
+    names = np.arange(n_peaks).astype(np.int32)
+    return Fragments(names, names.copy(), joint, np.ones(n_peaks, np.int32), has, box)
 
 
 @inlined
