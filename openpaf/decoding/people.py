@@ -21,7 +21,7 @@ from openpaf.decoding.fragments import (
 )
 from openpaf.decoding.sorting import falling
 from openpaf.decoding.types import Limbs, Peaks
-from openpaf.kernels.compile import kernel, part
+from openpaf.kernels.compile import kernel, leaf, part
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
@@ -143,11 +143,7 @@ def _assemble(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
     f = singletons(xy, starts)
     n_peaks = len(scores)
     is_strong = np.empty(len(pairs), np.bool_)
-    for i in range(len(pairs)):
-        a, b = pairs[i, 0], pairs[i, 1]
-        is_strong[i] = scores[a] >= strong and scores[b] >= strong
-        if is_strong[i]:
-            merge_if_disjoint(f, f.name[a], f.name[b])
+    _merge_along_limbs(f, pairs, scores, strong, is_strong)
     exchange_joints(f, xy, pairs, limb_scores, is_strong, len(starts) - 1, exchange_gain)
     # Single weak peaks are set aside, so that fragments are merged before they are completed.
     for p in range(n_peaks):
@@ -169,6 +165,19 @@ def _assemble(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
         people_xy, people_scores, person_scores, sigmas, duplicate_oks, min_person_score
     )
     return _taken_people(people_xy, people_scores, person_scores, order)
+
+
+@leaf
+def _merge_along_limbs(f, pairs, scores, strong, is_strong):  # type: ignore[no-untyped-def]
+    """Merge fragments along limbs between strong peaks; writes which those limbs are.
+
+    A leaf: counting references at each limb took a fifth of the time of a parse.
+    """
+    for i in range(len(pairs)):
+        a, b = pairs[i, 0], pairs[i, 1]
+        is_strong[i] = scores[a] >= strong and scores[b] >= strong
+        if is_strong[i]:
+            merge_if_disjoint(f, f.name[a], f.name[b])
 
 
 @part
