@@ -1,10 +1,10 @@
 # People over HTTP. docs/serve.md has the same steps, and how the image is built and run.
 FROM python:3.11-slim
 
-RUN useradd --create-home openpaf
-USER openpaf
+RUN useradd --create-home --uid 1000 openpaf
+USER 1000
 WORKDIR /home/openpaf
-COPY --chown=openpaf . .
+COPY --chown=1000 . .
 
 RUN python -m venv .venv
 RUN .venv/bin/pip install --no-cache-dir -c constraints.txt '.[serve,openvino]'

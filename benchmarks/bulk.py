@@ -1,37 +1,41 @@
 """Long runs: every input in one row, also after kills; memory; time beside the network alone.
 
-    python benchmarks/bulk.py --photos 20000 --kills 10 [--engine openvino-int8] [--ray]
+    python benchmarks/bulk.py --photos 20000 --kills 12 --checked 20000 --model fast --size 256 \
+        --scratch FOLDER
 
 Photos are made of data/photos by cropping, mirroring, scaling and changing brightness; one in a
 hundred is damaged. Then, in the folder --scratch:
 
-1. `openpaf predict --format parquet` is killed by SIGKILL at random moments and resumed; at the end
-   each input must have one row, and the rows of --checked photos must equal PoseEstimator's to the
-   last bit;
-2. an unbroken run: resident memory in its second and its last quarter;
+1. `openpaf predict --format parquet --workers 2 --resume` is killed by SIGKILL at random moments
+   and started again, and single workers are killed, too; at the end each input must have one row,
+   and the rows of --checked photos must equal PoseEstimator's to the last bit;
+2. an unbroken run: resident memory over its tenths;
 3. the pipeline and its network alone, in turns, in one process;
-4. `--workers 2` and `--workers 1`, in turns: photos a second between the first and the last part,
-   and seconds of CPU a photo;
-5. with --ray, `openpaf bulk` with a process of Ray killed: rows are those of 1.
+4. `--workers 2` and `--workers 1`, in turns, of a shard each: photos a second between the first
+   and the last part, and seconds of CPU a photo;
+5. with --ray, `openpaf bulk` with a process of Ray killed: its rows must be those of step 1.
 
-Exits with 1 if a row is missing, doubled or different.
+What a step prints is kept in the folder: a run that is broken off goes on where it was. Exits with
+1 if a row is missing, doubled or different.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
-from PIL import Image, ImageEnhance
+from bulk_photos import compare_inputs, count_different, make_photos, same_rows
 
 import openpaf
 from openpaf.bulk.inputs import Listing
@@ -39,36 +43,8 @@ from openpaf.bulk.process import PipelineConfig, process
 from openpaf.bulk.rows import row_of
 from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.geometry import Letterbox
-from openpaf.tables.files import read_table
 
-_ROOT = Path(__file__).resolve().parent.parent
-_SIZES = ((640, 480), (480, 640), (640, 427), (500, 375), (1280, 960))  # width, height
-_LISTS = ("boxes", "person_scores", "keypoints", "joint_scores")
-
-
-def make_photos(folder: Path, n: int, seed: int) -> None:
-    """Write photos, a thousand to a subfolder; those that are there stay."""
-    rng = np.random.default_rng(seed)
-    sources = [
-        Image.fromarray(openpaf.read_image(path))
-        for path in sorted((_ROOT / "data/photos").glob("*.[jp][pn]g"))
-    ]
-    for i in range(n):
-        path = folder / f"{i // 1000:04}" / f"{i:06}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = sources[int(rng.integers(len(sources)))]
-        width, height = _SIZES[int(rng.integers(len(_SIZES)))]
-        share = rng.uniform(0.6, 1.0)
-        w, h = int(source.width * share), int(source.height * share)
-        x, y = int(rng.integers(source.width - w + 1)), int(rng.integers(source.height - h + 1))
-        image = source.crop((x, y, x + w, y + h)).resize((width, height))
-        if rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.6, 1.4))
-        image.save(path, quality=int(rng.integers(75, 95)))
-        if i % 100 == 37:
-            data = path.read_bytes()
-            path.write_bytes((data[: len(data) // 2], b"", b"no image")[i // 100 % 3])
+_LONGEST_S = 20.0  # between two kills
 
 
 class Bench:
@@ -81,8 +57,26 @@ class Bench:
         self.model = ["--engine", arguments.engine, "--size", str(arguments.size)]
         if arguments.model:
             self.model += ["--model", arguments.model]
-        self.part = max(arguments.photos // 40, 8)
+        self.options = {
+            "model": arguments.model, "engine": arguments.engine, "size": arguments.size,
+            "min_score": IMAGE_THRESHOLD,
+        }  # fmt: skip
+        self.part = max(arguments.photos // 80, 8)
         self.problems: list[str] = []
+
+    def step(self, name: str, run: Callable[[], list[str]]) -> None:
+        """Print what a step gives, or what it gave to an earlier run of the same arguments."""
+        file = self.scratch / f"step-{name}.json"
+        chosen = {n: str(v) for n, v in vars(self.arguments).items() if n not in ("steps", "ray")}
+        own = {"arguments": chosen}
+        earlier = json.loads(file.read_text()) if file.exists() else {}
+        if earlier.get("arguments") == own["arguments"]:
+            print("\n".join(earlier["lines"]), flush=True)
+            return
+        lines = run()
+        print("\n".join(lines), flush=True)
+        if not self.problems:
+            file.write_text(json.dumps({**own, "lines": lines}))
 
     def start(self, out: Path, *flags: str, verb: str = "predict") -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "openpaf", verb, str(self.photos), "--recursive",
@@ -96,72 +90,63 @@ class Bench:
         if process.wait() not in (0, 1):
             self.problems.append(f"{process.args!r}: exit status {process.returncode}")
 
-    def killed_run(self) -> Path:
-        """Step 1: the table of a run that was killed again and again."""
-        out, flags = self.scratch / "killed", ("--threads", "1", "--resume")
-        for _ in range(self.arguments.kills):
+    def killed_run(self) -> list[str]:
+        """Step 1."""
+        out, n_workers = self.scratch / "killed", 0
+        flags = ("--workers", "2", "--resume")
+        for n in range(self.arguments.kills):
             process, n_before = self.start(out, *flags), n_parts(out)
-            while process.poll() is None and n_parts(out) == n_before:
-                time.sleep(0.05)
-            time.sleep(self.rng.uniform(0, 2))
+            time.sleep(self.rng.uniform(0, _LONGEST_S / 2))
+            n_workers += kill_worker(process.pid)
+            time.sleep(self.rng.uniform(0, _LONGEST_S / 2))
+            own = children_of(process.pid)
             process.kill()
             process.wait()
-        self.finish(self.start(out, *flags))
-        return out
-
-    def check(self, out: Path, name: str) -> None:
-        """Each input has one row, and it is the estimator's."""
-        inputs = Counter(one.path for one in Listing(sources=(str(self.photos),), recursive=True))
-        rows = {row["path"]: row for part in sorted(out.glob("people-*.parquet"))
-                for row in read_table(part).to_pylist()}  # fmt: skip
-        n_rows = sum(read_table(part).num_rows for part in out.glob("people-*.parquet"))
-        n_failed = sum(row["error"] is not None for row in rows.values())
-        if set(rows) != set(inputs) or n_rows != len(inputs):
-            self.problems.append(
-                f"{name}: {n_rows} rows of {len(rows)} paths, {len(inputs)} inputs"
-            )
-        n_checked = n_different = 0
-        estimator = self.estimator(threads=1)
-        chosen = sorted(rows)[:: max(1, len(rows) // self.arguments.checked)]
-        for path in chosen:
-            try:
-                expected = estimator(path).to_arrow(path=path).to_pylist()[0]
-            except openpaf.ImageError:
-                n_different += rows[path]["error"] is None
-            else:
-                n_different += any(str(rows[path][c]) != str(expected[c]) for c in _LISTS)
-            n_checked += 1
-        if n_different:
-            self.problems.append(f"{name}: {n_different} of {n_checked} rows differ")
-        print(f"| {name} | {len(inputs)} | {n_rows} | {n_failed} | {n_checked} | {n_different} |")
-
-    def estimator(self, threads: int | None) -> openpaf.PoseEstimator:
-        a = self.arguments
-        return openpaf.PoseEstimator(
-            a.model, engine=a.engine, size=a.size, threads=threads, min_score=IMAGE_THRESHOLD
-        )
-
-    def memory(self) -> tuple[float, float]:
-        """Step 2: mean resident megabytes in the second and the last quarter of a run."""
-        process = self.start(self.scratch / "memory", "--overwrite")
-        watched, samples = psutil.Process(process.pid), []
-        while process.poll() is None:
-            try:
-                samples.append((n_parts(self.scratch / "memory"), watched.memory_info().rss / 1e6))
-            except psutil.Error:
-                break
-            time.sleep(0.1)
+            alive = psutil.wait_procs(own, timeout=20)[1]
+            if alive:
+                self.problems.append(f"{len(alive)} workers outlive their run")
+            print(f"kill {n + 1}: {n_parts(out) - n_before} parts more", file=sys.stderr)
+        process = self.start(out, *flags)
+        while process.poll() is None and n_workers < self.arguments.kills:
+            time.sleep(self.rng.uniform(1, _LONGEST_S / 2))
+            n_workers += kill_worker(process.pid)
         self.finish(process)
-        last = max(part for part, _ in samples)
-        quarters = [(last / 4, last / 2), (3 * last / 4, last)]
-        second, fourth = (
-            [mb for part, mb in samples if low <= part <= high and part] for low, high in quarters
-        )
-        return float(np.mean(second)), float(np.mean(fourth))
+        name = f"predict, {self.arguments.kills} kills, {n_workers} of workers"
+        row = self.inputs_row(name, out)
+        n, n_different = count_different(out, self.options, self.arguments.checked, 0)
+        if n_different:
+            self.problems.append(f"{n_different} of {n} rows differ from PoseEstimator's")
+        return [f"{row} {n} | {n_different} |"]
 
-    def pipeline(self) -> list[tuple[float, float]]:
+    def inputs_row(self, name: str, out: Path) -> str:
+        """The row of a table of results, without its last two columns."""
+        n_inputs, n_rows, n_failed, n_other = compare_inputs(out, self.photos)
+        if n_other or n_rows != n_inputs:
+            self.problems.append(f"{name}: {n_rows} rows of {n_inputs} inputs, {n_other} wrong")
+        return f"| {name} | {n_inputs} | {n_rows} | {n_failed} |"
+
+    def memory(self) -> list[str]:
+        """Step 2: mean resident megabytes in each tenth of a run of two workers."""
+        out = self.scratch / "memory"
+        process, samples = self.start(out, "--overwrite", "--workers", "2"), []
+        n_all = -(-self.arguments.photos // self.part)
+        while process.poll() is None:
+            sizes = [megabytes(one) for one in [psutil.Process(process.pid)]]
+            sizes += [megabytes(one) for one in children_of(process.pid) if is_worker(one)]
+            if len(sizes) == 3:
+                samples.append((10 * n_parts(out) // n_all, sizes[0], max(sizes[1:])))
+            time.sleep(0.2)
+        self.finish(process)
+        lines = []
+        for column, name in ((1, "listing, table"), (2, "the larger worker")):
+            tenths = [[s[column] for s in samples if s[0] == n] for n in range(10)]
+            text = ", ".join(f"{np.mean(mb):.0f}" if mb else "-" for mb in tenths)
+            lines.append(f"| memory of {name}, MB by tenths of the run | {text} |")
+        return lines
+
+    def pipeline(self) -> list[str]:
         """Step 3: the network alone over the pipeline, in time and in CPU time, of each round."""
-        estimator = self.estimator(threads=None)
+        estimator = openpaf.PoseEstimator(**self.options)
         inputs = list(Listing(sources=(str(self.photos),), recursive=True))[: self.arguments.timed]
 
         def pipeline() -> np.ndarray:
@@ -188,41 +173,55 @@ class Bench:
             return spent / n
 
         pipeline(), network()  # warm
-        return [tuple(network() / pipeline()) for _ in range(self.arguments.rounds)]
+        ratios = np.array([network() / pipeline() for _ in range(self.arguments.rounds)])
+        lines = []
+        for n, what in enumerate(("time", "CPU time")):
+            rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios[:, n])
+            value = f"{np.median(ratios[:, n]):.2f} ({rounds})"
+            lines.append(f"| network alone / pipeline, {what}, {self.arguments.engine} | {value} |")
+        return lines
 
-    def workers(self) -> dict[int, tuple[float, float]]:
-        """Step 4: photos a second, and seconds of CPU a photo, by the number of processes."""
+    def workers(self) -> list[str]:
+        """Step 4."""
         rates: dict[int, list[float]] = {1: [], 2: []}
         seconds: dict[int, list[float]] = {1: [], 2: []}
         for round_ in range(self.arguments.rounds):
             for n in (1, 2) if round_ % 2 else (2, 1):
-                out = self.scratch / f"workers-{n}"
-                before = os.times()
-                process = self.start(out, "--overwrite", "--workers", str(n))
-                self.finish(process)
-                after = os.times()
-                parts = sorted(out.glob("people-*.parquet"))
+                out, before = self.scratch / f"workers-{n}", os.times()
+                self.finish(self.start(out, "--overwrite", "--workers", str(n), "--shard", "0/8"))
+                after, parts = os.times(), sorted(out.glob("people-*.parquet"))
                 span = parts[-1].stat().st_mtime - parts[0].stat().st_mtime
-                rates[n].append((self.arguments.photos - self.part) / span)
+                n_rows = compare_inputs(out, self.photos)[1]
+                rates[n].append((n_rows - self.part) / span)
                 cpu = (after.children_user + after.children_system
                        - before.children_user - before.children_system)  # fmt: skip
-                seconds[n].append(cpu / self.arguments.photos)
-        return {n: (float(np.median(rates[n])), float(np.median(seconds[n]))) for n in (1, 2)}
+                seconds[n].append(cpu / n_rows)
+        lines = []
+        for name, by in (("photos a second", rates), ("CPU a photo", seconds)):
+            ratios = np.array(by[2]) / np.array(by[1])
+            rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            lines.append(f"| --workers 2 / 1, {name} | {np.median(ratios):.2f} ({rounds}) |")
+        ms = 1000 * np.median(seconds[2])
+        return [*lines, f"| CPU a photo, --workers 2, with its share of the start | {ms:.1f} ms |"]
 
-    def on_ray(self) -> Path:
-        """Step 5: the table of a run on Ray, one of whose processes is killed."""
+    def on_ray(self) -> list[str]:
+        """Step 5."""
         out = self.scratch / "ray"
-        process = self.start(out, "--overwrite", verb="bulk")
+        process, n_killed = self.start(out, "--overwrite", verb="bulk"), 0
         while process.poll() is None and n_parts(out) < 3:
             time.sleep(0.2)
         names = ("MapWorker", "MapBatches")
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if process.poll() is None and any(name in " ".join(child.cmdline()) for name in names):
+        for child in children_of(process.pid):
+            if any(name in " ".join(child.cmdline()) for name in names):
                 child.send_signal(signal.SIGKILL)
-                print(f"killed {child.name()} of Ray", file=sys.stderr)
+                n_killed += 1
                 break
         self.finish(process)
-        return out
+        row = self.inputs_row(f"bulk on Ray, {n_killed} kill of a process", out)
+        n_different = same_rows(out, self.scratch / "killed")
+        if n_different:
+            self.problems.append(f"{n_different} rows of Ray differ")
+        return [f"{row} {self.arguments.photos} | {n_different} |"]
 
 
 def clocks() -> np.ndarray:
@@ -234,11 +233,40 @@ def n_parts(folder: Path) -> int:
     return len(list(folder.glob("people-*.parquet")))
 
 
-def main() -> int:
+def children_of(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def megabytes(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss / 1e6)
+    except psutil.Error:
+        return 0.0
+
+
+def kill_worker(pid: int) -> int:
+    """Kill a worker of a run that has begun to work; 1 if there is one."""
+    workers = [one for one in children_of(pid) if is_worker(one) and one.cpu_times().user > 3]
+    for one in workers[:1]:
+        one.kill()
+    return len(workers[:1])
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
+    add: Any = parser.add_argument
     add("--photos", type=int, default=400)
     add("--kills", type=int, default=4)
     add("--checked", type=int, default=100, help="rows compared with PoseEstimator (100)")
@@ -251,7 +279,11 @@ def main() -> int:
     add("--steps", default="1,2,3,4", help="which of them (1,2,3,4)")
     add("--ray", action="store_true", help="step 5, too")
     add("--scratch", type=Path, help="a folder to keep (default: a temporary one)")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parsed()
     steps = set(arguments.steps.split(",")) | ({"5"} if arguments.ray else set())
     with tempfile.TemporaryDirectory(prefix="openpaf-bulk-") as temporary:
         scratch = arguments.scratch or Path(temporary)
@@ -260,25 +292,13 @@ def main() -> int:
         if steps & {"1", "5"}:
             print("| run | inputs | rows | failures | compared | different |")
             print("|---|--:|--:|--:|--:|--:|")
-        if "1" in steps:
-            bench.check(bench.killed_run(), f"predict, {arguments.kills} kills")
-        if "5" in steps:
-            bench.check(bench.on_ray(), "bulk on Ray, a process killed")
+        for name, run in (("1", bench.killed_run), ("5", bench.on_ray)):
+            if name in steps:
+                bench.step(name, run)
         print("\n| figure | value |\n|---|--:|")
-        if "2" in steps:
-            second, fourth = bench.memory()
-            print(f"| memory, last quarter / second quarter | {fourth / second:.2f} |")
-            print(f"| memory, MB | {fourth:.0f} |")
-        if "3" in steps:
-            ratios = np.array(bench.pipeline())
-            for n, what in enumerate(("time", "CPU time")):
-                rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios[:, n])
-                value = f"{np.median(ratios[:, n]):.2f} ({rounds})"
-                print(f"| network alone / pipeline, {what}, {arguments.engine} | {value} |")
-        if "4" in steps:
-            by_n = bench.workers()
-            print(f"| --workers 2 / 1, photos a second | {by_n[2][0] / by_n[1][0]:.2f} |")
-            print(f"| --workers 2 / 1, CPU a photo | {by_n[2][1] / by_n[1][1]:.2f} |")
+        for name, run in (("2", bench.memory), ("3", bench.pipeline), ("4", bench.workers)):
+            if name in steps:
+                bench.step(name, run)
     for problem in bench.problems:
         print(problem, file=sys.stderr)
     return int(bool(bench.problems))

@@ -2,13 +2,15 @@
 
     python benchmarks/bulk_estimate.py [--photos 10000000] [--nodes 64] [--cores 16] ...
 
-Nothing is measured here: the numbers of the machines are arguments. A run takes as long as the
-slowest of its resources, beside the start and the listing.
+Nothing is measured here: the numbers of the machines are arguments; those of a photo are printed by
+benchmarks/bulk.py. A run takes as long as the slowest of its resources, beside the start and the
+listing. A part, or tar file, is made by one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 
@@ -16,9 +18,10 @@ def bounds(a: argparse.Namespace, kind: str) -> dict[str, float]:
     """Seconds that each resource needs, if it were the only one."""
     ops = {"files": 3, "tar": 3 / a.photos_of_tar, "objects": 1}[kind]  # lookup, open, read
     listed = {"files": 1, "tar": 1 / a.photos_of_tar, "objects": 0}[kind]
-    machines = a.nodes * a.cores
+    part = a.photos_of_tar if kind == "tar" else a.part_size
+    turns = math.ceil(math.ceil(a.photos / part) / (a.nodes * a.cores))
     return {
-        "processors": a.photos * a.cpu_ms / 1000 / machines,
+        "processors": turns * part * a.cpu_ms / 1000,
         "bytes": a.photos * a.photo_kb * 1e3 / (a.storage_gb * 1e9),
         "operations of storage": a.photos * ops / a.storage_ops,
         "table": a.photos * a.row_bytes / (a.storage_gb * 1e9),
@@ -43,6 +46,7 @@ def main() -> int:
     add("--listed-a-second", type=float, default=20_000, help="names, by one node (20000)")
     add("--storage-listed-a-second", type=float, default=100_000, help="by all nodes (100000)")
     add("--photos-of-tar", type=int, default=5_000, help="in a tar file (5000)")
+    add("--part-size", type=int, default=1_000, help="photos of a part (1000)")
     add("--row-bytes", type=float, default=700, help="of a row in Parquet (700)")
     add("--start-s", type=float, default=60, help="of a process, with a warm cache (60)")
     arguments = parser.parse_args()

@@ -1,10 +1,12 @@
 """AP on images of another kind, before and after ``openpaf train --from`` on some of that kind.
 
     python benchmarks/domain_shift.py coco/person_keypoints.json coco/images --minutes 20
+    python benchmarks/domain_shift.py a/labels.json a/images b/labels.json b/images --shift none
 
-makes all images of a labeled set such as the model has not seen: of the night (dark, gray, noisy),
-negatives, or upside down. Those at even places are learned, by the command as it is, which holds
-out every fifth of them to choose the weights by; AP is that of the images at odd places.
+makes all images of labeled sets such as the model has not seen: of the night (dark, gray, noisy),
+negatives, or upside down; or leaves them as they are. Those at even places are learned, by the
+command as it is, which holds out every fifth of them to choose the weights by; AP is that of the
+images at odd places.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +48,26 @@ def upside_down(pixels: Image, rng: np.random.Generator) -> Image:
     return np.ascontiguousarray(pixels[::-1, ::-1])
 
 
+def none(pixels: Image, rng: np.random.Generator) -> Image:
+    """As it is."""
+    return pixels
+
+
 SHIFTS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
     "night": night,
     "negative": negative,
     "upside_down": upside_down,
+    "none": none,
 }
 
 
 def main() -> None:
     """Print AP of the model before and after."""
     parser = argparse.ArgumentParser(description="Fine-tune on images of another kind.")
-    parser.add_argument("annotations", type=Path, help="a file in COCO-keypoints format")
-    parser.add_argument("folder", type=Path, help="of its images")
+    parser.add_argument(
+        "sets", type=Path, nargs="+", metavar="ANNOTATIONS FOLDER",
+        help="a file in COCO-keypoints format and the folder of its images, one set or more",
+    )  # fmt: skip
     parser.add_argument("--shift", choices=SHIFTS, default="night")
     parser.add_argument("--model", default="default")
     parser.add_argument("--minutes", type=float, default=20, help="of training")
@@ -85,29 +95,36 @@ def main() -> None:
 
 def write_halves(arguments: argparse.Namespace, output: Path) -> tuple[Path, Path]:
     """Write all images, shifted, and the labels of each half."""
-    data = json.loads(arguments.annotations.read_text())
     (output / "images").mkdir(parents=True, exist_ok=True)
-    by_image: dict[Any, list[dict[str, Any]]] = {}
-    for one in data["annotations"]:
-        by_image.setdefault(one["image_id"], []).append(one)
+    shift = SHIFTS[arguments.shift]
     halves: tuple[list[Any], list[Any]] = ([], [])
-    images = sorted(data["images"], key=lambda image: image["id"])
-    for n, image in enumerate(images):
-        rng = np.random.default_rng(n)
-        pixels = read_image(arguments.folder / image["file_name"])
-        pixels = SHIFTS[arguments.shift](pixels, rng)
+    labels: tuple[list[Any], list[Any]] = ([], [])
+    for n, (image, file, people) in enumerate(_images(arguments.sets)):
+        pixels = shift(read_image(file), np.random.default_rng(n))
         name = f"{n:05}.png"
         cv2.imwrite(str(output / "images" / name), pixels[:, :, ::-1])
-        halves[n % 2].append({**image, "file_name": name})
-        if arguments.shift == "upside_down":
-            for one in by_image.get(image["id"], ()):
+        halves[n % 2].append({**image, "id": n, "file_name": name})
+        for one in people:
+            if arguments.shift == "upside_down":
                 _turn(one, *pixels.shape[:2])
+            labels[n % 2].append({**one, "image_id": n, "id": len(labels[n % 2]) + 1})
     files = output / "learned.json", output / "others.json"
-    for file, half in zip(files, halves, strict=True):
-        ids = [image["id"] for image in half]
-        people = [one for i in ids for one in by_image.get(i, ())]
-        file.write_text(json.dumps({**data, "images": half, "annotations": people}))
+    categories = json.loads(arguments.sets[0].read_text())["categories"]
+    for file, images, people in zip(files, halves, labels, strict=True):
+        data = {"images": images, "annotations": people, "categories": categories}
+        file.write_text(json.dumps(data))
     return files
+
+
+def _images(sets: list[Path]) -> Iterator[tuple[dict[str, Any], Path, list[dict[str, Any]]]]:
+    """Entry, file and labels of each image, set after set, in the order of the ids."""
+    for labels, folder in zip(sets[::2], sets[1::2], strict=True):
+        data = json.loads(labels.read_text())
+        by_image: dict[Any, list[dict[str, Any]]] = {}
+        for one in data["annotations"]:
+            by_image.setdefault(one["image_id"], []).append(one)
+        for image in sorted(data["images"], key=lambda image: image["id"]):
+            yield image, folder / image["file_name"], by_image.get(image["id"], [])
 
 
 def _turn(one: dict[str, Any], height: int, width: int) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from grouping_features import PlannedCrops
-from grouping_methods import SKELETON, Arrays, Compared, make_grouping
+from grouping_methods import GRID, SKELETON, Arrays, Compared, make_grouping
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -27,6 +27,9 @@ _SAVE_EVERY = 50  # steps
 class Heads(nn.Module):
     """A body as of the lightweight network's initial stage, and a head for each array.
 
+    Arrays of finer cells than the features' come from the last layer, which then gives all cells
+    within one (Shi et al., CVPR 2016, section 2.2).
+
     Args:
         compared: The grouping.
         rank: Of the body's 3x3 convolutions, which are factorized; None for whole ones.
@@ -40,14 +43,17 @@ class Heads(nn.Module):
             body += [conv3x3(_WIDTH, _WIDTH, rank), nn.ReLU()]
         self.body = nn.Sequential(*body)
         channels = compared.grouping.channels(SKELETON)
-        self.heads = nn.ModuleList(Head(_WIDTH, hidden // len(channels), n) for n in channels)
+        self.finer = GRID.stride // compared.grid.stride
+        self.heads = nn.ModuleList(
+            Head(_WIDTH, hidden // len(channels), n * self.finer**2) for n in channels
+        )
         self.names = compared.outputs
         self.is_logit = [compared.is_logit(name) for name in self.names]
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         shared = self.body(features)
         return tuple(
-            head(shared) + PRIOR_LOGIT * is_logit
+            nn.functional.pixel_shuffle(head(shared), self.finer) + PRIOR_LOGIT * is_logit
             for head, is_logit in zip(self.heads, self.is_logit, strict=True)
         )
 
@@ -58,12 +64,12 @@ class Heads(nn.Module):
         parts = zip(self.names, given, self.is_logit, strict=True)
         return {n: (torch.sigmoid(a) if logit else a)[0].numpy() for n, a, logit in parts}
 
-    def start(self, features: Tensor, compared: Compared) -> None:
+    def start(self, features: Tensor) -> None:
         """Draw the first weights, by the features of some crops."""
         fresh_weights(self, features, ())
-        for name, head in zip(self.names, self.heads, strict=True):
+        for head in self.heads:
             assert isinstance(head, Head)
-            nn.init.normal_(head.out.weight, std=compared.stds.get(name, HEAD_STD))
+            nn.init.normal_(head.out.weight, std=HEAD_STD)
             nn.init.zeros_(head.out.bias)
 
 
@@ -93,7 +99,7 @@ def train(run: Run, learned: Learned, deadline: float) -> Heads | None:
     """Trained heads; None if the deadline came first, after which another call goes on."""
     torch.manual_seed(run.seed)
     heads = Heads(run.compared, rank=run.rank, hidden=run.hidden)
-    heads.start(learned.batch(range(min(8, len(learned.features)))), run.compared)
+    heads.start(learned.batch(range(min(8, len(learned.features)))))
     grouping = make_grouping(run.compared, learned.crops.sets)
     optimizer = make_optimizer(heads, None, run.optimizer)
     first = 0

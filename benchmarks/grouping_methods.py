@@ -1,13 +1,14 @@
 """The groupings that benchmarks/groupings.py compares: targets, losses, true arrays and people.
 
-All have the joints of COCO and one grid at stride 8, and take their library's thresholds.
+All have the joints of COCO, and take their library's thresholds. Cells are of 8 px; those of
+CenterNet, which gives one center and one offset a cell, of 4 px as in its paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from openpaf.training.losses import fields_loss
 from openpaf.weights.spec import OUTPUTS
 
 SKELETON = Skeleton.COCO17
-GRID = Grid(8)
+GRID, FINER_GRID = Grid(8), Grid(4)
 RADIUS_PX = 2 * SIGMA_PX  # of PersonLab's disks
 # Of the default model's own training: PAFs, of which there is more, must not rule.
 _HEATMAP_WEIGHT = 10.0
@@ -66,22 +67,6 @@ class PartAffinityGrouping(Grouping):
         return {"fields": total}
 
 
-class TagGrouping(AssociativeEmbedding):
-    """Associative embedding whose tags count more beside the heatmaps, and push more than pull.
-
-    While all tags are alike, what pushes them apart has no slope, and what pulls together keeps
-    them alike: with the published weights short runs on frozen features never leave this saddle.
-    """
-
-    factors: ClassVar[Mapping[str, float]] = {"pull": 10.0, "push": 100.0}
-
-    def loss(
-        self, stages: Sequence[tuple[Tensor, ...]], targets: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        parts = super().loss(stages, targets)
-        return {name: self.factors.get(name, 1.0) * part for name, part in parts.items()}
-
-
 class Compared(NamedTuple):
     """One grouping.
 
@@ -91,7 +76,7 @@ class Compared(NamedTuple):
         people: From its arrays to people, in px of the network's input.
         truth: Its arrays of true people, given also the size of the network's input.
         places: The arrays that say where joints are, not whose they are.
-        stds: Of the first weights of the last layer of arrays whose weights do not begin near 0.
+        grid: Where its cells lie.
     """
 
     title: str
@@ -99,7 +84,7 @@ class Compared(NamedTuple):
     people: Callable[[Arrays], Poses]
     truth: Callable[[Poses, tuple[int, int]], Arrays]
     places: tuple[str, ...]
-    stds: Mapping[str, float] = {}  # never changed
+    grid: Grid = GRID
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -113,18 +98,18 @@ class Compared(NamedTuple):
 
 
 def make_grouping(compared: Compared, sets: Sequence[PhotoSet]) -> Grouping:
-    """Its targets and its loss, on the one grid."""
+    """Its targets and its loss, on its grid."""
     limbs = SKELETON.limbs if compared.grouping is PartAffinityGrouping else ()
     maker = BatchMaker(
         sets,
         batch_size=1,
         augment=AugmentConfig(),
         skeleton=replace(SKELETON, limbs=limbs),
-        heatmap_grid=GRID,
-        paf_grid=GRID,
+        heatmap_grid=compared.grid,
+        paf_grid=compared.grid,
     )
-    grids = [[GRID] * len(compared.outputs)]
-    return compared.grouping(SKELETON, grids, {GRID: maker})
+    grids = [[compared.grid] * len(compared.outputs)]
+    return compared.grouping(SKELETON, grids, {compared.grid: maker})
 
 
 def _people_of_fields(arrays: Arrays) -> Poses:
@@ -162,11 +147,11 @@ def _true_tags(poses: Poses, size_hw: tuple[int, int]) -> Arrays:
 
 
 def _people_of_centers(arrays: Arrays) -> Poses:
-    return decode_centers(arrays, GRID, SKELETON)
+    return decode_centers(arrays, FINER_GRID, SKELETON)
 
 
 def _true_centers(poses: Poses, size_hw: tuple[int, int]) -> Arrays:
-    return _filled(encode_centers(poses, size_hw, GRID))
+    return _filled(encode_centers(poses, size_hw, FINER_GRID))
 
 
 def _people_of_offsets(arrays: Arrays) -> Poses:
@@ -188,12 +173,11 @@ COMPARED = {
         ("heatmaps",),
     ),
     "tags": Compared(
-        "associative embedding", TagGrouping, _people_of_tags, _true_tags, ("heatmaps",),
-        {"tags": 0.3},
+        "associative embedding", AssociativeEmbedding, _people_of_tags, _true_tags, ("heatmaps",),
     ),
     "centers": Compared(
         "CenterNet", CenterNetGrouping, _people_of_centers, _true_centers,
-        ("heatmaps", "joint_offsets"),
+        ("heatmaps", "joint_offsets"), FINER_GRID,
     ),
     "offsets": Compared(
         "PersonLab", PersonLabGrouping, _people_of_offsets, _true_offsets,

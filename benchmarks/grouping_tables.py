@@ -13,6 +13,7 @@ _COUNTS = (1, 9, 30, 50)
 
 def table(
     methods: Mapping[str, Compared],
+    rates: Mapping[str, float],
     learned: Mapping[str, Sequence[Mapping[str, float]]],
     sizes: Mapping[str, int],
     truth: Mapping[str, Mapping[str, float]],
@@ -25,6 +26,7 @@ def table(
         "| | " + " | ".join(one.title for one in methods.values()) + " |",
         "|---" * (len(methods) + 1) + "|",
         _line("parameters of body and heads", n_parameters),
+        _line("learning rate", [f"{rates[k]:g}" if k in rates else "" for k in methods]),
         _line("seeds", [str(len(learned[k])) for k in methods]),
     ]
     names = next((list(runs[0]) for runs in learned.values() if runs), [])
@@ -83,6 +85,6 @@ def plot(
     left.set(ylabel="AP", title=f"{what}, by people in the photo")
     right.set(yscale="log", xlabel="people", ylabel="relative to the first", title="Time to group")
     right.grid(alpha=0.3, which="both")
-    left.legend(loc="lower left")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(file, dpi=110)
     print(f"\nplot: {file.name}")

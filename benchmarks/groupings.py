@@ -3,10 +3,11 @@
     python benchmarks/groupings.py --folder FOLDER --data DATA [--seeds 3] [--final]
 
 Heads of each grouping learn from the same features of the default model's trunk, from the same
-crops in the same order, with the same optimizer and as many parameters before the last layer. All
-are measured by the same evaluator on the held-out half of ``coco_train``, and with ``--final`` on
-the completely labelled photos of ``coco_val_dev``, by which nothing is chosen. Then all are given
-the true arrays of true people, and timed on them.
+crops in the same order, with the same optimizer and as many parameters before the last layer. Each
+is tried with the same learning rates in short runs, and has the one of the highest AP on the
+held-out half of ``coco_train``. All are measured by the same evaluator there, and with ``--final``
+on the completely labelled photos of ``coco_val_dev``, by which nothing is chosen. Then all are
+given the true arrays of true people, and timed on them.
 
 Features, weights and figures stay in the folder: a run that is stopped, or ends after
 ``--minutes``, goes on where it was.
@@ -32,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from grouping_features import MeasuredPhoto, PlannedCrops, Trunk, crop_features, photo_features
 from grouping_heads import Heads, Learned, Run, train
 from grouping_methods import COMPARED, SKELETON, Compared
+from grouping_scores import score_coefficients
 from grouping_tables import plot, table
 from parser import shortest_ms
 from scenes import coco_scenes, random_people
@@ -69,7 +71,10 @@ def main() -> None:
     photos = {
         name: _photos(arguments, folder, holdout, trunk) for name, (folder, holdout) in sets.items()
     }
-    learned_figures, sizes = _learned(arguments, learned, photos, deadline)
+    figures = _Figures(arguments)
+    rates = {kind: _best_rate(figures, kind, learned, photos, deadline)
+             for kind in arguments.methods}  # fmt: skip
+    learned_figures, sizes = _learned(figures, rates, learned, photos, deadline)
     truth = true_figures(arguments.annotations, arguments.scenes)
     times = {kind: decode_ms(compared) for kind, compared in COMPARED.items()}
     print(
@@ -77,10 +82,16 @@ def main() -> None:
         f"{arguments.threads} thread, {len(learned.features)} crops, {arguments.steps} steps of "
         f"{arguments.batch}, rank {arguments.rank}, {arguments.hidden} hidden channels\n"
     )
-    print(table(COMPARED, learned_figures, sizes, truth, times))
+    print(table(COMPARED, rates, learned_figures, sizes, truth, times))
     if arguments.plot:
         last = "final" if arguments.final else "held out"
         plot(arguments.plot, COMPARED, learned_figures, list(CROWDS), times, last, truth)
+    for kind, rate in rates.items() if arguments.scores else ():
+        run = _run(arguments, kind, 1, rate, arguments.steps)
+        heads = train(run, learned, deadline)
+        if heads is not None:
+            fit = score_coefficients(run.compared, heads, *photos["held out"])
+            print(f"{kind}: offset and slope of scores: {fit}", flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -93,7 +104,8 @@ def _arguments() -> argparse.Namespace:
     add("--crops", type=int, default=800)
     add("--steps", type=int, default=1000)
     add("--batch", type=int, default=8)
-    add("--rate", type=float, default=6e-3)
+    add("--rates", type=float, nargs="+", default=[1e-3, 2.5e-3, 6e-3], help="tried by each")
+    add("--try-steps", type=int, default=300, help="of a try; none with one rate")
     add("--rank", type=int, default=64, help="of the body's convolutions; 0 for whole ones")
     add("--hidden", type=int, default=512, help="hidden channels of all heads together")
     add("--seeds", type=int, default=1)
@@ -110,6 +122,7 @@ def _arguments() -> argparse.Namespace:
     add("--scenes", type=int, help="give the truth of so many photos; of all without it")
     add("--annotations", type=Path, help="of the true people; official_538 of --data without it")
     add("--final", action="store_true", help="measure coco_val_dev, too")
+    add("--scores", action="store_true", help="fit probabilities to the scores of people")
     add("--plot", type=Path)
     arguments = parser.parse_args()
     name = "official_538_val2017_annotations.json"
@@ -148,45 +161,86 @@ def _photos(
     return photo_features(arguments.folder / name, data, ids[: arguments.photos], trunk)
 
 
+class _Figures:
+    """Figures of runs, kept in a file of the folder."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments, self.file = arguments, arguments.folder / "figures.json"
+        self._known = json.loads(self.file.read_text("utf-8")) if self.file.exists() else {}
+        settings = json.dumps([arguments.sets, arguments.photos])
+        self._runs = self._known.setdefault(settings, {})
+
+    def of(
+        self, run: Run, heads: Heads, name: str, photos: tuple[Annotations, list[MeasuredPhoto]]
+    ) -> Figures:
+        """Those of a trained run on a set of photos."""
+        done: dict[str, Figures] = self._runs.setdefault(run.file.stem, {})
+        if name not in done:
+            done[name] = measure(run.compared, heads, *photos)
+            self.file.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
+        told = ", ".join(f"{figure} {value:.3f}" for figure, value in done[name].items())
+        print(f"{run.file.stem}, {name}: {told}", flush=True)
+        return done[name]
+
+
+def _best_rate(
+    figures: _Figures,
+    kind: str,
+    learned: Learned,
+    photos: Mapping[str, tuple[Annotations, list[MeasuredPhoto]]],
+    deadline: float,
+) -> float:
+    """The learning rate of a grouping's best short run on held-out photos; NaN if none ended."""
+    rates: list[float] = figures.arguments.rates
+    if len(rates) == 1:
+        return rates[0]
+    by_ap = {}
+    for rate in rates:
+        run = _run(figures.arguments, kind, 1, rate, figures.arguments.try_steps)
+        heads = train(run, learned, deadline)
+        if heads is not None:
+            by_ap[figures.of(run, heads, "held out", photos["held out"])["AP"]] = rate
+    return by_ap[max(by_ap)] if by_ap else math.nan
+
+
 def _learned(
-    arguments: argparse.Namespace,
+    figures: _Figures,
+    rates: Mapping[str, float],
     learned: Learned,
     photos: Mapping[str, tuple[Annotations, list[MeasuredPhoto]]],
     deadline: float,
 ) -> tuple[dict[str, list[Figures]], dict[str, int]]:
-    """Figures of each grouping, seed by seed, and numbers of parameters."""
-    file = arguments.folder / "figures.json"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    figures: dict[str, list[Figures]] = {kind: [] for kind in COMPARED}
+    """Figures of each grouping, seed by seed, and numbers of parameters.
+
+    A seed counts where all groupings have ended with it.
+    """
+    all_figures: dict[str, list[Figures]] = {kind: [] for kind in COMPARED}
     sizes: dict[str, int] = {}
-    names = ("crops", "steps", "batch", "rate", "rank", "hidden", "sets", "photos")
-    settings = json.dumps([getattr(arguments, name) for name in names])
-    for seed in range(1, arguments.seeds + 1):
-        for kind in arguments.methods:
-            run = _run(arguments, kind, seed)
+    for seed in range(1, figures.arguments.seeds + 1):
+        of_seed = {}
+        for kind, rate in rates.items():
+            if math.isnan(rate):
+                continue
+            run = _run(figures.arguments, kind, seed, rate, figures.arguments.steps)
             heads = train(run, learned, deadline)
             if heads is None:
                 continue
             sizes[kind] = sum(p.numel() for p in heads.parameters())
-            done = known.setdefault(settings, {}).setdefault(f"{kind} {seed}", {})
-            for name, (labels, chosen) in photos.items():
-                if name not in done:
-                    done[name] = measure(run.compared, heads, labels, chosen)
-                    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
-                print(f"{kind}, seed {seed}, {name}: {_told(done[name])}", flush=True)
-            of_run = {f"{name}: {k}": v for name in photos for k, v in done[name].items()}
-            figures[kind].append(of_run)
-    return figures, sizes
+            by_set = {name: figures.of(run, heads, name, given) for name, given in photos.items()}
+            of_seed[kind] = {
+                f"{name}: {k}": v for name, one in by_set.items() for k, v in one.items()
+            }
+        if len(of_seed) == len(rates):
+            for kind, of_run in of_seed.items():
+                all_figures[kind].append(of_run)
+    return all_figures, sizes
 
 
-def _run(arguments: argparse.Namespace, kind: str, seed: int) -> Run:
+def _run(arguments: argparse.Namespace, kind: str, seed: int, rate: float, steps: int) -> Run:
     settings = OptimizerConfig(
-        steps=arguments.steps,
-        batch_size=arguments.batch,
-        learning_rate=arguments.rate,
-        warmup=min(50, arguments.steps // 4),
+        steps=steps, batch_size=arguments.batch, learning_rate=rate, warmup=min(50, steps // 4)
     )
-    name = f"{kind}-{arguments.crops}-{arguments.steps}x{arguments.batch}-{arguments.rate:g}"
+    name = f"{kind}-{arguments.crops}-{steps}x{arguments.batch}-{rate:g}"
     name += f"-{arguments.rank}-{arguments.hidden}-{seed}.pt"
     return Run(
         COMPARED[kind], seed, settings, arguments.rank or None, arguments.hidden,
@@ -194,29 +248,31 @@ def _run(arguments: argparse.Namespace, kind: str, seed: int) -> Run:
     )  # fmt: skip
 
 
-def _told(figures: Figures) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-
-
 def measure(
     compared: Compared, heads: Heads, annotations: Annotations, photos: Sequence[MeasuredPhoto]
 ) -> Figures:
-    """AP of learned arrays, by crowding too, and of learned ones where true joints are given."""
-    learned, helped = [], []
+    """AP of learned arrays, by crowding too, and where true joints or true groupings are given."""
+    learned, with_joints, with_grouping = [], [], []
     for photo in photos:
         arrays = heads.arrays(photo.features)
         truth = compared.truth(_labelled(annotations, photo), photo.letterbox.size_hw)
         cells_hw = arrays["heatmaps"].shape[1:]
-        given = {n: truth[n][:, : cells_hw[0], : cells_hw[1]] for n in compared.places}
-        for people, used in ((learned, arrays), (helped, {**arrays, **given})):
-            poses = photo.letterbox.undo(compared.people(used))
+        true = {n: array[:, : cells_hw[0], : cells_hw[1]] for n, array in truth.items()}
+        of_joints = {n: (arrays[n], true[n]) for n in compared.places}
+        for people, given in (
+            (learned, arrays),
+            (with_joints, {**arrays, **{n: theirs for n, (_, theirs) in of_joints.items()}}),
+            (with_grouping, {**true, **{n: ours for n, (ours, _) in of_joints.items()}}),
+        ):
+            poses = photo.letterbox.undo(compared.people(given))
             people += as_results(poses, photo.image_id, annotations)
     ids = [photo.image_id for photo in photos]
     figures = {k: evaluate(annotations, learned, ids)[k] for k in ("AP", "APM", "APL")}
     for name, (low, high) in CROWDS.items():
         some = [i for i in ids if low <= _n_people(annotations, i) <= high]
         figures[name] = evaluate(annotations, learned, some)["AP"] if some else -1.0
-    figures["true joints"] = evaluate(annotations, helped, ids)["AP"]
+    figures["true joints"] = evaluate(annotations, with_joints, ids)["AP"]
+    figures["true grouping"] = evaluate(annotations, with_grouping, ids)["AP"]
     return figures
 
 

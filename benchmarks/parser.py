@@ -20,7 +20,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,24 @@ def print_real_accuracy(data: Path) -> None:
 def average_precision(
     truth: Any, scenes: Iterable[Scene], noise: float, config: DecodeConfig | None = None
 ) -> Any:
-    """The ten COCO figures of decoding the scenes' fields."""
+    """:func:`average_precision_of` the people decoded from the scenes' fields."""
     rows, ids = [], []
     for scene in scenes:
         ids.append(scene.image_id)
         found = scene.letterbox.undo(decode(fields_of(scene, noise=noise), config))
         rows += _rows(found.to(Skeleton.COCO17), scene.image_id)
+    # COCO's own limit is 20.
+    return average_precision_of(truth, rows, ids, most_people=20 if len(ids) == 481 else 60)
+
+
+def average_precision_of(
+    truth: Any, rows: list[dict[str, Any]], ids: Sequence[int], *, most_people: int
+) -> Any:
+    """AP, AP50, AP75, (medium, large,) AR of people found in some images."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(truth, truth.loadRes(rows), "keypoints")
-        evaluation.params.imgIds = ids
-        evaluation.params.maxDets = [20 if len(ids) == 481 else 60]  # COCO's own limit is 20
+        evaluation.params.imgIds = list(ids)
+        evaluation.params.maxDets = [most_people]
         evaluation.evaluate()
         evaluation.accumulate()
     return _figures(evaluation)

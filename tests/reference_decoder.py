@@ -34,7 +34,9 @@ def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
                 dx, rise_x = _vertex(plane, row, column, sigma)
                 dy, rise_y = _vertex(plane.T, column, row, sigma)
                 xy.append(fields.heatmap_grid.to_px(np.array([column + dx, row + dy])))
-                scores.append(plane[row, column] * math.exp(rise_x + rise_y))
+                # A Gaussian's center lies inside its highest cell, so noise alone rises further.
+                rise = min(rise_x + rise_y, (0.5 / sigma) ** 2)
+                scores.append(plane[row, column] * math.exp(rise))
         starts.append(len(xy))
     return Peaks(
         np.array(xy, np.float32).reshape(-1, 2),
@@ -208,6 +210,8 @@ def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) 
     for a, b in limbs.peaks:
         if min(scores[a], scores[b]) >= config.peak_threshold:
             people.merge(people.name[a], people.name[b])
+    for _ in range(2):
+        _exchange(people, limbs, scores, config)
     people.waiting = {
         p for p in people.members
         if len(people.members[p]) == 1 and scores[p] < config.peak_threshold
@@ -226,6 +230,59 @@ def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) 
         if people.name[p] in has:
             has[people.name[p]][people.joint[peak]] = peak
     return _to_poses([has[p] for p in kept], peaks, skeleton, config)
+
+
+def _exchange(people, limbs, scores, config):
+    """Divide people anew whom a limb ties together, where limbs inside gain enough."""
+    bond = {
+        frozenset((a, b)): float(score)
+        for (a, b), score in zip(limbs.peaks.tolist(), limbs.scores, strict=True)
+        if min(scores[a], scores[b]) >= config.peak_threshold
+    }
+    tried = {}
+    for a, b in (tuple(pair) for pair in limbs.peaks.tolist() if frozenset(pair) in bond):
+        p, q = people.name[a], people.name[b]
+        if p == q or tried.get(p) == q or tried.get(q) == p:
+            continue
+        tried[p] = q
+        if people.is_disjoint(p, q):
+            continue
+        both = [{people.joint[m]: m for m in people.members[name]} for name in (p, q)]
+        order = _best_exchange(both, bond, config.exchange_gain)
+        for k in order:
+            one, other = both[0].pop(k, None), both[1].pop(k, None)
+            both[0] |= {} if other is None else {k: other}
+            both[1] |= {} if one is None else {k: one}
+        if order:
+            del people.members[p], people.members[q]
+            for members in both:
+                name = members[min(members)]
+                people.members[name] = list(members.values())
+                for peak in members.values():
+                    people.name[peak] = name
+
+
+def _best_exchange(both, bond, least_gain):
+    """The joints of two people whose exchange gains most, and enough, in sum of limbs inside."""
+    joints = sorted(both[0].keys() | both[1].keys())
+
+    def inside(swapped):
+        """The sum of the scores of limbs between joints of one person."""
+        total = 0.0
+        for k, m in itertools.combinations(joints, 2):
+            for side, other in itertools.product((0, 1), (0, 1)):
+                if (side ^ (k in swapped)) == (other ^ (m in swapped)):
+                    total += bond.get(frozenset((both[side].get(k), both[other].get(m))), 0)
+        return total
+
+    order, most, n_best = [], inside([]) + least_gain, 0
+    while len(order) < len(joints) - 1:
+        rest = [k for k in joints if k not in order]
+        sums = [round(inside([*order, k]), 6) for k in rest]
+        order.append(rest[int(np.argmax(sums))])
+        if max(sums) > most:
+            most, n_best = max(sums), len(order)
+    return order[:n_best]
 
 
 def _join(people, config):

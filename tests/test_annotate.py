@@ -289,7 +289,7 @@ def test_no_readable_image_is_an_error_and_writes_nothing(run: Run) -> None:
     ("arguments", "message"),
     [
         (["--threshold", "0.1", "--ignore-threshold", "0.2"], "--ignore-threshold: expected"),
-        (["--format", "coco,yolo"], "expected a list of coco, cvat, label-studio, got 'yolo'"),
+        (["--format", "coco,yolo"], "cvat, label-studio, deeplabcut, got 'yolo'"),
         (["--format", "cvat"], "--output: expected a file .xml for cvat, got labels.json"),
         (["--images-root", "missing"], "--images-root: no folder missing"),
         (["--images-root", "cache"], "--images-root: photos/0.png is not below cache"),
@@ -351,7 +351,7 @@ def test_every_format_is_written_with_what_sets_up_its_tool(run: Run) -> None:
     settings = read("labels.settings.json")["settings"]
     assert (settings["model"], settings["threshold"]) == ("lightweight-coco17", 0.5)
     assert "date" not in settings
-    assert list(file_formats()) == ["coco", "cvat", "label-studio"]
+    assert list(file_formats()) == ["coco", "cvat", "label-studio", "deeplabcut"]
 
 
 def test_a_label_format_from_outside(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

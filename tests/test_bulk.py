@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from openpaf.bulk.inputs import Input, Listing, Shard
 from openpaf.bulk.parts import DonePaths, PartWriter
 from openpaf.bulk.process import PipelineConfig, Result, process, read_input
 from openpaf.cli import main
+from openpaf.cli.predict_inputs import named_inputs
 from openpaf.io import fetch
 from openpaf.skeleton import Skeleton
 from openpaf.tables.files import TABLES
@@ -143,9 +145,13 @@ def test_lists_from_files_and_standard_input(
     assert paths(f"@{tmp_path}/list.txt") == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     assert paths("-") == expected
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="no standard input"):
+        paths("-")
 
 
 def tar_of(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     mode: Any = "w:gz" if path.suffix == ".gz" else "w"
     with tarfile.open(path, mode) as tar:
         for name, data in members.items():
@@ -468,6 +474,66 @@ def test_predict_goes_on(run: Run, tmp_path: Path) -> None:
     assert len(lines(tmp_path / "out")) == 6
 
 
+def test_errors_are_tried_again_on_demand(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for n in range(5):
+        photo(tmp_path / "in" / f"{n}.png")
+    for n in (1, 4, 5):
+        (tmp_path / "in" / f"{n}.png").write_text("not there yet")
+    out = tmp_path / "out"
+    flags = ["--output", out, "--format", "csv,jsonl,parquet", "--part-size", "2"]
+    assert run(tmp_path / "in", *flags)[0] == 1
+    before = lines(out)
+    photo(tmp_path / "in" / "1.png", 2)
+    photo(tmp_path / "in" / "5.png", 3)
+    # By itself, to go on leaves them as they are.
+    assert run(tmp_path / "in", *flags, "--resume")[1].startswith("0 photos, 0 people, 0 skipped")
+    assert lines(out) == before
+    status, said, errors = run(tmp_path / "in", *flags, "--retry-errors")
+    assert status == 1
+    assert said.splitlines()[-1].startswith("2 photos, 5 people, 1 skipped, 3 before")
+    assert len(errors.splitlines()) == 1
+    rows = {Path(row["path"]).name: row for row in lines(out)}
+    assert len(lines(out)) == len(rows) == 6
+    assert [rows[f"{n}.png"]["n_people"] for n in range(6)] == [1, 2, 1, 1, None, 3]
+    assert [rows[f"{n}.png"] for n in (0, 2, 3)] == [
+        row for row in before if row["path"][-5] in "023"
+    ]
+    for name, kind in TABLES.items():  # all formats have the same rows
+        paths = [path for part in out.glob(f"people-*{kind.suffix}") for path in kind.paths(part)]
+        assert Counter(paths) == Counter(
+            row["path"]
+            for row in lines(out)
+            for _ in range(row["n_people"] or 1 if name == "csv" else 1)
+        )
+    assert not list(out.glob(".*.partial"))
+    bad = run(tmp_path / "in", *flags, "--retry-errors", "--overwrite")
+    assert (bad[0], "--retry-errors, --overwrite: one of them" in bad[2]) == (2, True)
+
+
+def test_a_kill_while_errors_are_taken_out_loses_no_input(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        photo(tmp_path / "in" / f"{n}.png")
+    (tmp_path / "in" / "2.png").write_text("no image")
+    out = tmp_path / "out"
+    flags = ["--output", out, "--format", "csv,jsonl", "--part-size", "2"]
+    run(tmp_path / "in", *flags)
+    replace = os.replace
+
+    def killed(source: Any, target: Any) -> None:
+        replace(source, target)
+        if str(target).startswith(str(out)):
+            raise KeyboardInterrupt  # between the two files of a part
+
+    monkeypatch.setattr(os, "replace", killed)
+    assert run(tmp_path / "in", *flags, "--retry-errors")[0] == 130
+    monkeypatch.setattr(os, "replace", replace)
+    assert run(tmp_path / "in", *flags, "--resume")[0] == 1
+    assert sorted(Path(row["path"]).name for row in lines(out)) == [f"{n}.png" for n in range(4)]
+
+
 def test_predict_in_shards(run: Run, tmp_path: Path) -> None:
     for n in range(12):
         photo(tmp_path / "in" / f"{n % 3}" / f"{n}.png")
@@ -501,6 +567,54 @@ def test_predict_writes_files_and_tables(run: Run, tmp_path: Path) -> None:
     assert "is in a source" in run(tmp_path / "in", *flags)[2]
 
 
+def test_photos_of_tar_files_are_drawn_as_they_come(run: Run, tmp_path: Path) -> None:
+    """Each tar file has a folder; names are the same in each shard, and when a run goes on."""
+    data = [photo(tmp_path / "a.png", n).read_bytes() for n in range(4)]
+    members = {"7.png": data[1], "x/a.png": data[2], "y/a.png": data[3], "b.png": b"no image"}
+    tars = [tar_of(tmp_path / name / "0.tar.gz", members) for name in ("a", "b")]
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    flags = ["--format", "image,coco,jsonl"]
+    status, said, errors = run(tars[0], "--output", alone, *flags)
+    assert (status, len(errors.splitlines())) == (1, 1)
+    assert "3 photos, 6 people, 1 skipped" in said
+    names = [f"0/{name}" for name in ("7.json", "7.png", "a.json", "a.png", "a_2.json", "a_2.png")]
+    assert sorted(str(path.relative_to(alone)) for path in alone.glob("*/*")) == names
+    assert json.loads((alone / "0" / "7.json").read_text())[0]["image_id"] == 7
+    assert len(json.loads((alone / "0" / "a_2.json").read_text())) == 3
+    assert len(lines(alone)) == 4
+
+    photo(tmp_path / "0.png")
+    sources = [*tars, tmp_path / "0.png", "--output", out, "--format", "image,coco"]
+    for index in (1, 0):
+        assert run(*sources, "--shard", f"{index}/2")[0] == 1
+    both = [*names, *(f"0_2{name[1:]}" for name in names)]
+    assert sorted(str(path.relative_to(out)) for path in out.glob("*/*")) == sorted(both)
+    assert (out / "0.png").exists()
+    assert json.loads((out / "0_2" / "7.json").read_text())[0]["image_id"] == "0_2/7.png"
+    for name in ("0/a.png", "0_2/7.json"):
+        (out / name).unlink()
+    status, said, _ = run(*sources, "--resume")
+    assert "2 photos, 3 people, 2 skipped" in said
+    assert sorted(str(path.relative_to(out)) for path in out.glob("*/*")) == sorted(both)
+
+
+def test_a_tar_file_that_is_drawn_is_not_read_ahead(tmp_path: Path) -> None:
+    """What is named of it is what is needed."""
+    data = photo(tmp_path / "a.png").read_bytes()
+    tar = tar_of(tmp_path / "a.tar", {f"{n}.png": data for n in range(100)})
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:20_000])  # a reader that went on would see that it ends
+    arguments = SimpleNamespace(
+        sources=[str(tar)], output=tmp_path / "out", format=["coco"], shard=Shard(),
+        recursive=False, skip_existing=False,
+    )  # fmt: skip
+    inputs = named_inputs(arguments, ["coco"])  # type: ignore[arg-type]
+    first = next(iter(inputs.images))
+    assert (first.path, first.error) == (f"{tar}/0.png", None)
+    assert first.output.files == {"coco": tmp_path / "out" / "a" / "0.json"}
+    assert "damaged tar file" in str(list(inputs.images)[-1].error)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -510,6 +624,7 @@ def test_predict_writes_files_and_tables(run: Run, tmp_path: Path) -> None:
         (["--sha256"], "--sha256: only with --format csv, parquet, jsonl"),
         (["--overwrite"], "--overwrite: only with"),
         (["--format", "csv", "--resume", "--overwrite"], "one of them"),
+        (["--retry-errors"], "--retry-errors: only with --format csv, parquet, jsonl"),
         (["--start", "soon"], "expected seconds"),
     ],
 )
@@ -522,7 +637,7 @@ def test_bad_use(run: Run, tmp_path: Path, flags: list[str], message: str) -> No
 def test_more_bad_use(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = photo(tmp_path / "a.png")
     tar = tar_of(tmp_path / "a.tar", {"a.png": source.read_bytes()})
-    assert "go into tables only" in run(tar, "--output", tmp_path / "out")[2]
+    assert "a tar file needs a folder" in run(tar, "--output", tmp_path / "out.png")[2]
     result = run(source, "--output", tmp_path / "people.csv", "--format", "csv")
     assert "expected a folder" in result[2]
     result = run(tmp_path / "no*.png", "--output", tmp_path / "out", "--format", "csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -72,6 +73,16 @@ def test_a_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
     os.kill(int(worker), signal.SIGKILL)
     done += running
     assert sorted(done) == sorted((one.path, 2) for one in inputs)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_is_not_for_processes_that_start(tmp_path: Path) -> None:
+    """A terminal sends it to all; a process that has just begun would show a traceback."""
+    (one,) = photos(tmp_path, [(1, 0, 0)])
+    load = functools.partial(bulk_fake.load_and_note_signals, tmp_path / "blocked")
+    assert list(process_in_workers([one], job(load=load), 1)) == [(one.path, 1)]
+    assert "SIGINT" in (tmp_path / "blocked").read_text()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_what_is_wrong_with_all_ends_the_run(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from openpaf import Poses, Skeleton
 from openpaf.cli.common import IMAGE_THRESHOLD, VIDEO_THRESHOLD
 from openpaf.estimator.calibration import (
     COEFFICIENTS,
+    REPRESENTATIVES,
     calibrate,
     features,
     logit,
     probability,
 )
+from openpaf.estimator.methods import METHODS
 from openpaf.weights import resolve
 
 
@@ -112,6 +114,16 @@ def test_another_model_of_the_method_has_its_representatives_coefficients() -> N
     spec, raw = resolve("default").spec, scored(np.array([0.2, 0.4]))
     assert calibrate(raw, replace(spec, name="mine")) == calibrate(raw, spec)
     assert calibrate(raw, replace(spec, name="mine", method="other")) == raw
+    assert set(REPRESENTATIVES) == set(METHODS)  # a threshold has a meaning for each
+    assert set(REPRESENTATIVES.values()) <= set(COEFFICIENTS)
+
+
+def test_the_default_threshold_is_a_raw_score_that_people_of_posenet_have() -> None:
+    """0.38 at 368 px, and less at a larger size; few have 0.65."""
+    spec = replace(resolve("default").spec, name="posenet-mobilenet-075", method="person_lab")
+    scores = calibrate(scored(np.array([0.37, 0.40])), spec).person_scores
+    assert scores[1] < IMAGE_THRESHOLD < scores[0]
+    assert calibrate(scored(np.array([0.37])), spec, 640).person_scores[0] > scores[1]
 
 
 @pytest.mark.parametrize(

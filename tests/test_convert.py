@@ -97,13 +97,13 @@ def test_the_formats() -> None:
     ("name", "format"),
     [
         ("a.json", "coco"), ("a.label-studio.json", "label-studio"), ("a.xml", "cvat"),
-        ("set", "yolo"), ("set.v1/", "yolo"),
+        ("a.csv", "deeplabcut"), ("a.slp", "sleap"), ("set", "yolo"), ("set.v1/", "yolo"),
     ],
 )  # fmt: skip
 def test_the_format_to_write_by_name(place: Path, name: str, format: str) -> None:
     Path("set.v1").mkdir()
     assert format_for(Path(name)) == format
-    with pytest.raises(ValueError, match=r"a\.txt: expected \.json, \.xml, or the folder"):
+    with pytest.raises(ValueError, match=r"a\.txt: expected \.json, \.xml, \.csv, \.slp, or the f"):
         format_for(Path("a.txt"))
 
 
@@ -378,19 +378,22 @@ def test_two_images_of_one_label_file(place: Path) -> None:
         convert_labels(read_coco(write("a.json", data)), "set")
 
 
-@pytest.mark.parametrize("format", ["coco", "cvat", "label-studio", "yolo"])
+@pytest.mark.parametrize("format", LABEL_FORMATS)
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, format: str, data: st.DataObject
 ) -> None:
     """Any people inside of their image come back to 0.001 px, with any joints."""
+    if format == "sleap":
+        pytest.importorskip("sleap_io")
     place = tmp_path_factory.mktemp("round")
     height, width = data.draw(st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
     n_joints = data.draw(st.integers(1, 25))
     joints = tuple(f"joint {k}" for k in range(n_joints))
     skeleton = Skeleton(name="any", joints=joints, limbs=(), oks_sigmas=(0.05,) * n_joints)
-    share, v = st.floats(0, 1), st.sampled_from([0, 2] if format == "label-studio" else [0, 1, 2])
+    has_hidden = "hidden joints" not in LABEL_FORMATS[format].lacks
+    share, v = st.floats(0, 1), st.sampled_from([0, 1, 2] if has_hidden else [0, 2])
     people = []
     for _ in range(data.draw(st.integers(1, 3))):
         keypoints = np.array(
@@ -418,8 +421,64 @@ def test_what_is_written_is_read(
     assert again.image_hw == (height, width)
     for one, other in zip(again.people, people, strict=True):
         np.testing.assert_allclose(one.keypoints, other.keypoints, atol=0.0011)
-        if format != "cvat":
+        if "boxes" not in LABEL_FORMATS[format].lacks:
             np.testing.assert_allclose(one.box, other.box, atol=0.002)
+
+
+def test_a_table_for_deeplabcut(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of one animal an image, and of two in a project; an image without any has no values."""
+    data = coco()
+    convert_labels(read_coco(write("a.json", data)), "a.csv")
+    assert Path("a.csv").read_text().splitlines() == [
+        f"scorer{',openpaf' * 10}",
+        "bodyparts,top,top,left,left,right,right,cross,cross,tail,tail",
+        f"coords{',x,y' * 5}",
+        "a.png,10,4,5,12.5,15.25,12.5,10,12,,",
+        f"b/c.png{',' * 10}",
+    ]
+    lost = [record.message.removeprefix("deeplabcut cannot hold ") for record in caplog.records]
+    assert lost == [
+        "ids of images (2)",
+        "images without people, which count as not labeled yet (1)",
+        "joints that are marked as hidden, which become visible ones (1)",
+        "boxes of people, which are made anew around their joints (1)",
+        "areas (1)", "limbs of the skeleton (4)",
+    ]  # fmt: skip
+    for image, name in zip(data["images"], "ac", strict=True):
+        image["file_name"] = f"labeled-data/run/{name}.png"
+    data["annotations"].append({**data["annotations"][0], "id": 2})
+    convert_labels(read_coco(write("b.json", data)), "b.csv")
+    lines = Path("b.csv").read_text().splitlines()
+    assert lines[1] == f"individuals,,{',individual1' * 10}{',individual2' * 10}"
+    assert lines[4].startswith("labeled-data,run,a.png,10,4,5,12.5,")
+    sio = pytest.importorskip("sleap_io")
+    theirs = sio.load_file("b.csv", format="dlc")
+    joints = [theirs.skeletons[0].index(name) for name in KITE.joints[:4]]  # it sorts them
+    second = theirs[0].instances[1].numpy()[joints]
+    np.testing.assert_allclose(second, np.reshape(KEYPOINTS, (5, 3))[:4, :2])
+
+
+def test_a_file_for_sleap(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Images of two sizes, the second without kites; flips that names do not tell are kept."""
+    sio = pytest.importorskip("sleap_io")
+    data = coco()
+    data["images"][1]["width"] = 60
+    odd = dataclasses.replace(KITE, flip_pairs=((0, 4),))
+    labels = dataclasses.replace(read_coco(write("a.json", data)), skeleton=odd)
+    assert convert_labels(labels, "a.slp") == [Path("a.slp")]
+    assert "sleap cannot hold joints that are marked as hidden" in caplog.text
+    again = read_labels("a.slp")  # the file has the sizes
+    assert [image.file_name for image in again.images] == ["a.png", "b/c.png"]
+    assert [image.image_hw for image in again.images] == [(48, 64), (48, 60)]
+    assert [len(image.people) for image in again.images] == [1, 0]
+    assert (again.category, again.skeleton.joints) == ("kite", KITE.joints)
+    assert set(map(frozenset, again.limbs)) == set(map(frozenset, KITE.limbs))
+    assert set(map(frozenset, again.skeleton.flip_pairs)) == {frozenset((0, 4))}
+    assert sio.load_slp("a.slp")[0].user_instances[0].numpy()[1].tolist() == [5, 12.5]
+    with pytest.raises(ValueError, match=r"path: expected a file \.slp for sleap, got b\.json"):
+        convert_labels(labels, "b.json", "sleap")
+    with pytest.raises(ValueError, match=r"a\.slp exists; --overwrite replaces it"):
+        convert_labels(labels, "a.slp")
 
 
 def test_half_a_pixel(place: Path) -> None:

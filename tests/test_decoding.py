@@ -16,6 +16,8 @@ import reference_decoder
 
 from openpaf import DecodeConfig, Fields, Grid, Poses, Skeleton, decode, encode_fields
 from openpaf.decoding import (
+    Limbs,
+    Peaks,
     assemble_people,
     decode_batch,
     find_peaks,
@@ -186,6 +188,52 @@ def test_a_spike_of_noise_is_no_peak():
     assert len(find_peaks(fields, DecodeConfig(peak_support=0)).scores) == 1
 
 
+def test_noise_beside_cells_below_zero_is_no_high_peak():
+    """The parabola through its logarithms would have a peak of three times the cell's height."""
+    heatmaps = np.full((3, 12, 14), -0.01, np.float32)
+    heatmaps[0, 4:7, 5:7] = 0.055
+    heatmaps[0, 5, 5] = 0.06
+    pafs = np.zeros((1, 2, 12, 14), np.float32)
+    fields = Fields(
+        heatmaps=heatmaps, pafs=pafs, heatmap_grid=Grid(8), paf_grid=Grid(8), skeleton=BAR
+    )
+    (height,) = find_peaks(fields).scores
+    assert height == pytest.approx(0.06 * np.exp((0.5 * 8 / 7) ** 2), rel=1e-5)
+    assert len(decode(fields)) == 0
+
+
+@pytest.mark.parametrize("stride", [8, 12, 16])
+def test_noise_makes_no_people(stride):
+    """Thirty such scenes of six had 269, 534 and 653 people, ghosts of the height of true ones."""
+    for seed in range(3):
+        scene = scenes.Scene(standing(6, seed, height_px=(120, 340)), (368, 656), None, seed)
+        found = decode(scenes.fields_of(scene, noise=1, stride=stride))
+        assert (found.scores.max(axis=1) > 0.35).sum() == len(scene.poses)
+        assert stride == 16 or len(found) == len(scene.poses)
+
+
+def test_people_of_whom_one_strong_limb_made_a_wrong_half_exchange_joints():
+    """Limbs a-b and c-d are sure, b1-c2 next: the rest of the limbs outvotes it."""
+    full = Skeleton(
+        name="four", joints=("a", "b", "c", "d"), oks_sigmas=(0.05,) * 4,
+        limbs=tuple(itertools.combinations(range(4), 2)),
+    )  # fmt: skip
+    # Peaks 0, 2, 4 and 6 are those of the first person.
+    limbs = [((0, 2), 1.0), ((1, 3), 1.0), ((4, 6), 1.0), ((5, 7), 1.0), ((2, 5), 0.9)]
+    limbs += [((2 * a + i, 2 * c + i), 0.8) for a in (0, 1) for c in (2, 3) for i in (0, 1)]
+    xy = np.array([(x, y) for x in (0, 50, 100, 150) for y in (50, 70)], np.float32)
+    peaks = Peaks(xy, np.ones(8, np.float32), np.arange(0, 10, 2, dtype=np.int32))
+    kinds = {pair: i for i, pair in enumerate(full.limbs)}
+    scores = np.array([score for _, score in limbs], np.float32)
+    pairs = np.array([pair for pair, _ in limbs], np.int32)
+    types = np.array([kinds[a // 2, b // 2] for a, b in pairs], np.int32)
+    chosen = Limbs(types, pairs, scores, scores)
+    found = assemble_people(peaks, chosen, full)
+    assert sorted(found.xy[:, :, 1].tolist()) == [[50] * 4, [70] * 4]
+    before = assemble_people(peaks, chosen, full, DecodeConfig(exchange_gain=1000))
+    assert [50, 50, 70, 70] in before.xy[:, :, 1].tolist()
+
+
 def test_fragments_that_nearly_touch_are_joined_and_far_ones_are_not():
     apart = Skeleton(
         name="apart", joints=("a", "b", "c", "d"), limbs=((0, 1), (2, 3)), oks_sigmas=(0.05,) * 4
@@ -260,8 +308,6 @@ def test_every_matching_finds_people_who_stand_apart(matching):
 
 
 def test_optimal_matching_beats_greedy_where_the_best_pair_blocks_two_good_ones():
-    from openpaf.decoding import Limbs
-
     candidates = Limbs(
         types=np.zeros(3, np.int32),
         peaks=np.array([[0, 2], [0, 3], [1, 2]], np.int32),
@@ -277,8 +323,6 @@ def test_optimal_matching_beats_greedy_where_the_best_pair_blocks_two_good_ones(
 
 def test_optimal_matching_is_scipys_assignment():
     from scipy.optimize import linear_sum_assignment
-
-    from openpaf.decoding import Limbs
 
     rng = np.random.default_rng(1)
     for _ in range(300):
@@ -301,8 +345,6 @@ def test_optimal_matching_is_scipys_assignment():
 
 def test_exact_matching_is_the_best_of_all_choices_that_make_whole_people():
     """Against trying every subset of the candidates."""
-    from openpaf.decoding import Limbs, Peaks
-
     rng = np.random.default_rng(0)
     joint = np.array([0, 0, 1, 1, 2, 2])
     peaks = Peaks(
@@ -355,7 +397,7 @@ def test_exact_matching_refuses_a_crowd(monkeypatch):
         ("limb_point_threshold", -0.1), ("limb_fraction", 2), ("limb_threshold", "much"),
         ("matching", "best"), ("n_fallbacks", 0.5), ("graph", "star"), ("merge_distance", -1),
         ("duplicate_oks", float("inf")), ("min_joints", 0), ("min_person_score", 1.1),
-        ("score_size_px", 0), ("max_peaks", 2.5),
+        ("score_size_px", 0), ("max_peaks", 2.5), ("exchange_gain", -1),
     ],
 )  # fmt: skip
 def test_a_bad_threshold_is_named(name, value):
@@ -382,6 +424,30 @@ def test_the_kernels_do_what_the_plain_numpy_twin_does(n_people, noise):
     np.testing.assert_allclose(fast.scores, slow.scores, atol=1e-3)
     np.testing.assert_allclose(fast.xy, slow.xy, atol=0.02)
     np.testing.assert_allclose(fast.person_scores, slow.person_scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_twin_exchanges_the_same_joints(seed):
+    """Of four people on one another, half of all wrong limbs nearly as strong as the true ones."""
+    rng, n = np.random.default_rng(seed), 4
+    rows = []
+    for limb, (j, k) in enumerate(Skeleton.COCO17.limbs):
+        for a, b in itertools.product(range(n), range(n)):
+            if a == b or rng.random() < 0.5:
+                rows.append((limb, n * j + a, n * k + b, rng.uniform(0.4, 1 if a == b else 0.9)))
+    types, first, second, scores = zip(*rows, strict=True)
+    weights = np.array(scores, np.float32)
+    limbs = Limbs(np.array(types, np.int32), np.stack([first, second], axis=1).astype(np.int32),
+                  weights, weights)  # fmt: skip
+    xy, starts = rng.uniform(50, 250, (17 * n, 2)), np.arange(0, 17 * n + 1, n, dtype=np.int32)
+    peaks = Peaks(xy.astype(np.float32), np.ones(17 * n, np.float32), starts)
+    chosen = match_limbs(limbs)
+    config = DecodeConfig(share_threshold=2)
+    never = DecodeConfig(share_threshold=2, exchange_gain=1000)
+    fast = assemble_people(peaks, chosen, Skeleton.COCO17, config)
+    slow = reference_decoder.assemble_people(peaks, chosen, Skeleton.COCO17, config)
+    np.testing.assert_array_equal(fast.xy, slow.xy)
+    assert fast != assemble_people(peaks, chosen, Skeleton.COCO17, never)
 
 
 @pytest.mark.parametrize("stride", [4, 12])

@@ -27,7 +27,8 @@ _ONLY_PARSED = {
 #: Blocks that need what is not there, by a part of them; the others of their page are run.
 _ONLY_PARSED_BLOCKS = (
     "import ray",  # tests/test_bulk_workers.py
-    "spark.read",  # tests/test_pose_batch.py has what Spark calls
+    "spark.read",  # tests/test_pose_batch.py runs it where Spark is installed
+    "frame.map_partitions",  # and so Dask
 )
 
 

@@ -244,9 +244,11 @@ def test_an_export_beyond_the_tolerance_is_refused(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"to": "tflite"}, "to: expected one of onnx, openvino, got 'tflite'"),
+        ({"to": "tflite"}, "to: expected one of onnx, openvino, litert, got 'tflite'"),
         ({"precision": "int4"}, "precision: expected one of float32"),
-        ({"precision": "int8"}, "precision: expected one of float32 for onnx, got 'int8'"),
+        ({"precision": "bfloat16"}, "precision: expected one of float32, int8 for onnx, got"),
+        ({"precision": "int8"}, "calibration: int8 needs"),
+        ({"to": "litert", "path": "a.tflite", "precision": "int8"}, "expected one of float32 for"),
         ({"to": "openvino", "path": "a.xml", "precision": "int8"}, "calibration: int8 needs"),
         ({"path": "a.xml"}, r"path: expected a name that ends in .onnx, got 'a.xml'"),
         ({"size_hw": (100, 100)}, "size_hw: expected multiples of 8 px"),

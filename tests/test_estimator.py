@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import openpaf
@@ -272,6 +274,32 @@ def test_a_network_in_memory(repo_root: Path, tmp_path: Path, monkeypatch: Any) 
     detector, spec = openpaf.weights.load_model("mask-rcnn-mobilenet")
     estimator = openpaf.PoseEstimator.from_network(detector, spec, size=128)
     assert estimator(image) == openpaf.PoseEstimator("mask-rcnn-mobilenet", size=128)(image)
+
+
+def test_a_model_of_narrow_peaks_is_parsed_by_its_own_sigma() -> None:
+    """Unless thresholds are given; wider peaks pass as they are."""
+    network, spec = openpaf.weights.load_model("fast")
+    joints = np.random.default_rng(0).uniform(30, 220, (3, 18, 3)).astype(np.float32)
+    joints[:, :, 2] = 1
+    people = openpaf.Poses.from_keypoints(joints, spec.skeleton)
+    fields = openpaf.encode_fields(people, (256, 256), sigma_px=3.5)
+    pafs = torch.from_numpy(fields.pafs).flatten(0, 1)
+    stage = torch.from_numpy(fields.heatmaps)[None], pafs[None]
+
+    class Right(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+            return [stage]
+
+    image, n_joints = np.zeros((256, 256, 3), np.uint8), {}
+    for sigma_px in (3.5, 7.5, None):
+        own = dataclasses.replace(spec, sigma_px=sigma_px)
+        estimator = openpaf.PoseEstimator.from_network(Right(), own, size=256)
+        assert estimator.config.sigma_px == (sigma_px if sigma_px == 3.5 else 7)
+        n_joints[sigma_px] = int((estimator(image).scores > 0).sum())
+    assert n_joints[3.5] > 45
+    assert n_joints[7.5] == n_joints[None] < 10
+    given = openpaf.DecodeConfig(sigma_px=6)
+    assert openpaf.PoseEstimator.from_network(network, own, config=given).config == given
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

@@ -75,7 +75,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(kind: str, tmp_path:
         assert a.equal(b)
     arrays = first.arrays(np.zeros((128, 5, 6), np.float16))
     shapes = {name: array.shape[1:] for name, array in arrays.items()}
-    assert shapes == dict.fromkeys(COMPARED[kind].outputs, (5, 6))
+    cells_hw = (10, 12) if COMPARED[kind].grid.stride == 4 else (5, 6)
+    assert shapes == dict.fromkeys(COMPARED[kind].outputs, cells_hw)
 
 
 def test_all_have_about_as_many_parameters() -> None:
@@ -92,7 +93,8 @@ def test_the_whole_comparison_in_two_steps(
     command = [
         sys.executable, str(repo_root / "benchmarks" / "groupings.py"), "--folder", str(tmp_path),
         "--data", str(shared_dir / "data"), "--crops", "2", "--steps", "2", "--batch", "2",
-        "--photos", "11", "--scenes", "8", "--sets",
+        "--photos", "11", "--scenes", "8", "--rates", "1e-3", "2e-3", "--try-steps", "1",
+        "--scores", "--sets",
     ]  # fmt: skip
     runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2)]
     assert "step 2" in runs[0].stdout
@@ -102,3 +104,4 @@ def test_the_whole_comparison_in_two_steps(
     assert all(float(cell) >= 0 for cell in figures["held out: AP"])
     assert all(float(cell) > 0.5 for cell in figures["all arrays true: AP"])
     assert figures["seeds"] == ["1"] * len(COMPARED)
+    assert all(cell in ("0.001", "0.002") for cell in figures["learning rate"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ import openpaf
 from openpaf.bulk import PoseBatch
 from openpaf.bulk.inputs import Input, Listing
 from openpaf.bulk.lists import n_lists, read_list, write_lists
-from openpaf.bulk.ray_run import PartTask
+from openpaf.bulk.ray_run import PartTask, _handlers_kept, has_failures
 from openpaf.cli import main
 from openpaf.cli.common import IMAGE_THRESHOLD
 from openpaf.tables.files import read_table
@@ -135,6 +139,58 @@ def test_it_pickles_without_its_model_and_pins_the_engine(
         PoseBatch(engine="quick")
 
 
+def kills_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In processes that start from now on, images whose names have "kills" kill."""
+    before = os.environ.get("PYTHONPATH")
+    folder = str(Path(__file__).parent / "killing")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (folder, before))))
+
+
+def test_an_image_that_kills_has_a_row(
+    batch: PoseBatch, photos: list[str], expected: list[dict[str, Any]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """In a process of its own, which is replaced and stays for the next batch."""
+    kills_of_files(monkeypatch)
+    isolated = replace(batch, isolated=True)
+    try:
+        given = [photos[0], str(tmp_path / "kills.jpg"), photos[1], "missing.jpg"]
+        rows = isolated(given).to_pylist()
+        assert [row["path"] for row in rows] == given
+        assert_same([rows[0], rows[2]], expected[:2])
+        assert rows[1]["error"] == "RuntimeError: the process died of it (SIGKILL)"
+        assert rows[3]["error"] == "no such file"
+        (kept,) = multiprocessing.active_children()
+        assert_same(isolated(photos).to_pylist(), expected)
+        assert multiprocessing.active_children() == [kept]
+    finally:
+        isolated.stop()
+    assert not multiprocessing.active_children()
+
+
+def test_a_part_that_died_is_tried_image_by_image(
+    batch: PoseBatch, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ray runs it: in one process after another, each of which the part may kill."""
+    write_lists([Input(path) for path in (photos[0], "/kills.jpg")], tmp_path, 4)
+    kills_of_files(monkeypatch)
+    program = (
+        "import pickle, sys\n"
+        "if __name__ == '__main__':\n"
+        "    print(pickle.loads(bytes.fromhex(sys.argv[1])).make(0))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    data = pickle.dumps(PartTask(tmp_path, batch)).hex()
+    command = [sys.executable, str(tmp_path / "program.py"), data]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    assert not (tmp_path / "people-000000.parquet").exists()
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("(0, 2, ")
+    rows = read_table(tmp_path / "people-000000.parquet").to_pylist()
+    assert [row["error"] is None for row in rows] == [True, False]
+    assert not list((tmp_path / "_lists").glob("*.tries"))
+
+
 def test_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.tar").touch()
@@ -153,21 +209,31 @@ def test_a_part_is_made_once(
     task = pickle.loads(pickle.dumps(PartTask(tmp_path, batch)))
     people = sum(row["n_people"] for row in expected)
     made = task({"part": np.array([0])})
-    assert made == {"part": [0], "rows": [4], "people": [people], "failed": [1]}
+    assert made == {"part": [0], "rows": [4], "people": [people], "failed": [1], "error": [""]}
+    assert "No such file" in task({"part": np.array([7])})["error"][0]  # it cannot be made at all
     rows = read_table(tmp_path / "people-000000.parquet").to_pylist()
     assert [row["path"] for row in rows] == [*photos, "/missing.jpg"]
     assert_same(rows[:3], expected)
     assert task.make(0) == (0, 0, 0, 0)
+    again = replace(task, retry_errors=True)
+    assert has_failures(tmp_path / "people-000000.parquet")
+    assert again.make(0) == (0, 1, 0, 1)  # the one that is missing, again
+    assert str(read_table(tmp_path / "people-000000.parquet").to_pylist()) == str(rows)  # NaN
     assert sorted(path.name for path in tmp_path.iterdir()) == ["_lists", "people-000000.parquet"]
 
 
-def test_bulk_on_ray(photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bulk_on_ray(
+    photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """The real command in a process of its own: all parts, and then those that are missing."""
     pytest.importorskip("ray.data")
+    kills_of_files(monkeypatch)
     for n, path in enumerate(photos):
         (tmp_path / "in" / str(n)).mkdir(parents=True)
         (tmp_path / "in" / str(n) / "a.jpg").write_bytes(Path(path).read_bytes())
     (tmp_path / "in" / "broken.jpg").write_text("no image")
+    (tmp_path / "in" / "kills.jpg").write_text("a process of Ray")
     arguments = [
         "bulk", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--recursive",
         "--part-size", "2", "--size", "96", "--model", "fast", "--engine", "torch",
@@ -176,13 +242,15 @@ def test_bulk_on_ray(photos: list[str], tmp_path: Path, capsys: pytest.CaptureFi
         [sys.executable, "-m", "openpaf", *arguments], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1, done.stderr
-    assert "4 photos, " in done.stdout
-    assert "1 failed" in done.stdout
+    assert "5 photos, " in done.stdout
+    assert "2 failed" in done.stdout
     parts = sorted((tmp_path / "out").glob("people-*.parquet"))
-    assert [path.name for path in parts] == ["people-000000.parquet", "people-000001.parquet"]
+    assert [path.name for path in parts] == [f"people-00000{n}.parquet" for n in range(3)]
     rows = [row for part in parts for row in read_table(part).to_pylist()]
-    assert len({row["path"] for row in rows}) == 4
-    assert sum(row["error"] is not None for row in rows) == 1
+    assert len({row["path"] for row in rows}) == len(rows) == 5
+    errors = {Path(row["path"]).name: row["error"] for row in rows if row["error"] is not None}
+    assert set(errors) == {"broken.jpg", "kills.jpg"}
+    assert errors["kills.jpg"] == "RuntimeError: the process died of it (SIGKILL)"
     settings = json.loads((tmp_path / "out" / "_people.json").read_text())
     assert (settings["engine"], settings["size"]) == ("torch", 96)
 
@@ -193,6 +261,73 @@ def test_bulk_on_ray(photos: list[str], tmp_path: Path, capsys: pytest.CaptureFi
     assert "0 photos" in capsys.readouterr().out
     assert main([*arguments, "--resume", "--size", "64"]) == 2
     assert "made with size 96, not 64" in capsys.readouterr().err
+
+
+_ON_SPARK = """
+import sys
+from openpaf.bulk import PoseBatch
+from pyspark.sql import SparkSession
+
+settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1",
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "2"}
+spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+batch = PoseBatch(model="fast", engine="torch", size=128, threshold=0.1)
+files = spark.read.format("binaryFile").load(sys.argv[1])
+table = files.select("path", "content").mapInPandas(batch.frames, schema=batch.spark_schema)
+table.write.parquet(sys.argv[2])
+spark.stop()
+"""
+_ON_DASK = """
+import glob, os, sys
+import dask, dask.dataframe, pandas
+from dask.distributed import Client, LocalCluster
+from openpaf.bulk import PoseBatch
+
+if __name__ == "__main__":
+    dask.config.set({"distributed.worker.daemon": False})  # for isolated
+    batch = PoseBatch(model="fast", engine="torch", size=128, threshold=0.1, isolated=True)
+    paths = sorted(glob.glob(sys.argv[1] + "/*"))
+    frame = dask.dataframe.from_pandas(pandas.DataFrame({"path": paths}), npartitions=2)
+    table = frame.map_partitions(batch, meta=batch(frame.head(0)))
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, Client(cluster):
+        table.to_parquet(sys.argv[2], write_index=False, schema=batch.schema)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "program"),
+    [("pyspark", _ON_SPARK), ("distributed", _ON_DASK)],
+    ids=["spark", "dask"],
+)
+def test_on_spark_and_dask(
+    photos: list[str], expected: list[dict[str, Any]], tmp_path: Path, module: str, program: str
+) -> None:
+    """The examples of docs/bulk.md on two processes, where Spark or Dask is installed."""
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    (tmp_path / "in").mkdir()
+    for path in photos:
+        (tmp_path / "in" / Path(path).name).write_bytes(Path(path).read_bytes())
+    (tmp_path / "in" / "zzz.jpg").write_text("no image")
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "in"), str(tmp_path / "out")],
+        env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = sorted(read_table(tmp_path / "out").to_pylist(), key=lambda row: Path(row["path"]).name)
+    assert rows.pop()["error"].startswith("not an image")
+    assert_same(rows, expected)
+
+
+def test_sigterm_stays_what_it_is() -> None:
+    """Ray's start replaces its handler by one that aborts."""
+    before = signal.getsignal(signal.SIGTERM)
+    with _handlers_kept():
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_bulk_without_ray(

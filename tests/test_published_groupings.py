@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tflite_bytes
 import torch
-from torch import Tensor, nn
+from torch import nn
+from waves import waves
 
 import openpaf
 from openpaf import Grid, weights
@@ -51,23 +52,6 @@ NUMBERS = [
         "hp_offset": [-7306.11084, -2599.399414, -3558.984131, 2253.641846, 3407.9375],
     },
 ]
-
-
-def waves(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Numbers of the same shapes, in order of the keys."""
-    filled = {}
-    for i, (key, value) in enumerate(sorted(state.items())):
-        if not value.is_floating_point():
-            filled[key] = value
-            continue
-        places = torch.arange(value.numel(), dtype=torch.float64)
-        wave = torch.sin(0.37 * places + i).reshape(value.shape)
-        if value.ndim == 4:
-            wave = wave * (3 / value[0].numel()) ** 0.5
-        else:
-            wave = 1 + 0.3 * wave if key.endswith(("running_var", "weight")) else 0.1 * wave
-        filled[key] = wave.float()
-    return filled
 
 
 @pytest.fixture(scope="module")

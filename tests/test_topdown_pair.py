@@ -23,6 +23,7 @@ from torch import nn
 from openpaf import PoseEstimator, Skeleton, WeightsError, read_image, weights
 from openpaf.cli import main as cli
 from openpaf.engines.base import Engine
+from openpaf.engines.export import check_export
 from openpaf.engines.load import load_source
 from openpaf.engines.onnx_engine import onnx_bytes
 from openpaf.estimator.boxes import check_boxes, fuse, suppress
@@ -695,6 +696,9 @@ def test_an_export_of_a_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
         assert cli(["export", "topdown-fast", "--to", "openvino", *photos, *more]) == 2
         assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+    path = tmp_path / "mine.json"
+    with pytest.raises(ValueError, match="one of float32 for onnx of a top-down pair, got 'int8'"):
+        check_export(path, "onnx", "int8", [PHOTOS], [PHOTOS], ".json")
 
 
 def test_networks_of_a_pair_are_of_one_kind(tmp_path: Path) -> None:

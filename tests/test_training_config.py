@@ -47,7 +47,6 @@ HEAD_TEACHER = f'{HEAD}[distillation]\nteacher = "t"\n'
         (f"{HEAD}{SET}trusted = true", "data.sets[0]: unknown key 'trusted'; known: annotations, "),
         (f'{HEAD}{SET}[[data.sets]]\nannotations = "a"', "data.sets[1]: missing key 'images'"),
         (f'{HEAD}{SET}[data.validation]\nimages = "b"', "data.validation: missing key"),
-        (f"{HEAD}method = 3\n{SET}", "unknown key 'method'; known: output, name, seed, "),
         (f"{HEAD}speed = 3\n{SET}", "unknown key 'speed'; known: output, name, seed, "),
         (f"{HEAD}[optimizer]\nsteps = 0\n{SET}", "optimizer.steps: expected int >= 1, got 0"),
         (f"{HEAD}[optimizer]\nsteps = 6.5\n{SET}", "optimizer.steps: expected int, got 6.5"),
@@ -88,14 +87,45 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "missing.toml")
 
 
-@pytest.mark.parametrize("method", ["part-affinity", "mask-rcnn"])
-def test_files_that_name_their_method_work(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "network"),
+    [
+        ("part-affinity", ""),
+        ("part_affinity", 'name = "body25"'),
+        ("part-affinity", 'weights = "default"'),
+        ("mask-rcnn", 'name = "keypointrcnn_mobilenet_v2_fpn"'),
+        ("mask-rcnn", 'name = "maskrcnn_mobilenet_v2_fpn"'),
+        ("center-net", 'name = "lightweight_center_net"'),
+    ],
+)
+def test_files_that_name_their_method_work(tmp_path: Path, method: str, network: str) -> None:
     """The network's name says it."""
     path = tmp_path / "run.toml"
-    path.write_text(f"{HEAD}{SET}")
+    path.write_text(f"{HEAD}[network]\n{network}\n{SET}")
     plainly = read_config(path)
-    path.write_text(f'method = "{method}"\n{HEAD}{SET}')
+    path.write_text(f'method = "{method}"\n{HEAD}[network]\n{network}\n{SET}')
     assert read_config(path) == plainly
+
+
+@pytest.mark.parametrize(
+    ("method", "network", "message"),
+    [
+        ('"mask-rcnn"', "", "expected 'part-affinity', that of the network 'lightweight', or none"),
+        ('"mask-rcnn"', 'weights = "default"', "expected 'part-affinity', that of the network"),
+        ('"part-affinity"', 'name = "fasterrcnn_mobilenet_v2_fpn"', "expected 'mask-rcnn', that"),
+        ('"part-affinity"', 'name = "lightweight_tags"', "expected 'associative-embedding', that"),
+        ('"steam"', "", "or none, got 'steam'"),
+        ("3", "", "or none, got 3"),
+    ],
+)
+def test_a_method_that_is_not_the_networks_is_refused(
+    tmp_path: Path, method: str, network: str, message: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(f"method = {method}\n{HEAD}[network]\n{network}\n{SET}")
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        read_config(path)
+    assert str(error.value).startswith(f"{path}: method: ")
 
 
 def test_names_of_models_and_skeletons_are_no_paths(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from openpaf.cli import main
 from openpaf.networks import BUILDERS, build
 from openpaf.networks.lightweight_arrays import LightweightArrays
 from openpaf.training.config import TrainConfig
-from openpaf.training.groupings.associative_embedding import tag_losses
+from openpaf.training.groupings.associative_embedding import AssociativeEmbedding, tag_losses
 from openpaf.training.loop import train
 from openpaf.training.tables import as_table
 from openpaf.weights import read_header
@@ -140,6 +140,31 @@ def test_tag_losses_are_those_of_the_paper() -> None:
     assert tags.grad is not None
     assert torch.isfinite(tags.grad).all()
     assert tags.grad[0, 1, 0, 2] == 0  # the cell of no joint
+
+
+def test_tags_of_two_people_separate_from_nearly_equal_ones() -> None:
+    """Also where joints of one person differ more than two people do, as in a trained trunk.
+
+    Beside 0 the loss is a w^2 with a = pull * within - push * between, so that with equal weights
+    of pull and push these tags stay alike.
+    """
+    rng = torch.Generator().manual_seed(0)
+    of_person = 0.8 * torch.randn(64, 2, 1, generator=rng)  # images, people, joints
+    features = of_person + torch.randn(64, 2, 17, generator=rng)
+    columns = features.permute(0, 2, 1)[:, :, None]  # a joint is a map of two cells, a person each
+    joints = torch.arange(2)[None, :, None].expand(64, 2, 17)
+    grouping = AssociativeEmbedding(Skeleton.COCO17, [[Grid(4), Grid(4)]], {})
+    heatmaps = torch.zeros(64, 17, 1, 2)
+    targets = {"heatmaps_0": heatmaps, "weights_0": heatmaps, "joints": joints}
+    weight = torch.tensor(0.01, requires_grad=True)
+    optimizer = torch.optim.Adam([weight], lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        losses = grouping.loss([(heatmaps, weight * columns)], targets)
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+    means = (weight * features).detach().mean(dim=2)
+    assert (means[:, 0] - means[:, 1]).abs().mean() > 0.5
 
 
 def test_keys_of_part_affinity_fields_are_refused(folder: Path, tmp_path: Path) -> None:

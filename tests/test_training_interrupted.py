@@ -23,6 +23,7 @@ from openpaf.training.interrupts import HeldSignals
 from openpaf.weights import load_model
 
 METHODS = ["fields", "mask-rcnn"]
+KILLED = [*METHODS, "objects"]
 NETWORKS = {
     "fields": "options = {n_refinement_stages = 0}",
     "mask-rcnn": """\
@@ -31,6 +32,20 @@ name = "keypointrcnn_mobilenet_v2_fpn"
 fpn_channels = 8
 box_channels = 8
 keypoint_channels = [8]
+rpn_pre_nms_top_n_train = 20
+rpn_post_nms_top_n_train = 10
+rpn_pre_nms_top_n_test = 20
+rpn_post_nms_top_n_test = 10
+box_batch_size_per_image = 16
+""",
+    "objects": """\
+name = "maskrcnn_mobilenet_v2_fpn"
+[network.options]
+fpn_channels = 8
+box_channels = 8
+mask_channels = [8]
+min_size = 32
+max_size = 64
 rpn_pre_nms_top_n_train = 20
 rpn_post_nms_top_n_train = 10
 rpn_pre_nms_top_n_test = 20
@@ -79,9 +94,14 @@ def folder(tmp_path: Path) -> Path:
         joints = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(5, 35, 17), np.full(17, 2)])
         annotations.append(
             {"id": i, "image_id": i, "category_id": 0, "iscrowd": 0, "bbox": [5, 5, 40, 30],
-             "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0}
+             "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0,
+             "segmentation": [[5, 5, 45, 5, 45, 35]]}
         )  # fmt: skip
-    data = {"images": images, "annotations": annotations, "categories": [{"id": 0}]}
+    data = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 0, "name": "person"}],
+    }
     (tmp_path / "people.json").write_text(json.dumps(data))
     return tmp_path
 
@@ -165,7 +185,7 @@ assert os.waitpid(child("killed"), 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KILLED)
 def test_a_killed_run_resumes_bit_exactly(folder: Path, method: str) -> None:
     for output in ("whole", "killed"):
         config_file(folder, method, output, checkpoint_every=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,15 +12,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 import openpaf
+from openpaf.cli import main
 from openpaf.geometry import crop_affine
 from openpaf.io.coco_objects import encode_mask, mask_polygons
-from openpaf.training.config import DataConfig, SetConfig
+from openpaf.training.config import DataConfig, NetworkConfig, SetConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.augmentation import CropPlan, Labels
 from openpaf.training.data.dataset import DatasetError
+from openpaf.training.distributed import Processes
 from openpaf.training.loop import train
+from openpaf.training.rcnn.detection import DetectionTask
 from openpaf.training.rcnn.object_sets import ObjectPhoto, load_object_sets
 from openpaf.training.rcnn.targets import make_target
 
@@ -212,6 +217,53 @@ def test_a_run_leaves_a_detector_with_its_classes(folder: Path) -> None:
 def test_another_number_of_classes_is_told(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"num_classes: expected 6, background and ellipse, .* 3"):
         train(run_of(folder, "wrong", more="num_classes = 3"))
+
+
+def test_a_category_is_not_for_objects(folder: Path) -> None:
+    config = run_of(folder, "wrong")
+    chosen = replace(config, data=replace(config.data, category="star"))
+    with pytest.raises(ValueError, match=r"data\.category: not for a detector of objects"):
+        train(chosen)
+
+
+def test_the_license_of_the_start_is_kept(folder: Path) -> None:
+    network, spec = openpaf.weights.load_model(train(run_of(folder, "start")))
+    free = folder / "free.safetensors"
+    openpaf.weights.save(
+        network.state_dict(), free, dataclasses.replace(spec, licence="for research")
+    )
+    config = run_of(folder, "heir")
+    heir = replace(config, network=NetworkConfig(weights=str(free)))
+    assert openpaf.weights.read_header(train(heir)).licence == "for research"
+
+
+def test_other_classes_take_all_layers_but_those_that_know_them(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the flags of the command, which teaches what is new faster than what is given."""
+    start = train(run_of(folder, "five"))
+    data = as_coco(range(4))
+    data["categories"] = data["categories"][3:]
+    ids = {category["id"] for category in data["categories"]}
+    data["annotations"] = [one for one in data["annotations"] if one["category_id"] in ids]
+    (tmp_path / "two.json").write_text(json.dumps(data))
+    caplog.set_level("INFO")
+    arguments = ["--data", str(tmp_path / "two.json"), "--images", str(folder / "images"),
+                 "--output", str(tmp_path / "run"), "--max-minutes", "0"]  # fmt: skip
+    assert main(["train", "--from", str(start), *arguments]) == 0
+    assert "is a model of other classes: new for star, cross: roi_heads.box_pred" in caplog.text
+    of_classes = ("cls_score", "bbox_pred", "mask_fcn_logits")
+    config = read_config(tmp_path / "run" / "run.toml")
+    assert (config.optimizer.learning_rate, config.optimizer.trunk_rate) == (1e-3, 0.1)
+    spec = openpaf.weights.read_header(tmp_path / "run" / "model.safetensors")
+    assert spec.classes == ("star", "cross")
+    task = DetectionTask(config, Processes(device=torch.device("cpu")))
+    task.load_start()
+    theirs = openpaf.weights.load_model(start)[0].state_dict()
+    for key, value in task.network.state_dict().items():
+        is_same = value.shape == theirs[key].shape and torch.equal(value, theirs[key])
+        knows = key.startswith("roi_heads") and any(f".{name}." in key for name in of_classes)
+        assert is_same != knows, key
 
 
 def test_a_detector_learns_masks(folder: Path) -> None:

@@ -77,6 +77,7 @@ rpn_pre_nms_top_n_train = 20
 rpn_post_nms_top_n_train = 10
 box_batch_size_per_image = 16
 """
+OBJECTS = DETECTOR.replace("keypointrcnn", "maskrcnn").replace("keypoint_", "mask_")
 
 
 @pytest.fixture
@@ -92,9 +93,11 @@ def folder(tmp_path: Path) -> Path:
         joints = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(5, 35, 17), np.full(17, 2)])
         annotations.append(
             {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 40, 30],
-             "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0}
+             "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0,
+             "segmentation": [[5, 5, 45, 5, 45, 35]]}
         )  # fmt: skip
-    data = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+    categories = [{"id": 1, "name": "person"}]
+    data = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "people.json").write_text(json.dumps(data))
     return tmp_path
 
@@ -105,7 +108,7 @@ def config_file(
     """A run of six steps; values of ``[optimizer]`` as TOML has them."""
     path = folder / f"{output}.toml"
     lines = "\n".join(f"{key} = {value}" for key, value in {**OPTIMIZER, **optimizer}.items())
-    is_detector = network == DETECTOR
+    is_detector = network in (DETECTOR, OBJECTS)
     path.write_text(
         CONFIG.format(
             output=output,
@@ -215,7 +218,7 @@ import torch
 from openpaf.cli import main
 from openpaf.training.rcnn.detection import DetectionTask
 
-crops, loss = [], DetectionTask.loss
+crops, loss, folder = [], DetectionTask.loss, sys.argv[1]
 
 
 def counted(task, batch, step):
@@ -225,28 +228,40 @@ def counted(task, batch, step):
 
 
 DetectionTask.loss = counted
-assert main(["train", f"{sys.argv[1]}/two.toml"]) == 0
-total = sum(float(value.double().sum()) for value in counted.task.network.state_dict().values())
-with open(f"{sys.argv[1]}/rank-{os.environ['RANK']}.json", "w") as file:
-    json.dump([crops, total], file)
+torch.distributed.init_process_group("gloo")
+for kind in ("people", "objects"):
+    crops.clear()
+    assert main(["train", f"{folder}/{kind}_two.toml"]) == 0
+    state = counted.task.network.state_dict()
+    total = sum(float(value.double().sum()) for value in state.values())
+    with open(f"{folder}/{kind}-{os.environ['RANK']}.json", "w") as file:
+        json.dump([crops, total], file)
+torch.distributed.destroy_process_group()
 """
 
 
 def test_two_processes_share_the_batches_of_a_detector(folder: Path) -> None:
     """Each draws its own anchors, so that the weights are near those of one process, not equal."""
     more = {**SGD, "batch_size": 3, "steps": 20}
-    files = {name: config_file(folder, name, network=DETECTOR, **more) for name in ("one", "two")}
+    kinds = {"people": DETECTOR, "objects": OBJECTS}
+    files = {
+        (kind, n): config_file(folder, f"{kind}_{n}", network=network, **more)
+        for kind, network in kinds.items()
+        for n in ("one", "two")
+    }
     script(folder, TWO_DETECTORS, *LAUNCHER)
-    ranks = [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
-    assert [crops for crops, _ in ranks] == [[1] * 20, [2] * 20]
-    assert ranks[0][1] == ranks[1][1]  # the same weights in both
-    train(read_config(files["one"]))
-    start = torch.cat([v.flatten() for v in _fresh(files["one"]).values()])
-    ours, theirs = (_flat(folder, name) - start for name in ("one", "two"))
-    assert float(ours.norm()) > 1e-3
-    assert float(nn.functional.cosine_similarity(ours, theirs, dim=0)) > 0.9
-    assert float(theirs.norm() / ours.norm()) == pytest.approx(1, abs=0.2)
-    assert [line["step"] for line in _log_lines(folder, "two")] == [20]  # one log, of one run
+    for kind in kinds:
+        ranks = [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in (0, 1)]
+        assert [crops for crops, _ in ranks] == [[1] * 20, [2] * 20]
+        assert ranks[0][1] == ranks[1][1]  # the same weights in both
+        train(read_config(files[kind, "one"]))
+        start = torch.cat([v.flatten() for v in _fresh(files[kind, "one"]).values()])
+        ours, theirs = (_flat(folder, f"{kind}_{n}") - start for n in ("one", "two"))
+        assert float(ours.norm()) > 1e-3
+        assert float(nn.functional.cosine_similarity(ours, theirs, dim=0)) > 0.9
+        assert float(theirs.norm() / ours.norm()) == pytest.approx(1, abs=0.2)
+        steps = [line["step"] for line in _log_lines(folder, f"{kind}_two")]
+        assert steps == [20]  # one log, of one run
 
 
 def test_gradients_are_averaged_where_some_process_has_them() -> None:

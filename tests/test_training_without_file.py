@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -154,6 +155,18 @@ def test_other_joints_and_flags_of_the_data(folder: Path, n_joints: int, rates: 
     chosen_rates = getattr(quick_training, rates)
     assert {key: values["optimizer"][key] for key in chosen_rates} == chosen_rates
     assert {key: values["data"][key] for key in chosen} == chosen
+
+
+def test_a_model_of_tags_is_trained_further(folder: Path, tiny: None) -> None:
+    options = {"width": 8, "hidden_width": 8, "trunk_widths": [8] * 12}
+    spec = dataclasses.replace(
+        read_header(folder / "start.safetensors"), builder="lightweight_tags", options=options,
+        paf_grid=Grid(8), method="associative_embedding",
+    )  # fmt: skip
+    network = build(spec.builder, spec.skeleton, **options)
+    save(network.state_dict(), folder / "start.safetensors", spec)
+    assert main(flags(folder)) == 0
+    assert read_header(folder / "run" / "model.safetensors").method == "associative_embedding"
 
 
 def labels(places: list[int], n_images: int) -> tuple[list[Any], list[Any]]:

@@ -13,7 +13,7 @@ from openpaf.annotation.labels import LabelSet
 from openpaf.annotation.losses import losses
 from openpaf.annotation.reading import LOCAL_FILES, ReadOptions, with_skeleton
 from openpaf.errors import shown
-from openpaf.io.files import replacing_folder, write_text
+from openpaf.io.files import replacing, replacing_folder, write_text
 from openpaf.io.json_files import read_json
 from openpaf.io.paths import inside_folder
 
@@ -85,11 +85,13 @@ def format_for(path: Path) -> str:
         if kind.files and path.name.lower().endswith(kind.suffix) and kind.suffix.count(".") > 1:
             return name
     for name, kind in LABEL_FORMATS.items():
-        if kind.files and path.suffix.lower() == kind.suffix:
+        if (kind.files or kind.save) and path.suffix.lower() == kind.suffix:
             return name
     if not path.suffix or path.is_dir():
         return "yolo"
-    raise ValueError(f"{shown(path)}: expected .json, .xml, or the folder of a YOLO set")
+    raise ValueError(
+        f"{shown(path)}: expected .json, .xml, .csv, .slp, or the folder of a YOLO set"
+    )
 
 
 def convert_labels(
@@ -124,11 +126,7 @@ def convert_labels(
     if name not in known:
         raise ValueError(f"format: expected one of {', '.join(known)}, got {name!r}")
     kind = LABEL_FORMATS[name]
-    if kind.folder is not None:
-        places = [path / "labels", path / "data.yaml"]
-    else:
-        texts = name_label_files(path, [name])
-        places = list(texts)
+    places = _places(path, name)
     existing = [place for place in places if place.exists()]
     if existing and not overwrite:
         raise ValueError(f"{shown(existing[0])} exists; --overwrite replaces it")
@@ -136,11 +134,31 @@ def convert_labels(
         logger.warning("%s cannot hold %s", name, loss)
     if kind.folder is not None:
         _write_folder(path, kind.folder(labels))
+    elif kind.save is not None:
+        with replacing(path) as temporary:
+            kind.save(labels, temporary)
     else:
+        texts = name_label_files(path, [name])
         made = {place: text(labels, image_prefix) for place, text in texts.items()}
         for place, written in made.items():
             write_text(place, written)
     return places
+
+
+def _places(path: Path, name: str) -> list[Path]:
+    """What is written for labels in a format.
+
+    Raises:
+        ValueError: If the path's suffix is not the format's.
+    """
+    kind = LABEL_FORMATS[name]
+    if kind.folder is not None:
+        return [path / "labels", path / "data.yaml"]
+    if kind.save is None:
+        return list(name_label_files(path, [name]))
+    if path.suffix.lower() != kind.suffix:
+        raise ValueError(f"path: expected a file {kind.suffix} for {name}, got {shown(path)}")
+    return [path]
 
 
 def _write_folder(path: Path, texts: dict[str, str]) -> None:

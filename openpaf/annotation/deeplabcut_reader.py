@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from openpaf.annotation.deeplabcut_tables import Table, read_table
-from openpaf.annotation.label_formats import LabelFormat
 from openpaf.annotation.labels import LabeledImage, LabelSet
 from openpaf.annotation.reading import ReadOptions, image_hw_in, placed, skeleton_by_name, tell_lost
 from openpaf.errors import shown
@@ -127,10 +126,3 @@ def _images(
             if is_labeled.any():
                 people.append(placed(xy, is_labeled, image_hw))
         yield LabeledImage(file_name=name, image_hw=image_hw, people=tuple(people))
-
-
-DEEPLABCUT = LabelFormat(
-    description="DeepLabCut, CollectedData_*.csv or .h5",
-    read=read_deeplabcut,
-    reads=(".csv", ".h5"),
-)

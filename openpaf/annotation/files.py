@@ -10,12 +10,12 @@ from typing import Any
 
 from openpaf.annotation.coco_labels import COCO_LABELS
 from openpaf.annotation.cvat import CVAT
-from openpaf.annotation.deeplabcut_reader import DEEPLABCUT
+from openpaf.annotation.deeplabcut import DEEPLABCUT
 from openpaf.annotation.label_formats import LabelFormat, Text
 from openpaf.annotation.label_studio import LABEL_STUDIO
 from openpaf.annotation.labels import LabelSet
 from openpaf.annotation.reading import LOCAL_FILES
-from openpaf.annotation.sleap_reader import SLEAP
+from openpaf.annotation.sleap import SLEAP
 from openpaf.annotation.yolo import YOLO
 from openpaf.errors import shown
 from openpaf.io.files import sha256_of, write_text

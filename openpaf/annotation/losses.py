@@ -67,6 +67,14 @@ def _ids(labels: LabelSet) -> int:
     return sum(a != b for a, b in zip(own, made, strict=False))
 
 
+def _empty(labels: LabelSet) -> int:
+    """How many images have nobody with labeled joints."""
+    return sum(
+        not any(person.n_labeled and not person.is_doubtful for person in image.people)
+        for image in labels.images
+    )
+
+
 #: What labels may have: for each feature how it is called, and how much of it labels have.
 FEATURES: dict[str, tuple[str, Callable[[LabelSet], int]]] = {
     "hidden joints": ("joints that are marked as hidden, which become visible ones", _hidden),
@@ -79,6 +87,7 @@ FEATURES: dict[str, tuple[str, Callable[[LabelSet], int]]] = {
         "people without labeled joints",
         lambda labels: _people(labels, lambda person: person.n_labeled == 0),
     ),
+    "images without people": ("images without people, which count as not labeled yet", _empty),
     "boxes": ("boxes of people, which are made anew around their joints", _own_boxes),
     "masks": ("masks", lambda labels: _people(labels, lambda person: bool(person.segmentation))),
     "areas": ("areas", lambda labels: _people(labels, lambda person: person.area_px is not None)),

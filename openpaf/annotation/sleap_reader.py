@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from openpaf.annotation.label_formats import LabelFormat
 from openpaf.annotation.labels import LabeledImage, LabelSet, PersonLabel
 from openpaf.annotation.reading import (
     ReadOptions,
@@ -118,7 +117,7 @@ def _relative(name: str, root: str, image_dir: Path | None) -> str:
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
     parts = path.parts
-    for k in range(1, len(parts)):
+    for k in range(len(parts)):
         if image_dir is not None and (image_dir / Path(*parts[k:])).is_file():
             return PurePosixPath(*parts[k:]).as_posix()
     raise ValueError(f"{shown(name)} is not in {shown(root)}")
@@ -192,10 +191,3 @@ def _animal(instance: Any, image_hw: tuple[int, int], lost: Counter[str]) -> Per
         lost["instances without any visible node"] += 1
         return None
     return placed(np.round(xy, 3), is_labeled, image_hw)
-
-
-SLEAP = LabelFormat(
-    description="SLEAP, .slp or .pkg.slp",
-    read=read_sleap,
-    reads=(".slp",),
-)

@@ -170,9 +170,12 @@ def expanded(
     """A source itself, or the lines of a list, ``@FILE`` or ``-``; and whether it is one of these.
 
     Raises:
-        ValueError: If a list cannot be read and ``on_error`` is not given.
+        ValueError: If a list cannot be read and ``on_error`` is not given, or there is no standard
+            input.
     """
     if source == "-":
+        if sys.stdin is None:  # closed by the shell, or by what started this
+            raise ValueError("-: there is no standard input")
         yield from ((line, True) for line in _lines(sys.stdin.buffer))
     elif source.startswith("@") and not os.path.lexists(source):
         try:

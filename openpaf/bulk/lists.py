@@ -65,6 +65,28 @@ def part_path(folder: Path, number: int) -> Path:
     return folder / f"people-{number:06}.parquet"
 
 
+def note_try(folder: Path, number: int) -> int:
+    """Note that a part is tried, and say how often it was with this time.
+
+    Raises:
+        OSError: If it cannot be noted.
+    """
+    with open(_tries_path(folder, number), "ab") as file:
+        file.write(b".")
+        return file.tell()
+
+
+def forget_tries(folder: Path, number: int | None = None) -> None:
+    """Let a part, or all, be tried as for the first time."""
+    name = "*.tries" if number is None else _tries_path(folder, number).name
+    for path in (folder / LISTS).glob(name):
+        path.unlink(missing_ok=True)
+
+
+def _tries_path(folder: Path, number: int) -> Path:
+    return folder / LISTS / f"{number:06}.tries"
+
+
 def _lists(inputs: Iterable[Input], size: int) -> Iterator[list[str]]:
     paths: list[str] = []
     for one in inputs:

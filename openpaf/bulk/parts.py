@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import openpaf
 from openpaf.bulk.inputs import Shard
+from openpaf.bulk.retry import drop_failures
 from openpaf.errors import shown
 from openpaf.io.addresses import is_url, shown_source
 from openpaf.io.closing import Closing
@@ -50,6 +51,8 @@ class PartWriter(Closing):
         rows: Of a part.
         resume: Whether to go on where an earlier run stopped.
         overwrite: Whether to delete the parts of an earlier run.
+        retry_errors: Whether to take the rows with an error out of the parts of an earlier run, so
+            that these inputs are not done.
         settings: What changes results; an earlier run with others is not resumed.
         on_part: Called with the number of rows after each part.
 
@@ -69,6 +72,7 @@ class PartWriter(Closing):
         rows: int = PART_ROWS,
         resume: bool = False,
         overwrite: bool = False,
+        retry_errors: bool = False,
         settings: Mapping[str, Any] | None = None,
         on_part: Callable[[int], None] = lambda n_rows: None,
     ) -> None:
@@ -92,6 +96,8 @@ class PartWriter(Closing):
             check_settings(folder, skeleton, own)
             for number in [n for n, paths in earlier.items() if len(paths) < len(self._formats)]:
                 _delete(earlier.pop(number))  # killed between the files of a part
+            if retry_errors:
+                earlier = {n: paths for n, paths in earlier.items() if drop_failures(paths)}
             self._number = 1 + max(earlier, default=-1)
             #: What the parts of an earlier run have.
             self.done = DonePaths(self._paths_of(earlier))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from openpaf.bulk.inputs import Input
 from openpaf.bulk.process import PipelineConfig, Result, process
 from openpaf.bulk.rows import row_of
+from openpaf.bulk.workers import WorkerJob, WorkerPool
 from openpaf.checks import import_extra
 from openpaf.engines.load import choose_engine
 from openpaf.estimator import PoseEstimator
@@ -48,6 +50,9 @@ class PoseBatch:
         sha256: Whether to compute the SHA-256 of files.
         cache: A folder that all machines share, for the compiled parser and converted models; each
             machine's own if None.
+        isolated: Whether a process of its own reads and runs the images, so that one that kills it
+            has a row with an error, and the process that called goes on. It takes the memory of a
+            second process, and a few seconds for its start.
 
     Raises:
         ValueError: If an argument is unknown or out of range.
@@ -73,6 +78,7 @@ class PoseBatch:
     batch_size: int = 1
     sha256: bool = False
     cache: str | Path | None = None
+    isolated: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(self.scales))
@@ -106,17 +112,26 @@ class PoseBatch:
 
     def rows(self, inputs: Iterable[Input]) -> list[ImageRow]:
         """The rows of inputs, in their order."""
-        estimator = self.estimator
-
-        def finish(result: Result) -> tuple[int, ImageRow]:
-            poses: Any = None if result.error is not None else result.found
-            row = row_of(result, poses, model=estimator.spec.name, engine=estimator.engine)
-            return result.input.output, row
-
-        config = PipelineConfig(batch_size=self.batch_size, hashes=self.sha256)
         numbered = (replace(one, output=n) for n, one in enumerate(inputs))
-        done = process(numbered, estimator, finish, config)
+        if self.isolated:
+            done = _in_own_process(self, numbered)
+        else:
+            done = list(process(numbered, self.estimator, self._finish, self._config))
         return [row for _, row in sorted(done, key=lambda pair: pair[0])]
+
+    def stop(self) -> None:
+        """End the process of its own, where there is one; the next batch starts it again."""
+        with _own_process_lock:
+            _stop_own_process()
+
+    @property
+    def _config(self) -> PipelineConfig:
+        return PipelineConfig(batch_size=self.batch_size, hashes=self.sha256)
+
+    @property
+    def _finish(self) -> Callable[[Result], tuple[int, ImageRow]]:
+        name = resolve(self.model, self.weights).spec.name
+        return functools.partial(_numbered_row, model=name, engine=self.engine)
 
     @property
     def estimator(self) -> PoseEstimator:
@@ -144,7 +159,8 @@ class PoseBatch:
         """Load the model and compile the parser, once on each machine, before the work."""
         import numpy as np
 
-        self.estimator(np.zeros((64, 64, 3), np.uint8))
+        if not self.isolated:  # which need not load it
+            self.estimator(np.zeros((64, 64, 3), np.uint8))
 
 
 @functools.lru_cache(maxsize=1)
@@ -156,6 +172,45 @@ def _estimator(batch: PoseBatch) -> PoseEstimator:
         device=batch.device, threads=batch.threads, scales=batch.scales, flip=batch.flip,
         min_score=batch.threshold, config=batch.config,
     )  # fmt: skip
+
+
+def _numbered_row(result: Result, model: str, engine: str) -> tuple[int, ImageRow]:
+    poses: Any = None if result.error is not None else result.found
+    return result.input.output, row_of(result, poses, model=model, engine=engine)
+
+
+_own_process: tuple[PoseBatch, WorkerPool[tuple[int, ImageRow]]] | None = None
+_own_process_lock = threading.Lock()
+
+
+def _in_own_process(batch: PoseBatch, inputs: Iterable[Input]) -> list[tuple[int, ImageRow]]:
+    """Numbered rows of inputs from the process that is kept for a batch."""
+    global _own_process
+    if multiprocessing.current_process().daemon:
+        raise ValueError(
+            "isolated: this process may not start others; of Dask set distributed.worker.daemon to "
+            "False"
+        )
+    with _own_process_lock:
+        if _own_process is None or _own_process[0] != batch:
+            _stop_own_process()
+            job = WorkerJob(
+                load=functools.partial(_estimator, batch), finish=batch._finish,
+                config=batch._config, threads=batch.threads,
+            )  # fmt: skip
+            _own_process = batch, WorkerPool(job, 1)
+        try:
+            return list(_own_process[1].run(inputs))
+        except BaseException:
+            _stop_own_process()
+            raise
+
+
+def _stop_own_process() -> None:
+    global _own_process
+    if _own_process is not None:
+        _own_process[1].stop()
+        _own_process = None
 
 
 def _is_frame(batch: Any) -> bool:

@@ -12,10 +12,12 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +29,7 @@ Done = TypeVar("Done")
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _POLL_S = 0.5
+_MAX_FAILED_STARTS = 3  # one after the other: a machine that is short of memory for a moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +69,9 @@ def process_in_workers(
     Raises:
         WorkerError: If the estimator cannot be made, or ``finish`` raises an error.
     """
-    pool = _Pool(job, n_workers)
+    pool = WorkerPool(job, n_workers)
     try:
-        yield from pool.run(iter(inputs))
+        yield from pool.run(inputs)
     finally:
         pool.stop()
 
@@ -80,7 +83,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, job), daemon=True)
-        with _limited_threads(job.threads):
+        with _limited_threads(job.threads), _no_interrupt_of_children():
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self.in_work: dict[int, Input] = {}
@@ -104,19 +107,29 @@ class _Worker:
         self.connection.close()
 
 
-class _Pool(Generic[Done]):
+class WorkerPool(Generic[Done]):
+    """Processes that stay for one run after the other, until they are stopped.
+
+    Args:
+        job: What they do.
+        n_workers: How many there are.
+    """
+
     def __init__(self, job: WorkerJob[Done], n_workers: int) -> None:
         self._job = job
         self._workers = [_Worker(job) for _ in range(n_workers)]
         self._numbers = itertools.count()
         # Inputs that were in the work of a process that died: each is tried alone.
         self._suspects: deque[tuple[int, Input]] = deque()
-        self._has_more = True
+        self._has_more = False
+        self._n_failed_starts = 0
 
-    def run(self, inputs: Iterator[Input]) -> Iterator[Done]:
+    def run(self, inputs: Iterable[Input]) -> Iterator[Done]:
+        """As :func:`process_in_workers`; to the end, or else the pool is of no more use."""
+        self._has_more, rest = True, iter(inputs)
         while True:
             for worker in self._workers:
-                self._feed(worker, inputs)
+                self._feed(worker, rest)
             if not any(worker.in_work for worker in self._workers) and not self._suspects:
                 return
             connections = {worker.connection: worker for worker in self._workers}
@@ -125,6 +138,7 @@ class _Pool(Generic[Done]):
                 yield from self._take(connections[ready])
 
     def stop(self) -> None:
+        """End the processes."""
         for worker in self._workers:
             worker.stop()
 
@@ -154,7 +168,7 @@ class _Pool(Generic[Done]):
             return
         if error is not None:
             raise WorkerError(error)
-        worker.is_ready = True
+        worker.is_ready, self._n_failed_starts = True, 0
         if number is not None:
             del worker.in_work[number]
             worker.has_suspect = False
@@ -162,9 +176,10 @@ class _Pool(Generic[Done]):
 
     def _replace(self, worker: _Worker) -> Iterator[Done]:
         worker.process.join(timeout=5)
-        if not worker.is_ready:
+        self._n_failed_starts += not worker.is_ready
+        if self._n_failed_starts == _MAX_FAILED_STARTS:
             raise WorkerError(f"a process ends at its start ({_how(worker.process.exitcode)})")
-        if worker.has_suspect:
+        if worker.has_suspect and worker.is_ready:
             ((_, one),) = worker.in_work.items()
             error = RuntimeError(f"the process died of it ({_how(worker.process.exitcode)})")
             yield self._job.finish(Result(input=one, error=error))
@@ -193,6 +208,21 @@ def _limited_threads(threads: int) -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_interrupt_of_children() -> Iterator[None]:
+    """Processes that start within the block never hear Ctrl-C, which is for this one, not even
+    before they can say so; here it is heard after the block."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # its start lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # In the process

@@ -30,6 +30,7 @@ from openpaf.cli.common import (
 )
 from openpaf.cli.models import changed, estimator_options, tell_license
 from openpaf.cli.outputs import check_folder
+from openpaf.cli.predict_run import check_going_on
 
 if TYPE_CHECKING:
     from openpaf.bulk.pose_batch import PoseBatch
@@ -72,6 +73,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="a folder, made if missing")  # fmt: skip
     add("--recursive", action="store_true", help="folders with their subfolders")
     add("--resume", action="store_true", help="make the parts that are not there")
+    add("--retry-errors", action="store_true",
+        help="as --resume, and try those again whose rows have an error")  # fmt: skip
     add("--overwrite", action="store_true", help="delete the table of an earlier run")
     add("--address", metavar="A", help="of a Ray cluster, or auto (default: this machine)")
     add("--actors", type=positive_integer, metavar="N",
@@ -100,8 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="openpaf: %(message)s")
     for module in ("ray", "pyarrow"):
         import_extra(module, "ray", "bulk")
-    if arguments.resume and arguments.overwrite:
-        raise ValueError("--resume, --overwrite: one of them")
+    check_going_on(arguments)
     folder = Path(check_folder(arguments.output, (), ())).resolve()
     options = estimator_options(arguments, arguments.threshold)
     options |= {"threads": arguments.threads or 1, "threshold": options.pop("min_score")}
@@ -117,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         with progress.bar, waiting("starting Ray"):
             if parts:
                 run_on_ray(
-                    parts, PartTask(folder, batch), on_part=progress.add,
+                    parts, PartTask(folder, batch, arguments.retry_errors), on_part=progress.add,
                     address=arguments.address, actors=arguments.actors, gpus=arguments.gpus,
                 )  # fmt: skip
     if not arguments.quiet:
@@ -131,8 +133,9 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
     Raises:
         ValueError: If the folder has those of another run, or there is no photo.
     """
-    from openpaf.bulk.lists import LISTS, n_lists, part_path, write_lists
+    from openpaf.bulk.lists import LISTS, forget_tries, n_lists, part_path, write_lists
     from openpaf.bulk.parts import SETTINGS_FILE, check_settings
+    from openpaf.bulk.ray_run import has_failures
     from openpaf.io.files import is_temporary, sha256_of
     from openpaf.weights.catalog import resolve
 
@@ -162,7 +165,13 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
         "threshold": batch.threshold, "sources": arguments.sources, **changed(arguments),
     }  # fmt: skip
     check_settings(folder, batch.skeleton, settings)
-    return [n for n in range(number) if not part_path(folder, n).exists()]
+    forget_tries(folder)
+    paths = {n: part_path(folder, n) for n in range(number)}
+    tries_again = arguments.retry_errors
+    return [
+        n for n, path in paths.items()
+        if not path.exists() or (tries_again and has_failures(path))
+    ]  # fmt: skip
 
 
 def _listing(arguments: argparse.Namespace) -> Any:

@@ -24,6 +24,7 @@ examples:
   openpaf convert labels.json dataset
   openpaf convert labeled-data/run/CollectedData_me.csv labels.json --category mouse
   openpaf convert labels.pkg.slp labels.json --extract-images images
+  openpaf convert labels.json labels.slp
 
 exit status: 0 done; 2 bad use or bad labels, nothing done; 130 interrupted.
 """
@@ -44,7 +45,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add = parser.add_argument
     add("input", metavar="INPUT", type=path_argument, help="labels: a file, or a YOLO set's folder")
     add("output", metavar="OUTPUT", type=path_argument,
-        help=".json (COCO), .xml (CVAT), .label-studio.json, or a folder (YOLO)")  # fmt: skip
+        help=".json (COCO), .xml (CVAT), .label-studio.json, .csv (DeepLabCut), .slp (SLEAP), or "
+        "a folder (YOLO)")  # fmt: skip
     add("--from", dest="source", metavar="FORMAT",
         choices=[name for name, kind in LABEL_FORMATS.items() if kind.read],
         help="the input's format, where it cannot be told")  # fmt: skip

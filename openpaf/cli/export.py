@@ -1,4 +1,4 @@
-"""``openpaf export``: a model as an ONNX or OpenVINO file, compared with torch."""
+"""``openpaf export``: a model as an ONNX, OpenVINO or LiteRT file, compared with torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from openpaf.cli.common import (
 )
 
 _DESCRIPTION = """\
-Writes a model as one ONNX file, or as OpenVINO's .xml and .bin, with the normalization inside:
-RGB values of 0 to 255 in, heatmaps and part affinity fields out. The file is compared with torch
-on photos; if the fields differ by more than the tolerance, it is refused.
+Writes a model as one ONNX or LiteRT file, or as OpenVINO's .xml and .bin, with the normalization
+inside: RGB values of 0 to 255 in, heatmaps and part affinity fields out, or the arrays of another
+method (docs/methods.md). The file is compared with torch on photos; if the arrays differ by
+more than the tolerance, it is refused.
 `openpaf predict --model FILE` runs it.
 
 Of a top-down pair each network becomes a file, beside a .json file that names them and that
-`--model` takes.
+`--model` takes; not as LiteRT, nor as ONNX in 8 bits.
 """
 _EPILOG = """\
 examples:
@@ -36,6 +37,7 @@ examples:
   openpaf export lightweight-coco17 --to openvino --precision int8 --photos photos/ \\
       --calibration many-photos/ --output fast.xml
   openpaf export lightweight-coco17 --to onnx --fixed-size 256x456 --photos photos/
+  openpaf export lightweight-coco17 --to litert --photos photos/
   openpaf export topdown --to onnx --photos photos/ --output exported/topdown.json
 
 The difference is the root mean square of the difference of the fields, as a share of the root mean
@@ -50,17 +52,19 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "export",
         run,
-        help="write a model as ONNX or OpenVINO, compared with torch",
+        help="write a model as ONNX, OpenVINO or LiteRT, compared with torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
+    from openpaf.engines.table import export_formats
+
     add = parser.add_argument
     add("model", metavar="MODEL", help="a shipped model, or a safetensors file")
-    add("--to", required=True, choices=("onnx", "openvino"), help="the kind of file")
+    add("--to", required=True, choices=tuple(export_formats()), help="the kind of file")
     add("--precision", default="float32", choices=("float32", "bfloat16", "int8"),
-        help="bfloat16 and int8 with OpenVINO only (default: float32)")  # fmt: skip
+        help="bfloat16 with OpenVINO only (default: float32)")  # fmt: skip
     add("--output", type=path_argument, metavar="FILE",
-        help="default: the model's name, its precision and .onnx, .xml or .json, here")  # fmt: skip
+        help="default: the model's name, its precision and its kind's suffix, here")  # fmt: skip
     add("--fixed-size", type=_size, metavar="HxW",
         help="height and width of the input in px; any size if not given")  # fmt: skip
     add("--photos", nargs="+", default=[], type=source_argument, metavar="SOURCE",
@@ -82,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it, and return the exit status."""
     from openpaf.engines.export import export_model
     from openpaf.engines.table import export_formats
+    from openpaf.estimator.arrays import array_method_of, find_people
     from openpaf.estimator.export_pair import export_pair
     from openpaf.io.extras import need_extra
     from openpaf.io.images import list_images
@@ -109,9 +114,14 @@ def run(arguments: argparse.Namespace) -> int:
         if is_pair:
             measured = export_pair(source, output, **options)
         else:
-            fixed, size = arguments.fixed_size, arguments.size
-            measured = export_model(arguments.model, output, size_hw=fixed, size=size, **options)
-    what, of = ("arrays", "score or heatmap") if is_pair else ("fields", "heatmap")
+            array_method_of(source.spec)  # an error now rather than after the export
+            measured = export_model(
+                arguments.model, output, size_hw=arguments.fixed_size, size=arguments.size,
+                find_people=find_people, **options,
+            )  # fmt: skip
+    has_fields = "pafs" in source.spec.outputs
+    what = "fields" if has_fields else "arrays"
+    of = "score or heatmap" if is_pair else "heatmap"
     say(
         f"{shown(output)}: on {counted(measured.n_photos, 'photo', 'photos')} its {what} differ "
         f"from torch's by {measured.fields:.2g} of their root mean square, at most by "

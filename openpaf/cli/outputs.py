@@ -37,6 +37,14 @@ class Outputs:
     files: dict[str, Path]
     image_id: int | str = 0
 
+    def some(self, formats: Sequence[str]) -> dict[str, Path]:
+        """Those files that are of some formats."""
+        return {name: self.files[name] for name in formats if name in self.files}
+
+    def is_there(self) -> bool:
+        """Whether all its files are."""
+        return all(path.exists() for path in self.files.values())
+
 
 def format_names() -> tuple[str, ...]:
     """What ``--format`` takes, in the order in which it is written: the drawing, pose files,
@@ -117,37 +125,62 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
         formats: Some of :func:`format_names`.
 
     Returns:
-        For each photo a stem of its own, the photo's where it is free, otherwise with ``_2``,
-        ``_3`` and so on, such that no two files of the run have one name. Names that differ only
-        in case or in how an accent is encoded count as one, as they do on some disks.
+        For each photo what :meth:`OutputNames.name` gives.
     """
-    inside = os.path.realpath(folder)
-    taken = {
-        _key(os.path.basename(path))
-        for photo in photos
-        for path in (os.path.realpath(photo), os.path.abspath(photo))
-        if os.path.realpath(os.path.dirname(path)) == inside
-    }
-    last: dict[str, int] = {}
-    ids = set[int | str]()
-    named = []
-    for photo in photos:
-        base = _shortened(photo.stem)
-        n = last.get(base, 0)
+    names = OutputNames(folder, formats, photos)
+    return [names.name(photo) for photo in photos]
+
+
+class OutputNames:
+    """Gives the results of one photo after the other names of their own.
+
+    Args:
+        folder: Where the results go.
+        formats: Some of :func:`format_names`.
+        photos: Photos of the run that are not to be written over.
+    """
+
+    def __init__(self, folder: Path, formats: Sequence[str], photos: Sequence[Path] = ()) -> None:
+        self._folder, self._formats = folder, formats
+        inside = os.path.realpath(folder)
+        self._taken = {
+            _key(os.path.basename(path))
+            for photo in photos
+            for path in (os.path.realpath(photo), os.path.abspath(photo))
+            if os.path.realpath(os.path.dirname(path)) == inside
+        }
+        self._last: dict[tuple[str, str], int] = {}
+        self._ids = set[int | str]()
+
+    def name(self, photo: Path) -> Outputs:
+        """A stem of its own, the photo's where it is free, otherwise with ``_2``, ``_3`` and so on.
+
+        No two files of the folder have one name. Names that differ only in case or in how an accent
+        is encoded count as one, as they do on some disks.
+        """
+        suffixes = dict(_suffixes(self._formats, photo))
+        stem = self._free(photo.stem, suffixes.values())
+        image_id = _image_id(photo, stem, self._ids)
+        self._ids.add(image_id)
+        files = {name: self._folder / (stem + suffix) for name, suffix in suffixes.items()}
+        return Outputs(stem, files, image_id)
+
+    def name_folder(self, stem: str) -> Path:
+        """A folder of its own for the results of several photos; it is not made."""
+        return self._folder / self._free(stem, ("",), of="folder")
+
+    def _free(self, stem: str, suffixes: Collection[str], of: str = "file") -> str:
+        base = _shortened(stem)
+        n = self._last.get((of, base), 0)
         while True:
             n += 1
             stem = base if n == 1 else f"{base}_{n}"
-            names = {name: stem + suffix for name, suffix in _suffixes(formats, photo)}
-            keys = {_key(name) for name in names.values()}
-            if not keys & taken:
+            keys = {_key(stem + suffix) for suffix in suffixes}
+            if not keys & self._taken:
                 break
-        taken |= keys
-        last[base] = n
-        image_id = _image_id(photo, stem, ids)
-        ids.add(image_id)
-        files = {name: folder / file for name, file in names.items()}
-        named.append(Outputs(stem, files, image_id))
-    return named
+        self._taken |= keys
+        self._last[of, base] = n
+        return stem
 
 
 def _suffixes(formats: Sequence[str], source: Path) -> Iterator[tuple[str, str]]:

@@ -56,8 +56,9 @@ and tables, with a row for every photo, failures included; of videos as NAME_peo
 A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
 drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
 "segmentation" as run lengths.
-NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of an earlier
-run are replaced, the photos themselves never; tables only with --overwrite. Where --format has only
+NAME is the photo's own; of two photos with one name, the second gets NAME_2. Photos of a tar file
+are run as they come out of it; their results are in a folder of its name. Results of an earlier run
+are replaced, the photos themselves never; tables only with --overwrite. Where --format has only
 tables, nothing is drawn, and photos are listed while the run goes on: for folders of any size.
 """
 _EPILOG = """\
@@ -200,6 +201,8 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(inputs.images, list):
             inputs.images = [one for one in inputs.images if job.wants(one.path)]
             inputs.n_images = len(inputs.images)
+        elif files:  # photos of tar files, which have their names by now
+            inputs.images = (one for one in inputs.images if job.wants(one.path))
         images = first_of(inputs.images)
         if images is None and not (files or inputs.videos or (job.parts and job.parts.done)):
             raise no_photo(job.errors)

@@ -15,12 +15,14 @@ from urllib.parse import unquote, urlsplit
 from openpaf.cli.common import one_line, shown
 from openpaf.cli.outputs import (
     IMAGE,
+    OutputNames,
     Outputs,
     check_folder,
     name_file,
     name_outputs,
 )
 from openpaf.cli.photos import with_subfolders
+from openpaf.cli.predict_tars import tar_inputs
 from openpaf.cli.videos import list_videos, video_name
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class Inputs:
 
 
 def named_inputs(arguments: argparse.Namespace, files: Sequence[str]) -> Inputs:
-    """Photos of which each has files of its own: all are listed and named before the first is run.
+    """Photos of which each has files of its own: all are listed and named before the first is run,
+    but for those of tar files, which come last.
 
     Args:
         arguments: Of the command.
@@ -60,30 +63,37 @@ def named_inputs(arguments: argparse.Namespace, files: Sequence[str]) -> Inputs:
     """
     from openpaf.bulk.inputs import Input, is_image_address
 
-    sources = _sources(arguments)
+    sources, tars = _sources(arguments)
     addresses = [source for source in sources if is_image_address(source)]
     videos, others = list_videos([source for source in sources if source not in addresses])
-    photos, errors = find_photos(others, is_required=not (videos or addresses))
+    photos, errors = find_photos(others, is_required=not (videos or addresses or tars))
     moving = set(map(os.path.realpath, videos))  # animated images of a folder are in both
     photos = [photo for photo in photos if os.path.realpath(photo) not in moving]
     paths = [*map(str, photos), *addresses]
     names = [*photos, *(Path(unquote(urlsplit(address).path)) for address in addresses)]
-    outputs = _outputs(arguments, [*names, *map(video_name, videos)])
+    outputs, folders = _outputs(arguments, [*names, *map(video_name, videos)], tars)
     of_photos = outputs[: len(paths)]
     of_videos = dict(zip(videos, outputs[len(paths) :], strict=True))
     inputs = [
-        Input(path, output=replace(output, files=_some(output.files, files)))
+        Input(path, output=replace(output, files=output.some(files)))
         for path, output in zip(paths, of_photos, strict=True)
         if output.files
         and arguments.shard.takes(path)
-        and not (arguments.skip_existing and _is_there(output))
+        and not (arguments.skip_existing and output.is_there())
     ]
     videos = [
         video for video in videos
         if arguments.shard.takes(video)
-        and not (arguments.skip_existing and _is_there(of_videos[video]))
+        and not (arguments.skip_existing and of_videos[video].is_there())
     ]  # fmt: skip
-    return Inputs(inputs, len(inputs), videos, lambda those: [of_videos[v] for v in those], errors)
+
+    def name_videos(those: Sequence[str]) -> list[Outputs]:
+        return [of_videos[video] for video in those]
+
+    if folders is None:
+        return Inputs(inputs, len(inputs), videos, name_videos, errors)
+    images = itertools.chain(inputs, tar_inputs(tars, folders, files, arguments))
+    return Inputs(images, None, videos, name_videos, errors)
 
 
 def listed_inputs(
@@ -132,45 +142,42 @@ def first_of(images: Iterable[Input]) -> Iterator[Input] | None:
     return None if first is None else itertools.chain([first], rest)
 
 
-def _sources(arguments: argparse.Namespace) -> list[str]:
-    """The sources with lists expanded, and folders as globs where subfolders count, too.
+def _sources(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The sources with lists expanded, and folders as globs where subfolders count, too; and the
+    tar files.
 
     Raises:
-        ValueError: If one is a tar file, or the drawn images would be found by the next run.
+        ValueError: If the drawn images would be found by the next run.
     """
     from openpaf.bulk.inputs import expanded, is_tar
 
-    sources = [one for source in arguments.sources for one, _ in expanded(source)]
-    for source in sources:
-        if is_tar(source):
-            raise ValueError(
-                f"{shown(source)}: photos of tar files go into tables only; "
-                "--format parquet, csv or jsonl"
-            )
+    expanded_sources = [one for source in arguments.sources for one, _ in expanded(source)]
+    tars = [one for one in expanded_sources if is_tar(one) and not os.path.isdir(one)]
+    sources = [one for one in expanded_sources if one not in set(tars)]
     if not arguments.recursive:
-        return sources
+        return sources, tars
     output = os.path.realpath(arguments.output)
     for source in sources:
         inside = os.path.isdir(source) and f"{output}/".startswith(f"{os.path.realpath(source)}/")
         if inside and IMAGE in arguments.format:
             raise ValueError(f"--output: {shown(arguments.output)} is in a source; choose another")
-    return with_subfolders(sources)
+    return with_subfolders(sources), tars
 
 
-def _outputs(arguments: argparse.Namespace, sources: Sequence[Path]) -> list[Outputs]:
-    file = name_file(arguments.output, sources, arguments.format)
+def _outputs(
+    arguments: argparse.Namespace, sources: Sequence[Path], tars: Sequence[str]
+) -> tuple[list[Outputs], OutputNames | None]:
+    """The files of each source; and what names the folders of tar files, if there are some."""
+    file = name_file(arguments.output, [*sources, *map(Path, tars)], arguments.format)
+    if file is not None and tars:
+        raise ValueError(
+            f"--output: {shown(arguments.output)} is one file; a tar file needs a folder"
+        )
     if file is not None:
-        return [file]
+        return [file], None
     folder = check_folder(arguments.output, arguments.sources, arguments.format)
-    return name_outputs(sources, folder, arguments.format)
-
-
-def _some(paths: dict[str, Path], formats: Sequence[str]) -> dict[str, Path]:
-    return {name: paths[name] for name in formats if name in paths}
-
-
-def _is_there(output: Outputs) -> bool:
-    return all(path.exists() for path in output.files.values())
+    names = OutputNames(folder, arguments.format, sources)
+    return [names.name(source) for source in sources], names if tars else None
 
 
 def find_photos(

@@ -48,6 +48,8 @@ def add_long_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out what has all its files; of tables see --resume")  # fmt: skip
     add("--resume", action="store_true",
         help="go on with an earlier run: leave out what its tables, or files, have")  # fmt: skip
+    add("--retry-errors", action="store_true",
+        help="as --resume, and try those again whose rows have an error")  # fmt: skip
     add("--overwrite", action="store_true", help="delete the tables of an earlier run")
     add("--workers", type=positive_integer, default=1, metavar="N",
         help="processes, of one thread each unless --threads says more (default: 1)")  # fmt: skip
@@ -87,6 +89,7 @@ def check_long_run(arguments: argparse.Namespace) -> None:
             import_extra(TABLES[name].needs or "", "tables", f"--format {name}")
     needs_tables = {
         "--overwrite": arguments.overwrite,
+        "--retry-errors": arguments.retry_errors,
         "--sha256": arguments.sha256,
         "--part-size": arguments.part_size != _PART_SIZE,
     }
@@ -99,9 +102,20 @@ def check_long_run(arguments: argparse.Namespace) -> None:
             f"--output: expected a folder, as tables are written in parts, "
             f"got {shown(arguments.output)}"
         )
-    if arguments.resume and arguments.overwrite:
-        raise ValueError("--resume, --overwrite: one of them")
+    check_going_on(arguments)
     arguments.skip_existing |= arguments.resume and not tables
+
+
+def check_going_on(arguments: argparse.Namespace) -> None:
+    """See that an earlier run is either gone on with or deleted.
+
+    Raises:
+        ValueError: If both are asked for.
+    """
+    arguments.resume |= arguments.retry_errors
+    if arguments.resume and arguments.overwrite:
+        flag = "--retry-errors" if arguments.retry_errors else "--resume"
+        raise ValueError(f"{flag}, --overwrite: one of them")
 
 
 def open_parts(
@@ -137,6 +151,7 @@ def open_parts(
         rows=arguments.part_size,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
+        retry_errors=arguments.retry_errors,
         settings=settings,
         on_part=on_part,
     )

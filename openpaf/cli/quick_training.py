@@ -140,17 +140,23 @@ def _rates(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     from openpaf.evaluation.skeletons import skeleton_or_coco
     from openpaf.training.data.dataset import read_set
+    from openpaf.training.groupings.table import GROUPINGS
+    from openpaf.training.rcnn.object_sets import classes_of
     from openpaf.weights.outline import outline
 
     if arguments.start is None:
         return FRESH
     spec = resolve(arguments.start).spec
-    if spec.method not in ("part_affinity", "mask_rcnn", "objects"):
+    if spec.method == "objects":
+        return FINE_TUNING if spec.classes == classes_of(Path(arguments.data)) else NEW_HEADS
+    if spec.method == "mask_rcnn":
+        return FINE_TUNING
+    # Those of one person are validated as a part of a pair.
+    groupings = [name for name, grouping in GROUPINGS.items() if not grouping.takes_crops]
+    if spec.method not in ("part_affinity", *groupings):
         raise WeightsError(
             f"{arguments.start}: a model that cannot be trained further ({spec.method})"
         )
-    if spec.method != "part_affinity":
-        return FINE_TUNING
     path = Path(arguments.data)
     data, category, file = read_set(path), arguments.category, arguments.skeleton
     labels = skeleton_or_coco(data, path, category=category, file=file)

@@ -32,7 +32,10 @@ def thresholds_of(spec: ModelSpec, settings: Sequence[tuple[str, str]]) -> Any:
     if defaults is None:
         raise ValueError(f"--set: {spec.name} has no thresholds that can be set")
     known = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
-    values = {}
+    values: dict[str, Any] = {}
+    sigma_px = known.get("sigma_px")  # as without --set, a model's own where it is narrower
+    if sigma_px is not None and spec.sigma_px is not None and spec.sigma_px < sigma_px:
+        values["sigma_px"] = spec.sigma_px
     for key, text in settings:
         if key not in known:
             hint = did_you_mean(key, known)

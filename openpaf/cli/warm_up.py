@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def prepare_kernels() -> tuple[int, int]:
-    """Load the kernels of part affinity fields and drawing, compiled for the library's calls.
+    """Load the kernels of all methods and of drawing, compiled for the library's calls.
 
     Returns:
         The number of kernels, and how many of them were neither in the cache nor in the package.
@@ -76,6 +76,7 @@ def prepare_kernels() -> tuple[int, int]:
     peaks = find_peaks(fields)
     limbs = match_limbs(score_limbs(fields, peaks), peaks=peaks)
     assemble_people(peaks, limbs, fields.skeleton)
+    _prepare_other_methods()
     image = np.zeros((128, 160, 3), np.uint8)
     openpaf.draw_poses(image, poses)
     openpaf.Letterbox.fit((128, 160), 64).apply(image)
@@ -83,14 +84,37 @@ def prepare_kernels() -> tuple[int, int]:
     return len(kernels()), sum(bool(of_one.cache_misses) for of_one in stats)
 
 
+def _prepare_other_methods() -> None:
+    """Call what makes people of tags, centers and offsets, on arrays of nobody."""
+    import numpy as np
+
+    from openpaf import Grid, Skeleton
+    from openpaf.decoding.centers import center_channels, decode_centers
+    from openpaf.decoding.hough import find_voted_joints
+    from openpaf.decoding.person_lab import decode_person_lab, person_lab_channels
+    from openpaf.decoding.tags import group_by_tags
+
+    skeleton = Skeleton.COCO17
+    centers, offsets = (
+        {name: np.zeros((n, 8, 8), np.float32) for name, n in channels(skeleton).items()}
+        for channels in (center_channels, person_lab_channels)
+    )
+    heatmaps = centers["heatmaps"]
+    group_by_tags(heatmaps, heatmaps[None], Grid(8), skeleton)
+    decode_centers(centers, Grid(8), skeleton)
+    decode_person_lab(offsets, Grid(8), skeleton, 14.0)
+    find_voted_joints(heatmaps[None], offsets["offsets"][None], 1.75)
+
+
 def kernels() -> list[Any]:
     """The kernels that come with the package half compiled, and that `warm-up` loads."""
     from openpaf import fields
-    from openpaf.decoding import compiled, limbs, peaks, people
+    from openpaf.decoding import centers, compiled, hough, limbs, peaks, people, person_lab, tags
     from openpaf.kernels import resize, strokes
 
     return [
         compiled._decode, peaks._find_peaks_alone, limbs._score_limbs_alone, limbs._match_alone,
         limbs._taken, people._assemble_alone, fields._encode_heatmaps, fields._encode_pafs,
+        tags._group, centers._decode_centers, person_lab._grow_people, hough._find_in_crops,
         resize.shrink, strokes.paint,
     ]  # fmt: skip

@@ -54,6 +54,9 @@ class DecodeConfig:
         graph: Which limbs are used: ``"tree"``, those of a spanning tree
             (:func:`openpaf.skeleton.trees.tree_limbs`); ``"redundant"``, all that the skeleton
             has; ``"full"`` also, and every pair of joints must then be a limb.
+        exchange_gain: Two people whom a limb ties together exchange joints where the scores of the
+            limbs inside both grow by more than this in sum; 1000, more than they can, never, as in
+            the paper. 0.6: on the fields of networks, less loses AP.
         merge_distance: Two fragments without a joint in common are merged into one person where
             their nearest joints are at most this many times the larger one's size apart; 0 never.
             (Called ``join_distance`` before.)
@@ -105,6 +108,7 @@ class DecodeConfig:
     matching: str = "optimal"
     n_fallbacks: int = 1
     graph: str = "redundant"
+    exchange_gain: float = 0.6
     merge_distance: float = 0.4
     merge_size_px: float = 80.0
     share_threshold: float = 0.7
@@ -124,7 +128,7 @@ class DecodeConfig:
             object.__setattr__(self, "weak_peak_threshold", self.peak_threshold)
         shares = ("peak_support", "limb_fraction", "min_person_score")
         check_numbers(self, shares, least=0, most=1)
-        not_negative = ("limb_point_threshold", "limb_threshold", "merge_distance",
+        not_negative = ("limb_point_threshold", "limb_threshold", "exchange_gain", "merge_distance",
                         "merge_size_px", "share_threshold", "complete_reach",
                         "complete_distance", "single_threshold", "duplicate_oks")  # fmt: skip
         check_numbers(self, not_negative, least=0)

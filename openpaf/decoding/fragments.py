@@ -41,6 +41,34 @@ def singletons(xy, starts):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _be_alone(f, xy, p):  # type: ignore[no-untyped-def]
+    """Make peak p a fragment."""
+    f.name[p] = f.next[p] = p
+    f.size[p] = 1
+    for word in range(f.has.shape[1]):
+        f.has[p, word] = 0
+    f.has[p, f.joint[p] // 64] = np.uint64(1) << np.uint64(f.joint[p] % 64)
+    f.box[p, 0] = f.box[p, 2] = xy[p, 0]
+    f.box[p, 1] = f.box[p, 3] = xy[p, 1]
+
+
+@leaf
+def divide(f, xy, both):  # type: ignore[no-untyped-def]
+    """Make two fragments anew, of (2, K) peaks, -1 where none; their first peaks name them."""
+    for side in range(2):
+        first = -1
+        for k in range(both.shape[1]):
+            p = both[side, k]
+            if p < 0:
+                continue
+            _be_alone(f, xy, p)
+            if first < 0:
+                first = p
+            else:
+                merge_if_disjoint(f, first, p)
+
+
+@inlined
 def _disjoint(f, p, q):  # type: ignore[no-untyped-def]
     for word in range(f.has.shape[1]):
         if f.has[p, word] & f.has[q, word]:

@@ -174,6 +174,7 @@ def _refine(  # type: ignore[no-untyped-def]
     h, w = size_hw
     stride, offset, sigma = numbers
     x, y, scores = peaks
+    most = (0.5 / sigma) ** 2  # of a Gaussian whose center is at the corner of its cell
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
         if 0 < row < h - 1 and 0 < column < w - 1:
@@ -181,7 +182,7 @@ def _refine(  # type: ignore[no-untyped-def]
         else:
             dx, dy, rise = _vertex(cells, h, w, row, column, sigma, logs)
         x[n + i], y[n + i] = (column + dx) * stride + offset, (row + dy) * stride + offset
-        scores[n + i] = min(cells[spots[i]] * math.exp(rise), LARGEST)
+        scores[n + i] = min(cells[spots[i]] * math.exp(min(rise, most)), LARGEST)
 
 
 @leaf

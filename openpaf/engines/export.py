@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,15 +16,17 @@ from openpaf.decoding import decode
 from openpaf.engines.auto import difference
 from openpaf.engines.base import Engine
 from openpaf.engines.load import load_source
-from openpaf.engines.table import ENGINES, ExportModule, export_formats, export_precisions
+from openpaf.engines.table import ENGINES, ExportModule, export_formats
 from openpaf.errors import OpenpafError, WeightsError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
-from openpaf.poses import oks
+from openpaf.poses import Poses, oks
 from openpaf.weights.catalog import resolve
 from openpaf.weights.spec import ModelSource, ModelSpec
 
+#: From an engine, its spec and the network's input (1, 3, h, w) to the people in px of the input.
+FindPeople = Callable[[Engine, ModelSpec, NDArray[np.float32]], Poses]
 #: Largest difference of fields that an export may have, as a share of their root mean square.
 TOLERANCES = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.15}
 
@@ -64,20 +66,23 @@ def export_model(
     calibration: Sequence[Path] = (),
     size: int = 256,
     tolerance: float | None = None,
+    find_people: FindPeople | None = None,
 ) -> Difference:
     """Export a model, and compare it with torch on real photos before it gets its name.
 
     Args:
         model: Name of a shipped model, or path of a safetensors file.
-        path: The file to write, ``.onnx`` or ``.xml``; OpenVINO writes a ``.bin`` beside it.
-        to: ``"onnx"`` or ``"openvino"``.
-        precision: ``"float32"``; with OpenVINO also ``"bfloat16"`` or ``"int8"``.
+        path: The file to write, ``.onnx``, ``.xml`` or ``.tflite``; OpenVINO writes a ``.bin``
+            beside it.
+        to: ``"onnx"``, ``"openvino"`` or ``"litert"``.
+        precision: ``"float32"``; with the first two also ``"int8"``, with OpenVINO ``"bfloat16"``.
         size_hw: Fixed height and width of the input in px, multiples of 8; any size if None.
         photos: What to compare on.
         calibration: For int8: photos whose ranges of values are learned; others than ``photos``.
         size: Short side of the input in px, for the comparison and calibration.
         tolerance: Largest allowed difference of the fields, as a share of their root mean square;
             that of :data:`TOLERANCES` if None.
+        find_people: How people are found, for the comparison; by part affinity fields if None.
 
     Returns:
         The measured difference.
@@ -93,16 +98,19 @@ def export_model(
         raise ValueError(f"size_hw: expected multiples of 8 px from 32 on, got {size_hw}")
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     source = resolve(model)
-    if "pafs" not in source.spec.outputs:
+    if find_people is None and "pafs" not in source.spec.outputs:
         raise WeightsError(
-            f"{source.spec.name}: has no part affinity fields; only models that have are exported"
+            f"{source.spec.name}: has no part affinity fields; expected find_people, got none"
         )
+    find_people = find_people or _find_people
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".openpaf-") as folder:
         partial = Path(folder) / path.name
         inputs = [network_input(photo, size, size_hw)[None] for photo in calibration]
         module = cast(ExportModule, ENGINES[to].load_module())
         module.export(source, partial, precision=precision, size_hw=size_hw, calibration=inputs)
-        measured = compare(source, resolve(partial), photos, size=size, size_hw=size_hw)
+        measured = compare(
+            source, resolve(partial), photos, size=size, size_hw=size_hw, find_people=find_people
+        )
         if not measured.fields <= limit:
             raise ExportError(
                 f"{path}: not written; its fields differ from torch's by {measured.fields:.4f} of "
@@ -129,7 +137,7 @@ def check_export(
         precision: Of the numbers.
         photos: What to compare on.
         calibration: What ranges are learned from.
-        suffix: The path's; that of the engine's files if None.
+        suffix: The path's, of a pair; that of the engine's files if None, for a single network.
 
     Returns:
         The suffix of the engine's files.
@@ -138,12 +146,14 @@ def check_export(
         ValueError: If they do not.
     """
     formats = export_formats()
-    if to not in formats:
-        raise ValueError(f"to: expected one of {', '.join(formats)}, got {to!r}")
-    if precision not in export_precisions(to):
+    is_pair, whose = suffix is not None, "" if suffix is None else " of a top-down pair"
+    usable = [name for name in formats if not is_pair or ENGINES[name].pair_exports]
+    if to not in usable:
+        raise ValueError(f"to: expected one of {', '.join(usable)}{whose}, got {to!r}")
+    precisions = ENGINES[to].pair_exports if is_pair else ENGINES[to].exports
+    if precision not in precisions:
         raise ValueError(
-            f"precision: expected one of {', '.join(export_precisions(to))} for {to}, "
-            f"got {precision!r}"
+            f"precision: expected one of {', '.join(precisions)} for {to}{whose}, got {precision!r}"
         )
     suffix = suffix or formats[to]
     if path.suffix != suffix:
@@ -173,6 +183,7 @@ def compare(
     *,
     size: int = 256,
     size_hw: tuple[int, int] | None = None,
+    find_people: FindPeople,
 ) -> Difference:
     """How far the answers of an exported model are from torch's on real photos.
 
@@ -182,6 +193,7 @@ def compare(
         photos: What to compare on.
         size: Short side of the network's input in px, where it is not fixed.
         size_hw: The fixed size in px, if it is.
+        find_people: How people are found.
     """
     original = load_source(source, "torch", "cpu")
     engine = load_source(exported)
@@ -191,7 +203,9 @@ def compare(
         ours, theirs = original(image), engine(image)
         shares.append(difference(ours, theirs))
         largest = max(largest, float(np.abs(ours["heatmaps"] - theirs["heatmaps"]).max()))
-        people, same = _people(source.spec, original, engine, image)
+        people, same = _same_people(
+            *(find_people(run, source.spec, image) for run in (original, engine))
+        )
         n_people, n_same = n_people + people, n_same + same
     return Difference(
         n_photos=len(photos),
@@ -202,21 +216,23 @@ def compare(
     )
 
 
-def _people(
-    spec: ModelSpec, original: Engine, engine: Engine, image: NDArray[np.float32]
-) -> tuple[int, int]:
+def _find_people(engine: Engine, spec: ModelSpec, image: NDArray[np.float32]) -> Poses:
+    """The people by part affinity fields."""
+    arrays = engine(image)
+    fields = Fields(
+        heatmaps=arrays["heatmaps"][0],
+        pafs=arrays["pafs"][0],
+        heatmap_grid=spec.heatmap_grid,
+        paf_grid=spec.paf_grid,
+        skeleton=spec.skeleton,
+    )
+    return decode(fields)
+
+
+def _same_people(*both: Poses) -> tuple[int, int]:
     """How many people torch finds, and how many of them the export finds in the same place."""
     found = []
-    for run in (original, engine):
-        arrays = run(image)
-        fields = Fields(
-            heatmaps=arrays["heatmaps"][0],
-            pafs=arrays["pafs"][0],
-            heatmap_grid=spec.heatmap_grid,
-            paf_grid=spec.paf_grid,
-            skeleton=spec.skeleton,
-        )
-        poses = decode(fields)
+    for poses in both:
         weak = poses.scores < 0.1
         xy = np.where(weak[..., None], np.nan, poses.xy)
         found.append(poses.replace(xy=xy, scores=np.where(weak, 0, poses.scores)))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.engines.base import Arrays, Run, check_size, conversion_name, quiet
+from openpaf.engines.onnx_int8 import quantize_onnx
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.cache import kept
@@ -68,7 +69,10 @@ def export(
     calibration: Sequence[NDArray[np.float32]],
 ) -> None:
     """Write a model as an ONNX file; see :class:`openpaf.engines.table.ExportModule`."""
-    path.write_bytes(onnx_bytes(source, size_hw=size_hw))
+    data = onnx_bytes(source, size_hw=size_hw)
+    if precision == "int8":
+        data = quantize_onnx(data, calibration, source.spec.method)
+    path.write_bytes(data)
 
 
 def choose_providers(device: str | None) -> list[Any]:
@@ -119,6 +123,8 @@ def run_onnx(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # it keeps a plan for each size of image, for ever
+    # Sums of 8-bit products that x86 processors without VNNI would cut off.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

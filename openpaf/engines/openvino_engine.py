@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.engines.base import Arrays, Run, check_cpu, check_size, conversion_name, quiet
+from openpaf.engines.eight_bits import NEVER_IN_8_BITS, patterns_in_float
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.cache import kept
@@ -33,13 +34,6 @@ MAX_COMPILED_LAYERS = 1024
 _FIXED_BATCHES = (4, 1)
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _EXAMPLE_HW = (128, 192)
-# Names of layers that stay in floating point, see quantize().
-_FIRST = r".*trunk\.[01][/.].*"
-_HEADS, _LAST_HEADS = r".*(heatmaps|pafs).*", r".*refinement.*(heatmaps|pafs)\.out.*"
-_DETECTOR_LAYERS = [r".*stem.*", r".*trunk[.]fine.*", r".*(squeeze|excite).*", r".*heads.*"]
-# Networks that are no faster in 8 bits, and lose much: TinyPose 0.06 AP, with its head in floating
-# point (COCO train2017). They run in floating point beside a detector in 8 bits.
-_NEVER_IN_8_BITS = {"single_person"}
 
 
 def available(source: ModelSource, precision: str) -> bool:
@@ -54,7 +48,7 @@ def available(source: ModelSource, precision: str) -> bool:
     if not installed("torch"):
         return False
     if precision == "int8":
-        return source.spec.method in _NEVER_IN_8_BITS
+        return source.spec.method in NEVER_IN_8_BITS
     if precision == "bfloat16":
         return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return True
@@ -69,7 +63,7 @@ def load(source: ModelSource, device: str | None, *, threads: int | None, precis
         model = read_openvino(source.file)
         precision = read_openvino_note(model, source.file)[1]
         return run_openvino(model, precision, outputs, str(source.file), threads=threads)
-    if precision == "int8" and source.spec.method not in _NEVER_IN_8_BITS:
+    if precision == "int8" and source.spec.method not in NEVER_IN_8_BITS:
         return run_openvino(read_eight_bit(source), "int8", outputs, threads=threads)
     model = kept(
         conversion_name(source, ".openvino", "torch", "openvino"),
@@ -90,7 +84,7 @@ def export(
 ) -> None:
     """Write a model as OpenVINO's files; see :class:`openpaf.engines.table.ExportModule`."""
     model = convert(source, size_hw=size_hw)
-    if precision == "int8" and source.spec.method not in _NEVER_IN_8_BITS:
+    if precision == "int8" and source.spec.method not in NEVER_IN_8_BITS:
         model = quantize(model, calibration, source.spec.method)
     model.set_rt_info(precision, [NOTE, "precision"])
     model.set_rt_info(sha256_of(source.file), [NOTE, "source"])
@@ -247,9 +241,7 @@ def quantize(
 ) -> Any:
     """An OpenVINO model with 8-bit integers, whose ranges are those seen in the inputs.
 
-    The first layers, which see the pixels, and those that give the fields stay in floating point;
-    of networks with refinement stages only those of these stages. Of detectors the
-    first layers and the whole heads do, chosen on COCO train2017.
+    Layers that stay in floating point are those of :mod:`openpaf.engines.eight_bits`.
 
     Args:
         model: As :func:`convert` gives it.
@@ -262,10 +254,8 @@ def quantize(
     with quiet():
         nncf = import_extra("nncf", "export")
         nncf.set_log_level(logging.ERROR)
-        refined = any("refinement" in layer.get_friendly_name() for layer in model.get_ops())
-        in_float = [_FIRST, _LAST_HEADS if refined else _HEADS]
-        if method == "person_detector":
-            in_float = _DETECTOR_LAYERS
+        names = [layer.get_friendly_name() for layer in model.get_ops()]
+        in_float = patterns_in_float(method, names)
         result = nncf.quantize(
             model,
             nncf.Dataset(inputs),

@@ -64,12 +64,16 @@ class EngineEntry:
         max_difference: Root mean square difference of its arrays from torch's, as a share of
             their root mean square, above which ``"auto"`` leaves it out.
         suffix: Of the files that ``openpaf export`` writes for it; None if it has none.
+        exports: The precisions that these files are written in.
+        pair_exports: Those for the networks of top-down pairs.
     """
 
     module: str
     precision: str = "float32"
     max_difference: float = 0.1
     suffix: str | None = None
+    exports: tuple[str, ...] = ("float32",)
+    pair_exports: tuple[str, ...] = ("float32",)
 
     def load_module(self) -> EngineModule:
         """Import the module."""
@@ -79,8 +83,18 @@ class EngineEntry:
 #: By name; "torch" first, with whose arrays those of the others are compared.
 ENGINES: dict[str, EngineEntry] = {
     "torch": EngineEntry(module="openpaf.engines.torch_engine"),
-    "onnx": EngineEntry(module="openpaf.engines.onnx_engine", suffix=".onnx"),
-    "openvino": EngineEntry(module="openpaf.engines.openvino_engine", suffix=".xml"),
+    "onnx": EngineEntry(
+        module="openpaf.engines.onnx_engine", suffix=".onnx", exports=("float32", "int8")
+    ),
+    "openvino": EngineEntry(
+        module="openpaf.engines.openvino_engine",
+        suffix=".xml",
+        exports=("float32", "bfloat16", "int8"),
+        pair_exports=("float32", "bfloat16", "int8"),
+    ),
+    "litert": EngineEntry(
+        module="openpaf.engines.litert_engine", suffix=".tflite", pair_exports=()
+    ),
     "openvino-bf16": EngineEntry(module="openpaf.engines.openvino_engine", precision="bfloat16"),
     "openvino-int8": EngineEntry(
         module="openpaf.engines.openvino_engine", precision="int8", max_difference=0.3
@@ -96,14 +110,6 @@ def engine_names() -> tuple[str, ...]:
 def export_formats() -> dict[str, str]:
     """The suffix of each kind of file that ``openpaf export`` writes."""
     return {name: entry.suffix for name, entry in ENGINES.items() if entry.suffix}
-
-
-def export_precisions(to: str | None = None) -> tuple[str, ...]:
-    """The precisions that exported files of a kind are written in; those of all kinds if None."""
-    entries = [
-        entry for entry in ENGINES.values() if to is None or entry.module == ENGINES[to].module
-    ]
-    return tuple(dict.fromkeys(entry.precision for entry in entries))
 
 
 def load_named(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from openpaf.engines.base import Arrays, Engine
 from openpaf.engines.load import load_source
 from openpaf.engines.torch_engine import choose_device, run_network
+from openpaf.errors import WeightsError
 from openpaf.estimator.calibration import calibrate
-from openpaf.estimator.methods import Options
+from openpaf.estimator.methods import Options, method_of
 from openpaf.geometry import Letterbox
 from openpaf.poses import Poses
 from openpaf.weights.spec import ModelSource, ModelSpec
@@ -81,36 +82,64 @@ class ArrayMethod(ABC):
         run = run_network(copy.deepcopy(network).eval(), spec, device, threads=options.threads)
         return cls(Engine("torch", run), spec, options)
 
-    def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[Inferred]:
-        """The arrays of images, with one run of the network per shape."""
+    def infer(self, images: Sequence[NDArray[np.uint8]]) -> list[Any]:
+        """What the network gives for images, with one run of it per shape; see ``of_inputs``."""
         letterboxes = [Letterbox.fit(image.shape[:2], self.options.size) for image in images]
-        results: dict[int, Inferred] = {}
+        results: dict[int, Any] = {}
         for shape in sorted({letterbox.size_hw for letterbox in letterboxes}):
             chosen = [i for i, letterbox in enumerate(letterboxes) if letterbox.size_hw == shape]
             inputs = np.stack([letterboxes[i].apply(images[i]) for i in chosen])
-            arrays = self.run(inputs)
-            mirrored = None
-            if self.options.flip:
-                mirrored = self.run(np.ascontiguousarray(inputs[:, :, :, ::-1]))
-            for n, i in enumerate(chosen):
-                results[i] = Inferred(
-                    arrays={name: array[n] for name, array in arrays.items()},
-                    mirrored=mirrored and {name: array[n] for name, array in mirrored.items()},
-                    size_hw=shape,
-                )
+            results.update(zip(chosen, self.of_inputs(inputs), strict=True))
         return [results[i] for i in range(len(images))]
 
+    def of_inputs(self, inputs: NDArray[np.float32]) -> list[Any]:
+        """What the network gives for inputs (B, 3, h, w) of one shape: :class:`Inferred` of each.
+
+        A method may make something else of it.
+        """
+        arrays, mirrored = self.run(inputs), None
+        if self.options.flip:
+            mirrored = self.run(np.ascontiguousarray(inputs[:, :, :, ::-1]))
+        return [
+            Inferred(
+                arrays={name: array[i] for name, array in arrays.items()},
+                mirrored=mirrored and {name: array[i] for name, array in mirrored.items()},
+                size_hw=(inputs.shape[2], inputs.shape[3]),
+            )
+            for i in range(len(inputs))
+        ]
+
     @abstractmethod
-    def people(self, inferred: Inferred) -> Poses:
-        """The people of an image, in px of the network's input."""
+    def people(self, inferred: Any) -> Poses:
+        """The people of an image, in px of the network's input.
+
+        Args:
+            inferred: What ``of_inputs`` gave for it.
+        """
+
+    def people_in_steps(self, inferred: Any, passed: Callable[[str], None]) -> Poses:
+        """What ``people`` gives; a method of several steps calls ``passed`` after each."""
+        return self.people(inferred)
+
+    def check_size(self, inferred: Any, image_hw: tuple[int, int], letterbox: Letterbox) -> None:
+        """Refuse what cannot be of an image of this shape.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        if inferred.size_hw != letterbox.size_hw:
+            raise ValueError(
+                f"image_hw: arrays of {inferred.size_hw[0]} x {inferred.size_hw[1]} px are not of "
+                f"an image of {image_hw[0]} x {image_hw[1]} px (height x width)"
+            )
 
     def postprocess(
         self,
-        inferred: Inferred,
+        inferred: Any,
         image_hw: tuple[int, int],
         passed: Callable[[str], None] | None = None,
     ) -> Poses:
-        """The people in the arrays of an image, in px of the image.
+        """The people in what the network gave for an image, in px of the image.
 
         Args:
             inferred: As :meth:`infer` gave it.
@@ -118,16 +147,48 @@ class ArrayMethod(ABC):
             passed: Called with the name of each step when it is done.
 
         Raises:
-            ValueError: If the arrays are of an image of another shape.
+            ValueError: If it is of an image of another shape.
         """
         letterbox = Letterbox.fit(image_hw, self.options.size)
-        if inferred.size_hw != letterbox.size_hw:
-            raise ValueError(
-                f"image_hw: arrays of {inferred.size_hw[0]} x {inferred.size_hw[1]} px are not of "
-                f"an image of {image_hw[0]} x {image_hw[1]} px (height x width)"
-            )
-        poses = letterbox.undo(self.people(inferred))
+        self.check_size(inferred, image_hw, letterbox)
+        poses = self.people(inferred) if passed is None else self.people_in_steps(inferred, passed)
+        poses = self._own_joints(letterbox.undo(poses))
         poses = calibrate(poses, self.spec, self.options.size)
         if passed is not None:
             passed("people")
         return poses
+
+    def _own_joints(self, poses: Poses) -> Poses:
+        """People with the joints that the model promises; its network may know more."""
+        if self.spec.result is None:
+            return poses
+        poses = poses.to(self.spec.result)
+        has_joints = (poses.scores > 0).any(axis=1)
+        return poses if has_joints.all() else poses[np.flatnonzero(has_joints)]
+
+
+def find_people(engine: Engine, spec: ModelSpec, inputs: NDArray[np.float32]) -> Poses:
+    """The people in an image, in px of the network's input.
+
+    Args:
+        engine: Gives the arrays of the whole image.
+        spec: How the model is run.
+        inputs: The network's input (1, 3, h, w).
+
+    Raises:
+        WeightsError: If the model's network gives no arrays of the whole image.
+    """
+    method = array_method_of(spec)(engine, spec, Options())
+    return method.people(method.of_inputs(inputs)[0])
+
+
+def array_method_of(spec: ModelSpec) -> type[ArrayMethod]:
+    """The method of a model whose network gives arrays of the whole image.
+
+    Raises:
+        WeightsError: If the model has another method, or none.
+    """
+    method: Any = method_of(spec)
+    if not issubclass(method, ArrayMethod):
+        raise WeightsError(f"{spec.name}: its network gives no arrays of the whole image")
+    return method

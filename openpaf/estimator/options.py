@@ -11,6 +11,7 @@ from openpaf.decoding import DecodeConfig
 from openpaf.estimator.merging import sizes_of
 from openpaf.estimator.methods import Options
 from openpaf.estimator.multiscale import check_scales
+from openpaf.weights.spec import ModelSpec
 
 
 def checked_options(
@@ -46,3 +47,10 @@ def checked_options(
         max_people=None if max_people is None else int(max_people),
         min_score=float(min_score),
     )
+
+
+def with_own_sigma(options: Options, spec: ModelSpec) -> Options:
+    """The options with the sigma of a model whose peaks are narrower than the parser expects."""
+    if spec.sigma_px is None or spec.sigma_px >= options.config.sigma_px:
+        return options
+    return options.replace(config=DecodeConfig(sigma_px=spec.sigma_px))

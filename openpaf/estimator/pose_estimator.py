@@ -14,7 +14,7 @@ from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
 from openpaf.estimator.merging import MergedScales, sizes_of
 from openpaf.estimator.methods import Method, Options, TakesBoxes, method_of
-from openpaf.estimator.options import checked_options
+from openpaf.estimator.options import checked_options, with_own_sigma
 from openpaf.fields import Fields
 from openpaf.io.closing import Closing
 from openpaf.io.images import read_image, read_images
@@ -49,7 +49,8 @@ class PoseEstimator(Closing):
             :func:`openpaf.engines.load.load_source`.
         device: A torch device such as ``"cuda"``; a GPU if there is one, if None.
         threads: Threads of the CPU that the network uses; the engine's own number if None.
-        config: Thresholds of the parser; of another method those of its own class.
+        config: Thresholds of the parser; the defaults if None, with the model's own ``sigma_px``
+            where its peaks are narrower than those; of another method those of its own class.
         size: Short side of the network's input in px, 32 to 4096; the long side follows. More finds
             smaller people and takes longer. No effect on a top-down pair, which says its own.
         scales: Sizes whose people are merged, as multiples of ``size`` or, from 32 on, in px;
@@ -111,9 +112,10 @@ class PoseEstimator(Closing):
             "size": size, "scales": scales, "flip": flip, "max_people": max_people,
             "min_score": min_score,
         }  # fmt: skip
-        self._options = checked_options(**named)
+        options = checked_options(**named)
         self.source: ModelSource | None = resolve(model, weights)
         self.spec = self.source.spec
+        self._options = options if config else with_own_sigma(options, self.spec)
         self._method = _at_scales(method_of(self.spec).load(self.source, self._options))
         self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
 
@@ -156,8 +158,9 @@ class PoseEstimator(Closing):
             "min_score": min_score,
         }  # fmt: skip
         self = cls.__new__(cls)
-        self._options = checked_options(engine="torch", **named)
+        options = checked_options(engine="torch", **named)
         self.source, self.spec = None, spec
+        self._options = options if config else with_own_sigma(options, spec)
         self._method = _at_scales(method_of(spec).from_network(network, spec, self._options))
         self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
         return self
@@ -394,7 +397,7 @@ class PoseEstimator(Closing):
         if self.scales != (1.0,):
             raise ValueError("fields: expected one size, without scales: people are merged")
         if "pafs" not in self.spec.outputs:
-            raise ValueError(f"fields: the model {self.spec.name!r} is a detector and makes none")
+            raise ValueError(f"fields: the model {self.spec.name!r} gives no part affinity fields")
         fields: Fields = self.infer(image)
         return fields
 

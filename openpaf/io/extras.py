@@ -17,6 +17,7 @@ _lock = threading.Lock()
 EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),
+    "litert": ("ai_edge_litert",),
     "export": ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino"),
     "video": ("av",),
     "demo": ("aiohttp",),

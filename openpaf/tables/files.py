@@ -34,6 +34,8 @@ class TableFormat:
         suffix: Of the file.
         open: From a path and the joints to a writer.
         paths: The column ``path`` of a file, which tells what an earlier run has done.
+        keep_good: Writes the rows of a file that have no error to a second path; how many it kept
+            and left out. Where none is to be left out, or kept, nothing is written.
         group: Rows of a video that are written together; 1 where a row is there at once.
         needs: Module that only the extra ``tables`` installs.
     """
@@ -42,6 +44,7 @@ class TableFormat:
     suffix: str
     open: Callable[[str | os.PathLike[str], Skeleton], TableWriter]
     paths: Callable[[str | os.PathLike[str]], Iterable[str]]
+    keep_good: Callable[[str | os.PathLike[str], str | os.PathLike[str]], tuple[int, int]]
     group: int = 1
     needs: str | None = None
 
@@ -123,16 +126,56 @@ def _json_paths(path: str | os.PathLike[str]) -> Iterator[str]:
             yield json.loads(line)["path"]
 
 
+def _keep_good_parquet(
+    path: str | os.PathLike[str], target: str | os.PathLike[str]
+) -> tuple[int, int]:
+    parquet = import_extra("pyarrow.parquet", "tables", "format")
+    with parquet.ParquetFile(os.fspath(path)) as file:
+        n_all = file.metadata.num_rows
+        errors = file.read(columns=["error"])["error"]
+        n_good = errors.null_count
+        if 0 < n_good < n_all:
+            good = file.read().filter(errors.is_null())
+            parquet.write_table(good, os.fspath(target), compression="zstd")
+    return n_good, n_all - n_good
+
+
+def _keep_good_csv(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> tuple[int, int]:
+    with open(path, encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    column = names.index("error")
+    good = [row for row in rows if not row[column]]
+    if 0 < len(good) < len(rows):
+        with open(target, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([names, *good])
+    return len(good), len(rows) - len(good)
+
+
+def _keep_good_lines(
+    path: str | os.PathLike[str], target: str | os.PathLike[str]
+) -> tuple[int, int]:
+    with open(path, encoding="utf-8") as file:
+        rows = list(file)
+    good = [line for line in rows if json.loads(line)["error"] is None]
+    if 0 < len(good) < len(rows):
+        with open(target, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(good)
+    return len(good), len(rows) - len(good)
+
+
 #: The formats of tables, by the names that ``openpaf predict --format`` takes.
 TABLES: dict[str, TableFormat] = {
     "csv": TableFormat(
-        description="a row a person, for spreadsheets", suffix=".csv", open=_Csv, paths=_csv_paths
+        description="a row a person, for spreadsheets", suffix=".csv", open=_Csv, paths=_csv_paths,
+        keep_good=_keep_good_csv,
     ),
     "parquet": TableFormat(
         description="a row an image", suffix=".parquet", open=_Parquet, paths=_parquet_paths,
+        keep_good=_keep_good_parquet,
         group=500, needs="pyarrow",
     ),
     "jsonl": TableFormat(
-        description="a line of JSON an image", suffix=".jsonl", open=_JsonLines, paths=_json_paths
+        description="a line of JSON an image", suffix=".jsonl", open=_JsonLines, paths=_json_paths,
+        keep_good=_keep_good_lines,
     ),
 }  # fmt: skip

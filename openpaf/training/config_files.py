@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from openpaf.io.toml_files import read_toml
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
+from openpaf.training.start import read_start
 from openpaf.training.tables import Table, as_table
 from openpaf.weights import is_name
 
@@ -29,7 +30,6 @@ _MOVED = {
 }
 _PATHS = {"output", "index", "annotations", "images", "skeleton", "weights", "trunk", "teacher"}
 _NAMES = {"skeleton": SKELETONS.__contains__, "weights": is_name}  # which are no paths
-_METHODS = ("part-affinity", "mask-rcnn")  # of ``method``, which the network's name says
 
 
 class _Index(Table, frozen=True, kw_only=True):
@@ -50,6 +50,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     Raises:
         ValueError: If the file cannot be read, is not TOML, or has an unknown, missing or wrong
             key; the message names the file and the key.
+        WeightsError: If the file names a method, and weights that are missing or are no weights.
     """
     path = Path(path)
     values = read_toml(path)
@@ -58,6 +59,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     config = _located(config, path.parent)
+    _check_method(values, config, path)
     if config.data.index is None:
         return config
     sets = (*config.data.sets, *read_index(config.data.index))
@@ -70,9 +72,7 @@ def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: If one is not off; the message names its new place.
     """
-    rest = dict(values)
-    if rest.get("method") in _METHODS:
-        del rest["method"]
+    rest = {key: value for key, value in values.items() if key != "method"}
     for (name, key), (off, new) in _MOVED.items():
         table = rest.get(name)
         if not isinstance(table, Mapping) or key not in table:
@@ -82,6 +82,22 @@ def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name}.{key}: moved; expected {new}{of_recipe}")
         rest[name] = {k: value for k, value in table.items() if k != key}
     return rest
+
+
+def _check_method(values: Mapping[str, Any], config: TrainConfig, path: Path) -> None:
+    """Raise a ValueError if a file names a method that is not its network's.
+
+    It need not name one: the network says how it is trained.
+    """
+    if "method" not in values:
+        return
+    start = read_start(config.network)
+    theirs = "mask_rcnn" if start.method == "objects" else start.method
+    if values["method"] not in (theirs, theirs.replace("_", "-")):
+        raise ValueError(
+            f"{path}: method: expected {theirs.replace('_', '-')!r}, that of the network "
+            f"{start.builder!r}, or none, got {values['method']!r}"
+        )
 
 
 def read_index(path: str | Path) -> tuple[SetConfig, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from openpaf.training.config import OptimizerConfig
 
@@ -67,6 +68,27 @@ def parameter_groups(
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """What the networks of a run compute in."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
+def keep_gradients_exact(network: nn.Module) -> None:
+    """Have dilated depthwise convolutions on a CPU computed in float32, whatever the precision.
+
+    Of images in the order of channels_last, oneDNN of torch 2.13 gives their weights a gradient in
+    bfloat16 that is none: other numbers each time, infinity among them.
+
+    Args:
+        network: On the device of the run; changed in place.
+    """
+    for layer in network.modules():
+        if not isinstance(layer, nn.Conv2d) or layer.weight.device.type != "cpu":
+            continue
+        if layer.groups > 1 and max(layer.dilation) > 1:
+            layer.forward = partial(_in_float32, layer)  # type: ignore[method-assign]
+
+
+def _in_float32(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return nn.Conv2d.forward(layer, images.float())
 
 
 def choose_precision(name: str, network: nn.Module, crop_px: int) -> torch.dtype:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
-from openpaf.decoding.config import DEFAULTS
 from openpaf.geometry import Grid
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
@@ -24,7 +22,12 @@ from openpaf.training.distributed import Processes
 from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
-from openpaf.training.optimizer import autocast, choose_precision, make_optimizer
+from openpaf.training.optimizer import (
+    autocast,
+    choose_precision,
+    keep_gradients_exact,
+    make_optimizer,
+)
 from openpaf.training.start import Start, read_start
 from openpaf.training.style import target_style
 
@@ -32,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 MEAN, SCALE = 128.0, 255.0  # input normalization of the networks that are trained
 _DRY_RUN_PX = 128
+# True fields of people at stride 8 (63 images of COCO train2017) have AP 0.96 with 7 px, 0.95
+# with 4, 0.94 with 3, 0.83 with 2.5 and 0.33 with 2.
+_LEAST_SIGMA_CELLS = 0.375
 
 #: Changes the batch of a step, e.g. adds what a teacher says of it.
 Transform = Callable[[Batch, int], Batch]
@@ -62,6 +68,7 @@ class PartAffinityTask:
         self.trunk = trunk if isinstance(trunk, nn.Module) else None
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        keep_gradients_exact(self.network)
         name, crop_px = config.optimizer.precision, config.augment.crop_px
         self.precision = processes.agree(choose_precision(name, self.network, crop_px))
         self.teacher = load_teacher(config.distillation, self.skeleton, self.grids, self.device)
@@ -276,11 +283,11 @@ def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, B
 
 
 def _warn_of_narrow_peaks(sigma_px: float, stride: int) -> None:
-    """Say it where the parser would take the peaks that are learned for spikes of noise."""
-    least_px = stride / math.sqrt(-2 * math.log(DEFAULTS.peak_support))
+    """Say it where peaks fall between the cells, so that even of true fields few are found."""
+    least_px = _LEAST_SIGMA_CELLS * stride
     if sigma_px < least_px:
         _log.warning(
-            "targets.sigma_px: %g px are so narrow at a stride of %d px that the parser finds few "
-            "peaks; expected at least %.1f px, or a network of a smaller stride",
+            "targets.sigma_px: %g px are so narrow at a stride of %d px that peaks are lost "
+            "between the cells; expected at least %g px, or a network of a smaller stride",
             sigma_px, stride, least_px,
         )  # fmt: skip

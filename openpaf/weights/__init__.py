@@ -20,7 +20,7 @@ from openpaf.weights.catalog import (
 from openpaf.weights.download import fetch
 from openpaf.weights.model_files import load, load_network, read_header, save
 from openpaf.weights.spec import ModelSource, ModelSpec
-from openpaf.weights.transfer import load_shared, load_trunk
+from openpaf.weights.transfer import load_detector, load_shared, load_trunk
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -31,6 +31,7 @@ __all__ = [
     "fetch",
     "is_name",
     "load",
+    "load_detector",
     "load_model",
     "load_network",
     "load_shared",

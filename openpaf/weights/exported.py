@@ -1,4 +1,4 @@
-"""Exported models: ONNX and OpenVINO files, which carry the description of their model.
+"""Exported models: ONNX, OpenVINO and LiteRT files, which carry the description of their model.
 
 Read with limits, as such files come from elsewhere: none may hold a loop or a branch, which could
 run for ever, nor the name of another file.
@@ -7,16 +7,23 @@ run for ever, nor the name of another file.
 from __future__ import annotations
 
 import itertools
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
-from openpaf.errors import WeightsError
+from openpaf.errors import WeightsError, printable
 from openpaf.io.extras import import_extra, openvino_core
 from openpaf.weights.spec import ModelSpec
+from openpaf.weights.tflite_files import count_graphs
+from openpaf.weights.zip_files import open_zip, read_member
 
 #: Suffix of the files of each engine that runs exported models.
-EXPORT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+EXPORT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
 NOTE = "openpaf"
+#: The file with the description, in the archive after a LiteRT file.
+LITERT_NOTE = "openpaf.json"
+_MAX_NOTE_BYTES = 1 << 20
 # Operators of OpenVINO that hold a graph of their own.
 _NESTED = {"If", "Loop", "TensorIterator"}
 
@@ -38,6 +45,8 @@ def read_export_spec(path: Path, kind: str) -> ModelSpec:
         raise WeightsError(f"{path}: no such file")
     if kind == "onnx":
         return read_onnx(path)[1]
+    if kind == "litert":
+        return read_litert(path)[1]
     return read_openvino_note(read_openvino(path), path)[0]
 
 
@@ -63,6 +72,30 @@ def read_onnx(path: Path) -> tuple[bytes, ModelSpec]:
         raise WeightsError(f"{path}: expected its numbers inside of it, found the name of a file")
     notes = {entry.key: entry.value for entry in proto.metadata_props}
     return data, ModelSpec.from_metadata(notes, path)
+
+
+def read_litert(path: Path) -> tuple[bytes, ModelSpec]:
+    """A LiteRT file of ours, and how the model in it is run.
+
+    Raises:
+        WeightsError: If the file is damaged, not one of ours, or has a loop or a branch.
+    """
+    try:
+        content = path.read_bytes()
+        n_graphs = count_graphs(content)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as LiteRT ({printable(error)})") from error
+    if n_graphs != 1:  # what is done in a loop or a branch is a graph of its own
+        raise WeightsError(f"{path}: a model with loops or branches is not run")
+    try:
+        with open_zip(path) as archive:
+            info = archive.getinfo(LITERT_NOTE)
+            if info.file_size > _MAX_NOTE_BYTES:
+                raise ValueError(f"a description of {info.file_size} bytes")
+            note = bytes(read_member(archive, info, info.file_size)).decode("utf-8")
+    except (WeightsError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise WeightsError(f"{path}: no description of an openpaf model in it") from error
+    return content, ModelSpec.from_metadata({NOTE: note}, path)
 
 
 def read_openvino(path: Path) -> Any:

@@ -90,6 +90,18 @@ class _FlatBuffer:
         return 0 if place is None else self.number(kind, place)
 
 
+def count_graphs(content: bytes) -> int:
+    """How many graphs a file has: one, and one for each loop, branch or function.
+
+    Raises:
+        ValueError: If it is no such file, or damaged.
+    """
+    if content[4:8] != MAGIC:
+        raise ValueError("not a TensorFlow Lite model")
+    buffer = _FlatBuffer(content)
+    return len(buffer.tables(buffer.follow(0), _MODEL_GRAPHS))
+
+
 def tflite_tensors(file: IO[bytes], path: Path) -> State:
     """The constants of the first graph of a file.
 

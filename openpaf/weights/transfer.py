@@ -24,6 +24,7 @@ _VGG = {
     "features.14": "conv3_3", "features.16": "conv3_4", "features.19": "conv4_1",
     "features.21": "conv4_2",
 }  # fmt: skip
+_MANY_CLASSES = 12_345  # as no detector has
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -70,6 +71,33 @@ def load_shared(network: nn.Module, spec: ModelSpec, path: Path) -> tuple[list[s
         stored = compare(outline(spec, path), state, path)
         values = {k: one.read() for k, one in stored.items() if k.rpartition(".")[0] in taken}
     return _fill(network, values, path), [name for name in layers if name not in taken]
+
+
+def load_detector(network: nn.Module, spec: ModelSpec, path: Path) -> list[str]:
+    """Fill the layers of a detector that are of use for any classes from one of others.
+
+    These are all but those whose shapes follow from the number of classes.
+
+    Args:
+        network: As the model's, but for its number of classes; changed in place.
+        spec: Of the model.
+        path: Of its weights.
+
+    Returns:
+        Names of the layers that are left as they were.
+
+    Raises:
+        WeightsError: If the file cannot be read, or does not fit its own description.
+    """
+    more = replace(spec, options={**spec.options, "num_classes": _MANY_CLASSES})
+    ours, theirs = (outline(one, path).state_dict() for one in (spec, more))
+    shared = {key for key, value in ours.items() if value.shape == theirs[key].shape}
+    with open_checkpoint(path) as state:
+        stored = compare(outline(spec, path), state, path)
+        values = {key: one.read() for key, one in stored.items() if key in shared}
+    taken = _fill(network, values, path)
+    layers = dict.fromkeys(key.rpartition(".")[0] for key in network.state_dict())
+    return [name for name in layers if name not in taken]
 
 
 def load_trunk(network: nn.Module, path: str | Path) -> list[str]:

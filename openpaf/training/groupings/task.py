@@ -18,7 +18,12 @@ from openpaf.training.distributed import Processes
 from openpaf.training.fresh import HEAD_STD, fresh_weights
 from openpaf.training.groupings.grouping import Grouping
 from openpaf.training.logging import Progress
-from openpaf.training.optimizer import PRECISIONS, autocast, make_optimizer
+from openpaf.training.optimizer import (
+    PRECISIONS,
+    autocast,
+    keep_gradients_exact,
+    make_optimizer,
+)
 from openpaf.training.part_affinity import MEAN, SCALE
 from openpaf.training.start import read_start
 from openpaf.training.style import target_style
@@ -75,6 +80,7 @@ class GroupingTask:
         network = self.start.build(self.labels)
         self.network: nn.Module = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        keep_gradients_exact(self.network)
         self.grids, of_stages = self._grids(grouping)
         self.sigma_px = target_style(config, self.labels).sigma_px
         makers = {grid: self._maker(grid) for grids in of_stages for grid in grids}

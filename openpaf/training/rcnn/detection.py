@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from typing import Any
 
@@ -22,6 +23,8 @@ from openpaf.training.optimizer import make_optimizer
 from openpaf.training.rcnn.object_sets import load_object_sets
 from openpaf.training.rcnn.targets import HALF_PX, DetectionBatch, DetectionBatchMaker
 from openpaf.training.start import read_start
+
+_log = logging.getLogger(__name__)
 
 
 class DetectionTask:
@@ -71,6 +74,12 @@ class DetectionTask:
         file = self.start.file
         if file and file.suffix == ".npz" and isinstance(self.trunk, MobileNetV2):
             weights.load_trunk(self.detector, file)  # how a trunk was given before
+        elif file and self.start.spec and self.start.spec.classes != self.classes:
+            new = weights.load_detector(self.detector, self.start.spec, file)
+            _log.info(
+                "%s is a model of other classes: new for %s: %s",
+                file, ", ".join(self.classes), ", ".join(new),
+            )  # fmt: skip
         elif file:
             weights.load(self.detector, file)
         else:
@@ -103,7 +112,8 @@ class DetectionTask:
             paf_grid=grid,
             mean=0.0,
             scale=255.0,
-            licence="Apache-2.0",
+            # That of the start binds its heirs.
+            licence=self.start.spec.licence if self.start.spec else "Apache-2.0",
             metrics=metrics,
             classes=self.classes,
         )
@@ -115,6 +125,8 @@ def _check(config: TrainConfig) -> None:
         raise ValueError(f"targets.{key[0]}: not for a detector")
     if config.data.skeleton is not None:
         raise ValueError("data.skeleton: not for a detector")
+    if config.data.category is not None and read_start(config.network).method == "objects":
+        raise ValueError("data.category: not for a detector of objects, which learns all of them")
     if config.distillation != DistillationConfig():
         raise ValueError("distillation: not for a detector")
     if (crop_px := config.augment.crop_px) % 32:

@@ -53,10 +53,10 @@ def load_object_sets(data: DataConfig) -> tuple[list[PhotoSet], tuple[str, ...]]
             or sets have other categories than the first one.
     """
     files = [read_set(Path(one.annotations), Path(one.images)) for one in data.sets]
-    classes = _classes(data.sets[0], files[0])
+    classes = _classes(Path(data.sets[0].annotations), files[0])
     sets = []
     for one, file in zip(data.sets, files, strict=True):
-        others = _classes(one, file)
+        others = _classes(Path(one.annotations), file)
         if set(others) != set(classes):
             raise DatasetError(
                 f"{one.annotations}: categories: expected {', '.join(classes)}, as in the first "
@@ -66,13 +66,22 @@ def load_object_sets(data: DataConfig) -> tuple[list[PhotoSet], tuple[str, ...]]
     return sets, classes
 
 
-def _classes(one: SetConfig, file: Mapping[str, Any]) -> tuple[str, ...]:
+def classes_of(source: Path) -> tuple[str, ...]:
+    """The names of the classes of a file of labels, labels 1, 2 ...
+
+    Raises:
+        DatasetError: If it cannot be read, or has no categories.
+    """
+    return _classes(source, read_set(source))
+
+
+def _classes(source: Path, file: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of a file's categories, by their ids."""
-    with entries_of(Path(one.annotations)):
+    with entries_of(source):
         categories = sorted(file.get("categories") or (), key=lambda category: category["id"])
         names = tuple(str(category.get("name", category["id"])) for category in categories)
     if not names or len(set(names)) != len(names):
-        raise DatasetError(f"{one.annotations}: categories: expected names that differ")
+        raise DatasetError(f"{source}: categories: expected names that differ")
     return names
 
 
