@@ -34,8 +34,8 @@ def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
                 dx, rise_x = _vertex(plane, row, column, sigma)
                 dy, rise_y = _vertex(plane.T, column, row, sigma)
                 xy.append(fields.heatmap_grid.to_px(np.array([column + dx, row + dy])))
-                # A Gaussian's center lies inside its highest cell, so noise alone rises further.
-                rise = min(rise_x + rise_y, (0.5 / sigma) ** 2)
+                # A Gaussian's center lies inside its highest cell, so noise alone rises much further.
+                rise = min(rise_x + rise_y, (0.5 / sigma) ** 2 + 0.3)
                 scores.append(plane[row, column] * math.exp(rise))
         starts.append(len(xy))
     return Peaks(

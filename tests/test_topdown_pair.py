@@ -467,7 +467,7 @@ def test_fewer_boxes_are_run_for_a_higher_least_score() -> None:
 
 
 def test_there_are_no_fields(fast: PoseEstimator) -> None:
-    with pytest.raises(ValueError, match="fields: the model 'topdown-fast' gives no part affinity fields"):
+    with pytest.raises(ValueError, match="'topdown-fast' gives no part affinity fields"):
         fast.fields(PHOTOS / "astronaut.jpg")
     with pytest.raises(ValueError, match="scales: a top-down model has no fields"):
         PoseEstimator("topdown-fast", scales=(0.5, 1))

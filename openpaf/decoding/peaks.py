@@ -174,7 +174,9 @@ def _refine(  # type: ignore[no-untyped-def]
     h, w = size_hw
     stride, offset, sigma = numbers
     x, y, scores = peaks
-    most = (0.5 / sigma) ** 2  # of a Gaussian whose center is at the corner of its cell
+    # The rise of a Gaussian whose center is at the corner of its cell, and something for the
+    # narrower peaks of networks; noise beside cells below zero would rise without end.
+    most = (0.5 / sigma) ** 2 + 0.3
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
         if 0 < row < h - 1 and 0 < column < w - 1:
