@@ -34,7 +34,7 @@ def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
                 dx, rise_x = _vertex(plane, row, column, sigma)
                 dy, rise_y = _vertex(plane.T, column, row, sigma)
                 xy.append(fields.heatmap_grid.to_px(np.array([column + dx, row + dy])))
-                # A Gaussian's center lies inside its highest cell, so noise alone rises much further.
+                # A Gaussian's center lies inside its highest cell, so noise alone rises far more.
                 rise = min(rise_x + rise_y, (0.5 / sigma) ** 2 + 0.3)
                 scores.append(plane[row, column] * math.exp(rise))
         starts.append(len(xy))
