@@ -240,8 +240,7 @@ torch.distributed.destroy_process_group()
 """
 
 
-def test_two_processes_share_the_batches_of_a_detector(folder: Path) -> None:
-    """Each draws its own anchors, so that the weights are near those of one process, not equal."""
+def test_two_processes_learn_a_detector_as_one_does(folder: Path) -> None:
     more = {**SGD, "batch_size": 3, "steps": 20}
     kinds = {"people": DETECTOR, "objects": OBJECTS}
     files = {
@@ -258,8 +257,7 @@ def test_two_processes_share_the_batches_of_a_detector(folder: Path) -> None:
         start = torch.cat([v.flatten() for v in _fresh(files[kind, "one"]).values()])
         ours, theirs = (_flat(folder, f"{kind}_{n}") - start for n in ("one", "two"))
         assert float(ours.norm()) > 1e-3
-        assert float(nn.functional.cosine_similarity(ours, theirs, dim=0)) > 0.9
-        assert float(theirs.norm() / ours.norm()) == pytest.approx(1, abs=0.2)
+        assert float((theirs - ours).norm()) < 1e-2 * float(ours.norm()), kind
         steps = [line["step"] for line in _log_lines(folder, f"{kind}_two")]
         assert steps == [20]  # one log, of one run
 

@@ -59,6 +59,7 @@ class DetectionTask:
         self.precision = torch.float32
         batch_size = config.optimizer.batch_size
         self.rows = processes.rows(batch_size)
+        self.batch_size = batch_size
         # Losses are means over a slice, and slices may differ by a crop.
         self.share = len(self.rows) * processes.n / batch_size
         self.maker = DetectionBatchMaker(
@@ -93,13 +94,19 @@ class DetectionTask:
         yield from progress.timed(self.maker.stream(start, stop, workers, rows=self.rows))
 
     def loss(self, batch: DetectionBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        # Which anchors the losses look at is drawn anew, so that a resumed run draws the same.
-        torch.manual_seed((self.config.seed << 32) + step)
-        images = list(batch.images.to(self.device))
-        targets = [{k: v.to(self.device) for k, v in one.items()} for one in batch.targets]
-        losses = self.detector.losses(images, targets, resize=False)
-        parts = [self.share * loss for loss in losses.values()]
-        return torch.stack(parts).sum(), {name: loss.detach() for name, loss in losses.items()}
+        # Image by image: losses of a batch weigh its images by their anchors, people and joints, so
+        # that the gradient would depend on how processes share the batch.
+        parts: list[Tensor] = []
+        sums: dict[str, Tensor] = {}
+        for row, image, target in zip(self.rows, batch.images, batch.targets, strict=True):
+            # Which anchors the losses look at is drawn anew, so that a resumed run draws the same.
+            torch.manual_seed((self.config.seed << 32) + step * self.batch_size + row)
+            targets = [{k: v.to(self.device) for k, v in target.items()}]
+            losses = self.detector.losses([image.to(self.device)], targets, resize=False)
+            parts += losses.values()
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0) + loss.detach() / len(self.rows)
+        return torch.stack(parts).sum() * self.share / len(self.rows), sums
 
     def spec(self, metrics: dict[str, Any]) -> weights.ModelSpec:
         grid = Grid(1, -HALF_PX)
