@@ -226,7 +226,7 @@ def test_predict_draws_and_writes_objects(tmp_path: Path, capsys: Any) -> None:
     assert main([*arguments, "--format", "openpose"]) == 2
     assert "--format: expected image and coco for objects" in capsys.readouterr().err
     assert main([*arguments, "--flip"]) == 2
-    assert "--scales, --flip: not for a Mask R-CNN" in capsys.readouterr().err
+    assert "--scales, --flip, --set: not for a Mask R-CNN" in capsys.readouterr().err
     (tmp_path / "street.mp4").write_bytes(b"")
     video = ["predict", str(tmp_path / "street.mp4"), *arguments[2:]]
     assert main(video) == 2

@@ -27,7 +27,7 @@ from openpaf.weights import resolve
 _SIZE = 96
 _N_THREADS, _N_CALLS = 8, 36
 _MODELS = {
-    **{name: ("fast", name) for name in ENGINES},
+    **{name: ("fast", name) for name in ENGINES if name != "litert"},  # which runs files alone
     "onnx file": ("fast.onnx", "auto"),
     "openvino file": ("fast.xml", "auto"),
     "detector": ("mask-rcnn-mobilenet", "auto"),

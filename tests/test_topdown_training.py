@@ -323,7 +323,7 @@ def test_the_estimator_gives_poses(tmp_path: Path) -> None:
     ):
         np.testing.assert_allclose(poses.xy, wanted.xy, atol=1e-3)
         np.testing.assert_allclose(poses.person_scores, wanted.person_scores, atol=1e-5)
-    with pytest.raises(ValueError, match=r"fields: the model 'mask-rcnn-test' is a detector"):
+    with pytest.raises(ValueError, match=r"'mask-rcnn-test' gives no part affinity fields"):
         estimator.fields(pictures[0])
 
 
