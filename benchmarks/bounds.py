@@ -4,10 +4,11 @@
 
 AP on three kinds of fields of true people: clean ones of photos; those of photos with peaks and
 limbs of random strength, and noise that is common to neighboring cells; and clean ones of crowds
-of 20 to 50 people set anywhere. Beside the parser's: AP without the exchange of joints; with the
-true joints as peaks; with each true person made of the peaks nearest to its joints, which bounds
-what grouping can reach; and on small scenes with ``matching="exact"``. Then where true joints are
-lost, in percent of them.
+of 20 to 50 people set anywhere. Beside the parser's: AP without the exchange of joints; without two
+joints in one peak; with the people in the true order; with the true joints as peaks; with each true
+person made of the peaks nearest to its joints, which bounds what grouping can reach; and on small
+scenes with ``matching="exact"``. Then where true joints are lost, in percent of them. At last, on
+made-up people with noise, how many are found at each stride, and how many who are not there.
 """
 
 from __future__ import annotations
@@ -21,13 +22,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from parser import ANNOTATIONS, _coco_of, _rows, average_precision_of
-from scenes import Scene, coco_crowds, coco_scenes, fields_of, uneven_fields_of
+from scenes import (
+    Scene,
+    coco_crowds,
+    coco_scenes,
+    fields_of,
+    random_people,
+    uneven_fields_of,
+)
+from scipy.optimize import linear_sum_assignment
 
 from openpaf import DecodeConfig, Fields, Letterbox, Poses, Skeleton, decode
 from openpaf.decoding import Peaks, assemble_people, find_peaks, match_limbs, score_limbs
+from openpaf.poses import oks
 
 NEAR_PX = 8.0  # a peak within one cell of a joint is its peak
+STRIDES = (4, 8, 12, 16)
 MOST_PEOPLE = 4  # of a scene that is solved exactly, which takes seconds
 # Without weak peaks, as the exact solution of scenes with hundreds of peaks of noise takes hours.
 STRONG = DecodeConfig(weak_peak_threshold=0.2)
@@ -51,6 +63,7 @@ def main() -> None:
         ("crowds anywhere, clean", list(crowds), fields_of),
     ):
         print_bounds(name, [_as_image(scene, i) for i, scene in enumerate(scenes)], make)
+    print_strides()
 
 
 def _as_image(scene: Scene, i: int) -> Scene:
@@ -67,6 +80,8 @@ def print_bounds(name: str, scenes: Sequence[Scene], make: Callable[[Scene], Fie
     lines: list[tuple[str, Sequence[int], Finder]] = [
         ("parser", everything, lambda _, f: decode(f)),
         ("no exchange", everything, lambda _, f: decode(f, DecodeConfig(exchange_gain=1000.0))),
+        ("one joint a peak", everything, lambda _, f: decode(f, DecodeConfig(split_flatness=1.0))),
+        ("perfect order", everything, lambda s, f: in_true_order(s.poses, decode(f))),
         ("perfect peaks", everything, lambda s, f: from_peaks(f, true_peaks(s.poses))),
         ("perfect grouping", everything, lambda s, f: true_people(s.poses, find_peaks(f))),
         (f"2 to {MOST_PEOPLE} people: parser", few, lambda _, f: decode(f, STRONG)),
@@ -92,6 +107,17 @@ def _ap(scenes: Sequence[Scene], found: Sequence[Poses]) -> float:
         rows += _rows(poses, scene.image_id)
     ids = [scene.image_id for scene in scenes]
     return float(average_precision_of(_coco_of(scenes), rows, ids, most_people=60)[0])
+
+
+def in_true_order(truth: Poses, people: Poses) -> Poses:
+    """The people found by how similar each is to a true one, those who are not there last."""
+    boxes = truth.boxes().astype(np.float64)
+    areas = 0.53 * (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    similarity = oks(truth, people, np.maximum(areas, 1))
+    scores = np.zeros(len(people), np.float32)
+    of_true, of_found = linear_sum_assignment(similarity, maximize=True)
+    scores[of_found] = similarity[of_true, of_found]
+    return people.replace(person_scores=scores)
 
 
 def true_peaks(poses: Poses) -> Peaks:
@@ -133,8 +159,7 @@ def losses(scenes: Sequence[Scene], fields: Sequence[Fields]) -> Counter[str]:
     count: Counter[str] = Counter()
     for scene, of_scene in zip(scenes, fields, strict=True):
         truth, people, peaks = scene.poses, decode(of_scene), find_peaks(of_scene)
-        gaps = np.linalg.norm(truth.xy[:, None] - people.xy[None], axis=3)  # NaN where missing
-        near = np.nan_to_num(gaps, nan=np.inf) <= NEAR_PX  # (true, found, K)
+        near = _near(truth, people)
         n_near = near.sum(axis=2)
         count["ghosts"] += int((n_near.max(axis=0, initial=0) == 0).sum())
         own = n_near.argmax(axis=1) if len(people) else np.zeros(len(truth), int)
@@ -148,6 +173,30 @@ def losses(scenes: Sequence[Scene], fields: Sequence[Fields]) -> Counter[str]:
             elif not near[i, own[i], k]:
                 count["with another person"] += 1
     return count
+
+
+def _near(truth: Poses, people: Poses) -> NDArray[np.bool_]:
+    """(true, found, K) whether a joint of a person found is that of a true one."""
+    gaps = np.linalg.norm(truth.xy[:, None] - people.xy[None], axis=3)  # NaN where missing
+    return np.asarray(np.nan_to_num(gaps, nan=np.inf) <= NEAR_PX)
+
+
+def print_strides(n_scenes: int = 30, n_people: int = 6) -> None:
+    """People found at each stride, in scenes with the usual noise, and those who are not there."""
+    size_hw = (368, 656)
+    box = Letterbox(image_hw=size_hw, resized_hw=size_hw, size_hw=size_hw)
+    print(f"\n{n_scenes} scenes of {n_people} people, with noise")
+    for stride in STRIDES:
+        n_found, heights = 0, [0.0]  # of the ghosts
+        for seed in range(n_scenes):
+            rng = np.random.default_rng(seed)
+            truth = random_people(n_people, size_hw, rng, height_px=(120, 340))
+            people = decode(fields_of(Scene(truth, size_hw, box, seed), noise=1, stride=stride))
+            is_true = _near(truth, people).any(axis=(0, 2))
+            n_found += int(is_true.sum())
+            heights += people.scores[~is_true].max(axis=1).tolist()
+        print(f"  stride {stride:2}: {n_found} people, {len(heights) - 1} ghosts, "
+              f"the highest peak of one {max(heights):.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

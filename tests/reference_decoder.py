@@ -29,20 +29,103 @@ def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
     sigma = config.sigma_px / fields.heatmap_grid.stride
     support = config.peak_support * math.exp(-0.5 / sigma**2) / math.exp(-0.5 / (7 / 8) ** 2)
     for plane in fields.heatmaps[:-1].astype(np.float64):
-        for row, column in np.argwhere(plane > np.float32(config.weak_peak_threshold)):
-            if _is_peak(plane, row, column, support):
-                dx, rise_x = _vertex(plane, row, column, sigma)
-                dy, rise_y = _vertex(plane.T, column, row, sigma)
-                xy.append(fields.heatmap_grid.to_px(np.array([column + dx, row + dy])))
-                # A Gaussian's center lies inside its highest cell, so noise alone rises far more.
-                rise = min(rise_x + rise_y, (0.5 / sigma) ** 2 + 0.3)
-                scores.append(plane[row, column] * math.exp(rise))
+        spots = [
+            spot for spot in np.argwhere(plane > np.float32(config.weak_peak_threshold)).tolist()
+            if _is_peak(plane, *spot, support)
+        ]  # fmt: skip
+        own, seconds = [], []
+        for row, column in spots:
+            dx, rise_x = _vertex(plane, row, column, sigma)
+            dy, rise_y = _vertex(plane.T, column, row, sigma)
+            # A Gaussian's center lies inside its highest cell, so noise alone rises far more.
+            rise = min(rise_x + rise_y, (0.5 / sigma) ** 2 + 0.3)
+            own.append((column + dx, row + dy, plane[row, column] * math.exp(rise)))
+            if own[-1][2] >= config.peak_threshold:
+                _split(plane, spots, (row, column), sigma, config, own, seconds)
+        for x, y, score in own + seconds:
+            xy.append(fields.heatmap_grid.to_px(np.array([x, y])))
+            scores.append(score)
         starts.append(len(xy))
     return Peaks(
         np.array(xy, np.float32).reshape(-1, 2),
         np.array(scores, np.float32),
         np.array(starts, np.int32),
     )
+
+
+def _split(plane, spots, spot, sigma, config, own, seconds):
+    """Two joints in the last peak of ``own``: changes it, and adds one to ``seconds``."""
+    (row, column), (h, w), height = spot, plane.shape, own[-1][2]
+    if not (0 < row < h - 1 and 0 < column < w - 1 and sigma >= 0.8):
+        return
+    cells = {
+        (r, c): plane[row + r, column + c] / plane[row, column]
+        for r, c in itertools.product(range(-2, 3), repeat=2)
+        if 0 <= row + r < h and 0 <= column + c < w
+    }
+
+    def bend(r, c):
+        logs = [math.log(max(cells[at], 1e-4)) for at in ((r, c), (-r, -c))]
+        return sum(logs) / (r * r + c * c)
+
+    bends = [bend(*at) for at in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    if max(bends) <= (config.split_flatness - 1) / sigma**2 or min(bends) > -0.85 / sigma**2:
+        return
+    taken = set()  # cells of other peaks
+    for other_row, other_column in spots:
+        r, c = other_row - row, other_column - column
+        share = plane[other_row, other_column] / plane[row, column]
+        if 0 < max(abs(r), abs(c)) <= 4 and share > 0.08:
+            ahead = 2 * sigma**2 * math.log(share)
+            taken |= {
+                at for at in cells
+                if (at[0] - r) ** 2 + (at[1] - c) ** 2 - ahead < at[0] ** 2 + at[1] ** 2
+            }  # fmt: skip
+    two, error = _two_gaussians(cells, taken, sigma)
+    if two is None:
+        return
+    spread = np.linalg.norm(two[0][:2] - two[1][:2]) / sigma
+    heights = [share * plane[row, column] / height for _, _, share in two]
+    if not (0.57 <= spread <= 2.86 and min(heights) >= 0.4 and max(heights) <= 1.4):
+        return
+    if max(abs(two[0][:2]).max(), abs(two[1][:2]).max()) >= 2.2:
+        return
+    if error < 0.03:
+        own[-1], second = [(column + dx, row + dy, plane[row, column] * s) for dx, dy, s in two]
+        seconds.append(second)
+
+
+def _two_gaussians(cells, taken, sigma):
+    """[(x, y, height)] of two Gaussians in cells {(row, column): share}, and the error."""
+    cells = {at: share for at, share in cells.items() if share > 0.08}
+    value = {at: math.log(s) + (at[0] ** 2 + at[1] ** 2) / 2 / sigma**2 for at, s in cells.items()}
+    bends = [
+        sum(value.get(at, 0) for at in ((r, c), (-r, -c))) / (r * r + c * c)
+        for r, c in ((0, 1), (1, 0), (1, 1), (-1, 1))
+    ]
+    along = ((0, 1), (1, 0), (1, 1), (-1, 1))[int(np.argmax(bends))]
+    free = [at for at in cells if at not in taken]
+    corner = np.array([[1, c, r] for r, c in free], float)
+    values = np.array([value[at] for at in free])
+    weights = np.array([cells[at] for at in free]) ** 2
+    position = corner[:, 1:] @ along[::-1]
+    is_first = position > np.average(position, weights=weights)
+    for _ in range(4):
+        planes = []
+        for side in (is_first, ~is_first):
+            w, at = weights[side], corner[side, 1:]
+            if not len(w) or np.linalg.det(np.cov(at.T, aweights=w, ddof=0)) < 1e-5:
+                return None, math.inf
+            root = np.sqrt(w)[:, None]
+            planes.append(np.linalg.lstsq(corner[side] * root, values[side] * root[:, 0])[0])
+        is_first = corner @ planes[0] > corner @ planes[1]
+    error = np.maximum(*(corner @ plane for plane in planes)) - values
+    two = [
+        np.array([x * sigma**2, y * sigma**2,
+                  math.exp(min(a + (x * x + y * y) * sigma**2 / 2, 5))])
+        for a, x, y in planes
+    ]  # fmt: skip
+    return two, math.sqrt(np.average(error**2, weights=weights))
 
 
 def _is_peak(plane, row, column, support):

@@ -202,6 +202,34 @@ def test_noise_beside_cells_below_zero_is_no_high_peak():
     assert len(decode(fields)) == 0
 
 
+@pytest.mark.parametrize("shift", [(10, 0), (0, 10), (7, 7), (-9, 4)])
+def test_two_joints_in_one_peak_are_both_found(shift):
+    """Without the fit, most of the joints of two people 10 px apart have one peak, between them."""
+    one = standing(1)
+    both = Poses(
+        xy=np.concatenate([one.xy, one.xy + np.float32(shift)]),
+        scores=one.scores.repeat(2, axis=0),
+        person_scores=np.ones(2), skeleton=one.skeleton,
+    )  # fmt: skip
+    fields = encode_fields(both, (368, 656))
+    counts = []
+    for flatness in (0.3, 1):
+        config = DecodeConfig(split_flatness=flatness)
+        peaks = find_peaks(fields, config)
+        twin = reference_decoder.find_peaks(fields, config)
+        assert peaks.starts.tolist() == twin.starts.tolist()
+        np.testing.assert_allclose(peaks.xy, twin.xy, atol=0.05)
+        np.testing.assert_allclose(peaks.scores, twin.scores, atol=0.01)
+        gaps = [
+            np.linalg.norm(peaks.xy[peaks.starts[k] : peaks.starts[k + 1]] - xy, axis=1).min()
+            for person in both for k, xy in enumerate(person.xy[0])
+        ]  # fmt: skip
+        counts.append((np.array(gaps) < 1).sum())
+    n_joints = (both.scores > 0).sum()
+    assert counts[0] > 0.7 * n_joints
+    assert counts[1] < 0.35 * n_joints
+
+
 @pytest.mark.parametrize("stride", [8, 12, 16])
 def test_noise_makes_no_people(stride):
     """Thirty such scenes of six had 269, 534 and 653 people, ghosts of the height of true ones."""
@@ -397,7 +425,7 @@ def test_exact_matching_refuses_a_crowd(monkeypatch):
         ("limb_point_threshold", -0.1), ("limb_fraction", 2), ("limb_threshold", "much"),
         ("matching", "best"), ("n_fallbacks", 0.5), ("graph", "star"), ("merge_distance", -1),
         ("duplicate_oks", float("inf")), ("min_joints", 0), ("min_person_score", 1.1),
-        ("score_size_px", 0), ("max_peaks", 2.5), ("exchange_gain", -1),
+        ("score_size_px", 0), ("max_peaks", 2.5), ("exchange_gain", -1), ("split_flatness", 2),
     ],
 )  # fmt: skip
 def test_a_bad_threshold_is_named(name, value):

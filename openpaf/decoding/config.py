@@ -30,10 +30,13 @@ class DecodeConfig:
             least this share of its height, 0 to 1, at stride 8 and sigma 7 px, where a Gaussian has
             0.52 or more and a spike of noise about 0. At other strides and sigmas it changes as the
             share of a Gaussian does.
-        sigma_px: Standard deviation of a joint's Gaussian in px, for ``peak_support``, for peaks
-            in the outermost cells, where the curvature cannot be measured, and for fields of cells
-            less than 0.3 times as far apart, of which every n-th is used. 7: the trainers of the
-            2017 network.
+        split_flatness: A peak of ``peak_threshold`` or more may be those of two people where the
+            logarithm of the heatmap bends less than a Gaussian's by more than this share, 0 to 1;
+            1 never.
+        sigma_px: Standard deviation of a joint's Gaussian in px, for ``peak_support``, for two in
+            one peak, for peaks in the outermost cells, where the curvature cannot be measured, and
+            for fields of cells less than 0.3 times as far apart, of which every n-th is used. 7:
+            the trainers of the 2017 network.
         max_peaks: At most this many peaks of one joint, the strongest; a warning is logged when
             there are more. 400: eight times the people of a dense crowd, and parsed within a second
             even if every pair of peaks were a candidate limb.
@@ -99,6 +102,7 @@ class DecodeConfig:
     peak_threshold: float = 0.2
     weak_peak_threshold: float = 0.01
     peak_support: float = 0.4
+    split_flatness: float = 0.3
     sigma_px: float = 7.0
     max_peaks: int = 400
     limb_samples: int = 7
@@ -126,7 +130,7 @@ class DecodeConfig:
         if self.weak_peak_threshold > self.peak_threshold:
             # If only peak_threshold was raised, no weaker peaks are meant to be used.
             object.__setattr__(self, "weak_peak_threshold", self.peak_threshold)
-        shares = ("peak_support", "limb_fraction", "min_person_score")
+        shares = ("peak_support", "split_flatness", "limb_fraction", "min_person_score")
         check_numbers(self, shares, least=0, most=1)
         not_negative = ("limb_point_threshold", "limb_threshold", "exchange_gain", "merge_distance",
                         "merge_size_px", "share_threshold", "complete_reach",

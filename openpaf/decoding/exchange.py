@@ -35,64 +35,101 @@ def exchange_joints(f, xy, pairs, limb_scores, is_strong, n_joints, least_gain):
         Kernighan and Lin, An efficient heuristic procedure for partitioning graphs, 1970.
     """
     n_limbs, n_peaks = len(pairs), len(xy)
-    ties, outside = np.empty(n_limbs, np.int32), np.zeros(n_peaks)
-    n_ties = _find_ties(f, pairs, limb_scores, is_strong, least_gain, ties, outside)
+    ties, sums = np.empty((4, n_limbs), np.int32), np.empty(n_limbs)
+    n_ties = _find_ties(
+        f, (pairs, limb_scores, is_strong), np.full(n_peaks, -1, np.int32), ties, sums, least_gain
+    )
     if n_ties == 0:
         return
-    # The limbs of each first peak, side by side.
     starts, of_peak = np.zeros(n_peaks + 2, np.int32), np.empty(n_limbs, np.int32)
-    for i in range(n_limbs):
+    _list_limbs(pairs, is_strong, starts, of_peak)
+    _exchange_all(
+        f, xy, (pairs, limb_scores, starts, of_peak), (ties[0, :n_ties], ties[1, :n_ties], sums),
+        (np.empty(n_peaks, np.int32), np.zeros(n_peaks, np.bool_)),
+        (np.empty((2, n_joints), np.int32), np.empty(n_joints, np.int32)),
+        (np.empty((n_joints, n_joints)), np.empty(n_joints), np.empty(n_joints, np.int32)),
+        least_gain,
+    )  # fmt: skip
+
+
+@leaf
+def _find_ties(f, limbs, first, ties, sums, least_gain):  # type: ignore[no-untyped-def]
+    """Write the limbs between two fragments; returns their number, or 0 if no two may gain enough.
+
+    Two fragments gain no more than the scores of the limbs between them. Their sum for limb
+    ``ties[0, i]`` is ``sums[ties[1, i]]``. ``first`` holds -1.
+    """
+    pairs, limb_scores, is_strong = limbs
+    # The sums of a fragment are a chain, which begins at ``first``: of which other one, and the
+    # next sum.
+    others, following = ties[2], ties[3]
+    n = n_sums = 0
+    most = 0.0
+    for i in range(len(pairs)):
+        p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
+        if not is_strong[i] or p == q:
+            continue
+        p, q = min(p, q), max(p, q)
+        at = first[p]
+        while at >= 0 and others[at] != q:
+            at = following[at]
+        if at < 0:
+            at = n_sums
+            n_sums += 1
+            sums[at], others[at], following[at] = 0.0, q, first[p]
+            first[p] = at
+        sums[at] += limb_scores[i]
+        most = max(most, sums[at])
+        ties[0, n], ties[1, n] = i, at
+        n += 1
+    return n if most > least_gain else 0
+
+
+@leaf
+def _list_limbs(pairs, is_strong, starts, of_peak):  # type: ignore[no-untyped-def]
+    """Write the limbs of each first peak p: ``starts[p]`` to ``starts[p + 1]`` of ``of_peak``."""
+    for i in range(len(pairs)):
         starts[pairs[i, 0] + 2] += is_strong[i]
-    for p in range(n_peaks):
-        starts[p + 2] += starts[p + 1]
-    for i in range(n_limbs):
+    for p in range(2, len(starts)):
+        starts[p] += starts[p - 1]
+    for i in range(len(pairs)):
         if is_strong[i]:
             of_peak[starts[pairs[i, 0] + 1]] = i
             starts[pairs[i, 0] + 1] += 1
-    limbs = (pairs, limb_scores, starts, of_peak)
-    both, joints = np.empty((2, n_joints), np.int32), np.empty(n_joints, np.int32)
-    bonds, gains = np.zeros((n_joints, n_joints)), np.empty(n_joints)
-    order = np.empty(n_joints, np.int32)
-    tried = np.empty(n_peaks, np.int32)
+
+
+@leaf
+def _exchange_all(f, xy, limbs, ties, of_peaks, of_joints, room, least_gain):  # type: ignore[no-untyped-def]
+    """Divide anew each two fragments that may gain enough; all arrays beside are buffers."""
+    pairs = limbs[0]
+    chosen, sum_of, sums = ties
+    (tried, is_new), (both, joints) = of_peaks, of_joints
     for _ in range(_ROUNDS):
         changed = False
-        for p in range(n_peaks):
+        for p in range(len(tried)):
             tried[p] = -1
-        for i in ties[:n_ties]:
+        for at, i in enumerate(chosen):
             p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
             if p == q or tried[p] == q or tried[q] == p:
+                continue
+            if sums[sum_of[at]] <= least_gain and not is_new[p] and not is_new[q]:
                 continue
             tried[p] = q
             n = _joints_of(f, p, q, both, joints)
             if n == 0:
                 continue
+            bonds, gains, order = room
             _sum_bonds(f, (p, q), limbs, both, joints[:n], bonds)
             if _exchange_best(both, joints[:n], bonds, gains, order, least_gain):
                 divide(f, xy, both)
+                is_new[p] = is_new[q] = True
+                for side in range(2):
+                    for k in joints[:n]:
+                        if both[side, k] >= 0:
+                            is_new[both[side, k]] = True
                 changed = True
         if not changed:
             return
-
-
-@leaf
-def _find_ties(f, pairs, limb_scores, is_strong, least_gain, ties, outside):  # type: ignore[no-untyped-def]
-    """Write the limbs between two fragments that may gain enough; returns their number.
-
-    No pair gains more than the scores of the limbs that leave one of the two. ``outside`` is a
-    buffer of zeros.
-    """
-    for i in range(len(pairs)):
-        p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
-        if is_strong[i] and p != q:
-            outside[p] += limb_scores[i]
-            outside[q] += limb_scores[i]
-    n = 0
-    for i in range(len(pairs)):
-        p, q = f.name[pairs[i, 0]], f.name[pairs[i, 1]]
-        if is_strong[i] and p != q and min(outside[p], outside[q]) > least_gain:
-            ties[n] = i
-            n += 1
-    return n
 
 
 @leaf

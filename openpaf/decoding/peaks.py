@@ -9,6 +9,7 @@ import numpy as np
 
 from openpaf.decoding.config import DEFAULTS, DecodeConfig
 from openpaf.decoding.sorting import falling
+from openpaf.decoding.splitting import N_CELLS, fit_two
 from openpaf.decoding.strides import support_at, thinned
 from openpaf.decoding.types import LARGEST, Peaks
 from openpaf.fields import Fields
@@ -19,6 +20,11 @@ _LOG = logging.getLogger(__name__)
 _OWN_ROW = 2.0  # weight of a peak's own row, relative to those beside it
 _FIRST_CAPACITY = 512  # buffers grow by doubling
 _BAND = 2  # rows that are compared with the threshold together
+_NARROWEST = 0.8  # sigma of a Gaussian in cells, of which two can be told from one
+_MOST_ERROR = 0.03  # two Gaussians with a smaller error are two joints
+# Across the two, a peak bends as one Gaussian, but for this share; those of networks are longer in
+# every direction where they are unsure.
+_ACROSS = 0.15
 
 
 def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
@@ -28,11 +34,15 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
     support (see ``DecodeConfig.peak_support``). The logarithm of a Gaussian is a parabola, so its
     middle and height follow from the logarithms around the cell, exactly for a true Gaussian.
 
+    A peak of ``peak_threshold`` and more that is longer than a Gaussian may be two people's: where
+    two Gaussians fit well (:mod:`openpaf.decoding.splitting`), both are peaks.
+
     Of fields that are much finer than a Gaussian, such as enlarged ones, every n-th cell is used.
 
     Args:
         fields: Heatmaps and their grid; the PAFs are not used.
-        config: Uses ``weak_peak_threshold``, ``peak_support``, ``sigma_px`` and ``max_peaks``.
+        config: Uses ``peak_threshold``, ``weak_peak_threshold``, ``peak_support``,
+            ``split_flatness``, ``sigma_px`` and ``max_peaks``.
 
     Returns:
         The peaks in px of the network's input. When a joint has more than ``max_peaks``, the
@@ -51,12 +61,16 @@ def find_peaks(fields: Fields, config: DecodeConfig | None = None) -> Peaks:
 def _peak_numbers(fields: Fields, config: DecodeConfig) -> tuple[float | int, ...]:
     """The scalar arguments of :func:`_find_peaks`."""
     grid = fields.heatmap_grid
+    # Too few cells of a Gaussian that is narrower tell one from two.
+    splits = config.sigma_px >= _NARROWEST * grid.stride
     return (
         float(grid.stride),
         grid.offset_px,
         float(config.weak_peak_threshold),
         support_at(grid.stride, config.sigma_px, config.peak_support),
         config.sigma_px / grid.stride,
+        float(config.peak_threshold),
+        float(config.split_flatness) if splits else 1.0,
         int(config.max_peaks),
     )
 
@@ -76,7 +90,9 @@ def _find_peaks_alone(heatmaps, *numbers):  # type: ignore[no-untyped-def]
 
 
 @part
-def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):  # type: ignore[no-untyped-def]
+def _find_peaks(  # type: ignore[no-untyped-def]
+    heatmaps, stride, offset, threshold, support, sigma, strong, flatness, max_peaks
+):
     """Arrays of :class:`Peaks`, and the number of peaks beyond ``max_peaks``."""
     n_joints, h, w = heatmaps.shape[0] - 1, heatmaps.shape[1], heatmaps.shape[2]
     threshold = max(np.float32(threshold), np.float32(1e-30))  # a smaller one has no reciprocal
@@ -86,19 +102,17 @@ def _find_peaks(heatmaps, stride, offset, threshold, support, sigma, max_peaks):
     n, n_dropped = 0, 0
     planes = heatmaps.reshape(n_joints + 1, h * w)
     marks, spots = np.zeros((h * w + 7) // 8 * 8, np.bool_), np.empty(h * w + 1, np.int32)
-    logs = np.empty((3, 3), np.float32)
+    room = (np.empty((3, 3), np.float32), np.empty((4, N_CELLS)), np.empty((2, 3)))
+    numbers = (stride, offset, sigma, strong, flatness)
     # Floats that are not negative are ordered as their bits are, taken as integers.
     lowest = np.array([threshold]).view(np.int32)[0]
     for k in range(n_joints):
         cells = planes[k]
         n_spots = _find_spots(cells, h, w, threshold, lowest, support, marks, spots)
-        while n + n_spots > len(scores):
+        while n + 2 * n_spots > len(scores):
             x, y, scores = _grown(x), _grown(y), _grown(scores)
-        _refine(
-            cells, (h, w), spots, n_spots, (stride, offset, sigma), logs, (x, y, scores), n
-        )  # fmt: skip
-        n += n_spots
-        if n_spots > max_peaks:
+        n = _refine(cells, (h, w), spots, n_spots, numbers, room, (x, y, scores), n)
+        if n - starts[k] > max_peaks:
             kept = _keep_strongest(x, y, scores, starts[k], n, max_peaks)
             n_dropped += n - kept
             n = kept
@@ -165,26 +179,43 @@ def _take_marks(marks, n_eights, marked):  # type: ignore[no-untyped-def]
 
 @leaf
 def _refine(  # type: ignore[no-untyped-def]
-    cells, size_hw, spots, n_spots, numbers, logs, peaks, n
+    cells, size_hw, spots, n_spots, numbers, room, peaks, n
 ):
     """Write, from index n on, the positions of a joint's peaks in px and their heights.
 
-    ``logs`` is a buffer of 3 x 3 numbers.
+    Second joints in one peak come last. Returns the end of the peaks. ``room`` is three buffers.
     """
     h, w = size_hw
-    stride, offset, sigma = numbers
+    stride, offset, sigma, strong, flatness = numbers
     x, y, scores = peaks
+    logs, two = room[0], room[2]
     # The rise of a Gaussian whose center is at the corner of its cell, and something for the
     # narrower peaks of networks; noise beside cells below zero would rise without end.
     most = (0.5 / sigma) ** 2 + 0.3
+    least, across = (flatness - 1) / (sigma * sigma), (_ACROSS - 1) / (sigma * sigma)
+    end = n + n_spots
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
         if 0 < row < h - 1 and 0 < column < w - 1:
-            dx, dy, rise = _vertex_inside(cells, w, spots[i])
+            dx, dy, rise, flattest, roundest = _vertex_inside(cells, w, spots[i])
         else:
             dx, dy, rise = _vertex(cells, h, w, row, column, sigma, logs)
+            flattest = roundest = -np.inf
         x[n + i], y[n + i] = (column + dx) * stride + offset, (row + dy) * stride + offset
         scores[n + i] = min(cells[spots[i]] * math.exp(min(rise, most)), LARGEST)
+        if flattest <= least or roundest > across or scores[n + i] < strong:
+            continue
+        error = fit_two(
+            cells, size_hw, spots, n_spots, i, scores[n + i], sigma * sigma, room[1], two
+        )  # fmt: skip
+        if error < _MOST_ERROR:
+            for which in range(2):
+                at = end if which else n + i
+                x[at] = (column + two[which, 0]) * stride + offset
+                y[at] = (row + two[which, 1]) * stride + offset
+                scores[at] = min(two[which, 2], LARGEST)
+            end += 1
+    return end
 
 
 @leaf
@@ -261,7 +292,11 @@ def _is_peak_inside(cells, w, cell, support):  # type: ignore[no-untyped-def]
 
 @leaf
 def _vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
-    """:func:`_vertex` of a cell with eight neighbors, written out: most peaks are such."""
+    """:func:`_vertex` of a cell with eight neighbors, written out: most peaks are such.
+
+    Returns also how the logarithm bends in the direction where it does so the least, and where it
+    does the most. It is -1 / sigma**2 for a Gaussian.
+    """
     least, scale = np.float32(1e-4), np.float32(1) / cells[cell]
     # Named by the compass: north is the row above.
     north, south = max(cells[cell - w] * scale, least), max(cells[cell + w] * scale, least)
@@ -273,7 +308,10 @@ def _vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
     se = math.log(max(cells[cell + w + 1] * scale, least))
     dx, rise_x = _weighted_parabola(lw, le, nw, ln, ne, sw, ls, se, north * north, south * south)
     dy, rise_y = _weighted_parabola(ln, ls, nw, lw, sw, ne, le, se, west * west, east * east)
-    return dx, dy, rise_x + rise_y
+    bend_x, bend_y, falling_bend, rising_bend = lw + le, ln + ls, 0.5 * (nw + se), 0.5 * (ne + sw)
+    flattest = max(bend_x, bend_y, falling_bend, rising_bend)
+    roundest = min(bend_x, bend_y, falling_bend, rising_bend)
+    return dx, dy, rise_x + rise_y, flattest, roundest
 
 
 @leaf

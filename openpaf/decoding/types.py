@@ -14,6 +14,8 @@ LARGEST = 1e30
 class Peaks(NamedTuple):
     """Peaks of the joints' heatmaps: joint after joint, those of a joint in reading order.
 
+    Where a peak is that of two people, the second joint comes after the joint's other peaks.
+
     Attributes:
         xy: (P, 2) float32, px of the network's input.
         scores: (P,) float32, above 0: the height of the heatmap at the peak.
