@@ -41,6 +41,7 @@ TREE_DATA = [SHARED / "data" / name for name in ("coco_train", "coco_train_extra
 PAPER: dict[str, Any] = {
     "matching": "greedy",
     "n_fallbacks": 0,
+    "split_flatness": 1.0,
     "exchange_gain": 1000.0,
     "merge_distance": 0,
     "complete_distance": 0,

@@ -42,7 +42,7 @@ _SKELETONS = (
     Skeleton.MPI15,
 )
 _POSITIVE = ("peak_threshold", "weak_peak_threshold", "sigma_px", "score_size_px")
-_SHARES = ("peak_support", "limb_fraction", "min_person_score")
+_SHARES = ("peak_support", "split_flatness", "limb_fraction", "min_person_score")
 _NOT_NEGATIVE = (
     "limb_point_threshold", "limb_threshold", "exchange_gain", "merge_distance", "merge_size_px",
     "share_threshold", "complete_reach", "complete_distance", "single_threshold", "duplicate_oks",
