@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scenes import random_people
 
 from openpaf import DecodeConfig, Fields, Grid, Poses, Skeleton, encode_fields
+from openpaf.decoding.strides import thinned
 
 KINDS = ("noise", "constant", "zeros", "negative", "huge", "tiny", "peaks", "steps", "edge")
 #: Kinds that must be refused, or are no rectangle of random cells.
@@ -183,8 +184,9 @@ def fault_of(poses: Poses, fields: Fields, config: DecodeConfig | None = None) -
         return "a person's score is below min_person_score"
     if ((poses.scores > 0).sum(axis=1) < config.min_joints).any():
         return "a person has fewer joints than min_joints"
-    h, w = fields.size_cells
-    to_cells = fields.heatmap_grid.to_cells
+    parsed = thinned(fields, config)  # a peak is near the cells that are used
+    h, w = parsed.size_cells
+    to_cells = parsed.heatmap_grid.to_cells
     cells = to_cells(poses.xy[poses.scores > 0].astype(np.float64))
     tolerance = 1e-3 + 1e-6 * abs(to_cells(0.0))  # an offset of many cells, in float32
     if ((cells < -0.75 - tolerance) | (cells > [w - 0.25 + tolerance, h - 0.25 + tolerance])).any():

@@ -90,7 +90,8 @@ def _split(plane, spots, spot, sigma, config, own, seconds):
         return
     if max(abs(two[0][:2]).max(), abs(two[1][:2]).max()) >= 2.2:
         return
-    if error < 0.03:
+    inside = all(-0.5 <= column + x <= w - 0.5 and -0.5 <= row + y <= h - 0.5 for x, y, _ in two)
+    if error < 0.03 and inside:
         own[-1], second = [(column + dx, row + dy, plane[row, column] * s) for dx, dy, s in two]
         seconds.append(second)
 
