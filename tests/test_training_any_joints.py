@@ -13,11 +13,11 @@ import torch
 from openpaf import Skeleton, write_skeleton
 from openpaf.cli import main
 from openpaf.networks import LightweightNetwork
+from openpaf.networks.fresh import fresh_weights
 from openpaf.training.checkpoints import refuse_other_config
 from openpaf.training.config import DataConfig, SetConfig, TrainConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.dataset import DatasetError, load_photo_set
-from openpaf.training.fresh import fresh_weights
 from openpaf.training.part_affinity import make_batches
 from openpaf.training.tables import plain
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.geometry import Grid
+from openpaf.networks.fresh import HEAD_STD, fresh_weights
 from openpaf.training.config import DistillationConfig, TrainConfig
 from openpaf.training.data.batches import BatchMaker, CropMaker, load_sets
 from openpaf.training.distributed import Processes
-from openpaf.training.fresh import HEAD_STD, fresh_weights
 from openpaf.training.groupings.grouping import Grouping
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import (
