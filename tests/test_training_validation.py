@@ -102,18 +102,18 @@ def test_a_validation_that_measures_nothing_is_refused(tmp_path: Path, data: Dat
     for person in people[1::2]:
         person["keypoints"] = [0] * 51
     check(tmp_path, data)
-    with pytest.raises(DatasetError, match=r"of 2 people in 2 photos nobody has labeled joints"):
+    with pytest.raises(DatasetError, match=r"of 2 people in 2 photos none has labeled joints"):
         check(tmp_path, data, holdout=(1, 2))
     for person in people[::2]:
         person["area"] = 0
-    with pytest.raises(DatasetError, match=r"people.json: .* nobody has an area above 0"):
+    with pytest.raises(DatasetError, match=r"people.json: .* none has an area above 0"):
         check(tmp_path, data)
     for person in people[::2]:
         person |= {"area": 900, "iscrowd": 1}
-    with pytest.raises(DatasetError, match="nobody has labeled joints"):
+    with pytest.raises(DatasetError, match="none has labeled joints"):
         check(tmp_path, data)
     data["annotations"] = []
-    with pytest.raises(DatasetError, match="of 0 people in 4 photos nobody has labeled joints"):
+    with pytest.raises(DatasetError, match="of 0 people in 4 photos none has labeled joints"):
         check(tmp_path, data)
 
 
