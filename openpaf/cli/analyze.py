@@ -94,7 +94,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--csv", type=path_argument, metavar="FILE",
         help="write a line for each person of each frame")  # fmt: skip
     add("--plot", type=path_argument, metavar="FILE",
-        help="draw angles and speeds over time: .png, .svg or .pdf; needs openpaf[analyze]",
+        help="draw angles and speeds over time: .png, .svg or .pdf; needs the extra analyze",
     )  # fmt: skip
     add("--heatmap", type=path_argument, metavar="FILE",
         help="draw where people stand, over the first frame: .png or .jpg")  # fmt: skip
