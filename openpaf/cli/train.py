@@ -24,8 +24,8 @@ examples:
   torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs
 
 Without a file every fifth image is held out for validation. A network for the joints of the labels
-is trained: of --from everything is taken if its model knows these joints, the layers before its first
-heads if not.
+is trained: of --from everything is taken if its model knows these joints, otherwise the layers
+before its first heads.
 AP is told before, and whenever it is measured; the weights with the best AP are kept, so that
 nothing is lost if training does not help. --output gets run.toml too, to change more.
 
