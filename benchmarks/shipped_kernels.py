@@ -120,7 +120,9 @@ def steps(people: list[int]) -> dict[str, Callable[[], object]]:
     calls: dict[str, Callable[[], object]] = {}
     for n in people:
         fields = openpaf.encode_fields(random_people(n, SIZE_HW, rng), SIZE_HW)
-        calls[f"decode, {n} people"] = lambda fields=fields: openpaf.decode(fields)
+        calls[f"decode, {n} {'person' if n == 1 else 'people'}"] = lambda fields=fields: (
+            openpaf.decode(fields)
+        )
     image = rng.integers(0, 256, (1080, 1920, 3), np.uint8)
     letterbox = openpaf.Letterbox.fit(image.shape[:2], SIZE_HW[0])
     calls["resize"] = lambda: letterbox.apply(image)
