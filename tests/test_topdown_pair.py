@@ -471,7 +471,7 @@ def test_fewer_boxes_are_run_for_a_higher_least_score() -> None:
 def test_there_are_no_fields(fast: PoseEstimator) -> None:
     with pytest.raises(ValueError, match="'topdown-fast' gives no part affinity fields"):
         fast.fields(PHOTOS / "astronaut.jpg")
-    with pytest.raises(ValueError, match="scales: a top-down model has no fields"):
+    with pytest.raises(ValueError, match="scales: a top-down pair says its sizes"):
         PoseEstimator("topdown-fast", scales=(0.5, 1))
     with pytest.raises(ValueError, match="image_hw: boxes of an image of"):
         fast.postprocess(fast.infer(PHOTOS / "astronaut.jpg"), (10, 10))
