@@ -90,8 +90,9 @@ def _split(plane, spots, spot, sigma, config, own, seconds):
         return
     if max(abs(two[0][:2]).max(), abs(two[1][:2]).max()) >= 2.2:
         return
-    inside = all(-0.5 <= column + x <= w - 0.5 and -0.5 <= row + y <= h - 0.5 for x, y, _ in two)
-    if error < 0.03 and inside:
+    nearest = [(math.floor(y + 0.5), math.floor(x + 0.5)) for x, y, _ in two]
+    has_cells = all(cells.get(at, 0) > 0.08 and at not in taken for at in nearest)
+    if error < 0.02 and has_cells:
         own[-1], second = [(column + dx, row + dy, plane[row, column] * s) for dx, dy, s in two]
         seconds.append(second)
 
@@ -112,7 +113,7 @@ def _two_gaussians(cells, taken, sigma):
     position = corner[:, 1:] @ along[::-1]
     is_first = position > np.average(position, weights=weights)
     for _ in range(4):
-        planes = []
+        planes, share = [], weights[is_first].sum() / weights.sum()
         for side in (is_first, ~is_first):
             w, at = weights[side], corner[side, 1:]
             if not len(w) or np.linalg.det(np.cov(at.T, aweights=w, ddof=0)) < 1e-5:
@@ -120,6 +121,8 @@ def _two_gaussians(cells, taken, sigma):
             root = np.sqrt(w)[:, None]
             planes.append(np.linalg.lstsq(corner[side] * root, values[side] * root[:, 0])[0])
         is_first = corner @ planes[0] > corner @ planes[1]
+    if min(share, 1 - share) < 0.1:
+        return None, math.inf
     error = np.maximum(*(corner @ plane for plane in planes)) - values
     two = [
         np.array([x * sigma**2, y * sigma**2,

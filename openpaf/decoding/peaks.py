@@ -21,7 +21,7 @@ _OWN_ROW = 2.0  # weight of a peak's own row, relative to those beside it
 _FIRST_CAPACITY = 512  # buffers grow by doubling
 _BAND = 2  # rows that are compared with the threshold together
 _NARROWEST = 0.8  # sigma of a Gaussian in cells, of which two can be told from one
-_MOST_ERROR = 0.03  # two Gaussians with a smaller error are two joints
+_MOST_ERROR = 0.02  # two Gaussians with a smaller error are two joints
 # Across the two, a peak bends as one Gaussian, but for this share; those of networks are longer in
 # every direction where they are unsure.
 _ACROSS = 0.15
@@ -208,7 +208,7 @@ def _refine(  # type: ignore[no-untyped-def]
         error = fit_two(
             cells, size_hw, spots, n_spots, i, scores[n + i], sigma * sigma, room[1], two
         )  # fmt: skip
-        if error < _MOST_ERROR and _are_inside(two, row, column, h, w):
+        if error < _MOST_ERROR:
             for which in range(2):
                 at = end if which else n + i
                 x[at] = (column + two[which, 0]) * stride + offset
@@ -216,16 +216,6 @@ def _refine(  # type: ignore[no-untyped-def]
                 scores[at] = min(two[which, 2], LARGEST)
             end += 1
     return end
-
-
-@leaf
-def _are_inside(two, row, column, h, w):  # type: ignore[no-untyped-def]
-    """Whether both points, relative to a cell, are within half a cell of the field's cells."""
-    for i in range(2):
-        x, y = column + two[i, 0], row + two[i, 1]
-        if not (-0.5 <= x <= w - 0.5 and -0.5 <= y <= h - 0.5):
-            return False
-    return True
 
 
 @leaf

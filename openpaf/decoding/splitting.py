@@ -11,6 +11,7 @@ _WIDTH = 2 * _SIDE + 1
 N_CELLS = _WIDTH * _WIDTH
 _FLOOR = 0.08  # lower cells, relative to the peak, are noise
 _NEAREST, _FARTHEST = 0.57, 2.86  # how far apart the two are, in sigmas
+_LEAST_SHARE = 0.1  # of the weights, in the cells of either
 _LOWEST, _HIGHEST = 0.4, 1.4  # their heights, relative to the peak
 _MOST_STEPS = 4
 
@@ -60,7 +61,9 @@ def fit_two(cells, size_hw, spots, n_spots, i, height, variance, room, out):  # 
         x, y, least = ax - bx, ay - by, b - a
     _write(out[0], ax, ay, a, cells[spots[i]], variance)
     _write(out[1], bx, by, b, cells[spots[i]], variance)
-    if not _are_likely(out, height, variance):
+    if min(part[0], sums[0] - part[0]) < _LEAST_SHARE * sums[0]:
+        return math.inf
+    if not _are_likely(out, height, variance) or not _have_cells(weights, out):
         return math.inf
     return _error(values, weights, (ax, ay, a), (bx, by, b))
 
@@ -177,6 +180,18 @@ def _are_likely(out, height, variance):  # type: ignore[no-untyped-def]
         and _LOWEST * height <= low
         and high <= _HIGHEST * height
     )
+
+
+@leaf
+def _have_cells(weights, out):  # type: ignore[no-untyped-def]
+    """Whether the cell of each is one of those that were used: inside the field, of no other."""
+    for i in range(2):
+        column, row = math.floor(out[i, 0] + 0.5), math.floor(out[i, 1] + 0.5)
+        if max(abs(column), abs(row)) > _SIDE:
+            return False
+        if weights[(row + _SIDE) * _WIDTH + column + _SIDE] == 0:
+            return False
+    return True
 
 
 @leaf
