@@ -78,6 +78,7 @@ class _Walk:
     def __init__(self, parts: list[str], on_error: Callable[[OSError], None]) -> None:
         self._parts, self._on_error = parts, on_error
         self._entered: list[set[str]] = [set() for _ in parts]  # by each ``**``
+        self._failed = set[str]()
 
     def paths(self, base: str, level: int = 0) -> Iterator[str]:
         """What matches the parts from a level on, in a folder."""
@@ -136,4 +137,6 @@ class _Walk:
             for some in entries(folder, fits):
                 yield from some
         except OSError as error:
-            self._on_error(error)
+            if folder not in self._failed:  # which ``**`` lists twice
+                self._failed.add(folder)
+                self._on_error(error)
