@@ -40,7 +40,10 @@ class Cluster:
         ]  # fmt: skip
         self.said = folder / "said.txt"
         with open(self.said, "w") as said:
-            self.process = psutil.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+            self.process = psutil.Popen(
+                command, stdout=said, stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
 
     def address(self) -> str:
         """As what it says when it has started has it."""
