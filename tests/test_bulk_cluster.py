@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,15 @@ class Cluster:
             "--include-dashboard", "false", "--disable-usage-stats", "--temp-dir", str(folder),
         ]  # fmt: skip
         self.said = folder / "said.txt"
+        #: Also of those who use it: Ray's processes know each other by a word of theirs.
+        self.environment = {
+            **os.environ, "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }  # fmt: skip
         with open(self.said, "w") as said:
             self.process = psutil.Popen(
                 command, stdout=said, stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self.environment,
             )  # fmt: skip
 
     def address(self) -> str:
@@ -96,7 +102,9 @@ def test_bulk_on_a_cluster(cluster: Cluster, tmp_path: Path, repo_root: Path) ->
         "--address", cluster.address(), "--part-size", "2", "--size", "128", "--model", "fast",
         "--engine", "torch",
     ]  # fmt: skip
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     n_killed = 0
     while running.poll() is None and not n_killed:
         for one in cluster.workers() if list(out.glob("people-*.parquet")) else []:
@@ -114,7 +122,7 @@ def test_bulk_on_a_cluster(cluster: Cluster, tmp_path: Path, repo_root: Path) ->
         part.unlink()
     again = subprocess.run(
         [*command, "--resume", "--gpus", "0.5"],  # Ray takes the cluster's word for it
-        capture_output=True, text=True, timeout=400,
+        env=cluster.environment, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert "4 photos, 4 people, 0 failed" in again.stdout
