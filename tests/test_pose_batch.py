@@ -305,12 +305,14 @@ if __name__ == "__main__":
     dask.config.set({"distributed.worker.daemon": False})  # for isolated
     paths = sorted(glob.glob(sys.argv[1] + "/*"))
     frame = dask.dataframe.from_pandas(pandas.DataFrame({"path": paths}), npartitions=2)
+"""
+_DASK_CLUSTER = """
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, Client(cluster):
 """
 
 
-def of_docs(part: str, indent: str, options: str) -> str:
+def of_docs(part: str, options: str = "") -> str:
     """A block of docs/bulk.md by a part of it, with folders of this test and a quick model."""
     (text,) = [b.text for b in blocks("python") if b.page == "docs/bulk.md" and part in b.text]
     for there, here in (("photos", "1"), ("table", "2")):
@@ -318,7 +320,7 @@ def of_docs(part: str, indent: str, options: str) -> str:
     small = f'PoseBatch(model="fast", engine="torch", size=128, threshold=0.1{options})'
     text, n = re.subn(r"PoseBatch\([^)]*\)", small, text)
     assert n == 1
-    return textwrap.indent(text, indent)
+    return text
 
 
 @pytest.mark.parametrize("module", ["pyspark", "distributed"])
@@ -329,9 +331,11 @@ def test_on_spark_and_dask(
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     if module == "pyspark":
-        program = _SPARK + of_docs("spark.read", "", "") + "spark.stop()\n"
+        program = _SPARK + of_docs("spark.read") + "spark.stop()\n"
     else:
-        program = _DASK + of_docs("frame.map_partitions", 8 * " ", ", isolated=True")
+        *lines, last = of_docs("frame.map_partitions", ", isolated=True").splitlines()
+        block = textwrap.indent("\n".join(lines), 4 * " ")
+        program = _DASK + block + _DASK_CLUSTER + textwrap.indent(last, 8 * " ")
     (tmp_path / "in").mkdir()
     for path in photos:
         (tmp_path / "in" / Path(path).name).write_bytes(Path(path).read_bytes())
