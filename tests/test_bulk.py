@@ -33,7 +33,7 @@ from openpaf.bulk.inputs import Input, Listing, Shard
 from openpaf.bulk.parts import DonePaths, PartWriter
 from openpaf.bulk.process import PipelineConfig, Result, process, read_input
 from openpaf.cli import main
-from openpaf.cli.predict_inputs import named_inputs
+from openpaf.cli.predict_files import named_inputs
 from openpaf.io import fetch
 from openpaf.skeleton import Skeleton
 from openpaf.tables.files import TABLES
@@ -109,7 +109,7 @@ def test_a_listing_is_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             self.entries.close()
 
     monkeypatch.setattr(os, "scandir", Counted)
-    monkeypatch.setattr("openpaf.bulk.inputs._SORTED_TOGETHER", 5)
+    monkeypatch.setattr("openpaf.io.folders.SORTED_TOGETHER", 5)
     listing = iter(Listing(sources=(str(tmp_path),)))
     next(listing)
     assert seen == 5
@@ -626,6 +626,7 @@ def test_a_tar_file_that_is_drawn_is_not_read_ahead(tmp_path: Path) -> None:
         (["--format", "csv", "--resume", "--overwrite"], "one of them"),
         (["--retry-errors"], "--retry-errors: only with --format csv, parquet, jsonl"),
         (["--start", "soon"], "expected seconds"),
+        (["--timeout", "9"], "--timeout: only with --workers from 2 on"),
     ],
 )
 def test_bad_use(run: Run, tmp_path: Path, flags: list[str], message: str) -> None:

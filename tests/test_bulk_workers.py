@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bulk_fake
@@ -58,6 +59,37 @@ def test_an_image_that_kills_is_named_and_takes_no_other_with_it(tmp_path: Path)
     assert failed == {inputs[7].path, inputs[30].path}
     assert "the process died of it (SIGKILL)" in str(done[inputs[7].path])
     assert len(done) == 40
+
+
+def test_an_image_that_hangs_is_ended_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Its process is given up after a time without any result; what waited behind it is run."""
+    colors: list[Any] = [(1, 0, 0)] * 40
+    colors[7] = (0, 64, 0)
+    inputs = photos(tmp_path, colors)
+    done = dict(process_in_workers(iter(inputs), job(timeout_s=2), 2))
+    assert done.pop(inputs[7].path) == "no result within 2 s"
+    assert done == {one.path: 1 for one in inputs if one is not inputs[7]}
+
+
+def test_only_time_in_which_a_result_is_waited_for_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller, or a listing, that takes an hour ends no process."""
+    inputs, slept_s = photos(tmp_path, [(1, 0, 0)] * 40), 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slept_s)
+    monkeypatch.setattr("openpaf.bulk.workers.time", clock)
+
+    def slow_listing() -> Iterator[Input]:
+        nonlocal slept_s
+        for one in inputs:
+            slept_s += 3600
+            yield one
+
+    done = []
+    for one in process_in_workers(slow_listing(), job(), 2):
+        slept_s += 3600
+        done.append(one)
+    assert sorted(done) == sorted((one.path, 1) for one in inputs)
 
 
 def test_a_process_that_is_killed_is_replaced(tmp_path: Path) -> None:

@@ -424,14 +424,14 @@ def test_images_that_are_not_read_are_named_and_counted(
 def test_sources_that_cannot_be_listed_are_skipped(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str = ".") -> list[str]:
+    def refuse(path: str = ".") -> Any:
         if str(path).endswith("secret"):
             raise PermissionError(13, "Permission denied", str(path))
-        return listdir(path)
+        return scandir(path)
 
-    listdir = os.listdir
+    scandir = os.scandir
     (tmp_path / "secret").mkdir()
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     sources = [tmp_path / "secret", photo(tmp_path / "a.png"), "x" * 5000]
     status, said, errors = run("predict", *sources, "--output", tmp_path / "out")
     assert status == 1

@@ -40,7 +40,8 @@ _WITHOUT_PARSER = {".ci/ship_kernels.py", "benchmarks/container.py", "benchmarks
 #: Flags in sentences that are not ours.
 _FLAGS_OF_OTHERS = {
     "--nproc-per-node": "torchrun", "--force-reinstall": "pip", "--no-deps": "pip",
-    "--to": "jupytext", "-c": "pip", "--onnx": "trtexec",
+    "--to": "jupytext", "-c": "pip", "--onnx": "trtexec", "--array": "sbatch",
+    "--cpus-per-task": "sbatch", "--head": "ray",
 }  # fmt: skip
 #: Folders whose modules have names such as ``parser``, which others have, too.
 _FOLDERS = tuple(str(ROOT / folder) for folder in ("benchmarks", "data", "models"))

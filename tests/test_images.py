@@ -7,6 +7,7 @@ import io
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image, ImageOps, features
 
 from openpaf.errors import ImageError
 from openpaf.io.extras import install_hint
-from openpaf.io.image_lists import find_paths
+from openpaf.io.folders import walk_glob
 from openpaf.io.images import IMAGE_SUFFIXES, list_images, read_image
 
 PHOTOS = Path(__file__).parent.parent / "data" / "photos"
@@ -601,17 +602,35 @@ def test_links_to_their_own_folder_end(folder: Path) -> None:
     (folder / "self.jpg").symlink_to("self.jpg")
     expected = ["10.jpg", "self.jpg", "deep.jpg"]
     assert names(list_images(f"{folder}/**/*.jpg")) == expected
-    assert set(map(Path, find_paths(f"{folder}/**"))) >= {folder / "sub.jpg" / "deep.jpg"}
+    assert set(map(Path, walk_glob(f"{folder}/**"))) >= {folder / "sub.jpg" / "deep.jpg"}
 
 
-@pytest.mark.parametrize("pattern", ["**/*.jpg", "./**/*.jpg", "sub*/**/*.jpg", "**/deep*", "**"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "**/*.jpg",
+        "./**/*.jpg",
+        "sub*/**/*.jpg",
+        "**/deep*",
+        "**",
+        "*.jpg",
+        "*/*",
+        "sub.jpg/*",
+        "**/**/*.jpg",
+        "**/sub*/**",
+        ".hid*/*",
+        "[!b]*",
+        "*/",
+        "sub.jpg/../*.jpg",
+    ],
+)
 def test_globs_find_what_those_of_python_find(
     folder: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / ".hidden").mkdir()
     (folder / ".hidden" / "deep.jpg").touch()
     monkeypatch.chdir(folder)
-    found = {os.path.normpath(path) for path in find_paths(pattern)}
+    found = {os.path.normpath(path) for path in walk_glob(pattern)}
     expected = {os.path.normpath(path) for path in glob.glob(pattern, recursive=True)}
     assert found - {"."} == expected - {"."}
     assert found
@@ -627,13 +646,16 @@ def test_a_linked_folder_is_entered(folder: Path, tmp_path_factory: pytest.TempP
 def test_folders_that_cannot_be_listed_are_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str) -> list[str]:
-        if str(path).endswith("sub.jpg"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return os_listdir(path)
+    def refusing(function: Any) -> Any:
+        def refuse(path: str) -> Any:
+            if str(path).endswith("sub.jpg"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path)
 
-    os_listdir = os.listdir
-    monkeypatch.setattr(os, "listdir", refuse)
+        return refuse
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
     errors: list[ImageError] = []
     sources = [f"{folder}/**/*.jpg", folder / "sub.jpg", folder / "b.webp"]
     assert names(list_images(sources, on_error=errors.append)) == ["10.jpg", "b.webp"]

@@ -7,9 +7,11 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from docs_blocks import blocks
 
 import openpaf
 from openpaf.bulk import PoseBatch
@@ -191,6 +194,28 @@ def test_a_part_that_died_is_tried_image_by_image(
     assert not list((tmp_path / "_lists").glob("*.tries"))
 
 
+def test_a_part_that_hangs_ends_its_process_and_is_tried_image_by_image(
+    batch: PoseBatch, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lists([Input(path) for path in (photos[0], "/hangs.jpg")], tmp_path, 4)
+    kills_of_files(monkeypatch)
+    program = (
+        "import pickle, sys\n"
+        "if __name__ == '__main__':\n"
+        "    task = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "    task.batch.warm_up()\n"
+        "    print(task.make(0))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    data = pickle.dumps(PartTask(tmp_path, replace(batch, timeout_s=3))).hex()
+    command = [sys.executable, str(tmp_path / "program.py"), data]
+    assert subprocess.run(command, capture_output=True).returncode == 1
+    assert not (tmp_path / "people-000000.parquet").exists()
+    subprocess.run(command, capture_output=True, check=True)
+    rows = read_table(tmp_path / "people-000000.parquet").to_pylist()
+    assert [row["error"] for row in rows] == [None, "no result within 3 s"]
+
+
 def test_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.tar").touch()
@@ -263,49 +288,54 @@ def test_bulk_on_ray(
     assert "made with size 96, not 64" in capsys.readouterr().err
 
 
-_ON_SPARK = """
+_SPARK = """
 import sys
-from openpaf.bulk import PoseBatch
 from pyspark.sql import SparkSession
 
 settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1",
             "spark.sql.execution.arrow.maxRecordsPerBatch": "2"}
 spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
-batch = PoseBatch(model="fast", engine="torch", size=128, threshold=0.1)
-files = spark.read.format("binaryFile").load(sys.argv[1])
-table = files.select("path", "content").mapInPandas(batch.frames, schema=batch.spark_schema)
-table.write.parquet(sys.argv[2])
-spark.stop()
 """
-_ON_DASK = """
+_DASK = """
 import glob, os, sys
 import dask, dask.dataframe, pandas
 from dask.distributed import Client, LocalCluster
-from openpaf.bulk import PoseBatch
 
 if __name__ == "__main__":
     dask.config.set({"distributed.worker.daemon": False})  # for isolated
-    batch = PoseBatch(model="fast", engine="torch", size=128, threshold=0.1, isolated=True)
     paths = sorted(glob.glob(sys.argv[1] + "/*"))
     frame = dask.dataframe.from_pandas(pandas.DataFrame({"path": paths}), npartitions=2)
-    table = frame.map_partitions(batch, meta=batch(frame.head(0)))
+"""
+_DASK_CLUSTER = """
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, Client(cluster):
-        table.to_parquet(sys.argv[2], write_index=False, schema=batch.schema)
 """
 
 
-@pytest.mark.parametrize(
-    ("module", "program"),
-    [("pyspark", _ON_SPARK), ("distributed", _ON_DASK)],
-    ids=["spark", "dask"],
-)
+def of_docs(part: str, options: str = "") -> str:
+    """A block of docs/bulk.md by a part of it, with folders of this test and a quick model."""
+    (text,) = [b.text for b in blocks("python") if b.page == "docs/bulk.md" and part in b.text]
+    for there, here in (("photos", "1"), ("table", "2")):
+        text = text.replace(f'"/shared/{there}"', f"sys.argv[{here}]")
+    small = f'PoseBatch(model="fast", engine="torch", size=128, threshold=0.1{options})'
+    text, n = re.subn(r"PoseBatch\([^)]*\)", small, text)
+    assert n == 1
+    return text
+
+
+@pytest.mark.parametrize("module", ["pyspark", "distributed"])
 def test_on_spark_and_dask(
-    photos: list[str], expected: list[dict[str, Any]], tmp_path: Path, module: str, program: str
+    photos: list[str], expected: list[dict[str, Any]], tmp_path: Path, module: str
 ) -> None:
-    """The examples of docs/bulk.md on two processes, where Spark or Dask is installed."""
+    """The blocks of docs/bulk.md on two processes, where Spark or Dask is installed."""
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
+    if module == "pyspark":
+        program = _SPARK + of_docs("spark.read") + "spark.stop()\n"
+    else:
+        *lines, last = of_docs("frame.map_partitions", ", isolated=True").splitlines()
+        block = textwrap.indent("\n".join(lines), 4 * " ")
+        program = _DASK + block + _DASK_CLUSTER + textwrap.indent(last, 8 * " ")
     (tmp_path / "in").mkdir()
     for path in photos:
         (tmp_path / "in" / Path(path).name).write_bytes(Path(path).read_bytes())

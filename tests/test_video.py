@@ -615,12 +615,26 @@ def test_frames_are_shown_with_boxes_as_they_come(
         assert len(list(video)) == 5  # all of them, whatever was looked at
 
 
-def test_photos_and_videos_of_a_folder(finder: None, tmp_path: Path) -> None:
-    make_video(tmp_path / "a.mp4")
-    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
-    assert list_videos([str(tmp_path)]) == ([str(tmp_path / "a.mp4")], [str(tmp_path)])
-    (tmp_path / "b.png").unlink()
-    assert list_videos([str(tmp_path / "*.mp4")]) == ([str(tmp_path / "a.mp4")], [])
+def test_photos_and_videos_of_a_folder(
+    finder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "a.mp4", 3)
+    Image.new("RGB", (8, 8)).save(tmp_path / "in" / "b.png")
+    videos = [str(tmp_path / "in" / "a.mp4")]
+    photo = str(tmp_path / "in" / "b.png")
+    assert list_videos([*videos, photo]) == (videos, [photo])
+    (tmp_path / "list.txt").write_text(videos[0] + "\n")
+    for source, names in (
+        ("in", ["a.jsonl", "a.mp4", "b.json", "b.png"]),
+        ("in/*.mp4", ["a.jsonl", "a.mp4"]),
+        ("@list.txt", ["a.jsonl", "a.mp4"]),
+    ):
+        out = tmp_path / f"out{len(source)}"
+        path = f"@{tmp_path}/list.txt" if source[0] == "@" else f"{tmp_path}/{source}"
+        assert main(["predict", path, "--output", str(out)]) == 0
+        assert "a.mp4: 3 frames" in capsys.readouterr().out
+        assert sorted(file.name for file in out.iterdir()) == names
     assert is_video("rtsp://host/x")
     assert not is_video(tmp_path)
 

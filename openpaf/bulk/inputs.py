@@ -14,13 +14,12 @@ from typing import IO, Any
 
 from openpaf.errors import shown
 from openpaf.io.addresses import is_http
+from openpaf.io.folders import entries, is_folder, walk_glob
 from openpaf.io.image_files import reason
-from openpaf.io.image_lists import find_paths, natural_key
 from openpaf.io.image_suffixes import describe, kind_not_read, names_image
 
 #: Larger members of a tar file are not read: they would be in memory whole.
 MAX_MEMBER_BYTES = 200_000_000
-_SORTED_TOGETHER = 10_000  # names of a folder; of a larger one so many at a time are in order
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -73,8 +72,8 @@ class Listing:
         wanted: Asked with the path of each; False leaves it out.
         opens_tars: Whether tar files are read; if not, each is an input itself.
         on_error: Called with what is wrong with a source that gives no input.
-        on_video: Called with each video of a folder or list.
-        takes_video: Whether a path is a video by its name.
+        on_video: Called with each video of a folder, glob or list, whatever the shard.
+        takes_video: Whether a path is one.
     """
 
     sources: tuple[str, ...]
@@ -103,8 +102,7 @@ class Listing:
         elif not is_listed and has_magic(source) and not os.path.lexists(source):
             yield from self._of_glob(source)
         elif is_listed and self.takes_video(source):
-            if self.shard.takes(source):
-                self.on_video(source)
+            self.on_video(source)
         else:  # a missing file, too: reading it gives the error
             yield from self._taken([Input(source)])
 
@@ -117,39 +115,46 @@ class Listing:
                 if (status.st_dev, status.st_ino) in entered:
                     continue
                 entered.add((status.st_dev, status.st_ino))
-                with os.scandir(here) as entries:
-                    visible = (entry for entry in entries if not entry.name.startswith("."))
-                    while some := list(itertools.islice(visible, _SORTED_TOGETHER)):
-                        some.sort(key=lambda entry: natural_key(entry.name))
-                        if self.recursive:
-                            waiting += [e.path for e in reversed(some) if _is_folder(e)]
-                        for found in self._named(e.path for e in some if not _is_folder(e)):
-                            is_empty = False
-                            yield from self._taken(found)
+                for some in entries(here):
+                    if self.recursive:
+                        waiting += [entry.path for entry in reversed(some) if is_folder(entry)]
+                    for found in self._named(e.path for e in some if not is_folder(e)):
+                        is_empty = False
+                        yield from self._taken(found)
             except OSError as error:
                 is_empty = False
-                self.on_error(f"{shown(here)}: cannot be listed: {reason(error)}")
+                self._cannot_list(error, here)
         if is_empty:
             self.on_error(f"{shown(folder)}: no images in this folder")
 
     def _of_glob(self, pattern: str) -> Iterator[Input]:
-        paths = sorted(find_paths(pattern), key=natural_key)
-        found = list(self._named(path for path in paths if not os.path.isdir(path)))
-        if not found:
+        is_empty = True
+
+        def on_error(error: OSError) -> None:
+            nonlocal is_empty
+            is_empty = False
+            self._cannot_list(error, error.filename or pattern)
+
+        paths = walk_glob(pattern, on_error)
+        for found in self._named(path for path in paths if not os.path.isdir(path)):
+            is_empty = False
+            yield from self._taken(found)
+        if is_empty:
             self.on_error(f"{shown(pattern)}: matches no images")
-        yield from self._taken(itertools.chain.from_iterable(found))
+
+    def _cannot_list(self, error: OSError, folder: str) -> None:
+        self.on_error(f"{shown(folder)}: cannot be listed: {reason(error)}")
 
     def _named(self, paths: Iterable[str]) -> Iterator[list[Input]]:
         """The images among files, by their names, one each; nothing for a video, which is told."""
         for path in paths:
-            if names_image(path):
+            if self.takes_video(path):
+                self.on_video(path)
+                yield []
+            elif names_image(path):
                 kind = kind_not_read(path)
                 error = f"{shown(path)}: {describe(kind)}" if kind else None
                 yield [Input(path, error=error)]
-            elif self.takes_video(path):
-                if self.shard.takes(path):
-                    self.on_video(path)
-                yield []
 
     def _of_tar(self, path: str) -> Iterator[Input]:
         """The images of a tar file, read from its beginning to its end."""
@@ -218,13 +223,6 @@ def _of_member(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> Inpu
     if len(data) < member.size:
         raise EOFError("ends early")
     return Input(name, data=data)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:

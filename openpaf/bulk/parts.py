@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from openpaf.io.addresses import is_url, shown_source
 from openpaf.io.closing import Closing
 from openpaf.io.files import replacing, write_whole
 from openpaf.io.json_files import read_json_or_lines
+from openpaf.io.text_set import hash_of
 from openpaf.skeleton import Skeleton
 from openpaf.tables.files import TABLES
 from openpaf.tables.schema import SCHEMA_VERSION, ImageRow
@@ -149,7 +149,7 @@ class DonePaths:
     probability of 3e-6."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        hashes = np.fromiter((_hash(path) for path in paths), np.uint64)
+        hashes = np.fromiter((hash_of(path) for path in paths), np.uint64)
         self._hashes: NDArray[np.uint64] = np.unique(hashes)
 
     def __len__(self) -> int:
@@ -158,7 +158,7 @@ class DonePaths:
     def __contains__(self, path: str) -> bool:
         if not len(self._hashes):
             return False
-        value = np.uint64(_hash(path))
+        value = np.uint64(hash_of(path))
         place = int(np.searchsorted(self._hashes, value))
         return place < len(self._hashes) and bool(self._hashes[place] == value)
 
@@ -169,11 +169,6 @@ def table_path(path: str) -> str:
     if is_url(path):
         path = shown_source(path)
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _hash(path: str) -> int:
-    digest = hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _stem(shard: Shard) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from openpaf.bulk.inputs import Input
 from openpaf.bulk.process import PipelineConfig, Result, process
 from openpaf.bulk.rows import row_of
-from openpaf.bulk.workers import WorkerJob, WorkerPool
+from openpaf.bulk.workers import TIMEOUT_S, WorkerJob, WorkerPool
 from openpaf.checks import import_extra
 from openpaf.engines.load import choose_engine
 from openpaf.estimator import PoseEstimator
@@ -53,6 +53,8 @@ class PoseBatch:
         isolated: Whether a process of its own reads and runs the images, so that one that kills it
             has a row with an error, and the process that called goes on. It takes the memory of a
             second process, and a few seconds for its start.
+        timeout_s: With ``isolated``: for how many seconds that process may give no result; an image
+            that hangs in it for longer has a row with an error.
 
     Raises:
         ValueError: If an argument is unknown or out of range.
@@ -79,6 +81,7 @@ class PoseBatch:
     sha256: bool = False
     cache: str | Path | None = None
     isolated: bool = False
+    timeout_s: float = TIMEOUT_S
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(self.scales))
@@ -196,7 +199,7 @@ def _in_own_process(batch: PoseBatch, inputs: Iterable[Input]) -> list[tuple[int
             _stop_own_process()
             job = WorkerJob(
                 load=functools.partial(_estimator, batch), finish=batch._finish,
-                config=batch._config, threads=batch.threads,
+                config=batch._config, threads=batch.threads, timeout_s=batch.timeout_s,
             )  # fmt: skip
             _own_process = batch, WorkerPool(job, 1)
         try:

@@ -6,12 +6,13 @@ lost, and to go on is to run the parts that are not there.
 
 Ray starts a process that dies again, without end, and gives it the same part. So each try of a part
 is noted beside the lists; from the second on, a process of its own reads and runs the images, and
-an image that kills it twice has a row with an error.
+an image that kills it twice has a row with an error. A process in which an image hangs ends itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -71,7 +72,7 @@ class PartTask:
             return number, 0, 0, 0
         good = [r for r in read_table(path).to_pylist() if not r["error"]] if path.exists() else []
         done = DonePaths(row["path"] for row in good)
-        inputs = (
+        inputs: Iterator[Input] = (
             one for one in _inputs(read_list(self.folder, number))
             if table_path(one.path) not in done
         )  # fmt: skip
@@ -85,6 +86,8 @@ class PartTask:
                 contextlib.closing(TABLES["parquet"].open(place, batch.skeleton))
             )
             writer.write(good)
+            if not batch.isolated:
+                inputs = stack.enter_context(_ending_if_one_hangs(inputs, batch.timeout_s))
             for some in _chunks(inputs, _ROWS):
                 rows = batch.rows(some)
                 writer.write(rows)
@@ -199,6 +202,25 @@ def _inputs(paths: Sequence[str]) -> Iterator[Input]:
             yield from Listing(sources=(path,))
         else:
             yield Input(path)
+
+
+@contextlib.contextmanager
+def _ending_if_one_hangs(inputs: Iterator[Input], timeout_s: float) -> Iterator[Iterator[Input]]:
+    """The inputs; this process ends if, within the block, no further one is taken for a time.
+
+    The clock is faulthandler's, which goes on where a library holds the interpreter's lock.
+    """
+    with open(os.devnull, "w") as nowhere:
+
+        def watched() -> Iterator[Input]:
+            for one in inputs:
+                faulthandler.dump_traceback_later(timeout_s, exit=True, file=nowhere)
+                yield one
+
+        try:
+            yield watched()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _chunks(inputs: Iterator[Input], size: int) -> Iterator[Iterator[Input]]:

@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ Done = TypeVar("Done")
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _POLL_S = 0.5
+#: A process is ended that gives no result for so many seconds: longer than three tries of an
+#: address take, and the first image, for which the parser may be compiled.
+TIMEOUT_S = 300.0
 _MAX_FAILED_STARTS = 3  # one after the other: a machine that is short of memory for a moment
 
 
@@ -41,12 +45,15 @@ class WorkerJob(Generic[Done]):
         finish: From a result to what the caller gets.
         config: Of the pipeline.
         threads: Threads of a process for the network.
+        timeout_s: For how many seconds a process may give no result while it has images; it is
+            ended then, as an image hangs in it.
     """
 
     load: Callable[[], Any]
     finish: Callable[[Result], Done]
     config: PipelineConfig
     threads: int = 1
+    timeout_s: float = TIMEOUT_S
 
 
 class WorkerError(OpenpafError):
@@ -58,8 +65,8 @@ def process_in_workers(
 ) -> Generator[Done, None, None]:
     """Finished results of images from several processes, in the order in which they come.
 
-    An image during which a process dies twice, the second time alone in it, is finished with an
-    error; another process takes the place of the dead one.
+    An image during which a process dies or hangs twice, the second time alone in it, is finished
+    with an error; another process takes the place of that one.
 
     Args:
         inputs: Read in this process, as they are needed.
@@ -87,11 +94,13 @@ class _Worker:
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self.in_work: dict[int, Input] = {}
-        self.is_ready = self.has_suspect = False
+        self.is_ready = self.has_suspect = self.hangs = False
+        self.silent_s = 0.0
 
     def send(self, number: int, one: Input) -> None:
         """Give it an input; a process that is dead is noticed when it is waited for."""
         self.in_work[number] = one
+        self.silent_s = 0.0
         with contextlib.suppress(OSError):
             self.connection.send((number, one))
 
@@ -133,9 +142,12 @@ class WorkerPool(Generic[Done]):
             if not any(worker.in_work for worker in self._workers) and not self._suspects:
                 return
             connections = {worker.connection: worker for worker in self._workers}
-            for ready in wait(list(connections), timeout=_POLL_S):
-                assert isinstance(ready, Connection)
-                yield from self._take(connections[ready])
+            started = time.monotonic()
+            answers = wait(list(connections), timeout=_POLL_S)
+            self._end_silent([connections[c] for c in connections if c not in answers], started)
+            for answer in answers:
+                assert isinstance(answer, Connection)
+                yield from self._take(connections[answer])
 
     def stop(self) -> None:
         """End the processes."""
@@ -159,8 +171,20 @@ class WorkerPool(Generic[Done]):
                 return
             worker.send(next(self._numbers), one)
 
+    def _end_silent(self, workers: Iterable[_Worker], since: float) -> None:
+        """End those that have said nothing for too long; that they are dead is noticed next.
+
+        Only the time in which this process waits for them counts: they may wait for it, too.
+        """
+        for worker in workers:
+            worker.silent_s += time.monotonic() - since
+            if worker.is_ready and worker.in_work and worker.silent_s > self._job.timeout_s:
+                worker.hangs = True
+                worker.process.kill()
+
     def _take(self, worker: _Worker) -> Iterator[Done]:
         """What a worker says, or what is to be done as it is dead."""
+        worker.silent_s = 0.0
         try:
             number, done, error = worker.connection.recv()
         except (EOFError, OSError):
@@ -181,12 +205,16 @@ class WorkerPool(Generic[Done]):
             raise WorkerError(f"a process ends at its start ({_how(worker.process.exitcode)})")
         if worker.has_suspect and worker.is_ready:
             ((_, one),) = worker.in_work.items()
-            error = RuntimeError(f"the process died of it ({_how(worker.process.exitcode)})")
-            yield self._job.finish(Result(input=one, error=error))
+            yield self._job.finish(Result(input=one, error=self._error(worker)))
         else:
             self._suspects.extend(worker.in_work.items())
         worker.stop()
         self._workers[self._workers.index(worker)] = _Worker(self._job)
+
+    def _error(self, worker: _Worker) -> Exception:
+        if worker.hangs:
+            return TimeoutError(f"no result within {self._job.timeout_s:g} s")
+        return RuntimeError(f"the process died of it ({_how(worker.process.exitcode)})")
 
 
 def _how(exit_code: int | None) -> str:

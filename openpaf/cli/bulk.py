@@ -85,6 +85,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         help="a folder that all machines share, for the compiled parser and models")  # fmt: skip
     add("--part-size", type=positive_integer, default=1000, metavar="N",
         help="rows of a part (default: 1000)")  # fmt: skip
+    add("--timeout", type=positive_integer, metavar="S",
+        help="end a process that gives no result for S seconds; the image that hangs in it has a "
+        "row with an error (default: 300)")  # fmt: skip
     add("--sha256", action="store_true", help="add the SHA-256 of each file")
     add_estimator_arguments(parser)
     add_batch_argument(parser)
@@ -97,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     from openpaf.bulk.parts import only_writer
     from openpaf.bulk.pose_batch import PoseBatch
     from openpaf.bulk.ray_run import PartTask, run_on_ray
+    from openpaf.bulk.workers import TIMEOUT_S
     from openpaf.checks import import_extra
 
     level = logging.ERROR if arguments.quiet else logging.WARNING
@@ -110,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     with waiting("choosing the engine"):
         batch = PoseBatch(
             **options, batch_size=arguments.batch_size, sha256=arguments.sha256,
-            cache=arguments.cache,
+            cache=arguments.cache, timeout_s=arguments.timeout or TIMEOUT_S,
         )  # fmt: skip
     tell_license(arguments)
     with only_writer(folder):

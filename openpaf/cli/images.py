@@ -152,7 +152,10 @@ class ImageJob:
     started: float = field(default_factory=time.perf_counter)
 
     def predict(
-        self, finished: Iterable[Finished], total: int | None, count: Callable[[], int] | None
+        self,
+        finished: Iterable[Finished],
+        total: int | None,
+        count: Callable[[], int | None] | None,
     ) -> None:
         """Take what is finished, with a progress bar on a terminal.
 
@@ -232,7 +235,7 @@ class ImageJob:
         return time.perf_counter() - self.started
 
 
-def _set_total(bar: object, count: Callable[[], int]) -> None:
+def _set_total(bar: object, count: Callable[[], int | None]) -> None:
     import threading
 
     def run() -> None:

@@ -6,12 +6,13 @@ import io
 import os
 import tempfile
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openpaf.cli.common import one_line, shown
+from openpaf.io.text_set import TextSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,26 +77,28 @@ def check_folder(folder: Path, sources: Sequence[str], formats: Sequence[str]) -
     return folder
 
 
-def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Outputs | None:
+def names_file(output: Path) -> bool:
+    """Whether what the user gave as output names a file, by its suffix, and not a folder."""
+    from openpaf.io.images import IMAGE_SUFFIXES
+    from openpaf.video.base import VIDEO_SUFFIXES
+
+    return output.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not output.is_dir()
+
+
+def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Outputs:
     """The results of a single photo or video whose drawn file the user names.
 
     Args:
-        file: What the user gave as output.
+        file: What the user gave as output, of which :func:`names_file` is true.
         sources: All photos and videos of the run.
         formats: Some of :func:`format_names`; all but the drawing get the file's stem.
-
-    Returns:
-        None if it has no suffix of images or videos, or is a folder.
 
     Raises:
         ValueError: If it cannot hold the results: of several sources, or by its suffix.
     """
-    from openpaf.io.images import IMAGE_SUFFIXES
     from openpaf.video.base import VIDEO_SUFFIXES
 
     suffix = file.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or file.is_dir():
-        return None
     if len(sources) != 1:
         raise ValueError(
             f"--output: {shown(file)} is one file; {len(sources)} inputs need a folder"
@@ -113,7 +116,7 @@ def name_file(file: Path, sources: Sequence[Path], formats: Sequence[str]) -> Ou
         name: file.parent / (file.stem + suffix) for name, suffix in _suffixes(formats, source)
     }
     files |= {IMAGE: file} if IMAGE in files else {}
-    return Outputs(file.stem, files, _image_id(source, file.stem))
+    return Outputs(file.stem, files, _ids(source, file.stem)[0])
 
 
 def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -> list[Outputs]:
@@ -134,23 +137,22 @@ def name_outputs(photos: Sequence[Path], folder: Path, formats: Sequence[str]) -
 class OutputNames:
     """Gives the results of one photo after the other names of their own.
 
+    Of the names that are taken, hashes are held: about 40 bytes a photo of two files.
+
     Args:
         folder: Where the results go.
         formats: Some of :func:`format_names`.
         photos: Photos of the run that are not to be written over.
     """
 
-    def __init__(self, folder: Path, formats: Sequence[str], photos: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path, formats: Sequence[str], photos: Iterable[Path] = ()) -> None:
         self._folder, self._formats = folder, formats
+        self._taken, self._ids = TextSet(), TextSet()
         inside = os.path.realpath(folder)
-        self._taken = {
-            _key(os.path.basename(path))
-            for photo in photos
-            for path in (os.path.realpath(photo), os.path.abspath(photo))
-            if os.path.realpath(os.path.dirname(path)) == inside
-        }
-        self._last: dict[tuple[str, str], int] = {}
-        self._ids = set[int | str]()
+        for photo in photos:
+            for path in (os.path.realpath(photo), os.path.abspath(photo)):
+                if os.path.realpath(os.path.dirname(path)) == inside:
+                    self._taken.add(_key(os.path.basename(path)))
 
     def name(self, photo: Path) -> Outputs:
         """A stem of its own, the photo's where it is free, otherwise with ``_2``, ``_3`` and so on.
@@ -160,27 +162,40 @@ class OutputNames:
         """
         suffixes = dict(_suffixes(self._formats, photo))
         stem = self._free(photo.stem, suffixes.values())
-        image_id = _image_id(photo, stem, self._ids)
-        self._ids.add(image_id)
+        image_id = self._free_id(photo, stem)
         files = {name: self._folder / (stem + suffix) for name, suffix in suffixes.items()}
         return Outputs(stem, files, image_id)
 
     def name_folder(self, stem: str) -> Path:
         """A folder of its own for the results of several photos; it is not made."""
-        return self._folder / self._free(stem, ("",), of="folder")
+        return self._folder / self._free(stem, ("",))
 
-    def _free(self, stem: str, suffixes: Collection[str], of: str = "file") -> str:
+    def _free(self, stem: str, suffixes: Collection[str]) -> str:
+        """A stem with which each suffix is free; it is taken then."""
         base = _shortened(stem)
-        n = self._last.get((of, base), 0)
-        while True:
-            n += 1
-            stem = base if n == 1 else f"{base}_{n}"
-            keys = {_key(stem + suffix) for suffix in suffixes}
-            if not keys & self._taken:
-                break
-        self._taken |= keys
-        self._last[of, base] = n
-        return stem
+
+        def numbered(n: int) -> str:
+            return base if n == 1 else f"{base}_{n}"
+
+        def is_free(n: int) -> bool:
+            return not any(_key(numbered(n) + suffix) in self._taken for suffix in suffixes)
+
+        n_taken, n_free = 0, 1
+        while not is_free(n_free):
+            n_taken, n_free = n_free, 2 * n_free
+        while (
+            n_free - n_taken > 1
+        ):  # a million photos of one name take 20 steps each, not a million
+            n = (n_taken + n_free) // 2
+            n_taken, n_free = (n_taken, n) if is_free(n) else (n, n_free)
+        for suffix in suffixes:
+            self._taken.add(_key(numbered(n_free) + suffix))
+        return numbered(n_free)
+
+    def _free_id(self, photo: Path, stem: str) -> int | str:
+        """COCO's id: the first of those that suit which no other photo has."""
+        ids = (*_ids(photo, stem), f"{stem}_{len(self._ids)}{photo.suffix}")
+        return next(image_id for image_id in ids if self._ids.add(repr(image_id)))
 
 
 def _suffixes(formats: Sequence[str], source: Path) -> Iterator[tuple[str, str]]:
@@ -201,14 +216,13 @@ def _suffixes(formats: Sequence[str], source: Path) -> Iterator[tuple[str, str]]
             yield name, ".rrd" if name == RRD else "_people" + TABLES[name].suffix
 
 
-def _image_id(photo: Path, stem: str, taken: Collection[int | str] = ()) -> int | str:
+def _ids(photo: Path, stem: str) -> list[int | str]:
     """COCO's own photos are numbers, as in ``000000000139.jpg``; others go by their file name. Of
     two with one name the second goes by that of its results."""
-    own, suffix = photo.stem, photo.suffix
+    own = photo.stem
     is_number = own.isascii() and own.isdecimal() and len(own) <= 18
-    names = (photo.name, stem + suffix, f"{stem}_{len(taken)}{suffix}")
-    texts = [name.encode(errors="replace").decode() for name in names]
-    return next(i for i in ([int(own)] if is_number else []) + texts if i not in taken)
+    texts = [name.encode(errors="replace").decode() for name in (photo.name, stem + photo.suffix)]
+    return [*([int(own)] if is_number else []), *texts]
 
 
 def _key(name: str) -> str:

@@ -27,8 +27,10 @@ from openpaf.cli.common import (
 from openpaf.cli.images import ImageJob
 from openpaf.cli.models import load_estimator
 from openpaf.cli.outputs import IMAGE, RRD, check_folder, format_names
-from openpaf.cli.predict_inputs import Inputs, first_of, listed_inputs, named_inputs, no_photo
-from openpaf.cli.predict_objects import check_objects, finds_objects, load_detector
+from openpaf.cli.own_files import input_kept
+from openpaf.cli.predict_files import named_inputs
+from openpaf.cli.predict_inputs import Inputs, first_of, listed_inputs, no_photo
+from openpaf.cli.predict_objects import NO_VIDEOS, check_objects, finds_objects, load_detector
 from openpaf.cli.predict_run import (
     Model,
     add_long_run_arguments,
@@ -56,10 +58,10 @@ and tables, with a row for every photo, failures included; of videos as NAME_peo
 A Mask R-CNN of objects, such as --model maskrcnn-coco, finds objects in place of people: photos are
 drawn with their masks, boxes, classes and scores, and the list of results has "bbox", and
 "segmentation" as run lengths.
-NAME is the photo's own; of two photos with one name, the second gets NAME_2. Photos of a tar file
-are run as they come out of it; their results are in a folder of its name. Results of an earlier run
-are replaced, the photos themselves never; tables only with --overwrite. Where --format has only
-tables, nothing is drawn, and photos are listed while the run goes on: for folders of any size.
+NAME is the photo's own; of two photos with one name, the second gets NAME_2. Results of photos of a
+tar file are in a folder of its name. Results of an earlier run are replaced, the photos themselves
+never; tables only with --overwrite. Where --format has only tables, nothing is drawn. Photos are
+listed while the run goes on: for folders of any size.
 """
 _EPILOG = """\
 examples:
@@ -186,14 +188,16 @@ def run(arguments: argparse.Namespace) -> int:
     job = ImageJob(arguments.quiet, says_each=bool(files))
     with contextlib.ExitStack() as stack:
         if files:
-            inputs = named_inputs(arguments, files)
-            job.errors.extend(inputs.errors)
+            if IMAGE in files:
+                stack.enter_context(input_kept(arguments))
+            inputs = named_inputs(arguments, files, job.wants, job.errors.append)
         else:
             check_folder(arguments.output, (), arguments.format)
             inputs = listed_inputs(arguments, job.wants, job.errors.append)
         if RRD in files and not inputs.videos:
             raise ValueError(f"--format {RRD}: of videos only, and there is none")
-        model, has_videos = _model(arguments, inputs.videos), bool(inputs.videos)
+        model = _model(arguments, inputs.videos)
+        knows_videos = bool(inputs.videos)  # others may be found on the way
         if arguments.show:
             job.viewer = stack.enter_context(Viewer())
         if any(name in TABLES for name in arguments.format):
@@ -201,8 +205,6 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(inputs.images, list):
             inputs.images = [one for one in inputs.images if job.wants(one.path)]
             inputs.n_images = len(inputs.images)
-        elif files:  # photos of tar files, which have their names by now
-            inputs.images = (one for one in inputs.images if job.wants(one.path))
         images = first_of(inputs.images)
         if images is None and not (files or inputs.videos or (job.parts and job.parts.done)):
             raise no_photo(job.errors)
@@ -211,8 +213,7 @@ def run(arguments: argparse.Namespace) -> int:
             inputs.images = images
             estimator = predict_images(arguments, inputs, job, model)
         has_images = images is not None or not inputs.videos
-        # Videos that were found later have another least score than the model was loaded with.
-        _predict_videos(arguments, inputs, job, estimator if has_videos else None)
+        _predict_videos(arguments, inputs, job, model, estimator if knows_videos else None)
     job.report_errors()
     if not job.quiet and has_images:
         say(f"{job.summary()}, {job.seconds:.1f} s, written to {shown(arguments.output)}")
@@ -237,22 +238,29 @@ def _predict_videos(
     arguments: argparse.Namespace,
     inputs: Inputs,
     job: ImageJob,
+    model: Model,
     estimator: Any,
 ) -> None:
     """The videos, which may have been found while the images were listed."""
-    if not inputs.videos:
+    named = zip(inputs.videos, inputs.name_videos(inputs.videos), strict=True)
+    videos = [
+        (video, output) for video, output in named
+        if arguments.shard.takes(video)
+        and not (arguments.skip_existing and output.is_there())
+    ]  # fmt: skip
+    if model.nouns[0] != "person":
+        for video, _ in videos:
+            job.skip(f"{shown(video)}: {NO_VIDEOS}")
         return
     given = arguments.threshold
     least = VIDEO_THRESHOLD if given is None else given
-    if estimator is None:
+    options = VideoOptions(
+        threshold=least, smoothing=arguments.smoothing, quiet=job.quiet,
+        start_s=arguments.start, end_s=arguments.end, stride=arguments.stride,
+        boxes=arguments.boxes,
+    )  # fmt: skip
+    if videos and estimator is None:
         estimator = load_estimator(arguments, min_score=least)
-    for video, output in zip(inputs.videos, inputs.name_videos(inputs.videos), strict=True):
-        if arguments.skip_existing and all(path.exists() for path in output.files.values()):
-            continue
-        options = VideoOptions(
-            threshold=least, smoothing=arguments.smoothing, quiet=job.quiet,
-            start_s=arguments.start, end_s=arguments.end, stride=arguments.stride,
-            boxes=arguments.boxes,
-        )  # fmt: skip
+    for video, output in videos:
         people = cast("PoseEstimator", estimator)
         job.skipped += not predict_video(video, output, people, options, job.viewer)

@@ -13,6 +13,8 @@ from openpaf.cli.outputs import IMAGE
 if TYPE_CHECKING:
     from openpaf.estimator.object_detector import ObjectDetector
 
+NO_VIDEOS = "a Mask R-CNN of objects takes photos, no videos"
+
 
 def finds_objects(arguments: argparse.Namespace) -> bool:
     """Whether the model is a Mask R-CNN that is to find objects: boxes, classes and masks."""
@@ -36,7 +38,7 @@ def check_objects(arguments: argparse.Namespace, videos: Sequence[str]) -> None:
             thresholds of the parser.
     """
     if videos:
-        raise ValueError(f"{shown(videos[0])}: a Mask R-CNN of objects takes photos, no videos")
+        raise ValueError(f"{shown(videos[0])}: {NO_VIDEOS}")
     if set(arguments.format) - {IMAGE, "coco"}:
         raise ValueError(f"--format: expected {IMAGE} and coco for objects; others hold people")
     if arguments.scales != [1.0] or arguments.flip or arguments.set:

@@ -53,6 +53,9 @@ def add_long_run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="delete the tables of an earlier run")
     add("--workers", type=positive_integer, default=1, metavar="N",
         help="processes, of one thread each unless --threads says more (default: 1)")  # fmt: skip
+    add("--timeout", type=positive_integer, metavar="S",
+        help="with workers: end one that gives no result for S seconds; the image that hangs in it "
+        "is skipped, and has a row with an error (default: 300)")  # fmt: skip
     add("--shard", type=_shard, default="0/1", metavar="I/N",
         help="only part I of N of the input, I from 0 on: for N machines")  # fmt: skip
     add("--part-size", type=positive_integer, default=_PART_SIZE, metavar="N",
@@ -102,6 +105,8 @@ def check_long_run(arguments: argparse.Namespace) -> None:
             f"--output: expected a folder, as tables are written in parts, "
             f"got {shown(arguments.output)}"
         )
+    if arguments.timeout and arguments.workers == 1:
+        raise ValueError("--timeout: only with --workers from 2 on, which can be ended one by one")
     check_going_on(arguments)
     arguments.skip_existing |= arguments.resume and not tables
 
@@ -165,7 +170,7 @@ def predict_images(
         The estimator or detector; None if each process had its own.
     """
     from openpaf.bulk.process import PipelineConfig, process
-    from openpaf.bulk.workers import WorkerJob, process_in_workers
+    from openpaf.bulk.workers import TIMEOUT_S, WorkerJob, process_in_workers
 
     is_remote = any(s.startswith(("http", "@", "-")) for s in arguments.sources)
     config = PipelineConfig(
@@ -189,7 +194,7 @@ def predict_images(
         finisher = replace(finisher, model=name, engine=options["engine"])
         work = WorkerJob(
             load=functools.partial(_load, options), finish=finisher, config=config,
-            threads=options["threads"],
+            threads=options["threads"], timeout_s=arguments.timeout or TIMEOUT_S,
         )  # fmt: skip
         finished = process_in_workers(inputs.images, work, arguments.workers)
     with contextlib.closing(finished):

@@ -10,44 +10,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openpaf.cli.outputs import OutputNames
+from openpaf.cli.predict_inputs import is_list
 
 if TYPE_CHECKING:
     from openpaf.bulk.inputs import Input
 
 
-def tar_inputs(
-    tars: Sequence[str], names: OutputNames, files: Sequence[str], arguments: argparse.Namespace
+def of_tar(
+    tar: str, folder: Path, files: Sequence[str], arguments: argparse.Namespace
 ) -> Iterator[Input]:
-    """The photos of tar files, those of each with a folder for their results.
+    """The photos of a tar file, with their files.
 
-    What a photo's files are called depends on its tar file alone, so that runs of other shards,
-    or one that goes on, give it the same names.
+    What these are called depends on the tar file alone, so that a run that goes on gives them the
+    same names.
 
     Args:
-        tars: All of the run, also those of other shards.
-        names: Gives the folders.
+        tar: The tar file.
+        folder: For the results; it is made with the first of them.
         files: The formats of the files.
         arguments: Of the command.
     """
-    folders = [names.name_folder(_stem(tar)) for tar in tars]
-    shard = arguments.shard
-    for tar, folder in list(zip(tars, folders, strict=True))[shard.index :: shard.count]:
-        yield from _of_tar(tar, folder, files, arguments, has_others=len(tars) > 1)
-
-
-def _of_tar(
-    tar: str, folder: Path, files: Sequence[str], arguments: argparse.Namespace, has_others: bool
-) -> Iterator[Input]:
-    from openpaf.bulk.inputs import Listing
+    from openpaf.bulk.inputs import Listing, is_tar
 
     names = OutputNames(folder, arguments.format)
+    of_several = sum(map(is_tar, arguments.sources)) != 1 or any(map(is_list, arguments.sources))
     for one in Listing(sources=(tar,)):
         if one.error is not None:
             yield one
             continue
         photo = Path(one.path[len(tar) + 1 :])
         output = names.name(photo)
-        if has_others:  # of which each may have a photo of this name
+        if of_several:  # of which each may have a photo of this name
             output = replace(output, image_id=f"{folder.name}/{output.stem}{photo.suffix}")
         if not output.files or (arguments.skip_existing and output.is_there()):
             continue
@@ -55,7 +48,7 @@ def _of_tar(
         yield replace(one, output=replace(output, files=output.some(files)))
 
 
-def _stem(tar: str) -> str:
+def stem_of_tar(tar: str) -> str:
     """The name of a tar file without its suffix, or both of them."""
     name = os.path.basename(tar)
     return name[: name.lower().rindex(".tar" if ".tar" in name.lower() else ".tgz")] or "tar"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,54 +158,34 @@ def with_bar(results: Iterator[FrameResult], video: Video, quiet: bool) -> Itera
 
 
 def list_videos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Sources that are videos or streams, and those to take photos from.
+    """Files and addresses that are videos or streams, animated images among them, and the others.
 
-    Args:
-        sources: Files, folders, globs and addresses.
-
-    Returns:
-        Videos in order, those of folders and globs and animated images included; and the sources
-        that may have photos.
+    Raises:
+        ValueError: If there are some that PyAV reads, and it is not installed.
     """
-    from openpaf.io.addresses import is_url
-    from openpaf.io.extras import need_extra
     from openpaf.video.base import is_video
     from openpaf.video.open import is_moving
 
     videos: list[str] = []
     others: list[str] = []
-    for source in sources:
-        inside = None if is_url(source) else _paths_of(source)
-        if inside is None:  # a file; a missing video is one too: reading it says so
-            is_one = is_video(source) or is_moving(source, whatever_suffix=True)
-            (videos if is_one else others).append(source)
-            continue
-        visible = [path for path in inside if not Path(path).name.startswith(".")]
-        inside_videos = [path for path in visible if is_video(path) or is_moving(path)]
-        videos += inside_videos
-        if not inside_videos or _has_photos(set(inside) - set(inside_videos)):
-            others.append(source)
-    if any(is_video(video) for video in videos):  # those read by PyAV: known before a model loads
-        need_extra("video", "videos")
+    for source in sources:  # a missing video is one, too: reading it says so
+        is_one = is_video(source) or is_moving(source, whatever_suffix=True)
+        (videos if is_one else others).append(source)
+    check_videos(videos)
     return list(dict.fromkeys(videos)), others
 
 
-def _paths_of(source: str) -> list[str] | None:
-    """What a folder holds or a glob matches; None of what is neither.
+def check_videos(videos: Sequence[str]) -> None:
+    """See that videos can be read, before a model loads.
 
-    Nothing where that cannot be listed, which is reported when photos are looked for.
+    Raises:
+        ValueError: If there are some that PyAV reads, and it is not installed.
     """
-    import glob
+    from openpaf.io.extras import need_extra
+    from openpaf.video.base import is_video
 
-    from openpaf.io.image_lists import find_paths
-
-    try:
-        if os.path.isdir(source):
-            return sorted(os.path.join(source, name) for name in os.listdir(source))
-        is_glob = glob.has_magic(source) and not os.path.lexists(source)
-        return sorted(find_paths(source)) if is_glob else None
-    except OSError:
-        return []
+    if any(is_video(video) for video in videos):
+        need_extra("video", "videos")
 
 
 def video_name(source: str) -> Path:
@@ -222,9 +201,3 @@ def video_name(source: str) -> Path:
         return path if path.suffix.lower() in VIDEO_SUFFIXES else path.with_suffix(".ts")
     address = shown_source(source).split("://", 1)[1].split("?")[0]
     return Path(re.sub(r"[^A-Za-z0-9-]+", "_", address).strip("_") + ".ts")
-
-
-def _has_photos(paths: Iterable[str]) -> bool:
-    from openpaf.io.image_suffixes import names_image
-
-    return any(names_image(path) for path in paths)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from openpaf.errors import ImageError, shown
+from openpaf.io.folders import natural_key, walk_glob
 from openpaf.io.image_files import open_regular, reason
 from openpaf.io.image_suffixes import describe, kind_not_read, kind_of_start, names_image
 
@@ -72,9 +72,8 @@ def _expand(source: str, errors: list[ImageError]) -> list[Path]:
                 return []
             return [Path(source)]
         elif glob.has_magic(source):
-            paths = [
-                Path(path) for path in find_paths(source, lambda e: errors.append(_unlisted(e)))
-            ]
+            found = walk_glob(source, lambda error: errors.append(_unlisted(error)))
+            paths = [Path(path) for path in found]
         else:
             errors.append(ImageError(f"{name}: no such file or folder"))
             return []
@@ -110,58 +109,3 @@ def _lacks_extra(path: str) -> bool:
 def _unlisted(error: OSError | ValueError, source: str | None = None) -> ImageError:
     where = source or getattr(error, "filename", None) or "folder"
     return ImageError(f"{shown(where)}: cannot be listed: {reason(error)}")
-
-
-def find_paths(pattern: str, on_error: Callable[[OSError], None] | None = None) -> list[str]:
-    """The paths that match a glob, in any order; with ``**``, subfolders at any depth.
-
-    ``glob`` follows links to folders repeatedly: two links to their own folder give 2 ** 40 paths.
-    Here no folder is entered twice.
-
-    Args:
-        pattern: A pattern of :func:`glob.glob`.
-        on_error: Called for each subfolder that cannot be listed.
-    """
-    stars = re.search(r"(?:^|(?<=/))\*\*(?:/+|$)", pattern.replace(os.sep, "/"))
-    if stars is None:
-        return glob.glob(pattern)
-    head, tail = pattern[: stars.start()], pattern[stars.end() :]
-    paths: list[str] = []
-    for start in glob.glob(head) if head else [""]:
-        for folder, inside in _folders(start, on_error):
-            if tail:
-                paths += find_paths(os.path.join(glob.escape(folder), tail), on_error)
-            else:
-                paths += [folder, *inside]
-    return list(dict.fromkeys(paths))
-
-
-def _folders(
-    start: str, on_error: Callable[[OSError], None] | None
-) -> Iterator[tuple[str, list[str]]]:
-    """A folder and all folders below it, through links too, each once and with its entries, without
-    hidden ones."""
-    entered, waiting = set(), [start]
-    while waiting:
-        folder = waiting.pop()
-        real = os.path.realpath(folder or ".")
-        if real in entered:
-            continue
-        entered.add(real)
-        try:
-            names = sorted(name for name in os.listdir(folder or ".") if name[0] != ".")
-        except OSError as error:
-            if on_error is not None:
-                on_error(error)
-            continue
-        inside = [os.path.join(folder, name) for name in names]
-        yield folder, inside
-        folders = filter(os.path.isdir, reversed(inside))
-        waiting += sorted(folders, key=os.path.islink, reverse=True)  # links come last
-
-
-def natural_key(path: str | os.PathLike[str]) -> tuple[list[tuple[int, int, str]], str]:
-    """The key that sorts paths in natural order: ``2.jpg`` before ``10.jpg``."""
-    parts = re.split(r"([0-9]+)", os.fspath(path).casefold())
-    numbered = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-    return numbered, os.fspath(path)

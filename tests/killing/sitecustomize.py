@@ -1,4 +1,5 @@
-"""On the module path of a process, its reading of an image whose name has "kills" kills it.
+"""On the module path of a process, its reading of an image whose name has "kills" kills it, and of
+one whose name has "hangs" never ends.
 
 As a decoder that is given a damaged file, or memory that is short, does.
 """
@@ -10,6 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 _MODULE = "openpaf.bulk.process"
@@ -32,6 +34,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             def killing(source: Any, shown_path: str) -> Any:
                 if "kills" in shown_path:
                     os.kill(os.getpid(), signal.SIGKILL)
+                while "hangs" in shown_path:
+                    time.sleep(1)
                 return decode(source, shown_path)
 
             module.decode_image = killing
