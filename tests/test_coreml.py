@@ -176,3 +176,59 @@ def test_an_export_says_what_it_is(
     assert [feature.name for feature in description.output] == ["heatmaps", "pafs"]
     assert "openpaf" in description.metadata.userDefined
     assert description.metadata.license == resolve(model).spec.licence
+    images = np.random.default_rng(0).uniform(0, 255, (1, 3, 72, 104)).astype(np.float32)
+    computed, arrays = _computed(path, images), load_engine(model, "torch", "cpu")[0](images)
+    for name, array in arrays.items():
+        atol = {"float32": 1e-4, "float16": 1e-2}[precision] * np.abs(array).max()
+        np.testing.assert_allclose(computed[name], array, atol=atol)
+
+
+def _computed(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What the program of a package computes, with the numbers of its file, one layer at a time.
+
+    By torch in place of Core ML, which is on macOS only: it shows that the program is the network.
+    """
+    import coremltools
+    import torch
+    from coremltools.converters.mil.frontend.milproto.load import load
+    from torch.nn import functional
+
+    def conv(x: Any, weight: Any, pad_type: str, pad: list[int] | None = None, **more: Any) -> Any:
+        if pad_type == "custom":  # before and after, of rows and columns
+            x = functional.pad(x, (pad[2], pad[3], pad[0], pad[1]))  # type: ignore[index]
+        assert pad_type in ("custom", "valid")
+        more = {"stride": more["strides"], "dilation": more["dilations"], "groups": more["groups"],
+                "bias": more.get("bias")}  # fmt: skip
+        return functional.conv2d(x, weight, **more)
+
+    layers = {
+        "conv": conv,
+        "relu": functional.relu,
+        "elu": lambda x, alpha: functional.elu(x, alpha),
+        "add": lambda x, y: x + y,
+        "sub": lambda x, y: x - y,
+        "mul": lambda x, y: x * y,
+        "cast": lambda x, dtype: x,  # to half precision and back
+        "concat": lambda values, axis, interleave: torch.cat(values, axis),
+    }
+    spec = coremltools.utils.load_spec(str(path))
+    weights = str((path / PROGRAM).parent / "weights")
+    program = load(spec, spec.specificationVersion, weights)
+    values: dict[str, Any] = {"images": torch.from_numpy(images)}
+
+    def value(variable: Any) -> Any:
+        if isinstance(variable, (list, tuple)):
+            return [value(one) for one in variable]
+        if variable.name in values:
+            return values[variable.name]
+        constant = variable.val
+        if isinstance(constant, np.ndarray) and constant.dtype.kind == "f" and constant.ndim:
+            return torch.from_numpy(constant.astype(np.float32))
+        return constant.tolist() if hasattr(constant, "tolist") else constant
+
+    (function,) = program.functions.values()
+    for layer in function.operations:
+        if layer.op_type != "const":
+            given = {name: value(one) for name, one in layer.inputs.items() if one is not None}
+            values[layer.outputs[0].name] = layers[layer.op_type](**given)
+    return {one.name: values[one.name].numpy() for one in function.outputs}
