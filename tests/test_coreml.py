@@ -203,7 +203,7 @@ def _computed(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
 
     layers = {
         "conv": conv,
-        "relu": functional.relu,
+        "relu": lambda x: functional.relu(x),
         "elu": lambda x, alpha: functional.elu(x, alpha),
         "add": lambda x, y: x + y,
         "sub": lambda x, y: x - y,

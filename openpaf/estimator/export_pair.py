@@ -77,8 +77,8 @@ def export_pair(
     """
     if (to, precision) == ("onnx", "int8"):
         raise ValueError(
-            "precision: ONNX Runtime is not offered pairs in 8 bits, in which the detector takes "
-            "longer there and the pose network loses accuracy; --to openvino has them"
+            "precision: pairs are not exported to ONNX in 8 bits, in which the detector takes "
+            "longer in ONNX Runtime and the pose network loses accuracy; see --to openvino"
         )
     suffix = check_export(path, to, precision, photos, calibration, ".json")
     limit = TOLERANCES[precision] if tolerance is None else tolerance

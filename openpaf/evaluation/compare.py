@@ -165,7 +165,7 @@ def _run_alone(
 
     assert method.model is not None
     source = weights.resolve(method.model)
-    how: dict[str, Any] = {
+    how = {
         "model": str(method.model),
         "engine": engine,
         "device": device,
@@ -173,9 +173,8 @@ def _run_alone(
         "size": method.size,
         "scales": list(method.scales),
         "flip": method.flip,
+        **({} if method.thresholds is None else {"thresholds": asdict(method.thresholds)}),
     }
-    if method.thresholds is not None:
-        how["thresholds"] = asdict(method.thresholds)
     asked = {
         "model_sha256": sha256_of(source.file),
         **how,
