@@ -210,6 +210,7 @@ def _computed(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         "mul": lambda x, y: x * y,
         "cast": lambda x, dtype: x,  # to half precision and back
         "concat": lambda values, axis, interleave: torch.cat(values, axis),
+        "pixel_shuffle": lambda x, upscale_factor: functional.pixel_shuffle(x, upscale_factor),
     }
     spec = coremltools.utils.load_spec(str(path))
     weights = str((path / PROGRAM).parent / "weights")

@@ -34,7 +34,8 @@ other systems it is not compared.
 `openpaf predict --model FILE` runs it.
 
 Of a top-down pair each network becomes a file, beside a .json file that names them and that
-`--model` takes; not as LiteRT, nor as ONNX in 8 bits.
+`--model` takes; not as ONNX in 8 bits, nor of topdown-best as LiteRT or Core ML, whose files are
+for one size of image each.
 """
 _EPILOG = """\
 examples:

@@ -6,11 +6,13 @@ converted for ``"auto"``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import logging
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ def export(
     """
     import torch
 
-    with quiet():
+    with quiet(), _without_remarks():
         try:
             litert_torch: Any = importlib.import_module("litert_torch")
         except ImportError as error:
@@ -77,6 +79,17 @@ def export(
     note = json.loads(source.spec.converted().to_metadata()[NOTE])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(LITERT_NOTE, json.dumps(note))
+
+
+@contextlib.contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Without what litert-torch and its parts say of GPUs and versions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def run_litert(

@@ -83,10 +83,13 @@ def export_pair(
     suffix = check_export(path, to, precision, photos, calibration, ".json")
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     parts = {part.file: part for part in source.parts}
-    names = {file: f"{file.stem}-{precision}{suffix}" for file in parts}
+    sizes = _fixed_sizes(source, to)
+    names = {
+        file: f"{file.stem}{_size_in_name(part, sizes[file])}-{precision}{suffix}"
+        for file, part in parts.items()
+    }
     if len(set(names.values())) < len(names):
         raise ValueError(f"{source.file}: names two networks alike: {', '.join(names.values())}")
-    sizes = _fixed_sizes(source, to)
     seen = _inputs(source, calibration, _LIKELY)
     module = cast(ExportModule, ENGINES[to].load_module())
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".openpaf-") as folder:
@@ -128,6 +131,13 @@ def _fixed_sizes(source: ModelSource, to: str) -> dict[Path, tuple[int, int] | N
                 f"{source.spec.name!r} runs at several"
             )
     return sizes
+
+
+def _size_in_name(part: ModelSource, size_hw: tuple[int, int] | None) -> str:
+    """Of a file for another size than the network's own, so that pairs may lie in one folder."""
+    if size_hw is None or size_hw == part.spec.size_hw:
+        return ""
+    return f"-{size_hw[0]}x{size_hw[1]}"
 
 
 def compare_pairs(source: ModelSource, exported: ModelSource, photos: Sequence[Path]) -> Difference:
