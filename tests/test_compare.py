@@ -210,11 +210,11 @@ def test_what_a_method_cannot_do_is_told_by_its_name(photos: Photos, tmp_path: P
 
 
 def test_a_method_is_run_with_the_thresholds_of_its_job(photos: Photos, tmp_path: Path) -> None:
-    asked = {**job(photos, tmp_path), "thresholds": {"peak_threshold": 0.999, "graph": "tree"}}
+    asked = {**job(photos, tmp_path), "thresholds": {"peak_threshold": 5, "graph": "tree"}}
     assert method_module.main(str(written(asked, tmp_path / "job.json"))) == 0
     run = json.loads((tmp_path / "o.json").read_text())
     assert run["results"] == []
-    assert run["settings"]["decode"]["peak_threshold"] == 0.999
+    assert run["settings"]["decode"]["peak_threshold"] == 5
     assert run["settings"]["decode"]["graph"] == "tree"
 
 
