@@ -27,7 +27,8 @@ from openpaf.weights import resolve
 _SIZE = 96
 _N_THREADS, _N_CALLS = 8, 36
 _MODELS = {
-    **{name: ("fast", name) for name in ENGINES if name != "litert"},  # which runs files alone
+    # Not those that run files alone.
+    **{name: ("fast", name) for name in ENGINES if name not in ("litert", "coreml")},
     "onnx file": ("fast.onnx", "auto"),
     "openvino file": ("fast.xml", "auto"),
     "detector": ("mask-rcnn-mobilenet", "auto"),

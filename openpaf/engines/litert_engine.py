@@ -6,11 +6,13 @@ converted for ``"auto"``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import logging
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ def export(
     """
     import torch
 
-    with quiet():
+    with quiet(), _without_remarks():
         try:
             litert_torch: Any = importlib.import_module("litert_torch")
         except ImportError as error:
@@ -77,6 +79,17 @@ def export(
     note = json.loads(source.spec.converted().to_metadata()[NOTE])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(LITERT_NOTE, json.dumps(note))
+
+
+@contextlib.contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Without what litert-torch and its parts say of GPUs and versions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def run_litert(
@@ -109,24 +122,29 @@ def run_litert(
     lock = threading.Lock()
     shape = tuple(int(side) for side in images_in["shape"])
 
-    def run(images: NDArray[np.float32]) -> Arrays:
+    def run_one(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         nonlocal shape
+        if image.shape != shape:
+            shape = ()  # none, until all of it has been laid out
+            model.resize_tensor_input(images_in["index"], image.shape)
+            model.allocate_tensors()
+            shape = image.shape
+        model.set_tensor(images_in["index"], image)
+        model.invoke()
+        return [model.get_tensor(place) for place in places]  # copies
+
+    def run(images: NDArray[np.float32]) -> Arrays:
         with lock:
             try:
-                if images.shape != shape:
-                    shape = ()  # none, until all of it has been laid out
-                    model.resize_tensor_input(images_in["index"], images.shape)
-                    model.allocate_tensors()
-                    shape = images.shape
-                model.set_tensor(images_in["index"], images)
-                model.invoke()
-                arrays = [model.get_tensor(place) for place in places]  # copies
+                # One by one, as many layers are written for one image.
+                results = [run_one(images[i : i + 1]) for i in range(len(images))]
             except (RuntimeError, ValueError) as error:
                 height, width = images.shape[2:]
                 raise WeightsError(
                     f"{name}: LiteRT fails at {height} x {width} px ({_reason(error)}); "
                     "`openpaf export --fixed-size` makes a file for one size"
                 ) from error
+        arrays = [np.concatenate(of_output) for of_output in zip(*results, strict=True)]
         return dict(zip(outputs, arrays, strict=True))
 
     return run
