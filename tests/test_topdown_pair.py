@@ -35,7 +35,8 @@ from openpaf.estimator.top_down import TopDown
 from openpaf.geometry import Grid, transform_points
 from openpaf.io.extras import installed, openvino_core
 from openpaf.networks import build
-from openpaf.poses import Poses, oks
+from openpaf.oks import oks
+from openpaf.poses import Poses
 from openpaf.tracking.tracker import Tracker
 
 PHOTOS = Path(__file__).resolve().parents[1] / "data" / "photos"

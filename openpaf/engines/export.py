@@ -21,7 +21,8 @@ from openpaf.errors import OpenpafError, WeightsError
 from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.images import read_image
-from openpaf.poses import Poses, oks
+from openpaf.oks import oks
+from openpaf.poses import Poses
 from openpaf.weights.catalog import resolve
 from openpaf.weights.spec import ModelSource, ModelSpec
 

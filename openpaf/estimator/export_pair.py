@@ -21,7 +21,8 @@ from openpaf.estimator.methods import Options
 from openpaf.estimator.top_down import TopDown
 from openpaf.io.files import write_whole
 from openpaf.io.images import read_image
-from openpaf.poses import Poses, oks
+from openpaf.oks import oks
+from openpaf.poses import Poses
 from openpaf.weights.catalog import resolve
 from openpaf.weights.pairs import renamed_pair
 from openpaf.weights.spec import ModelSource
