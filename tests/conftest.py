@@ -9,6 +9,10 @@ import hypothesis
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
+# Files that take more than fifteen seconds each.
+_SLOWEST = {
+    "test_accuracy",
+}
 
 # What is fastest depends on the machine and the hour; the golden results are torch's.
 os.environ.setdefault("OPENPAF_ENGINE", "torch")
@@ -27,11 +31,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs on all cores where pytest-xdist is; ``-n 0`` is one process."""
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
     option = config.option
+    option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
     if "PYTEST_XDIST_WORKER" in os.environ or not whole or option.usepdb:
         return  # the processes themselves come here, too
     if getattr(option, "numprocesses", 0) is None:
         option.numprocesses = os.cpu_count() or 1
         option.dist = "loadfile"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files come first, so that at the end no process waits long for another."""
+    items.sort(key=lambda item: item.path.stem not in _SLOWEST)
 
 
 @pytest.fixture(scope="session")

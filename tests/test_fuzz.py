@@ -129,7 +129,6 @@ def test_decode_works_where_no_folder_for_the_compiled_code_is_writable(
         PYTHONPATH=str(tmp_path),
         NUMBA_CACHE_DIR="",
         OPENPAF_CACHE="",
-        NUMBA_OPT="0",  # it is compiled sooner, and not asked to be fast
         **dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(no_folder / "below")),
     )
     assert (result.returncode, result.stdout) == (0, f"{package / '__init__.py'} KernelCache\n"), (

@@ -32,7 +32,7 @@ CONFIG = """\
 output = "run"
 name = "tiny"
 [network]
-options = {{n_refinement_stages = 0}}
+options = {{width = 8, trunk_widths = [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]}}
 [optimizer]
 steps = 2
 batch_size = 2
