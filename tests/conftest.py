@@ -9,10 +9,13 @@ import hypothesis
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
-# Files that take more than fifteen seconds each.
+# Files that take longest, of few tests each.
 _SLOWEST = {
-    "test_accuracy",
-}
+    "test_accuracy", "test_docs_commands", "test_fuzz", "test_groupings_compared", "test_kills",
+    "test_live_video", "test_pose_batch", "test_threads", "test_topdown_pair",
+    "test_training_groupings", "test_training_interrupted", "test_training_learns",
+    "test_training_offsets", "test_training_overfits", "test_training_runs", "test_tutorial",
+}  # fmt: skip
 
 # What is fastest depends on the machine and the hour; the golden results are torch's.
 os.environ.setdefault("OPENPAF_ENGINE", "torch")
@@ -31,12 +34,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs on all cores where pytest-xdist is; ``-n 0`` is one process."""
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
     option = config.option
-    option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
     if "PYTEST_XDIST_WORKER" in os.environ or not whole or option.usepdb:
         return  # the processes themselves come here, too
     if getattr(option, "numprocesses", 0) is None:
         option.numprocesses = os.cpu_count() or 1
         option.dist = "loadfile"
+        option.loadscopereorder = False  # but in the order of the function below
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
