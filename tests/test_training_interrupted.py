@@ -149,14 +149,14 @@ import torch
 from openpaf.cli import main
 
 torch.set_num_threads(1)
-folder, chance = sys.argv[1], random.Random(7)
+chance = random.Random(7)
 
 
-def child(name, before=lambda: None):
+def child(file, before=lambda: None):
     number = os.fork()
     if number == 0:
         before()
-        os._exit(main(["train", f"{folder}/{name}.toml"]))
+        os._exit(main(["train", file]))
     return number
 
 
@@ -172,31 +172,42 @@ def die_in_a_checkpoint():
     os.fsync = dying
 
 
-assert os.waitpid(child("whole"), 0)[1] == 0
-assert os.waitpid(child("killed", die_in_a_checkpoint), 0)[1] == signal.SIGKILL
-assert os.path.exists(f"{folder}/killed/checkpoint.pt.partial")
-for _ in range(3):
-    number = child("killed")
-    time.sleep(chance.uniform(0.1, 1.0))
-    os.kill(number, signal.SIGKILL)
-    os.waitpid(number, 0)
-assert os.waitpid(child("killed"), 0)[1] == 0
+for folder in sys.argv[1:]:
+    whole, killed = f"{folder}/whole.toml", f"{folder}/killed.toml"
+    assert os.waitpid(child(whole), 0)[1] == 0
+    assert os.waitpid(child(killed, die_in_a_checkpoint), 0)[1] == signal.SIGKILL
+    assert os.path.exists(f"{folder}/killed/checkpoint.pt.partial")
+    for _ in range(3):
+        number = child(killed)
+        time.sleep(chance.uniform(0.1, 1.0))
+        os.kill(number, signal.SIGKILL)
+        os.waitpid(number, 0)
+    assert os.waitpid(child(killed), 0)[1] == 0
 """
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each method with a run that was killed four times, and one that was not."""
+    folders = {}
+    for method in KILLED:
+        folder = write_noise(tmp_path_factory.mktemp("killed"), range(3), category_id=0)
+        for output in ("whole", "killed"):
+            config_file(folder, method, output, checkpoint_every=1)
+        folders[method] = folder
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, *map(str, folders.values())],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=480,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folders
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("method", KILLED)
-def test_a_killed_run_resumes_bit_exactly(folder: Path, method: str) -> None:
-    for output in ("whole", "killed"):
-        config_file(folder, method, output, checkpoint_every=1)
-    (folder / "script.py").write_text(KILL)
-    done = subprocess.run(
-        [sys.executable, str(folder / "script.py"), str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_run(folder, "whole", "killed")
+def test_a_killed_run_resumes_bit_exactly(killed: dict[str, Path], method: str) -> None:
+    assert_same_run(killed[method], "whole", "killed")
 
 
 # --- interrupted and terminated
