@@ -123,7 +123,7 @@ def script(folder: Path, text: str, *launcher: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, *launcher, str(file), str(folder)],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -295,7 +295,7 @@ def test_the_benchmark_of_training_times_a_run(folder: Path, repo_root: Path) ->
     done = subprocess.run(
         [sys.executable, str(repo_root / "benchmarks" / "training.py"), str(config_file(folder)),
          "--steps", "1", "--batches", "2", "--loop", "20"],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()[2:]
