@@ -19,6 +19,41 @@ from openpaf.training.data.batches import BatchMaker
 from openpaf.training.data.dataset import Photo, load_photo_set
 
 S = Skeleton.COCO17
+CONFIG = """\
+output = "run"
+name = "tiny"
+[optimizer]
+steps = 2
+batch_size = 2
+precision = "float32"
+validation_size = 64
+[augment]
+crop_px = 64
+person_px = [30, 60]
+[network]
+{network}
+[network.options]
+n_refinement_stages = 0
+width = 8
+trunk_widths = [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]
+[data]
+workers = 1
+[[data.sets]]
+annotations = "people.json"
+images = "images"
+holdout = [1, 4]
+[data.validation]
+annotations = "people.json"
+images = "images"
+holdout = [1, 4]
+{more}
+"""
+
+
+def write_config(folder: Path, *, network: str = "", more: str = "") -> Path:
+    path = folder / "run.toml"
+    path.write_text(CONFIG.format(network=network, more=more))
+    return path
 
 
 @pytest.fixture
