@@ -3,8 +3,8 @@
     python benchmarks/accuracy.py --data ../shared/data/coco_val_dev
 
 Any folder with ``person_keypoints.json`` and ``images/`` will do. Photos whose entry says
-``"ann_complete": true`` are measured by themselves as well, since on the others people whom
-nobody labelled count as mistakes.
+``"ann_complete": true`` are measured by themselves as well, since on the others
+unlabeled people count as mistakes.
 """
 
 from __future__ import annotations

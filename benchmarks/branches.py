@@ -30,7 +30,7 @@ from openpaf.networks import build
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", help="name or safetensors file")
-    parser.add_argument("--reference", help="likewise; default: the default model")
+    parser.add_argument("--reference", help="another one (default: the default model)")
     coco_photos.add_arguments(parser)
     parser.add_argument("--size", type=int, default=368)
     arguments = parser.parse_args()

@@ -108,7 +108,7 @@ def measure(arguments: argparse.Namespace) -> float:
 
 
 def split(annotations: Any, n_images: int) -> tuple[list[int], list[int]]:
-    """Images to learn and others, on which everybody has labels.
+    """Images to learn and others, on which all people have labels.
 
     Those to learn are at even places of the file, then the last ones where these are too few.
     """
@@ -120,7 +120,7 @@ def split(annotations: Any, n_images: int) -> tuple[list[int], list[int]]:
 
 
 def is_labeled(annotations: Any, image_id: int) -> bool:
-    """Whether somebody is in an image, and everybody there has labels."""
+    """Whether people are in an image, all of them with labels."""
     people = annotations.imgToAnns[image_id]
     return bool(people) and all(p["num_keypoints"] and not p["iscrowd"] for p in people)
 

@@ -14,10 +14,10 @@ from grouping_methods import GRID, SKELETON, Arrays, Compared, make_grouping
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from openpaf.networks.fresh import HEAD_STD, fresh_weights
 from openpaf.networks.lightweight import Head, conv3x3
 from openpaf.networks.lightweight_groupings import PRIOR_LOGIT
 from openpaf.training.config import OptimizerConfig
-from openpaf.training.fresh import HEAD_STD, fresh_weights
 from openpaf.training.optimizer import learning_rate, make_optimizer
 
 _WIDTH = 128  # channels of the features

@@ -1,4 +1,4 @@
-"""Kills every verb that writes, at random moments, and looks at what is left.
+"""Kills every verb that writes, at random moments, and checks what is left.
 
     python benchmarks/kills.py --kills 20 [--seed 0] [--verbs predict,annotate]
 

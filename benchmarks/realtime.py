@@ -50,7 +50,7 @@ class Memory:
     def __iter__(self) -> Iterator[VideoFrame]:
         start = time.perf_counter()
         for k in range(self.n):
-            # As a camera does: what comes while nobody looks is lost.
+            # As a camera does: what comes between two reads is lost.
             if self.pause_s:
                 due = int((time.perf_counter() - start) / self.pause_s) + 1
                 time.sleep(max(start + due * self.pause_s - time.perf_counter(), 0))

@@ -100,7 +100,7 @@ def seen(frame: Frame, noise: float | None, seed: int) -> Poses:
 
 
 def asked(frame: Frame, found: Poses) -> Poses:
-    """Without those found people who are somebody nearly hidden."""
+    """Without those found people who are a nearly hidden one."""
     if not len(found) or not len(frame.ignored):
         return found
     counted = oks(frame.truth, found, frame.areas).max(axis=0, initial=0)

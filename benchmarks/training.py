@@ -150,7 +150,7 @@ def encode(config: TrainConfig, n_people: int = 10, cells: int = 46) -> None:
 
 
 def loader(source: BatchSource, config: TrainConfig, n_batches: int) -> float:
-    """Images per second of batches that nobody works with, once their makers are at work."""
+    """Images per second of batches that are not used, once their makers are at work."""
     next(source.stream(0, 1))  # compiles
     batches = source.stream(1, n_batches + 2, config.data.workers)
     next(batches)

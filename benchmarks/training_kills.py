@@ -1,4 +1,4 @@
-"""Training of every family is killed at random moments, and resumes to the same bits.
+"""Training of every family is killed at random moments, and resumes bit-exactly.
 
     python benchmarks/training_kills.py --kills 5
     python benchmarks/training_kills.py --networks body25 lightweight_tags --seed 1
@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     chance = random.Random(arguments.seed)
-    print("| network | killed after s | same bits |\n|---|---|---|")
+    print("| network | killed after s | bit-exact |\n|---|---|---|")
     n_wrong = 0
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:

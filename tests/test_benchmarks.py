@@ -95,12 +95,12 @@ def test_a_model_beside_itself_loses_nothing(repo_root: Path, tmp_path: Path) ->
     assert len({tuple(row.split()[-5:]) for row in rows[:4]}) == 1
     assert all("its initial stage" in row for row in rows[4:])
     assert "heatmaps 0.0000, PAFs 0.0000" in result.stdout
-    looks = run(
-        repo_root, "looks.py", "--data", str(tmp_path), "--size", "128", "--mirrored", "1", "1.5"
+    views = run(
+        repo_root, "views.py", "--data", str(tmp_path), "--size", "128", "--mirrored", "1", "1.5"
     )
-    assert looks.returncode == 0, looks.stderr
-    head, figures = looks.stdout.splitlines()
-    assert head.endswith("1 photos, 128 px, looks at [1.0], mirrored at [1.0, 1.5]")
+    assert views.returncode == 0, views.stderr
+    head, figures = views.stdout.splitlines()
+    assert head.endswith("1 photos, 128 px, views at [1.0], mirrored at [1.0, 1.5]")
     assert figures.startswith("AP 1.000 AP50 1.000")
 
 

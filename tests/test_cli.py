@@ -492,6 +492,7 @@ def assert_bad_use(result: tuple[int, str, str], *words: str) -> None:
         ["predict", "a.png", "--output", "out", "--size", "1.5"],
         ["predict", "a.png", "--output", "out", "--batch-size", "0"],
         ["predict", "a.png", "--output", "out", "--threshold", "-0.1"],
+        ["predict", "a.png", "--output", "out", "--threshold", "65"],
         ["predict", "a.png", "--output", "out", "--threshold", "nan"],
         ["predict", "a.png", "--output", "out", "--threshold", "high"],
         ["predict", "a.png", "--output", "out", "--unknown"],

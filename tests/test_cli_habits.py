@@ -198,12 +198,33 @@ def test_doctor_says_what_is_here(
     assert f"OPENPAF_CACHE={tmp_path}" in lines["environment"] or "OPENPAF_" in out
 
 
+def test_doctor_names_an_engine_that_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(source: object, precision: str) -> bool:
+        raise OSError("libgomp is missing")
+
+    monkeypatch.setattr(onnx_engine, "available", broken)
+    assert main(["doctor"]) == 0
+    assert "onnx is broken (libgomp is missing)" in capsys.readouterr().out
+
+
 def test_doctor_fails_where_a_package_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     assert main(["doctor"]) == 1
     assert "pycocotools  cannot be imported" in capsys.readouterr().out
+
+
+def test_a_folder_for_an_export_is_missed_before_the_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    monkeypatch.setattr(onnx_engine, "onnx_bytes", None)
+    file = tmp_path / "nowhere" / "fast.onnx"
+    assert main(["export", "fast", "--to", "onnx", "--output", str(file)]) == 2
+    assert capsys.readouterr().err == f"openpaf: --output: no folder {file.parent}\n"
 
 
 def test_the_shell_completes_verbs_and_models(tmp_path: Path) -> None:

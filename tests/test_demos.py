@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -154,6 +155,21 @@ def test_bad_use_is_one_line_and_2(
     assert said in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_address_may_be_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its drawing is there from the first time, and is no copy of the image."""
+    content = io.BytesIO()
+    Image.new("RGB", (80, 60)).save(content, "PNG")
+    monkeypatch.setattr("openpaf.io.fetch.fetch_image", lambda url: content.getvalue())
+    file = tmp_path / "fields.png"
+    for _ in range(2):
+        command = ["demo", "fields", "https://site.example/a.png", "--output", str(file)]
+        assert main([*command, "--size", "64", "--engine", "torch"]) == 0
+    assert capsys.readouterr().err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["fields.png"]
 
 
 def test_a_photo_is_missing_or_would_be_replaced(

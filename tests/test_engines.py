@@ -323,7 +323,7 @@ def test_measuring_leaves_out_what_is_wrong(
 ) -> None:
     def load(source: ModelSource, name: str, device: str, **_: Any) -> Engine:
         if name == "onnx":
-            raise ValueError("not today")
+            raise WeightsError("not today")
         value = {"torch": 1.0, "openvino": 1.001, "openvino-bf16": 2.0}[name]
         return Engine(name, lambda images: {"fields": np.full(3, value, np.float32)})
 

@@ -208,6 +208,12 @@ def test_bad_sizes(size: object) -> None:
         openpaf.PoseEstimator(size=size)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("score", [-0.1, 65, float("nan"), "high"])
+def test_bad_scores(score: object) -> None:
+    with pytest.raises(ValueError, match="min_score: expected a number from 0 to 1, got"):
+        openpaf.PoseEstimator(min_score=score)  # type: ignore[arg-type]
+
+
 def test_a_call_runs_the_kernels_of_a_batch_and_compiles_no_others() -> None:
     """The single steps are compiled for those who call them, which takes most of a minute."""
     code = (

@@ -110,6 +110,16 @@ def test_a_folder_of_nothing_else_than_a_video_lacks_nothing(
     assert (list(listing), len(videos)) == ([], 1)
 
 
+def test_a_file_of_a_list_has_images_and_videos(
+    folder: Path, estimator: openpaf.PoseEstimator
+) -> None:
+    (folder / "list.txt").write_text(f"{folder}/walk.mp4\n{folder}/1.png\n")
+    results = list(estimator.stream(f"@{folder}/list.txt", end_s=0.15))
+    assert [(Path(one.source).name, one.frame) for one in results] == [
+        ("1.png", None), ("walk.mp4", 0), ("walk.mp4", 1),
+    ]  # fmt: skip
+
+
 def test_a_list_of_everything_comes_in_its_order(
     folder: Path, image: NDArray[np.uint8], estimator: openpaf.PoseEstimator
 ) -> None:

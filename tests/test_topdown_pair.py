@@ -34,10 +34,12 @@ from openpaf.estimator.suppression import suppress_duplicates
 from openpaf.estimator.top_down import TopDown
 from openpaf.geometry import Grid, transform_points
 from openpaf.io.extras import installed, openvino_core
+from openpaf.io.files import sha256_of
 from openpaf.networks import build
 from openpaf.oks import oks
 from openpaf.poses import Poses
 from openpaf.tracking.tracker import Tracker
+from openpaf.weights.catalog import model_sha256
 
 PHOTOS = Path(__file__).resolve().parents[1] / "data" / "photos"
 MODELS = ("topdown", "topdown-fast", "topdown-best")
@@ -472,7 +474,7 @@ def test_fewer_boxes_are_run_for_a_higher_least_score() -> None:
 def test_there_are_no_fields(fast: PoseEstimator) -> None:
     with pytest.raises(ValueError, match="'topdown-fast' gives no part affinity fields"):
         fast.fields(PHOTOS / "astronaut.jpg")
-    with pytest.raises(ValueError, match="scales: a top-down model has no fields"):
+    with pytest.raises(ValueError, match="scales: a top-down pair says its sizes"):
         PoseEstimator("topdown-fast", scales=(0.5, 1))
     with pytest.raises(ValueError, match="image_hw: boxes of an image of"):
         fast.postprocess(fast.infer(PHOTOS / "astronaut.jpg"), (10, 10))
@@ -611,6 +613,20 @@ def test_a_pair_of_your_own(tmp_path: Path) -> None:
     estimator = PoseEstimator(path, engine="torch", threads=1)
     assert estimator.spec.name == "mine"
     assert len(estimator(PHOTOS / "astronaut.jpg")) >= 1
+
+
+def test_another_network_makes_another_pair_of_it(tmp_path: Path) -> None:
+    """So that an interrupted run does not go on with results of the network before."""
+    path = own_pair(tmp_path)
+    before = weights.resolve(path)
+    network = tmp_path / "my-tinypose-128x96.safetensors"
+    content = bytearray(network.read_bytes())
+    content[-1] ^= 1
+    own = model_sha256(before)
+    network.write_bytes(content)
+    assert model_sha256(weights.resolve(path)) != own
+    alone = weights.resolve("fast")
+    assert model_sha256(alone) == sha256_of(alone.file)
 
 
 @pytest.mark.parametrize(

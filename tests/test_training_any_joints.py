@@ -13,13 +13,11 @@ import torch
 from openpaf import Skeleton, write_skeleton
 from openpaf.cli import main
 from openpaf.networks import LightweightNetwork
-from openpaf.training.checkpoints import refuse_other_config
-from openpaf.training.config import DataConfig, SetConfig, TrainConfig
+from openpaf.networks.fresh import fresh_weights
+from openpaf.training.config import TrainConfig
 from openpaf.training.config_files import read_config
 from openpaf.training.data.dataset import DatasetError, load_photo_set
-from openpaf.training.fresh import fresh_weights
 from openpaf.training.part_affinity import make_batches
-from openpaf.training.tables import plain
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "models" / "recipes"))
@@ -216,14 +214,6 @@ def test_joints_that_no_limb_connects_are_told(
     changed(folder, skeleton=[[1, 2], [1, 3]])
     make_batches(config_of(folder))
     assert "skeleton 'kite': no limbs connect bottom, tail to the others" in caplog.text
-
-
-def test_people_are_cocos_whatever_the_configuration_calls_them() -> None:
-    """A checkpoint that names the skeleton of old goes on."""
-    one = SetConfig(annotations="a", images="b")
-    config = TrainConfig(output="run", data=DataConfig(sets=(one,)))
-    old = {**plain(config), "targets": {"skeleton": "coco17"}}
-    refuse_other_config(config, {"config": old, "step": 0}, Path("checkpoint.pt"))
 
 
 def test_the_joints_of_labels_are_those_of_a_set(folder: Path) -> None:

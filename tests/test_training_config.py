@@ -58,18 +58,12 @@ HEAD_TEACHER = f'{HEAD}[distillation]\nteacher = "t"\n'
         (f"{HEAD}[optimizer]\naverage = 1\n{SET}", "optimizer.average: expected float < 1.0"),
         (f"{HEAD}[targets]\ngrid_offsets = [1]\n{SET}",
          "targets.grid_offsets: expected list of length 2, got [1]"),
-        (f'{HEAD}[targets]\nskeleton = "coco18_redundant"\n{SET}',
-         "targets.skeleton: moved; expected data.skeleton"),
         (f"{HEAD}[augment]\ncrop_px = 100\n{SET}", "augment.crop_px: expected a multiple of 8"),
         (f"{HEAD}[augment]\nperson_px = [20, 9]\n{SET}", "augment.person_px: expected two rising"),
         (f"{HEAD}[augment]\ncolour = 0.2\n{SET}", "augment: unknown key 'colour'; known: crop_px,"),
         (f"{HEAD}[network]\nwidth = 9\n{SET}", "network: unknown key 'width'; known: name,"),
         (f"{HEAD}[distillation]\nweight = 0.5\n{SET}", "distillation.weight: expected a teacher"),
-        (f'{HEAD}[distillation]\nengine = "onnx"\n{SET}',
-         "distillation.engine: moved; expected teacher_engine in [recipe], which models/recipes/"),
-        (f"{HEAD_TEACHER}scales = []\n{SET}", "expected teacher_scales in [recipe]"),
-        (f"{HEAD}[augment]\noccluders = 0.2\n{SET}", "augment.occluders: moved; expected occl"),
-        (f'{HEAD}[data]\non_device = "yes"\n{SET}', "data.on_device: moved; expected on_device"),
+        (f'{HEAD_TEACHER}engine = "onnx"\n{SET}', "distillation: unknown key 'engine'; known: te"),
         (f"augment = 3\n{HEAD}{SET}", "augment: expected a table, got 3"),
     ],
 )  # fmt: skip
@@ -137,15 +131,6 @@ def test_names_of_models_and_skeletons_are_no_paths(tmp_path: Path) -> None:
     assert config.output == str(tmp_path / "default")
     assert config.network.trunk == str(tmp_path / "fast")
     assert config.data.skeleton == "coco17"
-
-
-def test_keys_that_moved_to_recipes_may_be_off(tmp_path: Path) -> None:
-    path = tmp_path / "run.toml"
-    moved = "[augment]\noccluders = 0\ncrop_px = 64\n[distillation]\nmirrored_scales = []\n"
-    for choice in ("auto", "no"):
-        path.write_text(f'{HEAD}{moved}[data]\non_device = "{choice}"\n{SET}')
-        assert len(read_config(path).data.sets) == 1
-    assert read_config(path).augment == AugmentConfig(crop_px=64)
 
 
 @pytest.mark.parametrize(

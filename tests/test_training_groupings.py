@@ -186,7 +186,7 @@ def test_arrays_of_other_channels_are_refused(
 
     monkeypatch.setitem(BUILDERS, "lightweight_tags", (one_tag, Skeleton.COCO17))
     config = as_table(TrainConfig, config_of(folder, tmp_path, "lightweight_tags"))
-    with pytest.raises(ValueError, match=r"network\.name: expected a network of associative_emb"):
+    with pytest.raises(ValueError, match=r"network\.name: expected .* gives heatmaps, tags of"):
         train(config)
 
 

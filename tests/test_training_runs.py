@@ -595,13 +595,8 @@ def test_another_configuration_is_refused_with_the_difference(
     for table, key in (("optimizer", "clip"), ("augment", "min_cover")):
         del state["config"][table][key]  # a checkpoint from before these keys
     del state["config"]["data"]["sets"][0]["masks"]
-    state["config"]["augment"]["occluders"] = 0.0  # of when these keys were a run's
-    state["config"]["distillation"] |= {"engine": "torch", "scales": [1.0], "mirrored_scales": []}
     torch.save(state, folder / "run" / "checkpoint.pt")
     assert main(["train", str(config_file(folder)), "--max-minutes", "0"]) == 0
-    state["config"]["augment"]["occluders"] = 0.2
-    torch.save(state, folder / "run" / "checkpoint.pt")
-    assert "augment.occluders: moved; expected" in fails(config_file(folder), capsys)
     state["config"] = {"sets": [], "steps": 6}  # one of the time before tables
     torch.save(state, folder / "run" / "checkpoint.pt")
     assert "made by another version of this library" in fails(config_file(folder), capsys)

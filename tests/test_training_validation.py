@@ -102,18 +102,18 @@ def test_a_validation_that_measures_nothing_is_refused(tmp_path: Path, data: Dat
     for person in people[1::2]:
         person["keypoints"] = [0] * 51
     check(tmp_path, data)
-    with pytest.raises(DatasetError, match=r"of 2 people in 2 photos nobody has labeled joints"):
+    with pytest.raises(DatasetError, match=r"of 2 people in 2 photos none has labeled joints"):
         check(tmp_path, data, holdout=(1, 2))
     for person in people[::2]:
         person["area"] = 0
-    with pytest.raises(DatasetError, match=r"people.json: .* nobody has an area above 0"):
+    with pytest.raises(DatasetError, match=r"people.json: .* none has an area above 0"):
         check(tmp_path, data)
     for person in people[::2]:
         person |= {"area": 900, "iscrowd": 1}
-    with pytest.raises(DatasetError, match="nobody has labeled joints"):
+    with pytest.raises(DatasetError, match="none has labeled joints"):
         check(tmp_path, data)
     data["annotations"] = []
-    with pytest.raises(DatasetError, match="of 0 people in 4 photos nobody has labeled joints"):
+    with pytest.raises(DatasetError, match="of 0 people in 4 photos none has labeled joints"):
         check(tmp_path, data)
 
 
@@ -148,8 +148,10 @@ def test_photos_that_are_not_there_or_not_those_that_were_labelled(
         measured(tmp_path, data, monkeypatch)
 
 
-def test_the_figures_are_those_of_evaluate(tmp_path: Path, repo_root: Path) -> None:
-    """A shipped model on a photo that it labelled itself: everything is found."""
+def test_the_figures_are_those_of_evaluate(
+    tmp_path: Path, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipped model on a photo that it labelled itself: everything is found, and no file made."""
     from openpaf.weights import load_model
 
     (tmp_path / "images").mkdir()
@@ -168,6 +170,8 @@ def test_the_figures_are_those_of_evaluate(tmp_path: Path, repo_root: Path) -> N
         "categories": [{"id": 0, "name": "person"}],
     }  # fmt: skip
     (tmp_path / "people.json").write_text(json.dumps(data))
-    row = SetConfig(annotations=str(tmp_path / "people.json"), images=str(tmp_path / "images"))
+    images = SetConfig(annotations=str(tmp_path / "people.json"), images=str(tmp_path / "images"))
     network, weights = load_model()
-    assert PeopleValidation(row, 128)(network.state_dict(), weights)["AP"] > 0.95
+    monkeypatch.setenv("OPENPAF_CACHE", str(tmp_path / "cache"))
+    assert PeopleValidation(images, 128)(network.state_dict(), weights)["AP"] > 0.95
+    assert not (tmp_path / "cache").exists()

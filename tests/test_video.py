@@ -789,7 +789,7 @@ def test_keys_of_the_window(tmp_path: Path) -> None:
     view.press(ord("s"), seen)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png"]
     assert "1 person" in view.figures(seen)
-    assert view.picture(seen).max() == 255  # the line of figures
+    assert view.image(seen).max() == 255  # the line of figures
 
 
 class Detector(Finder):

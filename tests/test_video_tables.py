@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import openpaf.estimator
 from openpaf.cli import main
@@ -105,6 +106,26 @@ def test_an_excerpt_knows_its_length(film: Path) -> None:
         list(video)
 
 
+def test_photos_and_a_video_share_a_model(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    class Counted(Estimator):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__()
+            loaded.append(options["min_score"])
+
+        def batch(self, images: list[np.ndarray]) -> list[Poses]:
+            return [self.postprocess(image, (1, 1)) for image in images]
+
+    monkeypatch.setattr(openpaf.estimator, "PoseEstimator", Counted)
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    flags = ["--output", str(tmp_path / "out"), "--format", "coco", "--quiet"]
+    assert main(["predict", str(tmp_path / "a.png"), str(film), *flags]) == 0
+    assert loaded == [0.1]
+
+
 def test_videos_of_a_folder_have_tables_of_their_own(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,8 +135,6 @@ def test_videos_of_a_folder_have_tables_of_their_own(
         Estimator, "batch", lambda self, images: [self.postprocess(i, (1, 1)) for i in images],
         raising=False,
     )  # fmt: skip
-    from PIL import Image
-
     Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
     out = tmp_path / "out"
     flags = ["--output", str(out), "--format", "jsonl", "--quiet"]

@@ -82,7 +82,7 @@ def test_the_line_of_figures_is_the_same_on_any_frame(
     view = View(Tracker(), tmp_path)
     black, white = np.zeros((*size_hw, 3), np.uint8), np.full((*size_hw, 3), 255, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, black.shape, np.uint8)
-    shown = [view.picture(seen(image)) for image in (black, white, noise)]
+    shown = [view.image(seen(image)) for image in (black, white, noise)]
     same = (shown[0] == shown[1]).all(axis=2) & (shown[0] == shown[2]).all(axis=2)
     height, width = int(same[:, 0].sum()), int(same[0].sum())
     assert same[:height, :width].all()

@@ -85,7 +85,7 @@ def _answer(
             case = module.make(rng, folder)
     except Exception:  # of the harness itself: it must not pass for a refusal
         return {"kind": "harness", "outcome": "traceback", "said": traceback.format_exc()[-2000:]}
-    print(case.kind, flush=True)  # into the log, for whoever finds this process dead
+    print(case.kind, flush=True)  # into the log, to be read if this process dies
     _started.clear()
     before = _reset_peak()
     outcome, said = outcome_of(case)

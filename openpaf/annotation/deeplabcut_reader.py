@@ -108,7 +108,7 @@ def _images(
     table: Table, columns: Mapping[str, np.ndarray], root: Path, skeleton: Skeleton
 ) -> Iterator[LabeledImage]:
     for name, values in zip(table.images, table.values, strict=True):
-        if np.isnan(values).all():  # nobody has labeled it yet
+        if np.isnan(values).all():  # not labeled yet
             continue
         image_hw = image_hw_in(root, name)
         padded = np.append(values, np.nan)  # for joints that an animal does not have

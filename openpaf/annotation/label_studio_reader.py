@@ -55,7 +55,7 @@ def read_label_studio(path: str | os.PathLike[str], options: ReadOptions | None 
     are the rectangles; a key point belongs to its parent, or, where it was added without one, to
     the smallest rectangle around it that lacks this joint. Where an image has no rectangle, its key
     points are one person's. Images that were left without labels need their folder, as the file
-    does not say their sizes; tasks that nobody has worked on are left out.
+    does not say their sizes; tasks without an annotation or a prediction are left out.
 
     Args:
         path: The file.

@@ -68,7 +68,7 @@ def _ids(labels: LabelSet) -> int:
 
 
 def _empty(labels: LabelSet) -> int:
-    """How many images have nobody with labeled joints."""
+    """How many images have no person with labeled joints."""
     return sum(not image.sure_people for image in labels.images)
 
 

@@ -73,7 +73,7 @@ class Listing:
         wanted: Asked with the path of each; False leaves it out.
         opens_tars: Whether tar files are read; if not, each is an input itself.
         on_error: Called with what is wrong with a source that gives no input.
-        on_video: Called with each video of a folder.
+        on_video: Called with each video of a folder or list.
         takes_video: Whether a path is a video by its name.
     """
 
@@ -102,6 +102,9 @@ class Listing:
                 yield from self._of_tar(source)
         elif not is_listed and has_magic(source) and not os.path.lexists(source):
             yield from self._of_glob(source)
+        elif is_listed and self.takes_video(source):
+            if self.shard.takes(source):
+                self.on_video(source)
         else:  # a missing file, too: reading it gives the error
             yield from self._taken([Input(source)])
 

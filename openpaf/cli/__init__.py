@@ -64,7 +64,7 @@ examples:
   openpaf demo browser
   openpaf annotate photos/ --output labels.json
   openpaf convert annotations.xml labels.json
-  openpaf train models/recipes/lightweight-coco17.toml
+  openpaf train --from default --data labels.json --images photos/ --output run
   openpaf evaluate --annotations annotations.json --images photos/
   openpaf skeleton suggest annotations.json
   openpaf weights list

@@ -49,7 +49,7 @@ MAX_TOLD = 20  # people, those in most frames
 _DESCRIPTION = """\
 Follows the people of a video and says how their joints bend, how often, and where they stand. The
 angle at a knee, an elbow, a hip, a shoulder or an ankle is that in the image: 180 degrees is
-straight, and a limb towards the camera looks bent.
+straight, and a limb towards the camera appears bent.
 
 SOURCE is a video, or the file of poses that `openpaf predict` wrote of one (.jsonl), for which no
 network is run.
@@ -94,7 +94,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--csv", type=path_argument, metavar="FILE",
         help="write a line for each person of each frame")  # fmt: skip
     add("--plot", type=path_argument, metavar="FILE",
-        help="draw angles and speeds over time: .png, .svg or .pdf; needs openpaf[analyze]",
+        help="draw angles and speeds over time: .png, .svg or .pdf; needs the extra analyze",
     )  # fmt: skip
     add("--heatmap", type=path_argument, metavar="FILE",
         help="draw where people stand, over the first frame: .png or .jpg")  # fmt: skip

@@ -136,8 +136,8 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
     from openpaf.bulk.lists import LISTS, forget_tries, n_lists, part_path, write_lists
     from openpaf.bulk.parts import SETTINGS_FILE, check_settings
     from openpaf.bulk.ray_run import has_failures
-    from openpaf.io.files import is_temporary, sha256_of
-    from openpaf.weights.catalog import resolve
+    from openpaf.io.files import is_temporary
+    from openpaf.weights.catalog import model_sha256, resolve
 
     number = n_lists(folder)
     is_there = number is not None or any(folder.glob("people-*"))
@@ -160,7 +160,7 @@ def _parts(arguments: argparse.Namespace, folder: Path, batch: PoseBatch) -> lis
             raise ValueError("no photo to read: the sources have none")
     source = resolve(arguments.model, arguments.weights)
     settings = {
-        "model": source.spec.name, "weights": sha256_of(source.file), "engine": batch.engine,
+        "model": source.spec.name, "weights": model_sha256(source), "engine": batch.engine,
         "size": batch.size, "scales": list(batch.scales), "flip": batch.flip,
         "threshold": batch.threshold, "sources": arguments.sources, **changed(arguments),
     }  # fmt: skip

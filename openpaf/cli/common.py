@@ -118,11 +118,11 @@ def port_argument(text: str) -> int:
 
 
 def score_argument(text: str) -> float:
-    """A finite number, 0 or more."""
+    """A score, 0 to 1."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, got {text!r}")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -164,18 +165,18 @@ def _add_fields(actions: argparse._SubParsersAction[Any]) -> None:
 
 def _run_fields(arguments: argparse.Namespace) -> int:
     """Draw the panels; what can be wrong with the arguments is found before the network is run."""
-    from PIL import Image
-
+    from openpaf.cli.outputs import write_image
     from openpaf.demos.panels import draw
     from openpaf.demos.parse import Parse, Shown, View, as_json
     from openpaf.geometry import Letterbox
+    from openpaf.io.files import write_text
     from openpaf.io.images import read_image
     from openpaf.weights.catalog import resolve
 
     image = read_image(arguments.image)
     for option, file in (("--output", arguments.output), ("--json", arguments.json)):
         check_writable(file, option)
-        if file and file.exists() and file.samefile(arguments.image):
+        if file and os.path.realpath(file) == os.path.realpath(arguments.image):
             raise ValueError(f"{option}: {shown(file)} is the image; choose another name")
     spec = resolve(arguments.model, arguments.weights).spec
     if "pafs" not in spec.outputs:
@@ -186,10 +187,10 @@ def _run_fields(arguments: argparse.Namespace) -> int:
     view = View.of(letterbox, arguments.crop)
     with waiting("running the network and drawing"):
         parse = Parse.of(estimator.fields(image), estimator.config)
-        drawn = Image.fromarray(draw(image, parse, view, chosen, arguments.min_score))
-    drawn.save(arguments.output, format="PNG")
+        drawn = draw(image, parse, view, chosen, arguments.min_score)
+    write_image(drawn, arguments.output)
     if arguments.json:
-        arguments.json.write_text(json.dumps(as_json(parse, letterbox), indent=1) + "\n")
+        write_text(arguments.json, json.dumps(as_json(parse, letterbox), indent=1) + "\n")
     n_people, n_limbs = len(parse.people), len(parse.limbs.types)
     say(f"people: {n_people}, candidate limbs: {n_limbs}, image: {shown(arguments.output)}")
     return 0

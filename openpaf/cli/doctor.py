@@ -78,7 +78,13 @@ def _engines() -> list[str]:
     from openpaf.weights.catalog import resolve
 
     source = resolve()
-    names = [n for n, e in ENGINES.items() if e.load_module().available(source, e.precision)]
+    names = []
+    for name, entry in ENGINES.items():
+        try:
+            if entry.load_module().available(source, entry.precision):
+                names.append(name)
+        except Exception as error:  # whatever a broken installation raises
+            names.append(f"{name} is broken ({one_line(error)})")
     return names or ["none runs the default model"]
 
 

@@ -19,6 +19,7 @@ from openpaf.cli.common import (
     source_argument,
     waiting,
 )
+from openpaf.cli.photos import check_writable
 
 _DESCRIPTION = """\
 Writes a model as one ONNX or LiteRT file, or as OpenVINO's .xml and .bin, with the normalization
@@ -101,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     suffix = ".json" if is_pair else export_formats()[arguments.to]
     name = f"{Path(arguments.model).stem}-{arguments.precision}{suffix}"
     output = arguments.output or Path(name)
+    check_writable(output, "--output")
     options: dict[str, Any] = {
         "to": arguments.to,
         "precision": arguments.precision,
@@ -109,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         "tolerance": arguments.tolerance,
     }
     if is_pair and arguments.fixed_size:
-        raise ValueError("fixed-size: a top-down pair says its sizes itself, expected none")
+        raise ValueError("--fixed-size: a top-down pair says its sizes itself, expected none")
     with waiting("exporting and comparing"):
         if is_pair:
             measured = export_pair(source, output, **options)

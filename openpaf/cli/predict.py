@@ -193,7 +193,7 @@ def run(arguments: argparse.Namespace) -> int:
             inputs = listed_inputs(arguments, job.wants, job.errors.append)
         if RRD in files and not inputs.videos:
             raise ValueError(f"--format {RRD}: of videos only, and there is none")
-        model = _model(arguments, inputs.videos)
+        model, has_videos = _model(arguments, inputs.videos), bool(inputs.videos)
         if arguments.show:
             job.viewer = stack.enter_context(Viewer())
         if any(name in TABLES for name in arguments.format):
@@ -211,7 +211,8 @@ def run(arguments: argparse.Namespace) -> int:
             inputs.images = images
             estimator = predict_images(arguments, inputs, job, model)
         has_images = images is not None or not inputs.videos
-        _predict_videos(arguments, inputs, job, estimator)
+        # Videos that were found later have another least score than the model was loaded with.
+        _predict_videos(arguments, inputs, job, estimator if has_videos else None)
     job.report_errors()
     if not job.quiet and has_images:
         say(f"{job.summary()}, {job.seconds:.1f} s, written to {shown(arguments.output)}")
@@ -243,7 +244,7 @@ def _predict_videos(
         return
     given = arguments.threshold
     least = VIDEO_THRESHOLD if given is None else given
-    if estimator is None or not isinstance(inputs.images, list):
+    if estimator is None:
         estimator = load_estimator(arguments, min_score=least)
     for video, output in zip(inputs.videos, inputs.name_videos(inputs.videos), strict=True):
         if arguments.skip_existing and all(path.exists() for path in output.files.values()):

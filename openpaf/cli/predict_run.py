@@ -127,14 +127,13 @@ def open_parts(
         ValueError: If the folder has those of another run.
     """
     from openpaf.bulk.parts import PartWriter
-    from openpaf.io.files import sha256_of
     from openpaf.tables.files import TABLES
-    from openpaf.weights.catalog import resolve
+    from openpaf.weights.catalog import model_sha256, resolve
 
     source = resolve(arguments.model, arguments.weights)
     settings = {
         "model": source.spec.name,
-        "weights": sha256_of(source.file),
+        "weights": model_sha256(source),
         "engine": arguments.engine,
         "size": arguments.size,
         "scales": list(arguments.scales),

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 _EPILOG = """\
 examples:
   openpaf train --from default --data my.json --images photos/ --output run --max-minutes 30
-  openpaf train models/recipes/lightweight-coco17.toml
-  openpaf train my-run.toml --show-targets targets   # look at what it will learn
+  openpaf train my-run.toml
+  openpaf train my-run.toml --show-targets targets   # draw what it will learn
   openpaf train my-run.toml --max-minutes 60     # stop after an hour; the same call resumes
   openpaf train --keys                           # all keys of a configuration
   torchrun --nproc-per-node 2 -m openpaf train my-run.toml   # two processes, or two GPUs
 
 Without a file every fifth image is held out for validation. A network for the joints of the labels
-is trained: of --from everything is taken if its model knows these joints, all but the heads if not.
+is trained: of --from everything is taken if its model knows these joints, otherwise the layers
+before its first heads.
 AP is told before, and whenever it is measured; the weights with the best AP are kept, so that
 nothing is lost if training does not help. --output gets run.toml too, to change more.
 

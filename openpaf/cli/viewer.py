@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TITLE = "openpaf: any key goes on, q closes"
-_WAIT_S = 0.2  # between looks at what came beside keys
+_WAIT_S = 0.2  # between checks for Ctrl-C
 _QUIT = {"q", "\x1b"}
 
 

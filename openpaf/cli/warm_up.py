@@ -85,7 +85,7 @@ def prepare_kernels() -> tuple[int, int]:
 
 
 def _prepare_other_methods() -> None:
-    """Call what makes people of tags, centers and offsets, on arrays of nobody."""
+    """Call what makes people of tags, centers and offsets, on arrays without people."""
     import numpy as np
 
     from openpaf import Grid, Skeleton

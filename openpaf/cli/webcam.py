@@ -64,8 +64,8 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add_estimator_arguments(parser)
     add_threshold_argument(parser, VIDEO_THRESHOLD, more="; 0 keeps all")
     add("--output", type=path_argument, default=Path("."), metavar="DIR",
-        help="where key s saves a picture and its JSON (default: here)")  # fmt: skip
-    add("--mirror", action="store_true", help="show the picture as a mirror would")
+        help="where key s saves an image and its JSON (default: here)")  # fmt: skip
+    add("--mirror", action="store_true", help="mirror what is shown")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -125,7 +125,7 @@ class View:
 
     Args:
         tracker: Whose smoothing a key switches.
-        folder: Where pictures are saved.
+        folder: Where images are saved.
         is_mirrored: Whether left and right change places on the screen.
     """
 
@@ -137,12 +137,12 @@ class View:
         self._times: deque[float] = deque(maxlen=30)
 
     def draw(self, *arguments: Any) -> NDArray[np.uint8]:
-        """The picture in the chosen view."""
+        """The image in the chosen view."""
         from openpaf.visualization.overlay import heatmaps, skeletons
 
         return (heatmaps if self.shows_heatmaps else skeletons)(*arguments)
 
-    def picture(self, result: FrameResult) -> NDArray[np.uint8]:
+    def image(self, result: FrameResult) -> NDArray[np.uint8]:
         """What the window shows of a result: the drawing under a line of figures."""
         from openpaf.visualization.shapes import draw_label
 
@@ -180,7 +180,7 @@ class View:
         return True
 
     def save(self, result: FrameResult) -> None:
-        """Write the drawn picture and its people as JSON."""
+        """Write the drawn image and its people as JSON."""
         from openpaf.cli.outputs import write_image
         from openpaf.io.pose_files import write_poses
 
@@ -198,7 +198,7 @@ def _show(results: Iterator[FrameResult], view: View, window: Window) -> None:
     say(f"keys in the window: {_KEYS}")
     for result in results:
         raise_if_terminated()
-        window.show(view.picture(result))
+        window.show(view.image(result))
         while True:
             typed = window.keys(wait_s=0.03 if view.is_paused else 0)
             if not all(view.press(ord(key), result) for key in typed) or not window.is_open:

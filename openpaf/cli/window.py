@@ -78,12 +78,12 @@ class Window(Closing):
 
             way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR
             image = np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
-        picture = Image.fromarray(image)
+        drawn = Image.fromarray(image)
         if self._shown is None or (self._shown.width(), self._shown.height()) != size:
-            self._shown = self._ImageTk.PhotoImage(picture, master=self._root)
+            self._shown = self._ImageTk.PhotoImage(drawn, master=self._root)
             self._label.configure(image=self._shown)
         else:
-            self._shown.paste(picture)
+            self._shown.paste(drawn)
 
     def keys(self, wait_s: float = 0.0) -> str:
         """The characters that were typed, after the window has been drawn anew.

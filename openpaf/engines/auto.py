@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from openpaf.engines.base import Arrays, versions
 from openpaf.engines.table import ENGINES, load_named
+from openpaf.errors import OpenpafError
 from openpaf.io.cache import file_key, read_note, write_note
 from openpaf.io.extras import installed
 from openpaf.weights.spec import ModelSource
@@ -242,7 +243,7 @@ def measure(
         try:
             engine = load_named(source, name, "cpu", threads=threads)
             arrays = engine(image)  # the first call prepares much
-        except (ValueError, RuntimeError) as error:
+        except (OpenpafError, ValueError, RuntimeError) as error:
             if name == names[0]:
                 raise
             logger.warning("engine %s cannot be used: %s", name, error)

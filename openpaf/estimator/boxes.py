@@ -50,12 +50,12 @@ def suppress(
         Their indices, best first.
     """
     order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
-    kept = []
+    chosen = []
     while len(order):
         best, order = order[0], order[1:]
-        kept.append(best)
+        chosen.append(best)
         order = order[overlaps(boxes[best], boxes[order]) <= max_overlap]
-    return np.array(kept, np.int64)
+    return np.array(chosen, np.int64)
 
 
 def fuse(

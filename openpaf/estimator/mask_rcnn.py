@@ -40,7 +40,7 @@ class MaskRCNNDetector:
         options: Those of the estimator; ``config`` has no effect, as there is no parser.
 
     Raises:
-        ValueError: If ``flip`` is given: there are no fields to average.
+        ValueError: If ``flip`` is given: its boxes and joints cannot be averaged.
         WeightsError: If the network finds no joints.
     """
 
@@ -48,7 +48,7 @@ class MaskRCNNDetector:
 
     def __init__(self, network: nn.Module, spec: ModelSpec, options: Options) -> None:
         if options.flip:
-            raise ValueError("flip: a detector has no fields to average")
+            raise ValueError("flip: not for Mask R-CNN, expected False")
         if not isinstance(network, MaskRCNN) or not network.config.num_keypoints:
             raise WeightsError(f"{spec.name}: expected a detector of keypoints")
         self.spec, self.options = spec, options

@@ -33,7 +33,7 @@ def checked_options(
         raise ValueError(f"threads: expected a whole number from 1 on, got {threads!r}")
     if max_people is not None and not (is_whole(max_people) and max_people >= 1):
         raise ValueError(f"max_people: expected a whole number from 1 on, got {max_people!r}")
-    check_number("min_score", min_score, least=0)
+    check_number("min_score", min_score, least=0, most=1)
     scales = check_scales(scales)
     sizes_of(scales, int(size))  # an error now rather than when the model is loaded
     return Options(

@@ -106,8 +106,8 @@ class PersonDetector:
         boxes = np.clip(boxes * ratio, 0, limits)
         large = ((boxes[:, 2:] - boxes[:, :2]) > _MIN_SIDE_PX).all(axis=1)
         boxes, scores = boxes[large] - np.float32(0.5), scores[large]
-        kept = suppress(boxes, scores, self.max_overlap)
-        return boxes[kept], scores[kept]
+        chosen = suppress(boxes, scores, self.max_overlap)
+        return boxes[chosen], scores[chosen]
 
 
 def _padded(size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -55,8 +55,8 @@ class PoseEstimator(ReadyModel):
         flip: Whether the mirrored image is run, too, and the results averaged, which takes twice as
             long; not for Mask R-CNN.
         max_people: Only so many people of an image, the best; all of them if None.
-        min_score: People whose score is lower are left out. A top-down pair does not look for
-            joints where a person could not reach it, which saves most of its time.
+        min_score: People whose score is lower are left out, 0 to 1. A top-down pair does not look
+            for joints where a person could not reach it, which saves most of its time.
         old_names: ``runtime``, the old name of ``engine``.
 
     Raises:

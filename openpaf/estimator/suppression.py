@@ -29,14 +29,14 @@ def suppress_duplicates(
     sigmas = np.asarray(poses.skeleton.oks_sigmas, np.float64)
     order = np.argsort(-poses.person_scores, kind="stable")
     sure = poses.scores >= min_joint
-    kept: list[int] = []
+    chosen: list[int] = []
     for i in order:
-        if kept:
-            squares = ((poses.xy[kept] - poses.xy[i]) ** 2).sum(axis=2)  # NaN where one is missing
-            unit = 2 * (2 * sigmas) ** 2 * np.maximum(areas[kept], areas[i])[:, None] + 1e-9
-            both = sure[kept] & sure[i] & np.isfinite(squares)
+        if chosen:
+            squares = ((poses.xy[chosen] - poses.xy[i]) ** 2).sum(axis=2)  # NaN if one is missing
+            unit = 2 * (2 * sigmas) ** 2 * np.maximum(areas[chosen], areas[i])[:, None] + 1e-9
+            both = sure[chosen] & sure[i] & np.isfinite(squares)
             alike = np.where(both, np.exp(-squares / unit), 0).sum(axis=1)
             if (alike / np.maximum(both.sum(axis=1), 1) > max_oks).any():
                 continue
-        kept.append(int(i))
-    return np.array(kept, np.int64)
+        chosen.append(int(i))
+    return np.array(chosen, np.int64)

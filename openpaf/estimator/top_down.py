@@ -89,7 +89,7 @@ class TopDown:
             parser, and the pair says the sizes.
 
     Raises:
-        ValueError: If ``scales`` are given: there are no fields to average.
+        ValueError: If ``scales`` are given: the pair says the sizes of its inputs.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class TopDown:
         options: Options,
     ) -> None:
         if options.scales != (1.0,):
-            raise ValueError("scales: a top-down model has no fields to average")
+            raise ValueError("scales: a top-down pair says its sizes itself, expected none")
         assert pose_spec.size_hw is not None  # pair_source has seen to it
         self.detectors, self.pose, self.engine = tuple(detectors), pose, pose.name
         self.pose_spec, self.options = pose_spec, options
@@ -114,7 +114,7 @@ class TopDown:
     def load(cls, source: ModelSource, options: Options) -> TopDown:
         """Load a pair; see :class:`openpaf.estimator.methods.MethodClass`."""
         if options.scales != (1.0,):
-            raise ValueError("scales: a top-down model has no fields to average")
+            raise ValueError("scales: a top-down pair says its sizes itself, expected none")
         if not source.parts:
             raise WeightsError(f"{source.file}: expected a pair, which names two networks")
         name = choose_engine(source, options.engine, options.device, threads=options.threads)

@@ -19,6 +19,7 @@ from openpaf.evaluation.settings import results_sha256, surroundings
 from openpaf.io.files import sha256_of
 from openpaf.io.json_files import read_json, write_json
 from openpaf.io.partial_results import settings_key
+from openpaf.weights.catalog import model_sha256, resolve
 
 #: Numbers of people of the scenes.
 PEOPLE = (1, 2, 5, 10, 20, 30, 40, 50)
@@ -158,10 +159,8 @@ def _run_alone(
     timing: dict[str, Any],
     quiet: bool,
 ) -> dict[str, Any]:
-    from openpaf import weights
-
     assert method.model is not None
-    source = weights.resolve(method.model)
+    source = resolve(method.model)
     how = {
         "model": str(method.model),
         "engine": engine,
@@ -172,7 +171,7 @@ def _run_alone(
         "flip": method.flip,
     }
     asked = {
-        "model_sha256": sha256_of(source.file),
+        "model_sha256": model_sha256(source),
         **how,
         "annotations": sha256_of(photos.path),
         "skeleton": photos.annotations.skeleton.to_dict(),

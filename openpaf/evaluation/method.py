@@ -68,11 +68,11 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         for n, image_id in enumerate(bar):
             entry = annotations.imgs[image_id]
             path = inside_folder(job["images"], entry["file_name"])
-            picture = read_image(path)
-            check_image_size(path, picture.shape, entry)
+            image = read_image(path)
+            check_image_size(path, image.shape, entry)
             if n == 0:  # the first run compiles and fills caches
-                run_in_steps(estimator, picture)
-            poses, times = run_in_steps(estimator, picture)
+                run_in_steps(estimator, image)
+            poses, times = run_in_steps(estimator, image)
             results = as_results(poses, image_id, annotations)
             partial.add(image_id, {"results": results, "ms": times})
         done = [partial.done[i] for i in job["image_ids"]]
@@ -98,9 +98,9 @@ def _time_scenes(estimator: Any, job: dict[str, Any]) -> list[dict[str, Any]]:
 def _time_scene(
     estimator: Any, n_people: int, path: str, repeats: int, min_score: float
 ) -> dict[str, Any]:
-    picture = read_image(path)
-    poses, _ = run_in_steps(estimator, picture)
-    times = [run_in_steps(estimator, picture)[1] for _ in range(repeats)]
+    image = read_image(path)
+    poses, _ = run_in_steps(estimator, image)
+    times = [run_in_steps(estimator, image)[1] for _ in range(repeats)]
     found = int((poses.person_scores >= min_score).sum())
     return {"people": n_people, "found": found, "ms": median_times(times)}
 

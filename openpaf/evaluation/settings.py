@@ -19,6 +19,7 @@ from openpaf.evaluation.result_files import files_of
 from openpaf.io.files import sha256_of
 from openpaf.skeleton import Skeleton
 from openpaf.skeleton.names import plain_name
+from openpaf.weights.catalog import model_sha256
 
 #: Bottom-up with part affinity fields, and top-down.
 METHODS = ("paf", "mask-rcnn", "top-down")
@@ -80,7 +81,7 @@ def describe(estimator: PoseEstimator, device: str | None = None) -> dict[str, A
     return {
         "method": _name(estimator.spec.method),
         "model": estimator.source.file.stem,
-        "model_sha256": sha256_of(estimator.source.file),
+        "model_sha256": model_sha256(estimator.source),
         "engine": estimator.engine,
         "device": device or "auto",
         "size": estimator.size,

@@ -1,4 +1,4 @@
-"""The time of each step from a picture to its people."""
+"""The time of each step from an image to its people."""
 
 from __future__ import annotations
 

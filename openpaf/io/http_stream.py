@@ -1,7 +1,7 @@
 """The answer to one HTTP request, which must come at a least pace.
 
-It is read in a thread, since a server that sends a byte now and then would keep whoever reads from
-it busy for days: no time limit of a socket counts more than one piece. A thread that is given up
+It is read in a thread, since a server that sends a byte now and then would keep its reader busy
+for days: no time limit of a socket counts more than one piece. A thread that is given up
 ends with its next piece, or with the program.
 """
 
@@ -152,4 +152,4 @@ class HttpStream(Closing):
 
 
 class _Left(Exception):
-    """Nobody waits for the answer any longer."""
+    """The answer is not waited for any longer."""

@@ -116,10 +116,10 @@ def read_poses(
     Example:
         >>> import tempfile
         >>> import openpaf
-        >>> nobody = openpaf.Poses.empty(openpaf.Skeleton.BODY25)
+        >>> empty = openpaf.Poses.empty(openpaf.Skeleton.BODY25)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     openpaf.write_poses(nobody, f"{folder}/people.json", format="openpose")
-        ...     len(openpaf.read_poses(f"{folder}/people.json", skeleton=nobody.skeleton))
+        ...     openpaf.write_poses(empty, f"{folder}/people.json", format="openpose")
+        ...     len(openpaf.read_poses(f"{folder}/people.json", skeleton=empty.skeleton))
         0
     """
     images = _read(path, format)

@@ -75,7 +75,7 @@ def _add_predict(app: FastAPI, service: Service, threshold: float) -> None:
     least = Query(
         threshold,
         ge=threshold,
-        le=max(1.0, threshold),
+        le=1.0,
         allow_inf_nan=False,
         description="Leave out people whose score is lower.",
     )

@@ -1,4 +1,4 @@
-"""Counts the answers of a path, whoever made them."""
+"""Counts the answers of a path, also those that the server makes itself."""
 
 from __future__ import annotations
 

@@ -118,13 +118,10 @@ class BestWeights:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""
-        steps = {
-            "validated": self.validated,
-            "best_step": self.step,
-            "first": self.first_ap,
-            "start": self.start,
-        }
-        return {"best": self.ap, "best_file": self.bytes, **steps}
+        return {
+            "best": self.ap, "best_file": self.bytes, "best_step": self.step,
+            "first": self.first_ap, "validated": self.validated, "start": self.start,
+        }  # fmt: skip
 
     def load(self, state: dict[str, Any], *, writes: bool) -> None:
         """Resume from a checkpoint, with the file as it was then; a process may write no files."""

@@ -12,7 +12,6 @@ import torch
 from openpaf.errors import OpenpafError
 from openpaf.io.files import write_whole
 from openpaf.training.config import TrainConfig
-from openpaf.training.config_files import without_moved
 from openpaf.training.tables import as_table, flat, plain
 
 _log = logging.getLogger(__name__)
@@ -83,8 +82,7 @@ def refuse_other_config(config: TrainConfig, state: dict[str, Any], path: Path) 
             the message shows each difference.
     """
     try:
-        values = without_moved(state["config"])
-        saved = as_table(type(config), {**values, "output": config.output})
+        saved = as_table(type(config), {**state["config"], "output": config.output})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: made by another version of this library ({error}); choose another output "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from openpaf.io.toml_files import read_toml
-from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, SetConfig, TrainConfig
 from openpaf.training.start import read_start
 from openpaf.training.tables import Table, as_table
@@ -18,16 +16,6 @@ from openpaf.weights import is_name
 _T = TypeVar("_T", bound=Table)
 _Config = TypeVar("_Config", bound=TrainConfig)
 
-# Keys that moved: what left them out, and where they are now; without a table, in recipes' own.
-_MOVED = {
-    ("augment", "occluders"): ((0.0,), "occluders"),
-    ("augment", "paste_people"): ((0.0,), "paste_people"),
-    ("data", "on_device"): (("auto", "no"), "on_device"),
-    ("distillation", "engine"): (("torch",), "teacher_engine"),
-    ("distillation", "scales"): (([1.0],), "teacher_scales"),
-    ("distillation", "mirrored_scales"): (([],), "mirrored_scales"),
-    ("targets", "skeleton"): ((None, Skeleton.COCO17.name), "data.skeleton"),
-}
 _PATHS = {"output", "index", "annotations", "images", "skeleton", "weights", "trunk", "teacher"}
 _NAMES = {"skeleton": SKELETONS.__contains__, "weights": is_name}  # which are no paths
 
@@ -55,7 +43,8 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     path = Path(path)
     values = read_toml(path)
     try:
-        config = as_table(kind, without_moved(values))
+        # Files may name their method, though the network says it.
+        config = as_table(kind, {key: value for key, value in values.items() if key != "method"})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     config = _located(config, path.parent)
@@ -66,25 +55,7 @@ def read_config_as(kind: type[_Config], path: str | Path) -> _Config:
     return replace(config, data=replace(config.data, sets=sets, index=None))
 
 
-def without_moved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's values without keys that moved, which may be off, and without ``method``.
-
-    Raises:
-        ValueError: If one is not off; the message names its new place.
-    """
-    rest = {key: value for key, value in values.items() if key != "method"}
-    for (name, key), (off, new) in _MOVED.items():
-        table = rest.get(name)
-        if not isinstance(table, Mapping) or key not in table:
-            continue
-        if table[key] not in off:
-            of_recipe = "" if "." in new else " in [recipe], which models/recipes/train.py reads"
-            raise ValueError(f"{name}.{key}: moved; expected {new}{of_recipe}")
-        rest[name] = {k: value for k, value in table.items() if k != key}
-    return rest
-
-
-def _check_method(values: Mapping[str, Any], config: TrainConfig, path: Path) -> None:
+def _check_method(values: dict[str, Any], config: TrainConfig, path: Path) -> None:
     """Raise a ValueError if a file names a method that is not its network's.
 
     It need not name one: the network says how it is trained.

@@ -25,9 +25,9 @@ class HeldSignals:
         self._depth = 0
 
     @contextmanager
-    def held(self, wanted: bool = True) -> Iterator[None]:
+    def held(self, enabled: bool = True) -> Iterator[None]:
         """Hold signals back until the end of the block; blocks may be inside of others."""
-        if not wanted or threading.current_thread() is not threading.main_thread():
+        if not enabled or threading.current_thread() is not threading.main_thread():
             yield
             return
         handlers = self._hold() if self._depth == 0 else {}

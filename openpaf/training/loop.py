@@ -15,11 +15,7 @@ from torch import Tensor, nn
 
 from openpaf.errors import OpenpafError
 from openpaf.training.best import BestWeights
-from openpaf.training.checkpoints import (
-    load_checkpoint,
-    refuse_other_config,
-    save_checkpoint,
-)
+from openpaf.training.checkpoints import load_checkpoint, refuse_other_config, save_checkpoint
 from openpaf.training.config import TrainConfig
 from openpaf.training.distributed import Processes, join
 from openpaf.training.groupings.table import GROUPINGS

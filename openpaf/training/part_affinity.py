@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from openpaf import weights
 from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.geometry import Grid
+from openpaf.networks.fresh import fresh_weights
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SKELETONS, TrainConfig
 from openpaf.training.data.batches import Batch, BatchMaker, load_sets
 from openpaf.training.distillation import load_teacher
 from openpaf.training.distributed import Processes
-from openpaf.training.fresh import fresh_weights
 from openpaf.training.logging import Progress
 from openpaf.training.losses import fields_loss
 from openpaf.training.optimizer import (

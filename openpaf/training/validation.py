@@ -97,7 +97,7 @@ class PeopleValidation(Validation):
 
     Raises:
         DatasetError: If the file cannot be read, annotations lack what the COCO figures need, or
-            nobody is labeled of whom they could be computed.
+            no person has labels from which they could be computed.
     """
 
     def __init__(
@@ -113,16 +113,16 @@ class PeopleValidation(Validation):
         with entries_of(source):
             self.annotations = index_people(source, data, layout)
         super().__init__(images, size, list(self.annotations.imgs))
-        self._refuse_nobody()
+        self._refuse_unlabeled()
 
-    def _refuse_nobody(self) -> None:
+    def _refuse_unlabeled(self) -> None:
         here = [person for i in self.ids for person in self.annotations.imgToAnns[i]]
         labeled = [person for person in here if person["num_keypoints"] and not person["iscrowd"]]
         if not any(person["area"] > 0 for person in labeled):
             what = "an area above 0" if labeled else "labeled joints"
             raise DatasetError(
                 f"{self.source}: validation would measure nothing: of {len(here)} people in "
-                f"{len(self.ids)} photos nobody has {what}"
+                f"{len(self.ids)} photos none has {what}"
             )
 
     def detect(self, network: nn.Module, spec: ModelSpec, on_error: OnError) -> list[Detection]:

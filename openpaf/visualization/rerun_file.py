@@ -39,9 +39,9 @@ class RerunFile(Closing):
         >>> import tempfile
         >>> import openpaf
         >>> from openpaf.visualization.rerun_file import RerunFile
-        >>> nobody = openpaf.Poses.empty(openpaf.Skeleton.COCO17)
+        >>> empty = openpaf.Poses.empty(openpaf.Skeleton.COCO17)
         >>> with tempfile.TemporaryDirectory() as folder, RerunFile(f"{folder}/a.rrd") as file:
-        ...     file.write(np.zeros((48, 64, 3), np.uint8), nobody, frame=0, time_s=0.0)
+        ...     file.write(np.zeros((48, 64, 3), np.uint8), empty, frame=0, time_s=0.0)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,20 @@ def _resolve_pair(path: Path) -> ModelSource:
             raise WeightsError(f"{path}: expected a network, found {name!r}")
         parts.append(resolve(part))
     return pair_source(path, pair, tuple(parts))
+
+
+def model_sha256(source: ModelSource) -> str:
+    """The SHA-256 of a model: of its file, or of the hashes of its files where it has several.
+
+    These are a pair's own and those of its networks, and both of an OpenVINO model.
+
+    Raises:
+        OSError: If one cannot be read.
+    """
+    files = dict.fromkeys([source.file, *(part.file for part in source.parts)])
+    numbers = [file.with_suffix(".bin") for file in files if file.suffix == ".xml"]
+    digests = [sha256_of(file) for file in (*files, *numbers)]
+    return digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
 
 
 def load_model(

@@ -170,10 +170,10 @@ def fill(network: nn.Module, state: Mapping[str, Tensor | StoredTensor], path: s
     """
     import torch
 
-    wanted = network.state_dict()
+    expected = network.state_dict()
     values, broken = {}, []
     for key, stored in compare(network, state, path).items():
-        values[key] = stored.read().to(wanted[key].dtype)
+        values[key] = stored.read().to(expected[key].dtype)
         if not torch.isfinite(values[key]).all():
             broken.append(key)
     if broken:
@@ -200,20 +200,20 @@ def compare(
         WeightsError: If they do not fit; see :func:`fill`.
     """
     stored = _renamed(network, state, path)
-    wanted = network.state_dict()
-    missing, extra = sorted(set(wanted) - set(stored)), sorted(set(stored) - set(wanted))
-    common = sorted(set(wanted) & set(stored))
+    expected = network.state_dict()
+    missing, extra = sorted(set(expected) - set(stored)), sorted(set(stored) - set(expected))
+    common = sorted(set(expected) & set(stored))
     misshapen = [
-        _misshapen(key, stored[key].shape, tuple(wanted[key].shape))
+        _misshapen(key, stored[key].shape, tuple(expected[key].shape))
         for key in common
-        if stored[key].shape != tuple(wanted[key].shape)
+        if stored[key].shape != tuple(expected[key].shape)
     ]
     if missing or extra or misshapen:
-        _refuse_other_kind(wanted, state, path)
-        n_common = len(wanted) - len(missing)
-        fits = "does not fit the network" if 2 * n_common >= len(wanted) else "another network's"
+        _refuse_other_kind(expected, state, path)
+        n_common = len(expected) - len(missing)
+        fits = "does not fit the network" if 2 * n_common >= len(expected) else "another network's"
         raise WeightsError(
-            f"{path}: {fits}: expected {len(wanted)} keys, found {n_common} of them and "
+            f"{path}: {fits}: expected {len(expected)} keys, found {n_common} of them and "
             f"{len(extra)} others; missing: {some(missing)}; left over: {some(extra)}; "
             f"of another shape: {some(misshapen, 4, 200)}"
         )
@@ -222,7 +222,7 @@ def compare(
     whole = [
         f"{key} ({stored[key].dtype})"
         for key in common
-        if wanted[key].is_floating_point() and "float" not in stored[key].dtype
+        if expected[key].is_floating_point() and "float" not in stored[key].dtype
     ]
     if whole:
         raise WeightsError(f"{path}: expected floating-point numbers, found others: {some(whole)}")
@@ -230,11 +230,13 @@ def compare(
 
 
 def _refuse_other_kind(
-    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor | StoredTensor], path: str | Path
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor | StoredTensor], path: str | Path
 ) -> None:
     """Say so where a detector's weights are given to a pose network, or the other way round."""
     kinds = {True: "a detector (Mask R-CNN)", False: "a pose network without a detector"}
-    ours, theirs = (any(key.startswith(_OF_DETECTORS) for key in keys) for keys in (wanted, state))
+    ours, theirs = (
+        any(key.startswith(_OF_DETECTORS) for key in keys) for keys in (expected, state)
+    )
     if ours != theirs:
         raise WeightsError(
             f"{path}: expected weights of {kinds[ours]}, found those of {kinds[theirs]}"
@@ -261,10 +263,10 @@ def _renamed(
     return renamed
 
 
-def _misshapen(key: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    text = f"{key} {found} for {wanted}"
-    if found[1:] == wanted[1:] and len(found) > 0:
-        return f"{text}, {found[0]} channels where {wanted[0]} are asked"
+def _misshapen(key: str, found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    text = f"{key} {found} for {expected}"
+    if found[1:] == expected[1:] and len(found) > 0:
+        return f"{text}, {found[0]} channels where {expected[0]} are asked"
     return text
 
 

@@ -20,7 +20,7 @@ from openpaf.evaluation.skeletons import skeleton_or_coco
 from openpaf.io.paths import inside_folder
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import SetConfig
-from openpaf.training.data.masks import outlines
+from openpaf.training.data.rendering import outlines
 
 _log = logging.getLogger(__name__)
 #: No label lies so far out; larger numbers are damage, and overflow where pixels are drawn.
@@ -205,8 +205,9 @@ def _photo(
         _check_finite(joints, f"{name}, keypoints")
         _check_finite(box, f"{name}, bbox")
         if person.get("iscrowd") or person.get("ignore") or not (joints[:, 2] > 0).any():
-            mask_hw = size_hw if one.masks == "segments" else None
-            ignored.append((box, outlines(person, box, mask_hw)))
+            has_mask = one.masks == "segments" and size_hw is not None
+            mask = person.get("segmentation") if has_mask else None
+            ignored.append((box, outlines(mask, box)))
         else:
             mask = person.get("segmentation")  # as run lengths only of crowds
             labeled.append((joints, box, mask if isinstance(mask, list) else []))

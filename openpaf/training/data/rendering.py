@@ -1,12 +1,15 @@
-"""Pixels of a training crop, made with OpenCV on the CPU."""
+"""Pixels of a training crop, and outlines of its ignore regions, by OpenCV on the CPU."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from openpaf.io.coco_objects import decode_mask
 
 
 def warp(
@@ -47,6 +50,28 @@ def recolor(
     if blur:
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), blur), np.uint8)
     return out
+
+
+def outlines(segmentation: Any, box: Sequence[float]) -> list[NDArray[np.float32]]:
+    """The outlines of an ignore region: of its segmentation, or of its box.
+
+    Args:
+        segmentation: COCO's polygons, or a run-length mask, as crowds have; None takes the box.
+        box: x0, y0, x1, y1 in px.
+
+    Returns:
+        (P, 2) points in px, for each polygon or part of the mask.
+    """
+    import cv2
+
+    parts: Any = segmentation or ()
+    if isinstance(segmentation, Mapping):
+        pixels = np.ascontiguousarray(decode_mask(segmentation))
+        parts, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    x0, y0, x1, y1 = box
+    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float32)
+    shapes = [np.asarray(part, np.float32).reshape(-1, 2) for part in parts]
+    return [shape for shape in shapes if len(shape) > 2] or [corners]
 
 
 def fill(shapes: Sequence[NDArray[np.float32]], size: int) -> NDArray[np.bool_]:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from openpaf import weights
 from openpaf.geometry import Grid
+from openpaf.networks.fresh import HEAD_STD, fresh_weights
 from openpaf.training.config import DistillationConfig, TrainConfig
 from openpaf.training.data.batches import BatchMaker, CropMaker, load_sets
 from openpaf.training.distributed import Processes
-from openpaf.training.fresh import HEAD_STD, fresh_weights
 from openpaf.training.groupings.grouping import Grouping
 from openpaf.training.logging import Progress
 from openpaf.training.optimizer import (
@@ -27,6 +27,7 @@ from openpaf.training.optimizer import (
 from openpaf.training.part_affinity import MEAN, SCALE
 from openpaf.training.start import read_start
 from openpaf.training.style import target_style
+from openpaf.weights.spec import OUTPUTS
 
 _DRY_RUN_PX = 128
 
@@ -68,9 +69,6 @@ class GroupingTask:
 
     def __init__(self, grouping: type[Grouping], config: TrainConfig, processes: Processes) -> None:
         self.config, self.device = config, processes.device
-        _refuse_keys_of_pafs(config, grouping.method)
-        if grouping.takes_crops:
-            _check_crops(config)
         self.start = read_start(config.network)
         batch_size = config.optimizer.batch_size
         self.batch_maker = _Batches(
@@ -82,6 +80,9 @@ class GroupingTask:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_gradients_exact(self.network)
         self.grids, of_stages = self._grids(grouping)
+        _refuse_keys_of_pafs(config, grouping.method)
+        if grouping.takes_crops:
+            _check_crops(config)
         self.sigma_px = target_style(config, self.labels).sigma_px
         makers = {grid: self._maker(grid) for grids in of_stages for grid in grids}
         self.grouping = grouping(self.labels, of_stages, makers)
@@ -105,8 +106,10 @@ class GroupingTask:
         self.network.train()
         channels = grouping.channels(self.labels)
         if any(tuple(part.shape[1] for part in one) != channels for one in (result, *stages)):
+            names = ", ".join(grouping.outputs or OUTPUTS[grouping.method])
             raise ValueError(
-                f"network.name: expected a network of {grouping.method}, got {self.start.builder!r}"
+                f"network.name: expected a network that gives {names} of {self.labels.name!r}, got "
+                f"{self.start.builder!r}"
             )
         known = self.start.spec.heatmap_grid if self.start.spec else None
         return (

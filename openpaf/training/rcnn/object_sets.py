@@ -53,10 +53,10 @@ def load_object_sets(data: DataConfig) -> tuple[list[PhotoSet], tuple[str, ...]]
             or sets have other categories than the first one.
     """
     files = [read_set(Path(one.annotations), Path(one.images)) for one in data.sets]
-    classes = _classes(Path(data.sets[0].annotations), files[0])
+    classes = classes_of(Path(data.sets[0].annotations), files[0])
     sets = []
     for one, file in zip(data.sets, files, strict=True):
-        others = _classes(Path(one.annotations), file)
+        others = classes_of(Path(one.annotations), file)
         if set(others) != set(classes):
             raise DatasetError(
                 f"{one.annotations}: categories: expected {', '.join(classes)}, as in the first "
@@ -66,17 +66,17 @@ def load_object_sets(data: DataConfig) -> tuple[list[PhotoSet], tuple[str, ...]]
     return sets, classes
 
 
-def classes_of(source: Path) -> tuple[str, ...]:
-    """The names of the classes of a file of labels, labels 1, 2 ...
+def classes_of(source: Path, file: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The names of the classes of a file of labels, labels 1, 2 ..., in the order of their ids.
+
+    Args:
+        source: The file.
+        file: Its contents, if they are read already.
 
     Raises:
         DatasetError: If it cannot be read, or has no categories.
     """
-    return _classes(source, read_set(source))
-
-
-def _classes(source: Path, file: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of a file's categories, by their ids."""
+    file = read_set(source) if file is None else file
     with entries_of(source):
         categories = sorted(file.get("categories") or (), key=lambda category: category["id"])
         names = tuple(str(category.get("name", category["id"])) for category in categories)

@@ -1,8 +1,8 @@
-"""What a teacher of several looks knows: AP of its mean fields, on the cells of one look.
+"""What a teacher of several views knows: AP of its mean fields, on the cells of one view.
 
-    python benchmarks/looks.py --data FOLDER --holdout 1 2 --scales 1 --mirrored 0.6 1.5
+    python benchmarks/views.py --data FOLDER --holdout 1 2 --scales 1 --mirrored 0.6 1.5
 
-FOLDER has ``person_keypoints.json`` and ``images/``. The looks are those of a training run's
+FOLDER has ``person_keypoints.json`` and ``images/``. The views are those of a training run's
 ``teacher_scales`` and ``mirrored_scales``, at whole photos, each padded to a square.
 """
 
@@ -40,11 +40,11 @@ def main() -> None:
     arguments = parser.parse_args()
     annotations, ids = coco_photos.read(arguments)
     estimator = PoseEstimator(arguments.model, size=arguments.size, engine="torch")
-    network, row = weights.load_model(arguments.model)
-    looks = MultiScaleNetwork(
+    network, spec = weights.load_model(arguments.model)
+    views = MultiScaleNetwork(
         network.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        row.skeleton,
-        (row.heatmap_grid, row.paf_grid),
+        spec.skeleton,
+        (spec.heatmap_grid, spec.paf_grid),
         arguments.scales,
         arguments.mirrored,
     )
@@ -54,18 +54,18 @@ def main() -> None:
         picture = Letterbox.fit(image.shape[:2], arguments.size).apply(image)
         height, width = picture.shape[1:]
         side = 8 * -(-max(height, width) // 8)
-        square = np.full((1, 3, side, side), 128, np.float32)  # grey, as beside training photos
+        square = np.full((1, 3, side, side), 128, np.float32)  # gray, as beside training photos
         square[0, :, :height, :width] = picture
         with torch.no_grad(), autocast(torch.device("cpu"), precision):
-            heatmaps, pafs = looks(torch.from_numpy((square - row.mean) / row.scale))[-1]
-        rows, columns = row.heatmap_grid.size_cells((height, width))
+            heatmaps, pafs = views(torch.from_numpy((square - spec.mean) / spec.scale))[-1]
+        rows, columns = spec.heatmap_grid.size_cells((height, width))
         inside = np.s_[0, :, :rows, :columns]
         return Fields(
             heatmaps=heatmaps.numpy()[inside],
-            pafs=pafs.numpy()[inside].reshape(row.skeleton.n_limbs, 2, rows, columns),
-            heatmap_grid=row.heatmap_grid,
-            paf_grid=row.paf_grid,
-            skeleton=row.skeleton,
+            pafs=pafs.numpy()[inside].reshape(spec.skeleton.n_limbs, 2, rows, columns),
+            heatmap_grid=spec.heatmap_grid,
+            paf_grid=spec.paf_grid,
+            skeleton=spec.skeleton,
         )
 
     def estimate(path: Path) -> Poses:
@@ -76,7 +76,7 @@ def main() -> None:
     figures = evaluate(annotations, detections, ids)
     print(
         f"{date.today()}, {platform.machine()}, torch, {arguments.precision}, {len(ids)} photos, "
-        f"{arguments.size} px, looks at {arguments.scales}, mirrored at {arguments.mirrored}"
+        f"{arguments.size} px, views at {arguments.scales}, mirrored at {arguments.mirrored}"
     )
     print(" ".join(f"{name} {figures[name]:.3f}" for name in METRICS))
 
