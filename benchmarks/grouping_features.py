@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from openpaf.training.data.batches import CropMaker
 
 _CHUNK = 8  # crops a file
 _SIZE_PX = 368  # short side of a photo that is measured
+_MEASURED_CROPS = 200  # at most, of those that are learned
+_BODY_SHARE = 0.53  # of the box around the joints, as COCO's areas have it
 
 
 class Trunk:
@@ -97,6 +100,39 @@ def photo_features(
             _save(file, trunk(torch.from_numpy(pixels)[None])[0])
         photos.append(MeasuredPhoto(image_id, np.load(file, mmap_mode="r"), letterbox))
     return annotations, photos
+
+
+def learned_photos(
+    folder: Path, crops: PlannedCrops, features: Sequence[NDArray[np.float16]]
+) -> tuple[Annotations, list[MeasuredPhoto]]:
+    """Crops that are learned as photos that are measured; not those with ignore regions."""
+    images: list[dict[str, Any]] = []
+    people: list[dict[str, Any]] = []
+    photos = []
+    for i in range(0, len(features), 1 + len(features) // _MEASURED_CROPS):
+        plan = crops.plan(i)
+        if plan.labels.ignore or not plan.fully_annotated:
+            continue
+        side = {"height": plan.size, "width": plan.size}
+        images.append({"id": i, "file_name": f"{i}.jpg", **side})
+        for keypoints in plan.labels.keypoints.astype(float):
+            is_inside = ((keypoints[:, :2] >= 0) & (keypoints[:, :2] < plan.size)).all(axis=1)
+            is_joint = is_inside & (keypoints[:, 2] > 0)
+            if not is_joint.any():
+                continue
+            low, high = keypoints[is_joint, :2].min(axis=0), keypoints[is_joint, :2].max(axis=0)
+            sides = np.maximum(high - low, 1)
+            people.append({
+                "id": len(people) + 1, "image_id": i, "category_id": 1, "iscrowd": 0,
+                "keypoints": np.where(is_joint[:, None], keypoints, 0).ravel().tolist(),
+                "num_keypoints": int(is_joint.sum()), "bbox": [*low.tolist(), *sides.tolist()],
+                "area": _BODY_SHARE * float(sides.prod()),
+            })  # fmt: skip
+        photos.append(MeasuredPhoto(i, features[i], Letterbox.fit((plan.size,) * 2, plan.size)))
+    file = folder / "learned.json"
+    labels = {"categories": [{"id": 1, "name": "person"}], "images": images, "annotations": people}
+    file.write_text(json.dumps(labels), encoding="utf-8")
+    return load_annotations(file), photos
 
 
 def _save(file: Path, array: NDArray[np.float16]) -> None:

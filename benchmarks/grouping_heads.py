@@ -93,6 +93,7 @@ class Run(NamedTuple):
     rank: int | None
     hidden: int
     file: Path  # of its state
+    factors: tuple[tuple[str, float], ...] = ()  # on parts of the loss, by name
 
 
 def train(run: Run, learned: Learned, deadline: float) -> Heads | None:
@@ -115,6 +116,8 @@ def train(run: Run, learned: Learned, deadline: float) -> Heads | None:
         stacked = {n: torch.from_numpy(np.stack([t[n] for t in targets])) for n in targets[0]}
         stacked = {n: a.float() if a.dtype == torch.bool else a for n, a in stacked.items()}
         losses = grouping.loss([heads(learned.batch(chosen))], stacked)
+        for name, factor in run.factors:
+            losses[name] = factor * losses[name]
         _step(heads, optimizer, run.optimizer, step, losses)
         for name, value in losses.items():
             parts[name] = 0.9 * parts.get(name, value.item()) + 0.1 * value.item()

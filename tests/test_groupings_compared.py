@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from grouping_heads import Heads, Learned, Run, train
 from grouping_methods import COMPARED, SKELETON
+from scenes import random_people
 
 from openpaf import Poses
 from openpaf.training.config import AugmentConfig, OptimizerConfig
@@ -23,7 +24,7 @@ SIZE_HW = (368, 656)
 
 
 def standing(n_people: int) -> Poses:
-    poses: Poses = benchmark.random_people(n_people, SIZE_HW, np.random.default_rng(n_people))
+    poses: Poses = random_people(n_people, SIZE_HW, np.random.default_rng(n_people))
     return poses
 
 
