@@ -25,7 +25,7 @@ from openpaf.engines.table import ENGINES
 from openpaf.weights import resolve
 
 _SIZE = 96
-_N_THREADS, _N_CALLS = 8, 36
+_N_THREADS, _N_CALLS = 8, 24
 _MODELS = {
     # Not those that run files alone.
     **{name: ("fast", name) for name in ENGINES if name not in ("litert", "coreml")},
@@ -108,7 +108,7 @@ def _photos() -> list[np.ndarray]:
 
     folder = Path(__file__).resolve().parents[1] / "data" / "photos"
     photos = []
-    for path in list_images(folder)[:3]:
+    for path in list_images(folder)[:2]:
         image = read_image(path)
         h, w = image.shape[:2]
         photos += [image, np.ascontiguousarray(image[: h * 3 // 4, : w * 3 // 4])]

@@ -22,7 +22,8 @@ from openpaf.fields import Fields
 from openpaf.geometry import Letterbox
 from openpaf.io.files import replacing_folder
 from openpaf.io.images import read_image
-from openpaf.poses import Poses, oks
+from openpaf.oks import oks
+from openpaf.poses import Poses
 from openpaf.weights.catalog import resolve
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -230,7 +231,7 @@ def compare(
         ours, theirs = original(image), engine(image)
         shares.append(difference(ours, theirs))
         largest = max(largest, float(np.abs(ours["heatmaps"] - theirs["heatmaps"]).max()))
-        people, same = _same_people(
+        people, same = same_people(
             *(find_people(run, source.spec, image) for run in (original, engine))
         )
         n_people, n_same = n_people + people, n_same + same
@@ -256,8 +257,12 @@ def _find_people(engine: Engine, spec: ModelSpec, image: NDArray[np.float32]) ->
     return decode(fields)
 
 
-def _same_people(*both: Poses) -> tuple[int, int]:
-    """How many people torch finds, and how many of them the export finds in the same place."""
+def same_people(*both: Poses) -> tuple[int, int]:
+    """How many people torch finds, and how many of them the export finds in the same place.
+
+    Args:
+        both: What torch finds, and what the export finds.
+    """
     found = []
     for poses in both:
         weak = poses.scores < 0.1

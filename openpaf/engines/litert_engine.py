@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.engines.base import Arrays, Run, check_cpu, quiet
+from openpaf.engines.base import Arrays, Run, check_cpu, last_line, quiet
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.extras import import_extra
@@ -118,7 +118,7 @@ def run_litert(
         if len(places) != len(outputs):
             raise RuntimeError(f"expected {len(outputs)} outputs, found {len(places)}")
     except (KeyError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"{name}: cannot be run by LiteRT ({_reason(error)})") from error
+        raise WeightsError(f"{name}: cannot be run by LiteRT ({last_line(error)})") from error
     lock = threading.Lock()
     shape = tuple(int(side) for side in images_in["shape"])
 
@@ -141,7 +141,7 @@ def run_litert(
             except (RuntimeError, ValueError) as error:
                 height, width = images.shape[2:]
                 raise WeightsError(
-                    f"{name}: LiteRT fails at {height} x {width} px ({_reason(error)}); "
+                    f"{name}: LiteRT fails at {height} x {width} px ({last_line(error)}); "
                     "`openpaf export --fixed-size` makes a file for one size"
                 ) from error
         arrays = [np.concatenate(of_output) for of_output in zip(*results, strict=True)]
@@ -152,7 +152,3 @@ def run_litert(
 
 def _number(key: str) -> int:
     return int(key.rpartition("_")[2])
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -19,6 +19,7 @@ from openpaf.engines.export import (
     check_difference,
     check_export,
     put_into_place,
+    same_people,
 )
 from openpaf.engines.load import load_source
 from openpaf.engines.table import ENGINES, ExportModule
@@ -26,7 +27,7 @@ from openpaf.estimator.methods import Options
 from openpaf.estimator.top_down import TopDown
 from openpaf.io.files import write_whole
 from openpaf.io.images import read_image
-from openpaf.poses import Poses, oks
+from openpaf.poses import Poses
 from openpaf.weights.catalog import resolve
 from openpaf.weights.pairs import detector_sizes, renamed_pair
 from openpaf.weights.spec import ModelSource
@@ -164,25 +165,16 @@ def compare_pairs(source: ModelSource, exported: ModelSource, photos: Sequence[P
                     for one, name in ((source, "torch"), (exported, "auto")))  # fmt: skip
     n_people = n_same = 0
     for photo in photos:
-        people, same = _people(ours, theirs, read_image(photo))
+        image = read_image(photo)
+        people, same = same_people(*(_find_people(method, image) for method in (ours, theirs)))
         n_people, n_same = n_people + people, n_same + same
     return Difference(
         n_photos=len(photos), fields=max(shares), largest=largest, n_people=n_people, n_same=n_same
     )
 
 
-def _people(ours: TopDown, theirs: TopDown, image: NDArray[np.uint8]) -> tuple[int, int]:
-    """How many people one finds, and how many of them the other finds in the same place."""
-    found: list[Poses] = []
-    for method in (ours, theirs):
-        poses = method.postprocess(method.infer([image])[0], image.shape[:2])
-        weak = poses.scores < 0.1
-        xy = np.where(weak[..., None], np.nan, poses.xy)
-        found.append(poses.replace(xy=xy, scores=np.where(weak, 0, poses.scores)))
-    sure = found[0][(found[0].person_scores >= 0.3) & (found[0].scores > 0).any(axis=1)]
-    if not len(sure) or not len(found[1]):
-        return len(sure), 0
-    return len(sure), int((oks(sure, found[1]).max(axis=1) >= 0.9).sum())
+def _find_people(method: TopDown, image: NDArray[np.uint8]) -> Poses:
+    return method.postprocess(method.infer([image])[0], image.shape[:2])
 
 
 def _inputs(source: ModelSource, photos: Sequence[Path], min_score: float) -> dict[Path, Inputs]:
