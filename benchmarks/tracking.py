@@ -28,7 +28,7 @@ from walks import FPS, KINDS, SIZE_HW, Frame, standing_people, walk
 from openpaf import Letterbox, PoseEstimator, Poses, decode, read_image
 from openpaf.estimator.calibration import calibrate
 from openpaf.evaluation.tracking import TrackingFigures, evaluate_tracking
-from openpaf.poses import oks
+from openpaf.oks import oks
 from openpaf.tracking.one_euro import Smoothing
 from openpaf.tracking.tracker import Tracker, TrackerConfig
 from openpaf.weights import resolve

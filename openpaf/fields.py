@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,12 @@ from openpaf.channels import CHANNEL_ORDERS, ChannelOrder
 from openpaf.checks import as_size, check_number
 from openpaf.errors import printable
 from openpaf.geometry import Grid
-from openpaf.kernels.compile import kernel
+from openpaf.kernels.encode import encode_heatmaps, encode_pafs
 from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 
 SIGMA_PX = 7.0  # the trainers of the 2017 network: a Gaussian of sigma 7 px at stride 8,
-PAF_HALF_WIDTH_PX = 8.0  # limbs one cell wide on either side,
-_CUT = math.log(100.0)  # and nothing below 0.01
+PAF_HALF_WIDTH_PX = 8.0  # limbs one cell wide on either side
 _MAX_PX = 250_000_000  # a larger size is a mistake
 
 
@@ -228,8 +226,8 @@ def encode_fields(
     pafs = np.zeros((skeleton.n_limbs, 2, h, w), np.float32)
     sigma, half_width = sigma_px / heatmap_grid.stride, paf_half_width_px / paf_grid.stride
     limbs = np.array(skeleton.limbs, np.int64).reshape(-1, 2)
-    _encode_heatmaps(heatmaps, heatmap_grid.to_cells(poses.xy), poses.scores, sigma)
-    _encode_pafs(pafs, paf_grid.to_cells(poses.xy), poses.scores, limbs, half_width)
+    encode_heatmaps(heatmaps, heatmap_grid.to_cells(poses.xy), poses.scores, sigma)
+    encode_pafs(pafs, paf_grid.to_cells(poses.xy), poses.scores, limbs, half_width)
     return Fields(
         heatmaps=heatmaps,
         pafs=pafs,
@@ -299,79 +297,3 @@ def encode_mask(
         x = np.clip(np.rint(columns).astype(np.int64), 0, size_hw[1] - 1)
         mask[region[np.ix_(y, x)]] = 0
     return mask
-
-
-@kernel
-def _encode_heatmaps(heatmaps, xy, scores, sigma):  # type: ignore[no-untyped-def]
-    """Gaussians combined by maximum, then the background; all lengths in cells."""
-    n_people, n_joints = scores.shape
-    h, w = heatmaps.shape[1], heatmaps.shape[2]
-    reach = sigma * math.sqrt(2 * _CUT)
-    for person in range(n_people):
-        for k in range(n_joints):
-            if scores[person, k] <= 0:
-                continue
-            x, y = xy[person, k, 0], xy[person, k, 1]
-            # Clipped as floats, as a label far outside of the image may exceed the integers.
-            y0 = int(min(max(math.ceil(y - reach), 0.0), float(h)))
-            y1 = int(min(max(math.floor(y + reach), -1.0), float(h - 1)))
-            x0 = int(min(max(math.ceil(x - reach), 0.0), float(w)))
-            x1 = int(min(max(math.floor(x + reach), -1.0), float(w - 1)))
-            for row in range(y0, y1 + 1):
-                for column in range(x0, x1 + 1):
-                    exponent = ((row - y) ** 2 + (column - x) ** 2) / (2 * sigma * sigma)
-                    if exponent <= _CUT:
-                        value = math.exp(-exponent)
-                        if value > heatmaps[k, row, column]:
-                            heatmaps[k, row, column] = value
-    background = heatmaps[n_joints]
-    background[:] = 1
-    for k in range(n_joints):
-        for row in range(h):
-            for column in range(w):
-                rest = 1 - heatmaps[k, row, column]
-                if rest < background[row, column]:
-                    background[row, column] = rest
-
-
-@kernel
-def _encode_pafs(pafs, xy, scores, limbs, half_width):  # type: ignore[no-untyped-def]
-    """Unit vectors along each limb, averaged where people overlap; all lengths in cells."""
-    n_people = scores.shape[0]
-    h, w = pafs.shape[2], pafs.shape[3]
-    count = np.zeros((h, w), np.int32)
-    for limb in range(limbs.shape[0]):
-        a, b = limbs[limb, 0], limbs[limb, 1]
-        covered = 0
-        for person in range(n_people):
-            if scores[person, a] <= 0 or scores[person, b] <= 0:
-                continue
-            ax, ay = xy[person, a, 0], xy[person, a, 1]
-            bx, by = xy[person, b, 0], xy[person, b, 1]
-            length = math.sqrt((bx - ax) ** 2 + (by - ay) ** 2)
-            if length < 1e-6:
-                continue  # no direction
-            ux, uy = (bx - ax) / length, (by - ay) / length
-            # The corners of a slanted strip reach further than its half-width.
-            reach = half_width * (abs(ux) + abs(uy))
-            y0 = int(min(max(math.ceil(min(ay, by) - reach), 0.0), float(h)))
-            y1 = int(min(max(math.floor(max(ay, by) + reach), -1.0), float(h - 1)))
-            x0 = int(min(max(math.ceil(min(ax, bx) - reach), 0.0), float(w)))
-            x1 = int(min(max(math.floor(max(ax, bx) + reach), -1.0), float(w - 1)))
-            for row in range(y0, y1 + 1):
-                for column in range(x0, x1 + 1):
-                    across = abs(ux * (row - ay) - uy * (column - ax))
-                    along = ux * (column - ax) + uy * (row - ay)
-                    if across <= half_width and -half_width <= along <= length + half_width:
-                        pafs[limb, 0, row, column] += ux
-                        pafs[limb, 1, row, column] += uy
-                        count[row, column] += 1
-                        covered += 1
-        if covered == 0:
-            continue
-        for row in range(h):
-            for column in range(w):
-                if count[row, column] > 1:
-                    pafs[limb, 0, row, column] /= count[row, column]
-                    pafs[limb, 1, row, column] /= count[row, column]
-                count[row, column] = 0

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openpaf.checks import as_array, as_size, import_extra
+from openpaf.checks import as_array, import_extra
 from openpaf.skeleton import Skeleton
-from openpaf.skeleton.angles import angle_joints, angle_names
-from openpaf.tables.bridges import to_fiftyone, to_supervision
-from openpaf.tables.flat import person_arrays
-from openpaf.tables.schema import arrow_table, image_row, plain_row
+from openpaf.skeleton.angles import angle_joints, angle_names, angles_at
+from openpaf.skeleton.conversion import converted_joints
+from openpaf.tables.convertible import Convertible, no_image
 
 _PLOT_INCHES, _SHOWN_PX = 9.0, 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Poses:
+class Poses(Convertible):
     """The people of one image.
 
     Args:
@@ -89,13 +88,7 @@ class Poses:
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:
         """No people: a result of length 0."""
-        k = skeleton.n_joints
-        return cls(
-            xy=np.empty((0, k, 2), np.float32),
-            scores=np.empty((0, k), np.float32),
-            person_scores=np.empty(0, np.float32),
-            skeleton=skeleton,
-        )
+        return cls.from_keypoints([], skeleton)
 
     @classmethod
     def from_keypoints(
@@ -183,15 +176,8 @@ class Poses:
 
     def replace(self, **changes: Any) -> Poses:
         """A copy with some of its arguments changed, e.g. ``poses.replace(xy=moved)``."""
-        values: dict[str, Any] = {
-            "xy": self.xy,
-            "scores": self.scores,
-            "person_scores": self.person_scores,
-            "skeleton": self.skeleton,
-            "ids": self.ids,
-            "image": self.image,
-        }
-        unknown = set(changes) - set(values)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        unknown = changes.keys() - values.keys()
         if unknown:
             raise ValueError(f"replace: unknown arguments {sorted(unknown)}")
         return Poses(**{**values, **changes})
@@ -220,15 +206,7 @@ class Poses:
             ValueError: If the skeleton has no such angle; the message lists those it has.
         """
         names = angle_names(self.skeleton) if names is None else names
-        return {name: self._angle(*angle_joints(self.skeleton, name)) for name in names}
-
-    def _angle(self, a: int, b: int, c: int) -> NDArray[np.float32]:
-        xy = self.xy.astype(np.float64)
-        one, other = xy[:, a] - xy[:, b], xy[:, c] - xy[:, b]
-        cross = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
-        degrees = np.degrees(np.arctan2(np.abs(cross), (one * other).sum(axis=1)))
-        has_direction = one.any(axis=1) & other.any(axis=1)
-        return np.where(has_direction, degrees, np.nan).astype(np.float32)
+        return {name: angles_at(self.xy, *angle_joints(self.skeleton, name)) for name in names}
 
     def to(self, skeleton: Skeleton) -> Poses:
         """The same people with the joints of another skeleton, matched by name.
@@ -236,22 +214,7 @@ class Poses:
         A neck that these poses lack is put in the middle of the shoulders, and a ``mid_hip`` in the
         middle of the hips, as in OpenPose's annotations. Other joints that they lack are missing.
         """
-        xy = np.full((len(self), skeleton.n_joints, 2), np.nan, np.float32)
-        scores = np.zeros((len(self), skeleton.n_joints), np.float32)
-        middles = {
-            "neck": ("left_shoulder", "right_shoulder"),
-            "mid_hip": ("left_hip", "right_hip"),
-        }
-        sources = {name: k for k, name in enumerate(self.skeleton.joints)}
-        known = [k for k, name in enumerate(skeleton.joints) if name in sources]
-        own = [sources[skeleton.joints[k]] for k in known]
-        xy[:, known], scores[:, known] = self.xy[:, own], self.scores[:, own]
-        for k, name in enumerate(skeleton.joints):
-            pair = middles.get(name, ())
-            if name not in sources and pair and all(side in sources for side in pair):
-                a, b = (sources[side] for side in pair)
-                xy[:, k] = (self.xy[:, a] + self.xy[:, b]) / 2  # NaN where either is missing
-                scores[:, k] = np.minimum(self.scores[:, a], self.scores[:, b])
+        xy, scores = converted_joints(self.xy, self.scores, self.skeleton, skeleton)
         return self.replace(xy=xy, scores=scores, skeleton=skeleton)
 
     def boxes(self) -> NDArray[np.float32]:
@@ -262,77 +225,6 @@ class Poses:
             boxes[some, :2] = np.nanmin(self.xy[some], axis=1)
             boxes[some, 2:] = np.nanmax(self.xy[some], axis=1)
         return boxes
-
-    def to_dict(self, *, image_hw: Sequence[int] | None = None, **values: Any) -> dict[str, Any]:
-        """These people as a row of a table (docs/bulk.md), ready for JSON.
-
-        Args:
-            image_hw: Height and width of the image in px, where they are to be in the row.
-            values: Of other columns, such as ``path``, ``frame`` and ``time_s``.
-
-        Returns:
-            All columns: ``n_people``, ``boxes``, ``keypoints``, ``joint_scores`` and so on;
-            coordinates to 0.001 px, None where a joint is missing.
-
-        Raises:
-            ValueError: If there is no such column.
-        """
-        return plain_row(image_row(self, image_hw=image_hw, **values))
-
-    def to_arrow(self, *, image_hw: Sequence[int] | None = None, **values: Any) -> Any:
-        """These people as a :class:`pyarrow.Table` of one row, of the schema of all tables.
-
-        Arguments are those of :meth:`to_dict`. Coordinates and scores are float32, as they are
-        here; the names of the joints are in the schema's metadata.
-
-        Raises:
-            ValueError: If pyarrow is not installed, or there is no such column.
-        """
-        return arrow_table([image_row(self, image_hw=image_hw, **values)], self.skeleton)
-
-    def to_dataframe(self) -> Any:
-        """These people as a :class:`pandas.DataFrame`, a row each.
-
-        Returns:
-            Columns ``person``, ``id`` (-1 without ids), ``score``, ``x0``, ``y0``, ``x1``, ``y1``,
-            and ``nose_x``, ``nose_y``, ``nose_score`` and so on for every joint; NaN where one is
-            missing.
-
-        Raises:
-            ValueError: If pandas is not installed.
-        """
-        pandas = import_extra("pandas", "tables", "to_dataframe")
-        return pandas.DataFrame(person_arrays(self, self.skeleton.joints))
-
-    def to_supervision(self) -> Any:
-        """These people as :class:`supervision.KeyPoints`, which that package draws and tracks.
-
-        Returns:
-            Its ``xy`` is 0, 0 where a joint is missing, as it expects; ``data["person_id"]`` are
-            the ids, where there are some.
-
-        Raises:
-            ValueError: If supervision is not installed.
-        """
-        return to_supervision(self)
-
-    def to_fiftyone(self, image_hw: Sequence[int] | None = None) -> Any:
-        """These people as :class:`fiftyone.Keypoints`, a field of a sample of FiftyOne.
-
-        Args:
-            image_hw: Height and width of the image in px; not needed where the image is kept.
-
-        Returns:
-            A ``fiftyone.Keypoint`` for each person: ``points`` from 0 to 1 of width and height, NaN
-            where a joint is missing; ``confidence`` of each joint; ``person_score``; and the id as
-            ``index``, where there are some.
-
-        Raises:
-            ValueError: If fiftyone is not installed, or the size of the image is not known.
-        """
-        if image_hw is None:
-            image_hw = self._known(None, "to_fiftyone", "image_hw").shape[:2]
-        return to_fiftyone(self, as_size("image_hw", image_hw))
 
     def draw(self, image: Any = None, **options: Any) -> NDArray[np.uint8]:
         """The image with these people drawn over it.
@@ -351,7 +243,7 @@ class Poses:
         """
         import openpaf
 
-        return openpaf.draw_poses(self._known(image, "draw", "image"), self, **options)
+        return openpaf.draw_poses(self._known(image, "draw"), self, **options)
 
     def plot(self, image: Any = None, *, ax: Any = None, **options: Any) -> Any:
         """Show the image with these people drawn over it, by matplotlib.
@@ -371,7 +263,7 @@ class Poses:
                 and none is kept, or an option is out of range.
             ImageError: If ``image`` is a file that cannot be read.
         """
-        drawn = self.draw(self._known(image, "plot", "image"), **options)
+        drawn = self.draw(self._known(image, "plot"), **options)
         if ax is None:
             pyplot = import_extra("matplotlib.pyplot", "analyze", "plot")
             height, width = drawn.shape[:2]
@@ -382,13 +274,10 @@ class Poses:
         ax.set_axis_off()
         return ax
 
-    def _known(self, image: Any, name: str, argument: str) -> Any:
+    def _known(self, image: Any, name: str) -> Any:
         """An image that is given, or the one that is kept."""
         if image is None and self.image is None:
-            raise ValueError(
-                f"{name}: the image is not kept; pass {argument}=, or use "
-                "estimator(..., keep_image=True)"
-            )
+            raise no_image(name, "image")
         return self.image if image is None else image
 
     def _repr_png_(self) -> bytes | None:
@@ -404,47 +293,3 @@ class Poses:
         png = io.BytesIO()
         drawn.save(png, "PNG")
         return png.getvalue()
-
-
-def oks(truth: Poses, people: Poses, areas: NDArray[Any] | None = None) -> NDArray[np.float64]:
-    """Object keypoint similarity of true and other people.
-
-    Args:
-        truth: The N true people; joints that they lack do not count.
-        people: The M people to compare; joints that they lack do not fit.
-        areas: (N,) areas of the true people in px^2; of the boxes around their joints if None.
-
-    Returns:
-        (N, M), 0 to 1.
-
-    Reference:
-        cocodataset.org/#keypoints-eval.
-    """
-    if areas is None:
-        boxes = truth.boxes().astype(np.float64)
-        areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 16)
-    squared = ((truth.xy[:, None].astype(np.float64) - people.xy[None]) ** 2).sum(axis=3)
-    similarity = joint_similarity(squared, joint_variance(truth.skeleton, areas)[:, None])
-    labelled = (truth.scores > 0).sum(axis=1)
-    return np.asarray(similarity.sum(axis=2) / np.maximum(labelled, 1)[:, None])
-
-
-def joint_variance(skeleton: Skeleton, areas: NDArray[Any]) -> NDArray[np.float64]:
-    """(N, K) px^2: how far off a joint of each person may be; of areas (N,) in px^2.
-
-    The square of twice the joint's OKS sigma times the person's size.
-    """
-    return np.asarray(areas[:, None] * (2 * np.array(skeleton.oks_sigmas)) ** 2)
-
-
-def joint_similarity(
-    squared_px: NDArray[np.float64], variance: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """``exp(-d^2 / (2 variance))`` of squared distances in px^2; 0 where a distance is NaN.
-
-    The mean over a person's joints is the object keypoint similarity. The parser's kernel that
-    drops duplicates repeats the formula.
-    """
-    is_known = np.isfinite(squared_px)
-    similarity = np.exp(-np.where(is_known, squared_px, 0) / (2 * variance))
-    return np.asarray(np.where(is_known, similarity, 0.0))

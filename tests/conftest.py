@@ -9,6 +9,13 @@ import hypothesis
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
+# Files that take longest, of few tests each.
+_SLOWEST = {
+    "test_accuracy", "test_docs_commands", "test_fuzz", "test_groupings_compared", "test_kills",
+    "test_live_video", "test_pose_batch", "test_threads", "test_topdown_pair",
+    "test_training_groupings", "test_training_interrupted", "test_training_learns",
+    "test_training_offsets", "test_training_overfits", "test_training_runs", "test_tutorial",
+}  # fmt: skip
 
 # What is fastest depends on the machine and the hour; the golden results are torch's.
 os.environ.setdefault("OPENPAF_ENGINE", "torch")
@@ -32,6 +39,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if getattr(option, "numprocesses", 0) is None:
         option.numprocesses = os.cpu_count() or 1
         option.dist = "loadfile"
+        option.loadscopereorder = False  # but in the order of the function below
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files come first, so that at the end no process waits long for another."""
+    items.sort(key=lambda item: item.path.stem not in _SLOWEST)
 
 
 @pytest.fixture(scope="session")

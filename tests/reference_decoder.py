@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from openpaf import DecodeConfig, Fields, Poses
 from openpaf.decoding import Limbs, Peaks
-from openpaf.poses import joint_similarity, joint_variance
+from openpaf.oks import joint_similarity, joint_variance
 
 
 def decode(fields: Fields, config: DecodeConfig | None = None) -> Poses:

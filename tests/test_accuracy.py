@@ -42,8 +42,7 @@ def test_a_shipped_model_is_as_good_as_the_readme_says(
     assert {name: figures[name] for name in told} == pytest.approx(told, abs=_CLOSE)
 
 
-@pytest.mark.parametrize("size", [368, 256])
-@pytest.mark.parametrize("model", ["lightweight-coco17", "fast-coco17"])
+@pytest.mark.parametrize(("model", "size"), [("lightweight-coco17", 368), ("fast-coco17", 256)])
 def test_a_shipped_model_in_8_bits_is_nearly_as_good_as_its_page_says(
     model: str, size: int, repo_root: Path, shared_dir: Path
 ) -> None:

@@ -832,5 +832,9 @@ def test_benchmark_times_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "1 photo, 0 people" in lines[0]
     steps = ["network", "peaks", "limbs", "matching", "people", "total"]
     assert [line.split()[0] for line in lines[1:]] == steps
+    assert main([*arguments, "--set", "matching=greedy", "--set", "graph=tree"]) == 0
+    assert "short side 64 px, matching=greedy, graph=tree, " in capsys.readouterr().out
+    assert main([*arguments, "--set", "matching=quick"]) == 2
+    assert "--set: matching: expected one of greedy" in capsys.readouterr().err
     assert main([*arguments, "--engine", "tpu"]) == 2
     assert capsys.readouterr().err.startswith("openpaf: engine: expected one of")

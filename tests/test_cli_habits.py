@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -119,8 +118,9 @@ def test_every_verb_that_runs_a_network_takes_the_same_flags() -> None:
         if "--engine" in flags:
             assert {"--model", "--device", "--threads", "-v"} <= flags, name
         if "--scales" in flags:
-            assert {"--flip", "--size"} <= flags, name
-            assert "--set" in flags or name == "compare"
+            assert {"--flip", "--size", "--set"} <= flags, name
+    for name in ("benchmark", "compare", "evaluate", "predict"):
+        assert "--set" in verbs()[name]._option_string_actions
 
 
 def test_thresholds_of_the_parser_are_set_by_name() -> None:
@@ -227,25 +227,6 @@ def test_a_folder_for_an_export_is_missed_before_the_model_runs(
     assert capsys.readouterr().err == f"openpaf: --output: no folder {file.parent}\n"
 
 
-def test_the_shell_completes_verbs_and_models(tmp_path: Path) -> None:
-    pytest.importorskip("shtab", reason="shtab is not installed")
-    script = tmp_path / "completion.bash"
-    command = [sys.executable, "-m", "openpaf", "completion", "bash"]
-    script.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
-    for words, completed in (
-        ("openpaf pred", "predict"),
-        ("openpaf webcam --model topdown-f", "topdown-fast"),
-        ("openpaf webcam --mirr", "--mirror"),
-    ):
-        n_words = len(words.split())
-        code = (
-            f"source {script}; COMP_WORDS=({words}); COMP_CWORD={n_words - 1}; "
-            "_shtab_openpaf; echo ${COMPREPLY[@]}"
-        )
-        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
-        assert done.stdout.split() == [completed], done.stderr
-
-
 @pytest.mark.parametrize(
     ("module", "extra", "command"),
     [
@@ -265,6 +246,7 @@ def test_the_shell_completes_verbs_and_models(tmp_path: Path) -> None:
         ("onnxscript", "onnx", ["predict", "a.png", "--output", "out", "--engine", "onnx"]),
         ("openvino", "openvino", ["predict", "a.png", "--output", "o", "--engine", "openvino"]),
         ("onnxscript", "onnx", ["export", "fast", "--to", "onnx"]),
+        ("coremltools", "coreml", ["export", "fast", "--to", "coreml"]),
         ("nncf", "export", ["export", "fast", "--to", "openvino", "--precision", "int8"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -208,6 +209,15 @@ def test_what_a_method_cannot_do_is_told_by_its_name(photos: Photos, tmp_path: P
     assert error.startswith("ours: engine: expected one of auto, torch")
 
 
+def test_a_method_is_run_with_the_thresholds_of_its_job(photos: Photos, tmp_path: Path) -> None:
+    asked = {**job(photos, tmp_path), "thresholds": {"peak_threshold": 5, "graph": "tree"}}
+    assert method_module.main(str(written(asked, tmp_path / "job.json"))) == 0
+    run = json.loads((tmp_path / "o.json").read_text())
+    assert run["results"] == []
+    assert run["settings"]["decode"]["peak_threshold"] == 5
+    assert run["settings"]["decode"]["graph"] == "tree"
+
+
 def test_a_method_that_is_done_is_not_run_again(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,9 +233,12 @@ def test_a_method_that_is_done_is_not_run_again(
     monkeypatch.setattr(subprocess, "run", fake_run)
     (one,) = methods_of(["lightweight-coco17"], [64], [])
     (other,) = methods_of(["lightweight-coco17"], [96], [])
-    for method in (one, one, other):
+    greedy = dataclasses.replace(one, thresholds=openpaf.DecodeConfig(matching="greedy"))
+    for method in (one, one, other, greedy, greedy):
         assert measure_method(method, photos, [], tmp_path)["AP"] == 0
-    assert len(started) == 2
+    jobs = [json.loads(Path(command[-1]).read_text()) for command in started]
+    matchings = [asked.get("thresholds", {}).get("matching") for asked in jobs]
+    assert matchings == [None, None, "greedy"]
 
     def killed(command: list[str], **options: Any) -> Any:
         return subprocess.CompletedProcess(command, -9)
@@ -288,7 +301,7 @@ def test_a_comparison_goes_on_past_a_photo_that_cannot_be_read(
     theirs = written(shaken(rows, 0.02), tmp_path / "theirs.json")
     out = tmp_path / "out"
     command = ["compare", "--annotations", str(photos.path), "--images", str(folder), "--output",
-               str(out), "--results", f"theirs={theirs}"]  # fmt: skip
+               str(out), "--results", f"theirs={theirs}", "--set", "graph=tree"]  # fmt: skip
     assert main(command) == 1
     said = capsys.readouterr()
     assert "skipped " in said.err
@@ -296,6 +309,7 @@ def test_a_comparison_goes_on_past_a_photo_that_cannot_be_read(
     assert "1 that cannot be read skipped" in said.out
     report = json.loads((out / "compare.json").read_text())
     assert (report["settings"]["skipped"], report["methods"][0]["photos"]) == (1, 2)
+    assert report["settings"]["set"] == {"graph": "tree"}
     Image.new("RGB", (64, 48)).save(folder / "basketball.png")
     assert main(command) == 2
     assert "basketball.png: the image is 64 x 48 px, its labels are for" in capsys.readouterr().err
@@ -308,6 +322,8 @@ def test_a_comparison_goes_on_past_a_photo_that_cannot_be_read(
         (["--results", "r.json"], "expected NAME=FILE, got 'r.json'"),
         (["--results", "a=none.json"], "none.json: No such file"),
         (["--method", "steam"], "method: expected one of paf, mask-rcnn"),
+        (["--method", "paf", "--set", "peaks=3"], "--set: expected one of peak_threshold"),
+        (["--set", "graph=tree"], "--set: mask-rcnn-mobilenet has no thresholds that can be set"),
     ],
 )
 def test_bad_use(

@@ -244,7 +244,7 @@ def test_an_export_beyond_the_tolerance_is_refused(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"to": "tflite"}, "to: expected one of onnx, openvino, litert, got 'tflite'"),
+        ({"to": "tflite"}, "to: expected one of onnx, openvino, litert, coreml, got 'tflite'"),
         ({"precision": "int4"}, "precision: expected one of float32"),
         ({"precision": "bfloat16"}, "precision: expected one of float32, int8 for onnx, got"),
         ({"precision": "int8"}, "calibration: int8 needs"),

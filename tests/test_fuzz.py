@@ -44,8 +44,8 @@ def python(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def tried(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, str]:
-    """Some hundreds of each class, all in one run: by class the counts, and what failed."""
-    return fuzz(repo_root, tmp_path_factory.mktemp("fuzz"), "--number", "200", "--seed", "1")
+    """A hundred of each class, all in one run: by class the counts, and what failed."""
+    return fuzz(repo_root, tmp_path_factory.mktemp("fuzz"), "--number", "100", "--seed", "1")
 
 
 def fuzz(repo_root: Path, cwd: Path, *arguments: str) -> tuple[Rows, str]:
@@ -76,7 +76,7 @@ def test_hostile_inputs_are_right_or_refused_clearly(tried: tuple[Rows, str], na
     if not is_there(name):
         pytest.skip(f"what {name} need is not installed")
     (n, refused, right, *failed), said = tried[0][name], tried[1]
-    assert n == refused + right + sum(failed) == 200
+    assert n == refused + right + sum(failed) == 100
     assert refused
     assert right
     assert not any(failed), [line for line in said.splitlines() if line.startswith(f"{name}:")]
@@ -85,10 +85,13 @@ def test_hostile_inputs_are_right_or_refused_clearly(tried: tuple[Rows, str], na
 def test_the_harness_sees_every_kind_of_fault(repo_root: Path, tmp_path: Path) -> None:
     """Faults made on purpose, whose kind begins with the outcome that they must have."""
     keep = tmp_path / "keep"
-    counts, said = fuzz(repo_root, tmp_path, "--classes", "faults", "--number", "40", "--seed", "1",
-                        "--memory-mb", "100", "--seconds", "4", "--keep", str(keep))  # fmt: skip
+    # The first twenty of this seed are of all twelve kinds.
+    counts, said = fuzz(
+        repo_root, tmp_path, "--classes", "faults", "--number", "20", "--seed", "12",
+        "--memory-mb", "100", "--seconds", "4", "--keep", str(keep),
+    )  # fmt: skip
     n, *outcomes = counts["faults"]
-    assert (n, sum(outcomes)) == (40, 40)
+    assert (n, sum(outcomes)) == (20, 20)
     assert all(outcomes), dict(zip(HEADINGS, outcomes, strict=True))
     for line in said.splitlines():
         _, outcome, kind = line.split(": ")[:3]
@@ -98,7 +101,7 @@ def test_the_harness_sees_every_kind_of_fault(repo_root: Path, tmp_path: Path) -
     for folder in kept:
         assert (folder / "input.txt").read_text() != ""
         command = (folder / "REPRODUCE.txt").read_text().splitlines()[0]
-        assert command.startswith("python benchmarks/fuzz.py --seed 1 --only faults:")
+        assert command.startswith("python benchmarks/fuzz.py --seed 12 --only faults:")
 
 
 def test_a_failing_input_comes_again(repo_root: Path, tmp_path: Path) -> None:
@@ -129,7 +132,6 @@ def test_decode_works_where_no_folder_for_the_compiled_code_is_writable(
         PYTHONPATH=str(tmp_path),
         NUMBA_CACHE_DIR="",
         OPENPAF_CACHE="",
-        NUMBA_OPT="0",  # it is compiled sooner, and not asked to be fast
         **dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(no_folder / "below")),
     )
     assert (result.returncode, result.stdout) == (0, f"{package / '__init__.py'} KernelCache\n"), (

@@ -16,7 +16,7 @@ from openpaf.estimator.merging import ODDS_POWER, MergedScales, merge_people, si
 from openpaf.estimator.methods import Options
 from openpaf.evaluation.compare import methods_of
 from openpaf.evaluation.steps import run_in_steps
-from openpaf.poses import oks
+from openpaf.oks import oks
 from openpaf.video.pipeline import overlap
 
 S = Skeleton.COCO17

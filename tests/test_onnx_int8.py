@@ -13,9 +13,10 @@ from openpaf.engines.eight_bits import is_in_float, patterns_in_float
 from openpaf.engines.export import export_model
 from openpaf.engines.load import load_engine
 from openpaf.engines.onnx_int8 import _make_activations_unsigned
+from openpaf.estimator.export_pair import export_pair
 from openpaf.io.images import list_images
 from openpaf.networks import build
-from openpaf.weights import load_model, save
+from openpaf.weights import load_model, resolve, save
 
 
 def test_layers_that_stay_in_floating_point() -> None:
@@ -61,6 +62,13 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
     _make_activations_unsigned(onnx, model)
     assert model.graph.initializer[1].data_type == types.UINT8
     np.testing.assert_array_equal(run(), before)
+
+
+def test_a_pair_is_not_exported_in_8_bits(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pairs are not exported to ONNX in 8 bits"):
+        export_pair(
+            resolve("topdown-fast"), tmp_path / "a.json", to="onnx", precision="int8", photos=()
+        )
 
 
 def test_an_export_in_8_bits_is_close_to_torch(tmp_path: Path, repo_root: Path) -> None:

@@ -60,3 +60,21 @@ def test_all_threads_get_one_core_of_openvino() -> None:
     with ThreadPoolExecutor(8) as threads:
         cores = list(threads.map(lambda _: openvino_core(), range(64)))
     assert {id(core) for core in cores} == {id(openvino_core())}
+
+
+def test_a_process_that_a_package_forks_ends_without_a_word() -> None:
+    """As that in which OpenVINO's package sends its telemetry, and which it stops soon."""
+    code = (
+        "import multiprocessing, time\n"
+        "from openpaf.cli.interrupts import no_interrupt_is_swallowed\n"
+        "from openpaf.cli.signals import sigterm_like_ctrl_c\n"
+        "with sigterm_like_ctrl_c(), no_interrupt_is_swallowed():\n"
+        "    child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
+        "    child.start()\n"
+        "    time.sleep(0.2)\n"
+        "    child.terminate()\n"
+        "    child.join()\n"
+        "print(child.exitcode)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("-15\n", "")

@@ -128,6 +128,7 @@ def test_constraints_cover_every_dependency(
         "openvino", "onnx", "caffe", "video", "export", "demo", "train", "tensorboard", "test",
         "analyze", "benchmarks", "compare", "completion", "dev", "docs", "heic", "convert", "sleap",
         "tables", "ray", "supervision", "serve", "rerun", "litert",
+        "coreml",
     }  # fmt: skip
     for_users = set(extras) - {"caffe", "benchmarks", "dev", "docs", "test"}
     assert set(EXTRAS) == for_users, "openpaf doctor names all of them"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from test_training_data import photo_with
 
 from openpaf import Grid, Skeleton
 from openpaf.training.config import AugmentConfig
@@ -21,17 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "recipes
 from pasting import PastedPlan, Pasting, Patch
 
 S = Skeleton.COCO17
-
-
-def photo_with(points: Any, **more: Any) -> Photo:
-    keypoints = np.zeros((1, 17, 3), np.float32)
-    keypoints[0, : len(points), :2], keypoints[0, : len(points), 2] = points, 2
-    values: dict[str, Any] = {
-        "path": Path("none"), "keypoints": keypoints, "boxes": np.array([[20, 20, 60, 80]], "f4"),
-        "ignore_boxes": np.zeros((0, 4), np.float32), "size_hw": (200, 200),
-        "uncertain_joints": np.zeros((0, 3), np.float32),
-    }  # fmt: skip
-    return Photo(**{**values, **more})
 
 
 def pasted(

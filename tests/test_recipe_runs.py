@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from test_training import (  # noqa: F401
+    SMALL_NETWORK,
     assert_equal,
     config_for,
     maker_for,
@@ -39,7 +40,7 @@ from teacher_engine import run_by_engine
 from train import main, train_recipe
 
 S = Skeleton.COCO17
-_CHEAP = {"ranks": [16, 8, 16], "hidden_width": 64, "atrous": False, "n_refinement_stages": 0}
+_CHEAP = {**SMALL_NETWORK, "ranks": [16, 8, 16], "hidden_width": 16, "atrous": False}
 
 
 def recipe_for(folder: Path, output: str = "run", **tables: dict[str, Any]) -> RecipeConfig:
@@ -176,8 +177,8 @@ def test_hints_need_networks_that_can_be_compared(photo_folder: Path, teacher: s
     tables: dict[str, Any] = {
         "distillation": {"teacher": teacher}, "recipe": {"hint_weight": 1.0}
     }  # fmt: skip
-    narrow = {"options": {"width": 64}}
-    with pytest.raises(ValueError, match=r"hints need 64 channels and 1 .* got 128 and 0"):
+    narrow = {"options": {"width": 8}}
+    with pytest.raises(ValueError, match=r"hints need 8 channels and 1 .* got 16 and 0"):
         train_recipe(recipe_for(photo_folder, network=narrow, **tables))
     with pytest.raises(ValueError, match="frozen_layers: expected 0 to 13, got 14"):
         train_recipe(recipe_for(photo_folder, recipe={"frozen_layers": 14}))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openpaf import Poses, Skeleton, Smoothing, Tracker, TrackerConfig
 from openpaf.evaluation.tracking import evaluate_tracking
-from openpaf.poses import oks
+from openpaf.oks import oks
 from openpaf.tracking.kalman import Track
 from openpaf.tracking.one_euro import OneEuro, smooth
 

@@ -39,6 +39,9 @@ from openpaf.weights import load_model
 
 S = Skeleton.COCO17
 SMALL = AugmentConfig(crop_px=64, person_px=(40, 60))
+SMALL_NETWORK: dict[str, Any] = {
+    "n_refinement_stages": 0, "width": 16, "hidden_width": 32, "trunk_widths": [16] * 12,
+}  # fmt: skip
 
 
 def annotation(image_id: int, keypoints: Any, **more: Any) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def config_for(folder: Path, output: str = "run", **tables: dict[str, Any]) -> T
             ],
             "workers": 1,
         },
-        "network": {"options": {"n_refinement_stages": 0}},
+        "network": {"options": SMALL_NETWORK},
         "optimizer": {
             "steps": 4, "batch_size": 2, "warmup": 2, "precision": "float32",
             "checkpoint_every": 2, "validate_every": 100,
@@ -290,7 +293,7 @@ def test_a_teacher_fills_only_what_is_not_fully_annotated(photo_folder: Path) ->
 
 def test_a_network_of_our_own_teaches_every_channel(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
-    network = LightweightNetwork(S, n_refinement_stages=0).eval()
+    network = LightweightNetwork(S, **SMALL_NETWORK).eval()
     teacher = Teacher(network, S, S, DistillationConfig())
     filled = teacher.fill(replace(batch, fully_annotated=torch.zeros(3, dtype=torch.bool)))
     with torch.no_grad():
@@ -306,7 +309,7 @@ def test_a_network_of_our_own_teaches_every_channel(photo_folder: Path) -> None:
 
 def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
-    network = LightweightNetwork(S, n_refinement_stages=0).eval()
+    network = LightweightNetwork(S, **SMALL_NETWORK).eval()
     filled = Teacher(network, S, S, DistillationConfig(teacher="t", weight=0.25)).fill(batch)
     with torch.no_grad():
         heatmaps, pafs = network((batch.images - 128) / 255)[-1]
@@ -320,7 +323,7 @@ def test_a_share_of_the_teacher_is_mixed_into_labels(photo_folder: Path) -> None
 
 def test_a_teacher_fills_ignore_regions_where_asked_to(photo_folder: Path) -> None:
     batch = maker_for(photo_folder).batch(0)
-    network = LightweightNetwork(S, n_refinement_stages=0).eval()
+    network = LightweightNetwork(S, **SMALL_NETWORK).eval()
     with torch.no_grad():
         heatmaps, pafs = network((batch.images - 128) / 255)[-1]
     heatmap_weights, paf_weights = batch.heatmap_weights.clone(), batch.paf_weights.clone()
@@ -451,7 +454,7 @@ def test_a_run_learns_and_leaves_weights_and_a_log(photo_folder: Path) -> None:
     trained, row = load_model(file)
     assert row.metrics["step"] == 40
     torch.manual_seed(config.seed)
-    fresh = LightweightNetwork(S, n_refinement_stages=0)
+    fresh = LightweightNetwork(S, **SMALL_NETWORK)
     batch = maker_for(photo_folder).batch(0)
     images = (batch.images - row.mean) / row.scale
     with torch.no_grad():

@@ -32,7 +32,10 @@ crop_px = 64
 person_px = [30, 60]
 [network]
 {network}
-options = {{n_refinement_stages = 0}}
+[network.options]
+n_refinement_stages = 0
+width = 8
+trunk_widths = [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]
 [data]
 workers = 1
 [[data.sets]]

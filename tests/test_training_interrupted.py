@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -11,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise_images import write_noise
 
 from openpaf.cli import main
 from openpaf.training import best, checkpoints, loop
@@ -25,7 +25,13 @@ from openpaf.weights import load_model
 METHODS = ["fields", "mask-rcnn"]
 KILLED = [*METHODS, "objects"]
 NETWORKS = {
-    "fields": "options = {n_refinement_stages = 0}",
+    "fields": """\
+[network.options]
+n_refinement_stages = 0
+width = 8
+hidden_width = 8
+trunk_widths = [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]
+""",
     "mask-rcnn": """\
 name = "keypointrcnn_mobilenet_v2_fpn"
 [network.options]
@@ -83,27 +89,21 @@ person_px = [20, 30]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three photos of noise with a person each."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
-    images, annotations = [], []
-    for i in range(3):
-        pixels = rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
-        images.append({"id": i, "file_name": f"{i}.png", "width": 50, "height": 40})
-        joints = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(5, 35, 17), np.full(17, 2)])
-        annotations.append(
-            {"id": i, "image_id": i, "category_id": 0, "iscrowd": 0, "bbox": [5, 5, 40, 30],
-             "num_keypoints": 17, "keypoints": joints.ravel().tolist(), "area": 900.0,
-             "segmentation": [[5, 5, 45, 5, 45, 35]]}
-        )  # fmt: skip
-    data = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": 0, "name": "person"}],
-    }
-    (tmp_path / "people.json").write_text(json.dumps(data))
-    return tmp_path
+    """Three images of noise with a person each."""
+    return write_noise(tmp_path, range(3), category_id=0)
+
+
+@pytest.fixture(scope="module")
+def with_whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A folder for each method, in which ``whole`` is a run that nothing interrupts."""
+
+    @functools.cache
+    def make(method: str) -> Path:
+        folder = write_noise(tmp_path_factory.mktemp(method), range(3), category_id=0)
+        assert main(["train", str(config_file(folder, method, "whole"))]) == 0
+        return folder
+
+    return make
 
 
 def config_file(folder: Path, method: str, output: str = "run", **changes: Any) -> Path:
@@ -149,14 +149,14 @@ import torch
 from openpaf.cli import main
 
 torch.set_num_threads(1)
-folder, chance = sys.argv[1], random.Random(7)
+chance = random.Random(7)
 
 
-def child(name, before=lambda: None):
+def child(file, before=lambda: None):
     number = os.fork()
     if number == 0:
         before()
-        os._exit(main(["train", f"{folder}/{name}.toml"]))
+        os._exit(main(["train", file]))
     return number
 
 
@@ -172,31 +172,42 @@ def die_in_a_checkpoint():
     os.fsync = dying
 
 
-assert os.waitpid(child("whole"), 0)[1] == 0
-assert os.waitpid(child("killed", die_in_a_checkpoint), 0)[1] == signal.SIGKILL
-assert os.path.exists(f"{folder}/killed/checkpoint.pt.partial")
-for _ in range(3):
-    number = child("killed")
-    time.sleep(chance.uniform(0.1, 1.0))
-    os.kill(number, signal.SIGKILL)
-    os.waitpid(number, 0)
-assert os.waitpid(child("killed"), 0)[1] == 0
+for folder in sys.argv[1:]:
+    whole, killed = f"{folder}/whole.toml", f"{folder}/killed.toml"
+    assert os.waitpid(child(whole), 0)[1] == 0
+    assert os.waitpid(child(killed, die_in_a_checkpoint), 0)[1] == signal.SIGKILL
+    assert os.path.exists(f"{folder}/killed/checkpoint.pt.partial")
+    for _ in range(3):
+        number = child(killed)
+        time.sleep(chance.uniform(0.1, 1.0))
+        os.kill(number, signal.SIGKILL)
+        os.waitpid(number, 0)
+    assert os.waitpid(child(killed), 0)[1] == 0
 """
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each method with a run that was killed four times, and one that was not."""
+    folders = {}
+    for method in KILLED:
+        folder = write_noise(tmp_path_factory.mktemp("killed"), range(3), category_id=0)
+        for output in ("whole", "killed"):
+            config_file(folder, method, output, checkpoint_every=1)
+        folders[method] = folder
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, *map(str, folders.values())],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=480,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folders
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("method", KILLED)
-def test_a_killed_run_resumes_bit_exactly(folder: Path, method: str) -> None:
-    for output in ("whole", "killed"):
-        config_file(folder, method, output, checkpoint_every=1)
-    (folder / "script.py").write_text(KILL)
-    done = subprocess.run(
-        [sys.executable, str(folder / "script.py"), str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_run(folder, "whole", "killed")
+def test_a_killed_run_resumes_bit_exactly(killed: dict[str, Path], method: str) -> None:
+    assert_same_run(killed[method], "whole", "killed")
 
 
 # --- interrupted and terminated
@@ -221,15 +232,26 @@ def at_call(n: int, do: Callable[[], None], function: Callable[..., Any]) -> Cal
 PLACES = {"step": 3, "validation": 4, "checkpoint": 6}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("step", signal.SIGINT),
+        ("step", signal.SIGTERM),
+        ("validation", signal.SIGINT),
+        ("checkpoint", signal.SIGTERM),
+    ],
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_run_writes_its_checkpoint_and_resumes_bit_exactly(
-    folder: Path, method: str, place: str, number: int, monkeypatch: pytest.MonkeyPatch
+    with_whole: Callable[[str], Path],
+    method: str,
+    place: str,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
-    assert main(["train", str(config_file(folder, method, "whole"))]) == 0
-    path = str(config_file(folder, method))
+    folder, output = with_whole(method), f"{place}-{number.name}"
+    path = str(config_file(folder, method, output))
     target, name, n = {
         "step": (loop.Run, "learn", 3),
         "validation": (best.Validation, "__call__", 2),
@@ -239,12 +261,12 @@ def test_an_interrupted_run_writes_its_checkpoint_and_resumes_bit_exactly(
         stop = at_call(n, lambda: signal.raise_signal(number), getattr(target, name))
         patch.setattr(target, name, stop)
         status = main(["train", path])
-    assert status == {signal.SIGTERM: 143, signal.SIGINT: 130}[signal.Signals(number)]
-    state = state_of(folder, "run")
+    assert status == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    state = state_of(folder, output)
     assert state["step"] == PLACES[place]
     assert state["validated"] == {"step": 0, "validation": 0, "checkpoint": 6}[place]
     assert main(["train", path]) == 0
-    assert_same_run(folder, "whole", "run")
+    assert_same_run(folder, "whole", output)
 
 
 def test_a_run_terminated_from_outside(folder: Path) -> None:
@@ -292,11 +314,13 @@ def test_signals_are_held_until_the_outermost_block_is_done() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_leaves_nothing_worse_than_its_start(folder: Path, method: str) -> None:
+def test_a_run_leaves_nothing_worse_than_its_start(
+    with_whole: Callable[[str], Path], method: str
+) -> None:
     """Nobody is found in noise: no later weights are better than the first ones."""
-    assert main(["train", str(config_file(folder, method))]) == 0
-    state = state_of(folder, "run")
-    assert load_model(folder / "run" / "tiny.safetensors")[1].metrics["step"] == 0
+    folder = with_whole(method)
+    state = state_of(folder, "whole")
+    assert load_model(folder / "whole" / "tiny.safetensors")[1].metrics["step"] == 0
     assert state["best"] == 0.0
 
 

@@ -31,8 +31,10 @@ AP10K = [
 CONFIG = """\
 output = "run"
 name = "tiny"
-[network]
-options = {{n_refinement_stages = 0}}
+[network.options]
+n_refinement_stages = 0
+width = 8
+trunk_widths = [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]
 [optimizer]
 steps = 2
 batch_size = 2

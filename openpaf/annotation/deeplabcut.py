@@ -23,10 +23,7 @@ def labels_to_deeplabcut(labels: LabelSet) -> str:
     Reference:
         deeplabcut.github.io/DeepLabCut/docs/convert_maDLC.html; ``convertcsv2h5`` reads it.
     """
-    people = [
-        [one for one in image.people if one.n_labeled and not one.is_doubtful]
-        for image in labels.images
-    ]
+    people = [image.sure_people for image in labels.images]
     n_animals = max(map(len, people), default=1)
     animals = [f"individual{k + 1}" for k in range(n_animals)] if n_animals > 1 else [""]
     places = [image.file_name.split("/") for image in labels.images]

@@ -126,6 +126,11 @@ class LabeledImage:
     people: tuple[PersonLabel, ...]
     id: int | None = None
 
+    @property
+    def sure_people(self) -> tuple[PersonLabel, ...]:
+        """Those with a labeled joint who are no ignore regions; some formats have only these."""
+        return tuple(one for one in self.people if one.n_labeled and not one.is_doubtful)
+
     def __post_init__(self) -> None:
         if min(self.image_hw) <= 0:
             height, width = self.image_hw

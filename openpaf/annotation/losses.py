@@ -69,10 +69,7 @@ def _ids(labels: LabelSet) -> int:
 
 def _empty(labels: LabelSet) -> int:
     """How many images have no person with labeled joints."""
-    return sum(
-        not any(person.n_labeled and not person.is_doubtful for person in image.people)
-        for image in labels.images
-    )
+    return sum(not image.sure_people for image in labels.images)
 
 
 #: What labels may have: for each feature how it is called, and how much of it labels have.

@@ -37,9 +37,9 @@ def save_sleap(labels: LabelSet, path: Path) -> None:
     videos = {hw: _video(sleap_io, names, hw) for hw, names in by_size.items()}
     frames, n_frames = [], dict.fromkeys(by_size, 0)
     for image in labels.images:
-        people = [one for one in image.people if one.n_labeled and not one.is_doubtful]
         instances = [
-            sleap_io.Instance.from_numpy(_points(one), skeleton=skeleton) for one in people
+            sleap_io.Instance.from_numpy(_points(one), skeleton=skeleton)
+            for one in image.sure_people
         ]
         frames.append(
             sleap_io.LabeledFrame(

@@ -82,20 +82,35 @@ def stream(
 ) -> Generator[StreamResult, None, None]:
     """The people of images, videos and cameras, one result at a time.
 
-    The method :meth:`openpaf.PoseEstimator.stream` as a function.
+    Reading, network and parser work side by side in threads, a few images ahead; of a camera or
+    live stream always the newest frame is taken. Nothing is kept but what the caller keeps.
 
     Args:
         estimator: Finds the people.
-        source: As for the method, as are the others.
-        track: Whether people of videos have ids and smoothed joints.
-        keep_image: Whether ``result.poses`` holds the image.
+        source: A file, folder (without subfolders), glob, video, or animated image; the address of
+            an image, by its suffix, or of a stream; the number of a camera; ``@FILE``, a list of
+            these, one a line; a tar file of images; an image as the estimator takes it; or a list
+            of any of these, also a lazy one. A folder's images come before its videos.
+        track: Whether people of videos have ids and smoothed joints (:class:`openpaf.Tracker`);
+            one whose score is below 0.95 is then given when seen a second time.
+        keep_image: Whether ``result.poses`` holds the image; ``result.image`` is always there.
         start_s: Of videos, least time of the first frame in s, at least 0.
-        end_s: Of videos, time in s before which the last frame is, above ``start_s``.
+        end_s: Of videos, time in s before which the last frame is, above ``start_s``; no end if
+            None.
         stride: Of so many frames of a video the first is taken, at least 1.
-        on_error: Called with what cannot be read, which is left out; an error without it.
+        on_error: Called, perhaps from a thread, with what is wrong with an image or video that
+            cannot be read, which is then left out; without it, that is an error.
+
+    Yields:
+        Results, see :class:`openpaf.StreamResult`, in order. Of videos those people whose score is
+        at least 0.1, of images all from ``min_score`` on. Closing the generator, as leaving a loop
+        does, closes files and cameras.
 
     Raises:
-        ValueError: If an argument is out of range; what cannot be read raises when it is reached.
+        ImageError: While it is gone through, if an image cannot be read.
+        VideoError: The same of a video, or if a camera or live stream is lost.
+        ValueError: At once if an argument is out of range; while it is gone through, if a source is
+            none, or if a video is given and PyAV, the extra ``video``, is not installed.
 
     Example:
         >>> import openpaf

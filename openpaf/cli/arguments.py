@@ -10,6 +10,7 @@ from typing import Any
 from openpaf.cli.common import (
     IMAGE_THRESHOLD,
     path_argument,
+    port_argument,
     positive_integer,
     score_argument,
 )
@@ -153,6 +154,20 @@ def add_smoothing_argument(parser: argparse.ArgumentParser) -> None:
         "--no-smoothing", dest="smoothing", action="store_false",
         help="leave the joints of videos as they are found in each frame",
     )  # fmt: skip
+
+
+def add_address_arguments(parser: argparse.ArgumentParser, port: int) -> None:
+    """Describe the address of a server: ``--host`` and ``--port``.
+
+    Args:
+        parser: Gets them.
+        port: The default.
+    """
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", metavar="H",
+        help="address to listen on (default: 127.0.0.1, this computer only)")  # fmt: skip
+    add("--port", type=port_argument, default=port, metavar="N",
+        help=f"0 takes a free one (default: {port})")  # fmt: skip
 
 
 def add_quiet_argument(

@@ -9,6 +9,7 @@ from typing import Any
 from openpaf.cli.arguments import (
     add_engine_arguments,
     add_model_arguments,
+    add_set_argument,
     add_size_argument,
     add_verb,
 )
@@ -42,6 +43,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add_model_arguments(parser)
     add_engine_arguments(parser)
     add_size_argument(parser)
+    add_set_argument(parser)
     add("--engines", action="store_true",
         help="measure again which engine is the fastest here")  # fmt: skip
     add("--repeats", type=positive_integer, default=7, metavar="N",
@@ -88,8 +90,9 @@ def _measure_steps(arguments: argparse.Namespace) -> None:
                     n_people += len(poses)
                 else:
                     times.append(steps)
+    size = f"{arguments.size} px" + "".join(f", {key}={text}" for key, text in arguments.set)
     say(
-        f"{estimator.spec.name}, engine {estimator.engine}, short side {arguments.size} px, "
+        f"{estimator.spec.name}, engine {estimator.engine}, short side {size}, "
         f"{platform.machine()}: {counted(len(images), 'photo', 'photos')}, "
         f"{counted(n_people, 'person', 'people')}, median of {len(times)}"
     )

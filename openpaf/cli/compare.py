@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from openpaf.cli.arguments import add_scale_arguments, add_verb
+from openpaf.cli.arguments import add_scale_arguments, add_set_argument, add_verb
 from openpaf.cli.common import (
     counted,
     one_line,
@@ -19,6 +21,7 @@ from openpaf.cli.common import (
     shown,
     waiting,
 )
+from openpaf.cli.models import changed
 from openpaf.cli.photos import (
     add_photo_arguments,
     add_run_arguments,
@@ -27,6 +30,9 @@ from openpaf.cli.photos import (
     report_missing,
     subset_name,
 )
+
+if TYPE_CHECKING:
+    from openpaf.evaluation.compare import Method
 
 _DESCRIPTION = """\
 Measures models and result files on the same photos: accuracy, AP by people in the photo, kinds of
@@ -50,7 +56,8 @@ examples:
   openpaf compare --annotations a.json --images photos --output out --method paf --method mask-rcnn
 
 Without --model, --method and --results: one shipped model of each kind that ships. With --scales, a
-model is measured at --size and beside it with the people of these sizes merged.
+model is measured at --size and beside it with the people of these sizes merged. Each model must
+have the thresholds of --set.
 exit status: 0 done; 1 some photos could not be read and were skipped; 2 bad use or bad files; 130
 interrupted.
 """
@@ -93,6 +100,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     add_run_arguments(parser)
     add_scale_arguments(parser)
+    add_set_argument(parser)
     add(
         "--people",
         type=positive_integer,
@@ -141,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
         scales=arguments.scales,
         flip=arguments.flip,
     )
+    methods = [_with_thresholds(method, arguments.set) for method in methods]
     annotations = read_labels(arguments, next((m.model for m in methods if m.model), None))
     for method in methods:
         if method.results is not None:
@@ -177,6 +186,21 @@ def run(arguments: argparse.Namespace) -> int:
     _write(arguments, folder, with_ratios(measured), ids, missing, len(unreadable), scenes)
     shutil.rmtree(work)
     return 1 if unreadable else 0
+
+
+def _with_thresholds(method: Method, settings: Sequence[tuple[str, str]]) -> Method:
+    """A method whose model has the thresholds of ``--set``.
+
+    Raises:
+        ValueError: If they do not fit the model.
+    """
+    from openpaf.cli.thresholds import thresholds_of
+    from openpaf.weights.catalog import resolve
+
+    if not settings or method.model is None:
+        return method
+    thresholds = thresholds_of(resolve(method.model).spec, settings)
+    return dataclasses.replace(method, thresholds=thresholds)
 
 
 def _models(arguments: argparse.Namespace) -> list[str]:
@@ -220,6 +244,7 @@ def _write(
         "missing_photos": missing,
         "skipped": skipped,
         "repeats": arguments.repeats,
+        **changed(arguments),
         **surroundings(),
     }
     chosen = set(ids)

@@ -13,6 +13,7 @@ _EPILOG = """\
 examples:
   openpaf completion bash > ~/.local/share/bash-completion/completions/openpaf
   openpaf completion zsh > ~/.zfunc/_openpaf
+  openpaf completion tcsh > ~/.completion.tcsh       source it in ~/.tcshrc
   eval "$(openpaf completion bash)"       for this shell only
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openpaf.cli.arguments import (
+    add_address_arguments,
     add_engine_arguments,
     add_estimator_arguments,
     add_model_arguments,
@@ -22,7 +23,6 @@ from openpaf.cli.common import (
     IMAGE_THRESHOLD,
     VIDEO_THRESHOLD,
     path_argument,
-    port_argument,
     say,
     score_argument,
     shown,
@@ -75,11 +75,8 @@ def _add_browser(actions: argparse._SubParsersAction[Any]) -> None:
         description=_BROWSER,
         epilog=_BROWSER_EXAMPLES,
     )
+    add_address_arguments(parser, 8016)
     add = parser.add_argument
-    add("--host", default="127.0.0.1", metavar="H",
-        help="address to listen on (default: 127.0.0.1, this computer only)")  # fmt: skip
-    add("--port", type=port_argument, default=8016, metavar="N",
-        help="0 takes a free one (default: 8016)")  # fmt: skip
     add("--name", action="append", default=[], metavar="H",
         help="a further host name under which it is called")  # fmt: skip
     add_estimator_arguments(parser)

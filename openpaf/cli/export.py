@@ -1,12 +1,13 @@
-"""``openpaf export``: a model as an ONNX, OpenVINO or LiteRT file, compared with torch."""
+"""``openpaf export``: a model as a file for another engine, compared with torch."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.arguments import add_size_argument, add_verb
 from openpaf.cli.common import (
@@ -21,15 +22,21 @@ from openpaf.cli.common import (
 )
 from openpaf.cli.photos import check_writable
 
+if TYPE_CHECKING:
+    from openpaf.engines.export import Difference
+    from openpaf.weights.spec import ModelSource
+
 _DESCRIPTION = """\
-Writes a model as one ONNX or LiteRT file, or as OpenVINO's .xml and .bin, with the normalization
-inside: RGB values of 0 to 255 in, heatmaps and part affinity fields out, or the arrays of another
-method (docs/methods.md). The file is compared with torch on photos; if the arrays differ by
-more than the tolerance, it is refused.
+Writes a model as one ONNX or LiteRT file, as OpenVINO's .xml and .bin, or as a Core ML package,
+with the normalization inside: RGB values of 0 to 255 in, heatmaps and part affinity fields out, or
+the arrays of another method (docs/methods.md). The file is compared with torch on photos; if the
+arrays differ by more than the tolerance, it is refused. A Core ML package runs on macOS only: on
+other systems it is not compared.
 `openpaf predict --model FILE` runs it.
 
 Of a top-down pair each network becomes a file, beside a .json file that names them and that
-`--model` takes; not as LiteRT, nor as ONNX in 8 bits.
+`--model` takes; not as ONNX in 8 bits, nor of topdown-best as LiteRT or Core ML, whose files are
+for one size of image each.
 """
 _EPILOG = """\
 examples:
@@ -39,10 +46,12 @@ examples:
       --calibration many-photos/ --output fast.xml
   openpaf export lightweight-coco17 --to onnx --fixed-size 256x456 --photos photos/
   openpaf export lightweight-coco17 --to litert --photos photos/
+  openpaf export lightweight-coco17 --to coreml --precision float16
   openpaf export topdown --to onnx --photos photos/ --output exported/topdown.json
 
 The difference is the root mean square of the difference of the fields, as a share of the root mean
-square of the fields. Tolerance: 0.001 for float32, 0.05 for bfloat16, 0.15 for int8.
+square of the fields. Tolerance: 0.001 for float32, 0.01 for float16, 0.05 for bfloat16, 0.15 for
+int8.
 `--engine openvino-int8` runs MODEL-int8.xml, if it lies beside the weights of MODEL.
 """
 
@@ -53,17 +62,17 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         verbs,
         "export",
         run,
-        help="write a model as ONNX, OpenVINO or LiteRT, compared with torch",
+        help="write a model as ONNX, OpenVINO, LiteRT or Core ML, compared with torch",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    from openpaf.engines.table import export_formats
+    from openpaf.engines.table import PRECISIONS, export_formats
 
     add = parser.add_argument
     add("model", metavar="MODEL", help="a shipped model, or a safetensors file")
     add("--to", required=True, choices=tuple(export_formats()), help="the kind of file")
-    add("--precision", default="float32", choices=("float32", "bfloat16", "int8"),
-        help="bfloat16 with OpenVINO only (default: float32)")  # fmt: skip
+    add("--precision", default="float32", choices=PRECISIONS,
+        help="float16 with Core ML, bfloat16 with OpenVINO only (default: float32)")  # fmt: skip
     add("--output", type=path_argument, metavar="FILE",
         help="default: the model's name, its precision and its kind's suffix, here")  # fmt: skip
     add("--fixed-size", type=_size, metavar="HxW",
@@ -102,7 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
     suffix = ".json" if is_pair else export_formats()[arguments.to]
     name = f"{Path(arguments.model).stem}-{arguments.precision}{suffix}"
     output = arguments.output or Path(name)
-    check_writable(output, "--output")
+    if not (output.suffix == ".mlpackage" and output.is_dir()):  # an older package, replaced
+        check_writable(output, "--output")
     options: dict[str, Any] = {
         "to": arguments.to,
         "precision": arguments.precision,
@@ -121,9 +131,23 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.model, output, size_hw=arguments.fixed_size, size=arguments.size,
                 find_people=find_people, **options,
             )  # fmt: skip
+    _tell(measured, source, output, arguments)
+    return 0
+
+
+def _tell(
+    measured: Difference | None, source: ModelSource, output: Path, arguments: argparse.Namespace
+) -> None:
+    """Say what was written, and how far it is from torch."""
+    if measured is None:
+        say(
+            f"{shown(output)}: its description was read back; it was not run and not compared with "
+            f"torch, as files for {arguments.to} cannot be run on {platform.system()}"
+        )
+        return
     has_fields = "pafs" in source.spec.outputs
     what = "fields" if has_fields else "arrays"
-    of = "score or heatmap" if is_pair else "heatmap"
+    of = "score or heatmap" if source.kind == "pair" else "heatmap"
     say(
         f"{shown(output)}: on {counted(measured.n_photos, 'photo', 'photos')} its {what} differ "
         f"from torch's by {measured.fields:.2g} of their root mean square, at most by "
@@ -132,4 +156,3 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if not arguments.photos:
         report(f"checked on {measured.n_photos} sample photos only; --photos checks more")
-    return 0

@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from openpaf.cli.arguments import (
+    add_address_arguments,
     add_batch_argument,
     add_estimator_arguments,
     add_quiet_argument,
@@ -18,7 +19,6 @@ from openpaf.cli.arguments import (
 )
 from openpaf.cli.common import (
     counted,
-    port_argument,
     positive_integer,
     report,
     say,
@@ -61,17 +61,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", metavar="H",
-        help="address to listen on (default: 127.0.0.1, this computer only)")  # fmt: skip
-    add(
-        "--port",
-        type=port_argument,
-        default=8017,
-        metavar="N",
-        help="0 takes a free one (default: 8017)",
-    )
+    add_address_arguments(parser, 8017)
     add_estimator_arguments(parser)
+    add = parser.add_argument
     add_batch_argument(parser, 8)  # of the requests that wait
     add("--batch-wait", type=score_argument, default=5.0, metavar="MS",
         help="time in ms for which an idle network waits for more images (default: 5)")  # fmt: skip

@@ -108,13 +108,12 @@ def _prepare_other_methods() -> None:
 
 def kernels() -> list[Any]:
     """The kernels that come with the package half compiled, and that `warm-up` loads."""
-    from openpaf import fields
     from openpaf.decoding import centers, compiled, hough, limbs, peaks, people, person_lab, tags
-    from openpaf.kernels import resize, strokes
+    from openpaf.kernels import encode, resize, strokes
 
     return [
         compiled._decode, peaks._find_peaks_alone, limbs._score_limbs_alone, limbs._match_alone,
-        limbs._taken, people._assemble_alone, fields._encode_heatmaps, fields._encode_pafs,
+        limbs._taken, people._assemble_alone, encode.encode_heatmaps, encode.encode_pafs,
         tags._group, centers._decode_centers, person_lab._grow_people, hough._find_in_crops,
         resize.shrink, strokes.paint,
     ]  # fmt: skip

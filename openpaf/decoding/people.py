@@ -289,7 +289,7 @@ def _is_duplicate(xy, scores, sigmas, boxes, better, i, threshold):  # type: ign
         for k in range(n_joints):
             if scores[i, k] <= 0:
                 continue
-            loss = 1.0  # 1 - openpaf.poses.joint_similarity
+            loss = 1.0  # 1 - openpaf.oks.joint_similarity
             if scores[j, k] > 0:
                 dx, dy = xy[i, k, 0] - xy[j, k, 0], xy[i, k, 1] - xy[j, k, 1]
                 variance = 4 * sigmas[k] * sigmas[k] * area

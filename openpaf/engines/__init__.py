@@ -1,1 +1,1 @@
-"""Engines that run a network: torch, ONNX Runtime and OpenVINO."""
+"""Engines that run a network: torch, ONNX Runtime, OpenVINO, LiteRT and Core ML."""

@@ -79,6 +79,11 @@ def check_cpu(engine: str, device: str | None) -> None:
         raise ValueError(f"device: engine {engine!r} runs on 'cpu' only, got {device!r}")
 
 
+def last_line(error: Exception) -> str:
+    """The last line of an engine's message, which says the reason; its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without the exporters' progress on the output stream, and their warnings."""

@@ -6,18 +6,20 @@ converted for ``"auto"``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import logging
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.engines.base import Arrays, Run, check_cpu, quiet
+from openpaf.engines.base import Arrays, Run, check_cpu, last_line, quiet
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.extras import import_extra
@@ -63,7 +65,7 @@ def export(
     """
     import torch
 
-    with quiet():
+    with quiet(), _without_remarks():
         try:
             litert_torch: Any = importlib.import_module("litert_torch")
         except ImportError as error:
@@ -77,6 +79,17 @@ def export(
     note = json.loads(source.spec.converted().to_metadata()[NOTE])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(LITERT_NOTE, json.dumps(note))
+
+
+@contextlib.contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Without what litert-torch and its parts say of GPUs and versions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def run_litert(
@@ -105,28 +118,33 @@ def run_litert(
         if len(places) != len(outputs):
             raise RuntimeError(f"expected {len(outputs)} outputs, found {len(places)}")
     except (KeyError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"{name}: cannot be run by LiteRT ({_reason(error)})") from error
+        raise WeightsError(f"{name}: cannot be run by LiteRT ({last_line(error)})") from error
     lock = threading.Lock()
     shape = tuple(int(side) for side in images_in["shape"])
 
-    def run(images: NDArray[np.float32]) -> Arrays:
+    def run_one(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         nonlocal shape
+        if image.shape != shape:
+            shape = ()  # none, until all of it has been laid out
+            model.resize_tensor_input(images_in["index"], image.shape)
+            model.allocate_tensors()
+            shape = image.shape
+        model.set_tensor(images_in["index"], image)
+        model.invoke()
+        return [model.get_tensor(place) for place in places]  # copies
+
+    def run(images: NDArray[np.float32]) -> Arrays:
         with lock:
             try:
-                if images.shape != shape:
-                    shape = ()  # none, until all of it has been laid out
-                    model.resize_tensor_input(images_in["index"], images.shape)
-                    model.allocate_tensors()
-                    shape = images.shape
-                model.set_tensor(images_in["index"], images)
-                model.invoke()
-                arrays = [model.get_tensor(place) for place in places]  # copies
+                # One by one, as many layers are written for one image.
+                results = [run_one(images[i : i + 1]) for i in range(len(images))]
             except (RuntimeError, ValueError) as error:
                 height, width = images.shape[2:]
                 raise WeightsError(
-                    f"{name}: LiteRT fails at {height} x {width} px ({_reason(error)}); "
+                    f"{name}: LiteRT fails at {height} x {width} px ({last_line(error)}); "
                     "`openpaf export --fixed-size` makes a file for one size"
                 ) from error
+        arrays = [np.concatenate(of_output) for of_output in zip(*results, strict=True)]
         return dict(zip(outputs, arrays, strict=True))
 
     return run
@@ -134,7 +152,3 @@ def run_litert(
 
 def _number(key: str) -> int:
     return int(key.rpartition("_")[2])
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -55,10 +55,10 @@ def load_source(
         source: The model.
         engine: ``"torch"``; ``"onnx"``, ONNX Runtime, and ``"openvino"``, each of the extra of that
             name; ``"openvino-bf16"``, which calculates in bfloat16; ``"openvino-int8"``, in 8-bit
-            integers, for models that have a file for it; ``"litert"``, for its own files; or
-            ``"auto"``: a GPU with torch if there is one, else what is fastest here by a measurement
-            of about a second, which is kept
-            (see :mod:`openpaf.engines.auto`). An exported file has its own engine.
+            integers, for models that have a file for it; ``"litert"`` and ``"coreml"``, for
+            their own files; or ``"auto"``: a GPU with torch if there is one, else what is fastest
+            here by a measurement of about a second, which is kept (see
+            :mod:`openpaf.engines.auto`). An exported file has its own engine.
         device: A torch device such as ``"cpu"`` or ``"cuda:0"``; the first GPU if there is one,
             else the CPU, if None. With ``"onnx"`` also ``"tensorrt"``, ``"coreml"`` and
             ``"directml"``, where ONNX Runtime was built with them.

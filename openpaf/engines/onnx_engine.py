@@ -163,7 +163,7 @@ def onnx_bytes(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -
         write = _trace if source.spec.method in _TRACED else _export
         proto = write(wrap_network(load_network(source), source.spec), source.spec, size_hw)
     entry = proto.metadata_props.add()
-    entry.key, entry.value = NOTE, source.spec.converted().to_metadata()["openpaf"]
+    entry.key, entry.value = NOTE, source.spec.converted().to_metadata()[NOTE]
     onnx.checker.check_model(proto)
     return bytes(proto.SerializeToString())
 

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.engines.base import Arrays, Run, check_cpu, check_size, conversion_name, quiet
+from openpaf.engines.base import (
+    Arrays,
+    Run,
+    check_cpu,
+    check_size,
+    conversion_name,
+    last_line,
+    quiet,
+)
 from openpaf.engines.eight_bits import NEVER_IN_8_BITS, patterns_in_float
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
@@ -164,8 +172,7 @@ def run_openvino(
         is_fixed = shape[0] is None and None not in shape[1:]
         request_for(_FIXED_BATCHES[-1] if is_fixed else None)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise WeightsError(f"{name}: cannot be run by OpenVINO ({reason})") from error
+        raise WeightsError(f"{name}: cannot be run by OpenVINO ({last_line(error)})") from error
     lock = threading.Lock()
 
     def run(images: NDArray[np.float32]) -> Arrays:
@@ -178,8 +185,7 @@ def run_openvino(
                     parts.append(request.infer([images[start : start + n]]))
                     start += n
             except RuntimeError as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise WeightsError(f"{name}: OpenVINO fails ({reason})") from error
+                raise WeightsError(f"{name}: OpenVINO fails ({last_line(error)})") from error
         # Copies already, not the requests' own memory.
         arrays = [[part[i] for part in parts] for i in range(len(outputs))]
         return {
@@ -230,7 +236,7 @@ def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> A
     crops = source.spec.size_hw if source.spec.method == "single_person" else None
     height, width = size_hw or crops or (-1, -1)
     converted.reshape([-1 if size_hw is None else 1, 3, height, width])
-    note = source.spec.converted().to_metadata()["openpaf"]
+    note = source.spec.converted().to_metadata()[NOTE]
     converted.set_rt_info(note, [NOTE, "weights"])
     converted.set_rt_info("float32", [NOTE, "precision"])
     return converted

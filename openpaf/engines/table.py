@@ -7,6 +7,7 @@ writes.
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -60,12 +61,14 @@ class EngineEntry:
 
     Args:
         module: Name of the module, an :class:`EngineModule`.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"int8"``: what it calculates in.
+        precision: One of :data:`PRECISIONS`: what it calculates in.
         max_difference: Root mean square difference of its arrays from torch's, as a share of
             their root mean square, above which ``"auto"`` leaves it out.
         suffix: Of the files that ``openpaf export`` writes for it; None if it has none.
         exports: The precisions that these files are written in.
         pair_exports: Those for the networks of top-down pairs.
+        fixed_sizes: Whether the files of a pair are for one size of input each.
+        platform: The ``sys.platform`` that its files run on; any if None.
     """
 
     module: str
@@ -74,12 +77,21 @@ class EngineEntry:
     suffix: str | None = None
     exports: tuple[str, ...] = ("float32",)
     pair_exports: tuple[str, ...] = ("float32",)
+    fixed_sizes: bool = False
+    platform: str | None = None
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether its files can be run on this platform, if its extra is installed."""
+        return self.platform in (None, sys.platform)
 
     def load_module(self) -> EngineModule:
         """Import the module."""
         return cast(EngineModule, importlib.import_module(self.module))
 
 
+#: What files are written in.
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 #: By name; "torch" first, with whose arrays those of the others are compared.
 ENGINES: dict[str, EngineEntry] = {
     "torch": EngineEntry(module="openpaf.engines.torch_engine"),
@@ -93,7 +105,15 @@ ENGINES: dict[str, EngineEntry] = {
         pair_exports=("float32", "bfloat16", "int8"),
     ),
     "litert": EngineEntry(
-        module="openpaf.engines.litert_engine", suffix=".tflite", pair_exports=()
+        module="openpaf.engines.litert_engine", suffix=".tflite", fixed_sizes=True
+    ),
+    "coreml": EngineEntry(
+        module="openpaf.engines.coreml_engine",
+        suffix=".mlpackage",
+        exports=("float32", "float16"),
+        pair_exports=("float32", "float16"),
+        fixed_sizes=True,
+        platform="darwin",
     ),
     "openvino-bf16": EngineEntry(module="openpaf.engines.openvino_engine", precision="bfloat16"),
     "openvino-int8": EngineEntry(

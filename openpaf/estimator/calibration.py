@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.poses import Poses, oks
+from openpaf.oks import oks
+from openpaf.poses import Poses
 from openpaf.weights.spec import ModelSpec
 
 #: Of the probability's logit: its offset, and its slopes in :func:`features`. Fitted to the people

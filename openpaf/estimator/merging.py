@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from openpaf.estimator.calibration import logit, probability
 from openpaf.estimator.methods import Method
-from openpaf.poses import Poses, joint_similarity, joint_variance
+from openpaf.oks import joint_similarity, joint_variance
+from openpaf.poses import Poses
 
 #: Two people as similar as this are one; chosen on COCO train2017.
 MERGE_OKS = 0.4
@@ -67,6 +68,14 @@ class MergedScales:
         if passed is not None:
             passed("people")
         return merged
+
+
+def at_scales(method: Method) -> Method:
+    """The method itself, or at all scales of its options."""
+    options = method.options
+    if options.scales == (1.0,):
+        return method
+    return MergedScales(method, sizes_of(options.scales, options.size))
 
 
 def merge_people(many: Sequence[Poses], oks: float = MERGE_OKS) -> Poses:

@@ -83,6 +83,35 @@ class TakesBoxes(Protocol):
         """
 
 
+def infer_in_boxes(
+    method: Method,
+    spec: ModelSpec,
+    images: Sequence[NDArray[np.uint8]],
+    boxes: Sequence[ArrayLike],
+) -> list[Any]:
+    """What a method gives for images of which it is told where people are.
+
+    Args:
+        method: That of a model.
+        spec: Of the model, for messages.
+        images: RGB uint8 (H, W, 3) each.
+        boxes: (N, 4) of each image, x0, y0, x1, y1 in px.
+
+    Raises:
+        ValueError: If the method takes no boxes, they are no boxes, or not of as many images.
+    """
+    if not isinstance(method, TakesBoxes):
+        raise ValueError(
+            f"boxes: {spec.name!r} finds people without boxes; only top-down pairs, such "
+            "as 'topdown', take them"
+        )
+    if len(boxes) != len(images):
+        raise ValueError(
+            f"boxes: expected an array for each of {len(images)} images, got {len(boxes)}"
+        )
+    return method.infer_in_boxes(images, boxes)
+
+
 class MethodClass(Protocol):
     """What the file of a method holds."""
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from openpaf.decoding import DecodeConfig
 from openpaf.engines.load import check_engine
-from openpaf.estimator.merging import MergedScales, sizes_of
-from openpaf.estimator.methods import Method, Options, TakesBoxes, method_of
+from openpaf.estimator.merging import at_scales
+from openpaf.estimator.methods import infer_in_boxes, method_of
 from openpaf.estimator.options import checked_options, with_own_sigma
-from openpaf.fields import Fields
-from openpaf.io.closing import Closing
-from openpaf.io.images import read_image, read_images
+from openpaf.estimator.ready_model import ReadyModel
+from openpaf.io.images import read_images
 from openpaf.poses import Poses
-from openpaf.skeleton import Skeleton
 from openpaf.weights.catalog import resolve
 from openpaf.weights.spec import ModelSource, ModelSpec
 
@@ -29,13 +27,12 @@ if TYPE_CHECKING:
     import openpaf
 
 
-class PoseEstimator(Closing):
+class PoseEstimator(ReadyModel):
     """Finds every person in an image and their joints.
 
     The model chooses the method: part affinity fields; a detector of people and a network of one
-    person; or Mask R-CNN. An estimator may be called
-    from many threads at once and after a fork; it pickles and copies as its arguments. As a context
-    it is closed at the end of ``with``.
+    person; or Mask R-CNN. An estimator may be called from many threads at once and after a fork; it
+    pickles and copies as its arguments. As a context it is closed at the end of ``with``.
 
     Args:
         model: ``"default"``, ``"fast"``, ``"topdown"``, another name of
@@ -80,10 +77,7 @@ class PoseEstimator(Closing):
         data/photos/astronaut.jpg 1
     """
 
-    spec: ModelSpec
-    _method: Method | None
-    _options: Options
-    _rebuild: tuple[Callable[..., PoseEstimator], dict[str, Any]]
+    _rebuild: Callable[[], PoseEstimator]
 
     def __init__(
         self,
@@ -116,8 +110,8 @@ class PoseEstimator(Closing):
         self.source: ModelSource | None = resolve(model, weights)
         self.spec = self.source.spec
         self._options = options if config else with_own_sigma(options, self.spec)
-        self._method = _at_scales(method_of(self.spec).load(self.source, self._options))
-        self._rebuild = (PoseEstimator, {"model": model, "weights": weights, **named})
+        self._method = at_scales(method_of(self.spec).load(self.source, self._options))
+        self._rebuild = partial(PoseEstimator, model, weights=weights, **named)
 
     @classmethod
     def from_network(
@@ -136,17 +130,11 @@ class PoseEstimator(Closing):
     ) -> PoseEstimator:
         """An estimator with a copy of a network that is in memory; it runs in torch.
 
+        Arguments after ``spec`` are those of the class.
+
         Args:
             network: Of :mod:`openpaf.networks`; it stays as it is.
             spec: How it is run.
-            device: As for the class.
-            threads: As for the class.
-            config: As for the class.
-            size: As for the class.
-            scales: As for the class.
-            flip: As for the class.
-            max_people: As for the class.
-            min_score: As for the class.
 
         Raises:
             ValueError: If an argument is out of range, or the device cannot be had here.
@@ -161,57 +149,9 @@ class PoseEstimator(Closing):
         options = checked_options(engine="torch", **named)
         self.source, self.spec = None, spec
         self._options = options if config else with_own_sigma(options, spec)
-        self._method = _at_scales(method_of(spec).from_network(network, spec, self._options))
-        self._rebuild = (cls.from_network, {"network": network, "spec": spec, **named})
+        self._method = at_scales(method_of(spec).from_network(network, spec, self._options))
+        self._rebuild = partial(cls.from_network, network, spec, **named)
         return self
-
-    @property
-    def method(self) -> Method:
-        """The model that is ready, and its way to people.
-
-        Raises:
-            ValueError: If the estimator is closed.
-        """
-        if self._method is None:
-            raise ValueError("estimator: it is closed")
-        return self._method
-
-    def close(self) -> None:
-        """Let go of the network and its memory; a second call does nothing.
-
-        A call that runs in another thread comes to its end. Any later one raises a ValueError.
-        """
-        self._method = None
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints of the people that this model finds; its fields may have more."""
-        return self.spec.result or self.spec.skeleton
-
-    @property
-    def engine(self) -> str:
-        """Name of the engine that runs the network: with ``"auto"``, the one that was chosen."""
-        return self.method.engine
-
-    @property
-    def config(self) -> DecodeConfig:
-        """Thresholds of the parser."""
-        return self._options.config
-
-    @property
-    def size(self) -> int:
-        """Short side of the network's input in px."""
-        return self._options.size
-
-    @property
-    def scales(self) -> tuple[float, ...]:
-        """Sizes whose people are merged: multiples of the size or, from 32 on, px."""
-        return self._options.scales
-
-    @property
-    def flip(self) -> bool:
-        """Whether the fields of the mirrored image are averaged in."""
-        return self._options.flip
 
     @overload
     def __call__(
@@ -281,9 +221,13 @@ class PoseEstimator(Closing):
                 of a list of them, or boxes do not fit.
         """
         arrays = read_images(images)
+        if boxes is None:
+            several = self.method.infer(arrays)
+        else:
+            several = infer_in_boxes(self.method, self.spec, arrays, boxes)
         results = [
             self.postprocess(inferred, image.shape[:2])
-            for inferred, image in zip(self._infer(arrays, boxes), arrays, strict=True)
+            for inferred, image in zip(several, arrays, strict=True)
         ]
         if not keep_image:
             return results
@@ -302,34 +246,7 @@ class PoseEstimator(Closing):
     ) -> Generator[openpaf.StreamResult, None, None]:
         """The people of images, videos and cameras, one result at a time.
 
-        Reading, network and parser work side by side in threads, a few images ahead; of a camera or
-        live stream always the newest frame is taken. Nothing is kept but what the caller keeps.
-
-        Args:
-            source: A file, folder (without subfolders), glob, video, or animated image; the address
-                of an image, by its suffix, or of a stream; the number of a camera; ``@FILE``, a
-                list of these, one a line; a tar file of images; an image as ``__call__`` takes it;
-                or a list of any of these, also a lazy one. A folder's images come before its
-                videos.
-            track: Whether people of videos have ids and smoothed joints (:class:`openpaf.Tracker`);
-                one whose score is below 0.95 is then given when seen a second time.
-            keep_image: Whether ``result.poses`` holds the image; ``result.image`` is always there.
-            start_s: Of videos, least time of the first frame in s.
-            end_s: Of videos, time in s before which the last frame is; no end if None.
-            stride: Of so many frames of a video the first is taken.
-            on_error: Called, perhaps from a thread, with what is wrong with an image or video that
-                cannot be read, which is then left out; without it, that is an error.
-
-        Yields:
-            Results, see :class:`openpaf.StreamResult`, in order. Of videos those people whose score
-            is at least 0.1, of images all from ``min_score`` on. Closing the generator, as leaving
-            a loop does, closes files and cameras.
-
-        Raises:
-            ImageError: While it is gone through, if an image cannot be read.
-            VideoError: The same of a video, or if a camera or live stream is lost.
-            ValueError: If an argument is out of range, or a source is none; or if a video is given
-                and PyAV, the extra ``video``, is not installed.
+        The function :func:`openpaf.stream` as a method: arguments, results and errors are its own.
         """
         import openpaf
 
@@ -337,80 +254,6 @@ class PoseEstimator(Closing):
             self, source, track=track, keep_image=keep_image, start_s=start_s, end_s=end_s,
             stride=stride, on_error=on_error,
         )  # fmt: skip
-
-    def _infer(
-        self, images: list[NDArray[np.uint8]], boxes: Sequence[ArrayLike] | None
-    ) -> list[Any]:
-        if boxes is None:
-            return self.method.infer(images)
-        if not isinstance(self.method, TakesBoxes):
-            raise ValueError(
-                f"boxes: {self.spec.name!r} finds people without boxes; only top-down pairs, such "
-                "as 'topdown', take them"
-            )
-        if len(boxes) != len(images):
-            raise ValueError(
-                f"boxes: expected an array for each of {len(images)} images, got {len(boxes)}"
-            )
-        return self.method.infer_in_boxes(images, boxes)
-
-    def infer(self, image: Any) -> Any:
-        """What the network gives for an image; :meth:`postprocess` makes people of it.
-
-        The two steps are for programs that run them side by side, as the video pipeline does.
-
-        Args:
-            image: As ``__call__`` takes it.
-
-        Returns:
-            :class:`openpaf.Fields` with part affinity fields; boxes and heatmaps, or detections,
-            with top-down models; with ``scales`` a list of them.
-
-        Raises:
-            ImageError: If the file cannot be read as an image.
-            ValueError: If the array is not an image.
-        """
-        return self.method.infer([read_image(image)])[0]
-
-    def postprocess(self, inferred: Any, image_hw: tuple[int, int]) -> Poses:
-        """The people in what :meth:`infer` gave for an image of this height and width.
-
-        Returns:
-            Poses in px of the image, as ``__call__`` gives them.
-
-        Raises:
-            ValueError: If it is of an image of another shape.
-        """
-        poses = self.method.postprocess(inferred, image_hw)
-        limit, least = self._options.max_people, self._options.min_score
-        if least > 0:
-            poses = poses[poses.person_scores >= least]
-        return poses if limit is None or len(poses) <= limit else poses[:limit]
-
-    def fields(self, image: Any) -> Fields:
-        """Heatmaps and PAFs of an image, before parsing; in px of the network's input.
-
-        Raises:
-            ImageError: If the file cannot be read as an image.
-            ValueError: If the array is not an image, or the model gives no fields, or several.
-        """
-        if self.scales != (1.0,):
-            raise ValueError("fields: expected one size, without scales: people are merged")
-        if "pafs" not in self.spec.outputs:
-            raise ValueError(f"fields: the model {self.spec.name!r} gives no part affinity fields")
-        fields: Fields = self.infer(image)
-        return fields
-
-    def parse(self, fields: Fields, image_hw: tuple[int, int]) -> Poses:
-        """The people in fields that :meth:`fields` gave for an image of this height and width.
-
-        Returns:
-            Poses in px of the image, as ``__call__`` gives them.
-
-        Raises:
-            ValueError: If the fields are of an image of another shape.
-        """
-        return self.postprocess(fields, image_hw)
 
     def __repr__(self) -> str:
         state = "closed" if self._method is None else f"engine={self.engine!r}"
@@ -420,17 +263,4 @@ class PoseEstimator(Closing):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        build, named = self._rebuild
-        return _build, (build, named)
-
-
-def _build(build: Callable[..., PoseEstimator], named: dict[str, Any]) -> PoseEstimator:
-    return build(**named)
-
-
-def _at_scales(method: Method) -> Method:
-    """The method itself, or at all of its scales."""
-    options = method.options
-    if options.scales == (1.0,):
-        return method
-    return MergedScales(method, sizes_of(options.scales, options.size))
+        return self._rebuild, ()

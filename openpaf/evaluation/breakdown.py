@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from openpaf.evaluation.label_files import Annotations, Detection
 from openpaf.evaluation.matching import found_joints, labeled_joints, match_people
-from openpaf.poses import joint_similarity, joint_variance
+from openpaf.oks import joint_similarity, joint_variance
 from openpaf.skeleton import Skeleton
 
 #: The kinds, from right to wrong.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Method:
         size: Short side of its input in px; 0 for results.
         scales: Sizes whose people are merged, as for :class:`openpaf.PoseEstimator`.
         flip: Whether the fields of the mirrored image are averaged in.
+        thresholds: Those of the model's method, e.g. :class:`openpaf.DecodeConfig`; its own if
+            None.
         results: The file of results; None for a model.
     """
 
@@ -43,6 +45,7 @@ class Method:
     size: int = 0
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    thresholds: Any = None
     results: Path | None = None
 
 
@@ -169,6 +172,7 @@ def _run_alone(
         "size": method.size,
         "scales": list(method.scales),
         "flip": method.flip,
+        **({} if method.thresholds is None else {"thresholds": asdict(method.thresholds)}),
     }
     asked = {
         "model_sha256": model_sha256(source),

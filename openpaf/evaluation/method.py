@@ -8,6 +8,7 @@ process's memory never falls: in one process every method would seem to need wha
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from typing import Any
@@ -33,11 +34,11 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: ``model``, ``engine``, ``device``, ``threads``, ``size``, ``scales``, ``flip``;
-            ``annotations`` and ``images``, paths; ``category`` and ``skeleton`` of what is
-            measured; ``image_ids``; ``scenes``, pairs of a number of people and an image's path;
-            ``shown_score``, the least score of people in these, and ``repeats`` of each;
-            ``partial``, the file of an
-            unfinished run, and ``settings``, what its results depend on; ``quiet``.
+            ``thresholds``, if they are not the method's own; ``annotations`` and ``images``, paths;
+            ``category`` and ``skeleton`` of what is measured; ``image_ids``; ``scenes``, pairs of a
+            number of people and an image's path; ``shown_score``, the least score of people in
+            these, and ``repeats`` of each; ``partial``, the file of an unfinished run, and
+            ``settings``, what its results depend on; ``quiet``.
 
     Returns:
         ``settings``, ``results`` (in COCO's submission format), ``ms`` (medians over the
@@ -56,6 +57,7 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         size=job["size"],
         scales=job["scales"],
         flip=job["flip"],
+        config=_thresholds(job),
     )
     check_joints(estimator.skeleton, annotations.measured, job["model"])
     with PartialResults(job["partial"], job["settings"]) as partial:
@@ -83,6 +85,17 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
         "time_by_people": _time_scenes(estimator, job),
         **_memory(),
     }
+
+
+def _thresholds(job: dict[str, Any]) -> Any:
+    """The thresholds of the model's method that a job names; None where it names none."""
+    if "thresholds" not in job:
+        return None
+    from openpaf.estimator.methods import method_of
+    from openpaf.weights.catalog import resolve
+
+    own: Any = method_of(resolve(job["model"]).spec)
+    return dataclasses.replace(own.thresholds, **job["thresholds"])
 
 
 def _time_scenes(estimator: Any, job: dict[str, Any]) -> list[dict[str, Any]]:

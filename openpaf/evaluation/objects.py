@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from openpaf.errors import ImageError
 from openpaf.evaluation.label_files import Detection
-from openpaf.evaluation.labels import check_image_size
 from openpaf.evaluation.object_files import index_objects
-from openpaf.evaluation.run import read_ahead
+from openpaf.evaluation.run import detect_each
 from openpaf.io.coco_objects import objects_to_coco
 from openpaf.io.objects import Objects
 from openpaf.io.partial_results import PartialResults
-from openpaf.io.paths import inside_folder
 
 #: What is compared; pycocotools calls it ``iouType``.
 OBJECT_TASKS = ("bbox", "segm")
@@ -106,21 +103,14 @@ def detect_objects(
     Raises:
         ValueError: If an image has another size than its labels are for; the message names it.
     """
-    results: dict[int, list[Detection]] = {} if partial is None else dict(partial.done)
-    todo = [i for i in image_ids if i not in results]
-    paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
-    bar = tqdm(total=len(todo), unit="image", disable=None if progress else True)
-    with bar:
-        for image_id, path, image in zip(todo, paths, read_ahead(paths, workers), strict=True):
-            bar.update()
-            if isinstance(image, ImageError):
-                on_error(image_id, image)
-                continue
-            check_image_size(path, image.shape, annotations.imgs[image_id])
-            results[image_id] = object_results(detect(image), image_id, ids)
-            if partial is not None:
-                partial.add(image_id, results[image_id])
-    return [entry for image_id in image_ids for entry in results.get(image_id, ())]
+
+    def objects_of(image: NDArray[np.uint8], image_id: int) -> list[Detection]:
+        return object_results(detect(image), image_id, ids)
+
+    return detect_each(
+        annotations, images, objects_of, image_ids, partial=partial, workers=workers,
+        progress=progress, on_error=on_error,
+    )  # fmt: skip
 
 
 def evaluate_objects(

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +59,55 @@ def detect_photos(
         ImageError: If an image cannot be read, unless ``on_error`` is given.
         ValueError: If an image has another size than its labels are for; the message names it.
     """
+
+    def people_of(image: Image, image_id: int) -> list[Detection]:
+        return as_results(estimate(image), image_id, annotations)
+
+    return detect_each(
+        annotations, images, people_of, image_ids, partial=partial, workers=workers,
+        progress=progress, description=description, on_error=on_error,
+    )  # fmt: skip
+
+
+def detect_each(
+    annotations: Any,
+    images: str | Path,
+    detect: Callable[[Image, int], list[Detection]],
+    image_ids: Sequence[int],
+    *,
+    partial: PartialResults | None = None,
+    workers: int = 2,
+    progress: bool = True,
+    description: str | None = None,
+    on_error: Callable[[int, ImageError], None] | None = None,
+) -> list[Detection]:
+    """What is found in many images, in COCO's submission format.
+
+    Args:
+        annotations: With ``imgs``, as pycocotools and :class:`Annotations` have them.
+        images: Folder of the images.
+        detect: From an image, RGB uint8 (H, W, 3), and its id to what is found in it.
+        image_ids: As for :func:`detect_photos`, as are the others.
+        partial: Images that it has are not run again, and those that are run are added to it.
+        workers: Threads that read images ahead.
+        progress: Whether a terminal shows a bar.
+        description: What the bar says before its numbers.
+        on_error: Called with the id of each image that cannot be read, and why.
+
+    Returns:
+        Detections in the order of ``image_ids``.
+
+    Raises:
+        ImageError: If an image cannot be read, unless ``on_error`` is given.
+        ValueError: If an image has another size than its labels are for; the message names it.
+    """
     results: dict[int, list[Detection]] = {} if partial is None else dict(partial.done)
     todo = [i for i in image_ids if i not in results]
     paths = [inside_folder(images, annotations.imgs[i]["file_name"]) for i in todo]
     with tqdm(
         total=len(image_ids),
         initial=len(image_ids) - len(todo),
-        unit="photo",
+        unit="image",
         desc=description,
         disable=None if progress else True,
     ) as bar:
@@ -76,10 +119,10 @@ def detect_photos(
                 on_error(image_id, image)
                 continue
             check_image_size(path, image.shape, annotations.imgs[image_id])
-            results[image_id] = as_results(estimate(image), image_id, annotations)
+            results[image_id] = detect(image, image_id)
             if partial is not None:
                 partial.add(image_id, results[image_id])
-    return [person for image_id in image_ids for person in results.get(image_id, ())]
+    return [one for image_id in image_ids for one in results.get(image_id, ())]
 
 
 def check_photos(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openpaf.poses import Poses, oks
+from openpaf.oks import oks
+from openpaf.poses import Poses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert",),
+    "coreml": ("coremltools",),
     "export": ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino"),
     "video": ("av",),
     "demo": ("aiohttp",),

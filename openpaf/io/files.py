@@ -134,12 +134,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, as 64 digits.
+    """The SHA-256 of a file, as 64 digits; of a folder, that of its files' names and hashes.
 
     Raises:
         OSError: If it cannot be read.
     """
-    return digest_of(path, "sha256")
+    if not os.path.isdir(path):
+        return digest_of(path, "sha256")
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    lines = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode(errors="replace")).hexdigest()
 
 
 def digest_of(path: str | os.PathLike[str], name: str) -> str:

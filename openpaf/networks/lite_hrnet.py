@@ -38,7 +38,7 @@ def _separable(n_in: int, n_out: int, stride: int = 1, *, relu: bool = True) -> 
 
 def _shuffle(x: Tensor) -> Tensor:
     """Interleave the two halves of the channels."""
-    return x.unflatten(1, (2, x.shape[1] // 2)).transpose(1, 2).flatten(1, 2)
+    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class LiteHRNet(nn.Module):

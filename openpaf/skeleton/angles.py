@@ -1,6 +1,9 @@
-"""The angles at joints: which three joints each of them is between."""
+"""The angles at joints: between which three joints they are, and in degrees."""
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from openpaf.skeleton.definition import Skeleton
 
@@ -42,3 +45,23 @@ def angle_joints(skeleton: Skeleton, name: str) -> tuple[int, int, int]:
         )
     a, b, c = (skeleton.index(joint) for joint in joints)
     return a, b, c
+
+
+def angles_at(xy: NDArray[np.float32], a: int, b: int, c: int) -> NDArray[np.float32]:
+    """The angle at joint b between a and c of each person.
+
+    Args:
+        xy: (N, K, 2) px, NaN where a joint is missing.
+        a: Index of a joint, as are the others.
+        b: The joint in the middle.
+        c: The third joint.
+
+    Returns:
+        (N,) degrees, 0 to 180; NaN where a joint is missing, or two are in one place.
+    """
+    joints = xy.astype(np.float64)
+    one, other = joints[:, a] - joints[:, b], joints[:, c] - joints[:, b]
+    cross = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+    degrees = np.degrees(np.arctan2(np.abs(cross), (one * other).sum(axis=1)))
+    has_direction = one.any(axis=1) & other.any(axis=1)
+    return np.where(has_direction, degrees, np.nan).astype(np.float32)

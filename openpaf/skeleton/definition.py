@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from openpaf.checks import is_finite, is_whole
 from openpaf.skeleton import tables
+from openpaf.skeleton.entries import ENTRIES, check_joints, check_pairs, coco_limbs
 from openpaf.skeleton.names import flip_pairs_of, plain_name
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    a, b = value
-    if not is_whole(a) or not is_whole(b):
-        raise TypeError(value)
-    return int(a), int(b)
-
-
-def _sigma(value: Any) -> float:
-    if not is_finite(value):
-        raise TypeError(value)
-    return float(value)
-
-
-#: The lists of a skeleton: name, description of an entry for messages, and its conversion.
-_ENTRIES = (
-    ("joints", "names", _name),
-    ("limbs", "pairs of joint numbers", _pair),
-    ("flip_pairs", "pairs of joint numbers", _pair),
-    ("oks_sigmas", "finite positive numbers", _sigma),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +73,15 @@ class Skeleton:
         # Lists are converted to tuples, so that a skeleton can be hashed.
         if not isinstance(self.name, str):
             raise ValueError(f"name: expected text, got {self.name!r}")
-        for name, expected, convert in _ENTRIES:
+        for name, expected, convert in ENTRIES:
             try:
                 value = tuple(convert(entry) for entry in getattr(self, name))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name} of {self.name!r}: expected {expected}") from error
             object.__setattr__(self, name, value)
-        self._check_joints()
-        self._check_pairs("limbs", self.limbs)
-        self._check_pairs("flip_pairs", self.flip_pairs)
+        check_joints(self.name, self.joints, self.oks_sigmas)
+        for name in ("limbs", "flip_pairs"):
+            check_pairs(f"{name} of {self.name!r}", getattr(self, name), self.n_joints)
         if len({frozenset(limb) for limb in self.limbs}) != len(self.limbs):
             raise ValueError(f"limbs of {self.name!r}: every pair of joints may appear once")
         flipped = [joint for pair in self.flip_pairs for joint in pair]
@@ -127,30 +99,6 @@ class Skeleton:
     def __getstate__(self) -> dict[str, Any]:
         # The hash of a string differs between processes.
         return {name: value for name, value in self.__dict__.items() if name != "_hash"}
-
-    def _check_joints(self) -> None:
-        if not self.joints:
-            raise ValueError(f"joints of {self.name!r}: expected at least one, got none")
-        if len(set(self.joints)) != len(self.joints):
-            repeated = sorted({j for j in self.joints if self.joints.count(j) > 1})
-            raise ValueError(f"joints of {self.name!r}: names must be unique, {repeated} repeat")
-        if len(self.oks_sigmas) != len(self.joints):
-            raise ValueError(
-                f"oks_sigmas of {self.name!r}: expected {len(self.joints)}, one a joint, "
-                f"got {len(self.oks_sigmas)}"
-            )
-        if not all(0 < sigma < float("inf") for sigma in self.oks_sigmas):
-            raise ValueError(f"oks_sigmas of {self.name!r}: expected finite positive numbers")
-
-    def _check_pairs(self, field: str, pairs: Iterable[tuple[int, int]]) -> None:
-        for a, b in pairs:
-            if not (0 <= a < self.n_joints and 0 <= b < self.n_joints):
-                raise ValueError(
-                    f"{field} of {self.name!r}: ({a}, {b}) is out of range for "
-                    f"{self.n_joints} joints"
-                )
-            if a == b:
-                raise ValueError(f"{field} of {self.name!r}: ({a}, {b}) joins a joint to itself")
 
     @property
     def n_joints(self) -> int:
@@ -275,7 +223,7 @@ class Skeleton:
         return cls(
             name=name,
             joints=tuple(joints),
-            limbs=_coco_limbs(category, name),
+            limbs=coco_limbs(category, name),
             flip_pairs=flip_pairs_of(joints),
             oks_sigmas=tuple(oks_sigmas),
         )
@@ -303,28 +251,6 @@ class Skeleton:
             flip_pairs=of_new(self.flip_pairs),
             oks_sigmas=tuple(self.oks_sigmas[k] for k in old),
         )
-
-
-def _coco_limbs(category: Mapping[str, Any], name: str) -> tuple[tuple[int, int], ...]:
-    """The 0-based pairs of a category's ``skeleton``, each once."""
-    n_joints = len(category["keypoints"])
-    pairs = category.get("skeleton") or ()
-    try:
-        numbers = [_pair(pair) for pair in pairs]
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"skeleton of {name!r}: expected pairs of numbers from 1 to {n_joints}"
-        ) from error
-    for a, b in numbers:
-        if not (1 <= a <= n_joints and 1 <= b <= n_joints):
-            raise ValueError(
-                f"skeleton of {name!r}: ({a}, {b}) is out of range, expected numbers from 1 to "
-                f"{n_joints}"
-            )
-    once: dict[frozenset[int], tuple[int, int]] = {}
-    for a, b in numbers:
-        once.setdefault(frozenset((a, b)), (a - 1, b - 1))
-    return tuple(once.values())
 
 
 def known_sigmas(joints: Sequence[str]) -> tuple[float, ...] | None:

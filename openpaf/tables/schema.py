@@ -42,7 +42,7 @@ ImageRow = dict[str, Any]
 
 
 class PeopleOfImage(Protocol):
-    """What a row takes from :class:`openpaf.Poses`."""
+    """What tables take from :class:`openpaf.Poses`."""
 
     @property
     def xy(self) -> NDArray[np.float32]:
@@ -59,6 +59,14 @@ class PeopleOfImage(Protocol):
     @property
     def ids(self) -> NDArray[np.int64] | None:
         """(N,) ids over the frames of a video."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The K joints."""
+
+    @property
+    def image(self) -> NDArray[np.uint8] | None:
+        """The image that they are of, where it is kept."""
 
     def boxes(self) -> NDArray[np.float32]:
         """(N, 4) x0, y0, x1, y1."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.checks import check_numbers, is_finite
-from openpaf.poses import Poses, joint_similarity
+from openpaf.oks import joint_similarity
+from openpaf.poses import Poses
 from openpaf.skeleton import Skeleton
 from openpaf.tracking.kalman import Track
 from openpaf.tracking.one_euro import OneEuro, Smoothing, smooth

@@ -13,105 +13,27 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openpaf.errors import WeightsError, printable
-from openpaf.weights.limits import MAX_CAFFE_FIELDS, MAX_DIMENSIONS, MAX_KEY_CHARS, MAX_TENSORS
+from openpaf.weights.limits import MAX_DIMENSIONS, MAX_TENSORS
+from openpaf.weights.protobuf_files import BYTES, EIGHT, FOUR, VARINT, Field, Message
 from openpaf.weights.stored import State, StoredTensor, check_names, check_total, read_exactly
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# How a field lies in a file: a number of 7 bits a byte, 8 bytes, a length and so many, or 4 bytes.
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 # Numbers of the fields. ``layers`` is how files from before 2014 hold their layers.
 _LAYERS, _LAYER = 2, 100
 _OLD_NAME, _OLD_BLOBS = 4, 6
 _NAME, _TYPE, _BLOBS = 1, 2, 7
 _OLD_SIZES, _DATA, _SHAPE, _DOUBLES = (1, 2, 3, 4), 5, 7, 8
 _DIM = 1
-
-
-class _Field(NamedTuple):
-    number: int
-    kind: int
-    value: int  # of a number
-    start: int  # of bytes
-    end: int
-
-
-class _Message:
-    """The fields of messages in a file, found by their lengths; nothing is kept of them."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.n_fields = 0
-
-    def fields(self, start: int, end: int) -> Iterator[_Field]:
-        """The fields of the message between two places of the file.
-
-        Raises:
-            ValueError: If it is damaged, cut short, or has too many.
-        """
-        place = start
-        while place < end:
-            self.n_fields += 1
-            if self.n_fields > MAX_CAFFE_FIELDS:
-                raise ValueError(f"expected at most {MAX_CAFFE_FIELDS} fields")
-            self.file.seek(place)  # who took the last field may have read it
-            tag, place = self._varint(place, end)
-            number, kind, value, begin = tag >> 3, tag & 7, 0, place
-            if kind == _VARINT:
-                value, place = self._varint(place, end)
-            elif kind == _BYTES:
-                length, begin = self._varint(place, end)
-                place = begin + length
-            elif kind in (_EIGHT, _FOUR):
-                place += 8 if kind == _EIGHT else 4
-            else:
-                raise ValueError(f"a field of an unknown kind ({kind})")
-            if place > end or number == 0:
-                raise ValueError("a field that reaches beyond its end")
-            yield _Field(number, kind, value, begin, place)
-
-    def _varint(self, place: int, end: int) -> tuple[int, int]:
-        """A number, and the place behind it; the file is at its beginning."""
-        value = 0
-        for i in range(10):
-            byte = self.file.read(1)
-            if not byte or place + i >= end:
-                break
-            value |= (byte[0] & 127) << 7 * i
-            if byte[0] < 128:
-                return value, place + i + 1
-        raise ValueError("a number without an end")
-
-    def text(self, field: _Field) -> str:
-        """A text of at most so many characters as a name may have."""
-        if field.kind != _BYTES or field.end - field.start > MAX_KEY_CHARS:
-            raise ValueError("a name that is none")
-        self.file.seek(field.start)
-        return bytes(read_exactly(self.file, field.end - field.start)).decode("utf-8")
-
-    def varints(self, field: _Field, limit: int) -> list[int]:
-        """Numbers, packed or one by itself."""
-        if field.kind == _VARINT:
-            return [field.value]
-        if field.kind != _BYTES:
-            raise ValueError("sizes of an unknown kind")
-        values: list[int] = []
-        place = field.start
-        self.file.seek(place)
-        while place < field.end and len(values) <= limit:
-            value, place = self._varint(place, field.end)
-            values.append(value)
-        return values
 
 
 @dataclass
@@ -145,11 +67,11 @@ def caffe_tensors(file: IO[bytes], path: Path) -> State:
         WeightsError: If it is damaged, or has no weights in it.
     """
     state: State = {}
-    message = _Message(file)
+    message = Message(file)
     end = file.seek(0, os.SEEK_END)
     try:
         for entry in message.fields(0, end):
-            if entry.number in (_LAYERS, _LAYER) and entry.kind == _BYTES:
+            if entry.number in (_LAYERS, _LAYER) and entry.kind == BYTES:
                 _add_layer(message, entry, state, path)
     except ValueError as error:  # UnicodeDecodeError is one
         raise WeightsError(
@@ -175,7 +97,7 @@ def read_caffemodel(path: str | Path) -> dict[str, NDArray[np.floating[Any]]]:
         return {key: stored.read().numpy() for key, stored in state.items()}
 
 
-def _add_layer(message: _Message, layer: _Field, state: State, path: Path) -> None:
+def _add_layer(message: Message, layer: Field, state: State, path: Path) -> None:
     old = layer.number == _LAYERS
     name, kind, blobs = "", "", []
     for entry in message.fields(layer.start, layer.end):
@@ -183,7 +105,7 @@ def _add_layer(message: _Message, layer: _Field, state: State, path: Path) -> No
             name = message.text(entry)
         elif entry.number == _TYPE and not old:
             kind = message.text(entry)
-        elif entry.number == (_OLD_BLOBS if old else _BLOBS) and entry.kind == _BYTES:
+        elif entry.number == (_OLD_BLOBS if old else _BLOBS) and entry.kind == BYTES:
             blobs.append(_blob(message, entry))
     for i, blob in enumerate(blobs):
         key = f"{name}.{('weight', 'bias')[i] if i < 2 else i}"
@@ -194,19 +116,19 @@ def _add_layer(message: _Message, layer: _Field, state: State, path: Path) -> No
             state[key] = _flat(state[key])
 
 
-def _blob(message: _Message, place: _Field) -> _Blob:
+def _blob(message: Message, place: Field) -> _Blob:
     blob = _Blob()
     for entry in message.fields(place.start, place.end):
-        if entry.number in _OLD_SIZES and entry.kind == _VARINT:
+        if entry.number in _OLD_SIZES and entry.kind == VARINT:
             blob.old_sizes[entry.number] = entry.value
-        elif entry.number == _SHAPE and entry.kind == _BYTES:
+        elif entry.number == _SHAPE and entry.kind == BYTES:
             blob.shape = blob.shape or []
             for dim in message.fields(entry.start, entry.end):
                 if dim.number == _DIM:
                     blob.shape += message.varints(dim, MAX_DIMENSIONS)
-        elif entry.number == _DATA and entry.kind in (_BYTES, _FOUR):
+        elif entry.number == _DATA and entry.kind in (BYTES, FOUR):
             blob.singles.append((entry.start, entry.end))
-        elif entry.number == _DOUBLES and entry.kind in (_BYTES, _EIGHT):
+        elif entry.number == _DOUBLES and entry.kind in (BYTES, EIGHT):
             blob.doubles.append((entry.start, entry.end))
     return blob
 

@@ -33,8 +33,8 @@ def resolve(model: str | Path | None = None, weights: str | Path | None = None) 
 
     Args:
         model: A name of :func:`table`, ``"default"``, ``"fast"``, path of a safetensors file of
-            ours, of a pair's JSON file, or of an ONNX, OpenVINO or LiteRT file that ``openpaf
-            export`` wrote; the default model if None.
+            ours, of a pair's JSON file, or of an ONNX, OpenVINO, LiteRT or Core ML file that
+            ``openpaf export`` wrote; the default model if None.
         weights: A checkpoint file to take in place of the model's own. Without ``model`` it must
             say itself how it is run.
 

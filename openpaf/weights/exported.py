@@ -1,4 +1,4 @@
-"""Exported models: ONNX, OpenVINO and LiteRT files, which carry the description of their model.
+"""Exported models: files for other engines, which carry the description of their model.
 
 Read with limits, as such files come from elsewhere: none may hold a loop or a branch, which could
 run for ever, nor the name of another file.
@@ -14,12 +14,15 @@ from typing import Any
 
 from openpaf.errors import WeightsError, printable
 from openpaf.io.extras import import_extra, openvino_core
+from openpaf.weights.coreml_files import read_program
 from openpaf.weights.spec import ModelSpec
 from openpaf.weights.tflite_files import count_graphs
 from openpaf.weights.zip_files import open_zip, read_member
 
 #: Suffix of the files of each engine that runs exported models.
-EXPORT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
+EXPORT_SUFFIXES = {
+    "onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "coreml": ".mlpackage",
+}  # fmt: skip
 NOTE = "openpaf"
 #: The file with the description, in the archive after a LiteRT file.
 LITERT_NOTE = "openpaf.json"
@@ -41,12 +44,14 @@ def read_export_spec(path: Path, kind: str) -> ModelSpec:
         ValueError: If the extra of its engine is not installed.
         WeightsError: If the file is missing, damaged, not one of ours, or has a loop or a branch.
     """
-    if not path.is_file():
+    if not (path.is_dir() if kind == "coreml" else path.is_file()):
         raise WeightsError(f"{path}: no such file")
     if kind == "onnx":
         return read_onnx(path)[1]
     if kind == "litert":
         return read_litert(path)[1]
+    if kind == "coreml":
+        return read_coreml(path)
     return read_openvino_note(read_openvino(path), path)[0]
 
 
@@ -96,6 +101,20 @@ def read_litert(path: Path) -> tuple[bytes, ModelSpec]:
     except (WeightsError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{path}: no description of an openpaf model in it") from error
     return content, ModelSpec.from_metadata({NOTE: note}, path)
+
+
+def read_coreml(path: Path) -> ModelSpec:
+    """How the model of a Core ML package of ours is run; read on any platform.
+
+    Raises:
+        WeightsError: If it is damaged, not one of ours, or has a loop or a branch.
+    """
+    try:
+        note, nested = read_program(path, NOTE)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as Core ML ({printable(error)})") from error
+    _refuse_nested(path, nested)
+    return ModelSpec.from_metadata(None if note is None else {NOTE: note}, path)
 
 
 def read_openvino(path: Path) -> Any:

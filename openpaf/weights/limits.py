@@ -24,8 +24,8 @@ MAX_NOTE_CHARS = 1 << 20
 MAX_ZIP_DIRECTORY_BYTES = 8 << 20
 #: Bytes of the part of a PyTorch file that describes its tensors, and the steps to read it.
 MAX_PICKLE_BYTES, MAX_PICKLE_STEPS = 32 << 20, 500_000
-#: Fields of a Caffe file that are looked at: a dozen for each layer.
-MAX_CAFFE_FIELDS = 200_000
+#: Fields of a Caffe or Core ML file that are looked at: a dozen for each layer.
+MAX_MESSAGE_FIELDS = 200_000
 
 #: Parameters of a network that a file describes.
 MAX_PARAMETERS = 250_000_000

@@ -182,8 +182,8 @@ class ModelSource:
         spec: How it is run.
         file: Of its weights, or the exported model.
         kind: ``"weights"``; ``"pair"``, a file that names the networks of a top-down model; or
-            the engine of an exported file: ``"onnx"``, ``"openvino"`` or
-            ``"litert"``.
+            the engine of an exported file: ``"onnx"``, ``"openvino"``, ``"litert"`` or
+            ``"coreml"``.
         replaced: Whether the file stands in the place of the model's own weights.
         parts: Of a pair: its detectors, and last the network that finds the joints in a box.
     """
