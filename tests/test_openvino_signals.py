@@ -62,8 +62,24 @@ def test_all_threads_get_one_core_of_openvino() -> None:
     assert {id(core) for core in cores} == {id(openvino_core())}
 
 
+def test_openvino_reports_nothing_to_its_makers() -> None:
+    pytest.importorskip("openvino_telemetry")
+    code = (
+        "import multiprocessing, sys\n"
+        "started = []\n"
+        "multiprocessing.Process.start = lambda self: started.append(self)\n"
+        "import multiprocessing.context as context\n"
+        "context.Process.start = context.ForkProcess.start = multiprocessing.Process.start\n"
+        "from openpaf.io.extras import openvino_core\n"
+        "openvino_core()\n"
+        "print(started, 'openvino_telemetry' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("[] False\n", 0), done.stderr
+
+
 def test_a_process_that_a_package_forks_ends_without_a_word() -> None:
-    """As that in which OpenVINO's package sends its telemetry, and which it stops soon."""
+    """As that in which OpenVINO's package sends its telemetry where a program imports it first."""
     code = (
         "import multiprocessing, time\n"
         "from openpaf.cli.interrupts import no_interrupt_is_swallowed\n"

@@ -46,7 +46,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     processes = sys.modules.get("multiprocessing.process")
     if processes is not None and processes.parent_process() is not None:
-        # A fork of ours, as OpenVINO's package makes for its telemetry, has nothing to clean up.
+        # A fork of ours, as packages make for their telemetry, has nothing to clean up.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     raise Terminated

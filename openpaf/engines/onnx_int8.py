@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from openpaf.engines.base import quiet
 from openpaf.engines.eight_bits import is_in_float, patterns_in_float
-from openpaf.io.extras import import_extra
+from openpaf.io.extras import import_extra, import_without_telemetry
 
 
 def quantize_onnx(data: bytes, inputs: Sequence[NDArray[np.float32]], method: str) -> bytes:
@@ -29,7 +29,7 @@ def quantize_onnx(data: bytes, inputs: Sequence[NDArray[np.float32]], method: st
     """
     onnx = import_extra("onnx", "export")
     with quiet():
-        nncf = import_extra("nncf", "export")
+        nncf = import_without_telemetry("nncf", "export")
         nncf.set_log_level(logging.ERROR)
         parameters = nncf.quantization.advanced_parameters.QuantizationParameters
         model = onnx.load_model_from_string(data)

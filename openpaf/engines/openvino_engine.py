@@ -27,7 +27,7 @@ from openpaf.engines.eight_bits import NEVER_IN_8_BITS, patterns_in_float
 from openpaf.engines.wrapper import wrap_network
 from openpaf.errors import WeightsError
 from openpaf.io.cache import kept
-from openpaf.io.extras import import_extra, installed, openvino_core
+from openpaf.io.extras import import_without_telemetry, installed, openvino_core
 from openpaf.weights.catalog import check_card
 from openpaf.weights.exported import NOTE, read_openvino, read_openvino_note
 from openpaf.weights.hashing import sha256_of
@@ -65,7 +65,7 @@ def available(source: ModelSource, precision: str) -> bool:
 def load(source: ModelSource, device: str | None, *, threads: int | None, precision: str) -> Run:
     """A model, ready to run; see :class:`openpaf.engines.table.EngineModule`."""
     check_cpu("openvino", device)
-    import_extra("openvino", "openvino")
+    import_without_telemetry("openvino", "openvino")
     outputs = source.spec.outputs
     if source.kind == "openvino":
         model = read_openvino(source.file)
@@ -225,7 +225,7 @@ def convert(source: ModelSource, *, size_hw: tuple[int, int] | None = None) -> A
     """
     import torch
 
-    openvino = import_extra("openvino", "openvino")
+    openvino = import_without_telemetry("openvino", "openvino")
     with warnings.catch_warnings():
         # OpenVINO reads torch modules by torch.jit.trace, which torch calls deprecated.
         warnings.simplefilter("ignore")
@@ -258,7 +258,7 @@ def quantize(
         ValueError: If nncf, of the extra ``export``, is not installed.
     """
     with quiet():
-        nncf = import_extra("nncf", "export")
+        nncf = import_without_telemetry("nncf", "export")
         nncf.set_log_level(logging.ERROR)
         names = [layer.get_friendly_name() for layer in model.get_ops()]
         in_float = patterns_in_float(method, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 from typing import Any
 
@@ -71,8 +72,26 @@ def openvino_core() -> Any:
     Reference:
         SigAltStackSetup in OpenVINO's src/plugins/intel_cpu, as of 2026.4.
     """
-    openvino = import_extra("openvino", "openvino")
     with _lock:
+        openvino = import_without_telemetry("openvino", "openvino")
         if not _openvino_cores:
             _openvino_cores.append(openvino.Core())
         return _openvino_cores[0]
+
+
+def import_without_telemetry(module: str, extra: str) -> Any:
+    """Import a package of OpenVINO's, which then reports nothing to its makers.
+
+    Otherwise each ``import openvino`` starts a process that sends a report over the network.
+
+    Raises:
+        ValueError: If the extra is not installed.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:  # a program that imported it before has decided
+        return import_extra(module, extra)
+    sys.modules[name] = None  # type: ignore[assignment]  # so its import fails: a stub is taken
+    try:
+        return import_extra(module, extra)
+    finally:
+        sys.modules.pop(name, None)
