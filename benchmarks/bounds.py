@@ -36,7 +36,7 @@ from scipy.optimize import linear_sum_assignment
 
 from openpaf import DecodeConfig, Fields, Letterbox, Poses, Skeleton, decode
 from openpaf.decoding import Peaks, assemble_people, find_peaks, match_limbs, score_limbs
-from openpaf.poses import oks
+from openpaf.oks import oks
 
 NEAR_PX = 8.0  # a peak within one cell of a joint is its peak
 STRIDES = (4, 8, 12, 16)

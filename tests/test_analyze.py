@@ -171,7 +171,7 @@ def test_of_many_people_those_in_most_frames_are_told(
         (["squats.jsonl", "--csv", "squats.jsonl"], "--csv: squats.jsonl is the source"),
         (["squats.jsonl", "--csv", "none/a.csv"], "--csv: no folder none"),
         (["squats.jsonl", "--zones", "none.json"], "none.json: No such file"),
-        (["squats.jsonl", "--joint-threshold", "2"], "--joint-threshold: expected a score up to 1"),
+        (["squats.jsonl", "--joint-threshold", "2"], "--joint-threshold: expected a number from 0"),
         (["squats.jsonl", "--fps", "0"], "--fps: expected a number above 0"),
         (["a.mp4", "--fps", "10"], "--fps: expected a number above 0, and a file of poses"),
         (["none.jsonl"], "none.jsonl: No such file"),

@@ -166,6 +166,19 @@ def test_what_is_drawn_is_no_input_though_it_is_listed(
         assert files(out) == sorted([*before, *drawn])
 
 
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_photo_without_a_suffix_beside_the_results_is_run(
+    run: Run, tmp_path: Path, is_listed: bool
+) -> None:
+    """What a run draws has the suffix of an image."""
+    photo(tmp_path / "a.png", 2).rename(tmp_path / "a")
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a'}\n")
+    source = f"@{tmp_path / 'list.txt'}" if is_listed else tmp_path / "a"
+    status, said, errors = run(source, "--output", tmp_path, "--format", "image")
+    assert (status, errors) == (0, "")
+    assert "1 photo, 2 people" in said
+
+
 def test_names_do_not_depend_on_the_shard_or_on_what_is_there(run: Run, tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "x/a.png", "y/a.png", "y/b.png", "y/z/b.jpg"):
         photo(tmp_path / "in" / name)

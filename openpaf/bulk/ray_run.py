@@ -66,10 +66,16 @@ class PartTask:
             return (number, 0, 0, 0, " ".join(text.split()) or type(error).__name__)
 
     def make(self, number: int) -> tuple[int, int, int, int]:
-        """Make one part; one that is there stays as it is, or keeps its rows without an error."""
+        """Make one part; one that is there stays as it is, or keeps its rows without an error.
+
+        Of those that are missing when the run begins, one is there when its process was ended
+        after writing it, before it could say so.
+        """
         path = part_path(self.folder, number)
         if path.exists() and not self.retry_errors:
-            return number, 0, 0, 0
+            rows = read_table(path).select(["n_people", "error"]).to_pylist()
+            n_failed = sum(row["error"] is not None for row in rows)
+            return number, len(rows), sum(row["n_people"] or 0 for row in rows), n_failed
         good = [r for r in read_table(path).to_pylist() if not r["error"]] if path.exists() else []
         done = DonePaths(row["path"] for row in good)
         inputs: Iterator[Input] = (

@@ -18,6 +18,7 @@ from openpaf.cli.arguments import (
 from openpaf.cli.common import (
     VIDEO_THRESHOLD,
     counted,
+    number_argument,
     path_argument,
     say,
     score_argument,
@@ -84,9 +85,9 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
         "(default: those of --repetitions, else all)")  # fmt: skip
     add("--repetitions", type=_names, default=(), metavar="LIST",
         help="count how often these angles go from straight to bent to straight")  # fmt: skip
-    add("--bent", type=score_argument, default=110.0, metavar="DEG",
+    add("--bent", type=number_argument, default=110.0, metavar="DEG",
         help="at most this angle is bent (default: 110)")  # fmt: skip
-    add("--straight", type=score_argument, default=150.0, metavar="DEG",
+    add("--straight", type=number_argument, default=150.0, metavar="DEG",
         help="at least this angle is straight (default: 150)")  # fmt: skip
     add("--zones", type=path_argument, metavar="FILE",
         help='JSON of zones, corners in px by name: {"door": [[0, 0], [90, 0], [90, 200]]}; '
@@ -98,7 +99,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     )  # fmt: skip
     add("--heatmap", type=path_argument, metavar="FILE",
         help="draw where people stand, over the first frame: .png or .jpg")  # fmt: skip
-    add("--fps", type=score_argument, metavar="N",
+    add("--fps", type=number_argument, metavar="N",
         help="frames a second of a file of poses that has no times")  # fmt: skip
     add_estimator_arguments(parser)
     add_threshold_argument(parser, VIDEO_THRESHOLD)
@@ -161,8 +162,6 @@ def _check(arguments: argparse.Namespace) -> None:
         import_extra("matplotlib", "analyze", "--plot")
     if not arguments.bent < arguments.straight <= 180:
         raise ValueError("--bent, --straight: expected degrees up to 180, the second larger")
-    if arguments.joint_threshold > 1:
-        raise ValueError("--joint-threshold: expected a score up to 1")
     if _is_pose_file(arguments.source) and excerpt_of(arguments) != WHOLE:
         raise ValueError("--start, --end, --stride: expected a video as SOURCE")
     if arguments.fps is not None and not (_is_pose_file(arguments.source) and arguments.fps > 0):

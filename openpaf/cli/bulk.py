@@ -19,11 +19,11 @@ from openpaf.cli.arguments import (
 )
 from openpaf.cli.common import (
     counted,
+    number_argument,
     path_argument,
     positive_integer,
     report,
     say,
-    score_argument,
     shown,
     source_argument,
     waiting,
@@ -79,7 +79,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--address", metavar="A", help="of a Ray cluster, or auto (default: this machine)")
     add("--actors", type=positive_integer, metavar="N",
         help="processes (default: as many as there are processors for --threads each)")  # fmt: skip
-    add("--gpus", type=score_argument, default=0.0, metavar="G",
+    add("--gpus", type=number_argument, default=0.0, metavar="G",
         help="GPUs of a process, such as 1 or 0.5 (default: 0)")  # fmt: skip
     add("--cache", type=path_argument, metavar="DIR",
         help="a folder that all machines share, for the compiled parser and models")  # fmt: skip

@@ -117,6 +117,17 @@ def port_argument(text: str) -> int:
     return int(text)
 
 
+def number_argument(text: str) -> float:
+    """A finite number, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, got {text!r}")
+    return value
+
+
 def score_argument(text: str) -> float:
     """A score, 0 to 1."""
     try:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from openpaf.cli.arguments import add_size_argument, add_verb
 from openpaf.cli.common import (
     counted,
+    number_argument,
     path_argument,
     report,
     say,
-    score_argument,
     shown,
     source_argument,
     waiting,
@@ -82,7 +82,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add("--calibration", nargs="+", default=[], type=source_argument, metavar="SOURCE",
         help="for int8: other photos, to learn the ranges of values from")  # fmt: skip
     add_size_argument(parser, more=" for these photos")
-    add("--tolerance", type=score_argument, metavar="T", help="largest allowed difference")
+    add("--tolerance", type=number_argument, metavar="T", help="largest allowed difference")
 
 
 def _size(text: str) -> tuple[int, int]:

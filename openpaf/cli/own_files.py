@@ -62,7 +62,9 @@ class OwnFiles:
 
     def has_made(self, path: str) -> bool:
         """Whether a file came into the folder after :meth:`find`."""
-        if not self._draws or is_url(path):
+        from openpaf.io.image_suffixes import names_image
+
+        if not self._draws or is_url(path) or not names_image(path):
             return False
         place = self._place(path)
         return self._has(place) and place not in self._inside

@@ -19,10 +19,10 @@ from openpaf.cli.arguments import (
 )
 from openpaf.cli.common import (
     counted,
+    number_argument,
     positive_integer,
     report,
     say,
-    score_argument,
     waiting,
 )
 from openpaf.cli.models import load_estimator
@@ -65,7 +65,7 @@ def add_parser(verbs: argparse._SubParsersAction[Any]) -> None:
     add_estimator_arguments(parser)
     add = parser.add_argument
     add_batch_argument(parser, 8)  # of the requests that wait
-    add("--batch-wait", type=score_argument, default=5.0, metavar="MS",
+    add("--batch-wait", type=number_argument, default=5.0, metavar="MS",
         help="time in ms for which an idle network waits for more images (default: 5)")  # fmt: skip
     add_threshold_argument(parser, more="; requests may ask for more")
     add("--max-queue", type=positive_integer, default=32, metavar="N",
