@@ -239,7 +239,9 @@ def test_a_part_is_made_once(
     rows = read_table(tmp_path / "people-000000.parquet").to_pylist()
     assert [row["path"] for row in rows] == [*photos, "/missing.jpg"]
     assert_same(rows[:3], expected)
-    assert task.make(0) == (0, 0, 0, 0)
+    written = (tmp_path / "people-000000.parquet").stat().st_mtime_ns
+    assert task.make(0) == (0, 4, people, 1)  # of a process that ended before it could tell
+    assert (tmp_path / "people-000000.parquet").stat().st_mtime_ns == written
     again = replace(task, retry_errors=True)
     assert has_failures(tmp_path / "people-000000.parquet")
     assert again.make(0) == (0, 1, 0, 1)  # the one that is missing, again

@@ -183,9 +183,8 @@ class OutputNames:
         n_taken, n_free = 0, 1
         while not is_free(n_free):
             n_taken, n_free = n_free, 2 * n_free
-        while (
-            n_free - n_taken > 1
-        ):  # a million photos of one name take 20 steps each, not a million
+        # A million photos of one name take 20 steps each, not a million.
+        while n_free - n_taken > 1:
             n = (n_taken + n_free) // 2
             n_taken, n_free = (n_taken, n) if is_free(n) else (n, n_free)
         for suffix in suffixes:
