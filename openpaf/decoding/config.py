@@ -102,7 +102,7 @@ class DecodeConfig:
     peak_threshold: float = 0.2
     weak_peak_threshold: float = 0.01
     peak_support: float = 0.4
-    split_flatness: float = 0.3
+    split_flatness: float = 0.15
     sigma_px: float = 7.0
     max_peaks: int = 400
     limb_samples: int = 7

@@ -12,12 +12,18 @@ from openpaf.decoding.sorting import falling
 from openpaf.decoding.splitting import N_CELLS, fit_two
 from openpaf.decoding.strides import support_at, thinned
 from openpaf.decoding.types import LARGEST, Peaks
+from openpaf.decoding.vertex import (
+    is_beside_another,
+    leave_to_others,
+    read_logs,
+    vertex_inside,
+    vertex_of,
+)
 from openpaf.fields import Fields
 from openpaf.kernels.compile import kernel, leaf, part
 
 _LOG = logging.getLogger(__name__)
 
-_OWN_ROW = 2.0  # weight of a peak's own row, relative to those beside it
 _FIRST_CAPACITY = 512  # buffers grow by doubling
 _BAND = 2  # rows that are compared with the threshold together
 _NARROWEST = 0.8  # sigma of a Gaussian in cells, of which two can be told from one
@@ -102,7 +108,7 @@ def _find_peaks(  # type: ignore[no-untyped-def]
     n, n_dropped = 0, 0
     planes = heatmaps.reshape(n_joints + 1, h * w)
     marks, spots = np.zeros((h * w + 7) // 8 * 8, np.bool_), np.empty(h * w + 1, np.int32)
-    room = (np.empty((3, 3), np.float32), np.empty((4, N_CELLS)), np.empty((2, 3)))
+    room = (np.empty(9, np.float32), np.empty((4, N_CELLS)), np.empty((2, 3)))
     numbers = (stride, offset, sigma, strong, flatness)
     # Floats that are not negative are ordered as their bits are, taken as integers.
     lowest = np.array([threshold]).view(np.int32)[0]
@@ -196,11 +202,16 @@ def _refine(  # type: ignore[no-untyped-def]
     end = n + n_spots
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
-        if 0 < row < h - 1 and 0 < column < w - 1:
-            dx, dy, rise, flattest, roundest = _vertex_inside(cells, w, spots[i])
-        else:
-            dx, dy, rise = _vertex(cells, h, w, row, column, sigma, logs)
-            flattest = roundest = -np.inf
+        is_inside = 0 < row < h - 1 and 0 < column < w - 1
+        is_beside = is_beside_another(cells, w, spots, n_spots, i)
+        flattest = roundest = -np.inf
+        if is_inside:
+            dx, dy, rise, flattest, roundest = vertex_inside(cells, w, spots[i])
+        if is_beside or not is_inside:
+            read_logs(cells, h, w, row, column, logs)
+            if is_beside:
+                leave_to_others(logs, 1, np.nan, cells, w, spots, n_spots, i, sigma * sigma)
+            dx, dy, rise = vertex_of(logs, sigma)
         x[n + i], y[n + i] = (column + dx) * stride + offset, (row + dy) * stride + offset
         scores[n + i] = min(cells[spots[i]] * math.exp(min(rise, most)), LARGEST)
         if flattest <= least or roundest > across or scores[n + i] < strong:
@@ -288,96 +299,6 @@ def _is_peak_inside(cells, w, cell, support):  # type: ignore[no-untyped-def]
     total = np.float64(cells[cell - w]) + cells[cell - 1]
     total += np.float64(cells[cell + 1]) + cells[cell + w]
     return total >= support * value * 4
-
-
-@leaf
-def _vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
-    """:func:`_vertex` of a cell with eight neighbors, written out: most peaks are such.
-
-    Returns also how the logarithm bends in the direction where it does so the least, and where it
-    does the most. It is -1 / sigma**2 for a Gaussian.
-    """
-    least, scale = np.float32(1e-4), np.float32(1) / cells[cell]
-    # Named by the compass: north is the row above.
-    north, south = max(cells[cell - w] * scale, least), max(cells[cell + w] * scale, least)
-    west, east = max(cells[cell - 1] * scale, least), max(cells[cell + 1] * scale, least)
-    ln, ls, lw, le = math.log(north), math.log(south), math.log(west), math.log(east)
-    nw = math.log(max(cells[cell - w - 1] * scale, least))
-    ne = math.log(max(cells[cell - w + 1] * scale, least))
-    sw = math.log(max(cells[cell + w - 1] * scale, least))
-    se = math.log(max(cells[cell + w + 1] * scale, least))
-    dx, rise_x = _weighted_parabola(lw, le, nw, ln, ne, sw, ls, se, north * north, south * south)
-    dy, rise_y = _weighted_parabola(ln, ls, nw, lw, sw, ne, le, se, west * west, east * east)
-    bend_x, bend_y, falling_bend, rising_bend = lw + le, ln + ls, 0.5 * (nw + se), 0.5 * (ne + sw)
-    flattest = max(bend_x, bend_y, falling_bend, rising_bend)
-    roundest = min(bend_x, bend_y, falling_bend, rising_bend)
-    return dx, dy, rise_x + rise_y, flattest, roundest
-
-
-@leaf
-def _vertex(cells, h, w, row, column, sigma, logs):  # type: ignore[no-untyped-def]
-    """The Gaussian's center: (offset in x, offset in y, both in cells, log of its rise).
-
-    ``logs`` is a buffer of 3 x 3 logarithms relative to the peak's; NaN outside the field.
-    """
-    value = cells[row * w + column]
-    for i in range(3):
-        for j in range(3):
-            r, c = row + i - 1, column + j - 1
-            if 0 <= r < h and 0 <= c < w:
-                logs[i, j] = math.log(max(cells[r * w + c] / value, np.float32(1e-4)))
-            else:
-                logs[i, j] = np.nan
-    dx, rise_x = _parabola(
-        logs[1, 0], logs[1, 2], logs[0, 0], logs[0, 1], logs[0, 2], logs[2, 0], logs[2, 1],
-        logs[2, 2], sigma,
-    )  # fmt: skip
-    dy, rise_y = _parabola(
-        logs[0, 1], logs[2, 1], logs[0, 0], logs[1, 0], logs[2, 0], logs[0, 2], logs[1, 2],
-        logs[2, 2], sigma,
-    )  # fmt: skip
-    return dx, dy, rise_x + rise_y
-
-
-@leaf
-def _parabola(before, after, a0, a1, a2, b0, b1, b2, sigma):  # type: ignore[no-untyped-def]
-    """Vertex along a row (before, 0, after) between two others, a and b: (offset, log of rise)."""
-    if math.isnan(before) and math.isnan(after):
-        return 0.0, 0.0
-    if math.isnan(before) or math.isnan(after):  # at the border the curvature is unknown
-        curvature = min(1 / (sigma * sigma), 1e6)
-        slope = -before - 0.5 * curvature if math.isnan(after) else after + 0.5 * curvature
-    else:
-        weight_a = 0.0 if math.isnan(a1) else math.exp(2 * a1)
-        weight_b = 0.0 if math.isnan(b1) else math.exp(2 * b1)
-        if weight_a == 0:
-            a0 = a1 = a2 = np.float32(0)  # nothing times NaN would be NaN
-        if weight_b == 0:
-            b0 = b1 = b2 = np.float32(0)
-        return _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b)
-    return _peak_of_parabola(slope, curvature)
-
-
-@leaf
-def _weighted_parabola(before, after, a0, a1, a2, b0, b1, b2, weight_a, weight_b):  # type: ignore[no-untyped-def]
-    """Vertex along a row, averaged with the two rows beside it against noise.
-
-    They are weighted by the square of their height, and the peak's own row doubly.
-    """
-    slope = _OWN_ROW * (after - before) + weight_a * (a2 - a0) + weight_b * (b2 - b0)
-    curvature = (
-        weight_a * (2 * a1 - a0 - a2) + weight_b * (2 * b1 - b0 - b2) - _OWN_ROW * (before + after)
-    )
-    total = _OWN_ROW + weight_a + weight_b
-    return _peak_of_parabola(0.5 * slope / total, curvature / total)
-
-
-@leaf
-def _peak_of_parabola(slope, curvature):  # type: ignore[no-untyped-def]
-    if curvature < 1e-6:
-        return 0.0, 0.0  # a plateau
-    shift = min(max(slope / curvature, -0.75), 0.75)
-    return shift, max(shift * (slope - 0.5 * curvature * shift), 0.0)
 
 
 @part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from openpaf.decoding.vertex import leave_to_others
 from openpaf.kernels.compile import leaf
 
 _SIDE = 2  # cells beside the peak that are read, in each direction
@@ -44,7 +45,7 @@ def fit_two(cells, size_hw, spots, n_spots, i, height, variance, room, out):  # 
     """
     values, weights, sums, part = room[0], room[1], room[2], room[3]
     _read(cells, size_hw, spots[i], variance, values, weights)
-    _leave_to_others(cells, size_hw[1], spots, n_spots, i, variance, weights)
+    leave_to_others(weights, _SIDE, 0.0, cells, size_hw[1], spots, n_spots, i, variance)
     x, y, least = _first_line(values, weights)
     _add_up(values, weights, 0.0, 0.0, -1.0, sums)
     ax = ay = a = bx = by = b = 0.0
@@ -83,26 +84,6 @@ def _read(cells, size_hw, spot, variance, values, weights):  # type: ignore[no-u
                     values[at] = math.log(share) + (r * r + c * c) * bend
                     weights[at] = share * share
             at += 1
-
-
-@leaf
-def _leave_to_others(cells, w, spots, n_spots, i, variance, weights):  # type: ignore[no-untyped-def]
-    """Weigh no cell that is nearer to another peak, each as far as its height reaches."""
-    first = i
-    while first > 0 and spots[i] - spots[first - 1] <= 2 * _SIDE * (w + 1):
-        first -= 1
-    for j in range(first, n_spots):
-        if spots[j] - spots[i] > 2 * _SIDE * (w + 1):
-            return
-        rows, columns = spots[j] // w - spots[i] // w, spots[j] % w - spots[i] % w
-        share = cells[spots[j]] / cells[spots[i]]
-        if j == i or max(abs(rows), abs(columns)) > 2 * _SIDE or share <= _FLOOR:
-            continue
-        ahead = 2 * variance * math.log(share)
-        for at in range(N_CELLS):
-            r, c = at // _WIDTH - _SIDE, at % _WIDTH - _SIDE
-            if (r - rows) ** 2 + (c - columns) ** 2 - ahead < r * r + c * c:
-                weights[at] = 0
 
 
 @leaf
