@@ -35,8 +35,10 @@ def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
         ]  # fmt: skip
         own, seconds = [], []
         for row, column in spots:
-            dx, rise_x = _vertex(plane, row, column, sigma)
-            dy, rise_y = _vertex(plane.T, column, row, sigma)
+            is_strong = plane[row, column] >= np.float32(config.peak_threshold)
+            logs = _logs(plane, spots if is_strong else [], row, column, sigma)
+            dx, rise_x = _vertex(logs, sigma)
+            dy, rise_y = _vertex(logs.T, sigma)
             # A Gaussian's center lies inside its highest cell, so noise alone rises far more.
             rise = min(rise_x + rise_y, (0.5 / sigma) ** 2 + 0.3)
             own.append((column + dx, row + dy, plane[row, column] * math.exp(rise)))
@@ -71,16 +73,7 @@ def _split(plane, spots, spot, sigma, config, own, seconds):
     bends = [bend(*at) for at in ((0, 1), (1, 0), (1, 1), (1, -1))]
     if max(bends) <= (config.split_flatness - 1) / sigma**2 or min(bends) > -0.85 / sigma**2:
         return
-    taken = set()  # cells of other peaks
-    for other_row, other_column in spots:
-        r, c = other_row - row, other_column - column
-        share = plane[other_row, other_column] / plane[row, column]
-        if 0 < max(abs(r), abs(c)) <= 4 and share > 0.08:
-            ahead = 2 * sigma**2 * math.log(share)
-            taken |= {
-                at for at in cells
-                if (at[0] - r) ** 2 + (at[1] - c) ** 2 - ahead < at[0] ** 2 + at[1] ** 2
-            }  # fmt: skip
+    taken = _of_others(plane, spots, row, column, sigma)
     two, error = _two_gaussians(cells, taken, sigma)
     if two is None:
         return
@@ -146,26 +139,45 @@ def _is_peak(plane, row, column, support):
     return not direct or np.mean(direct) >= support * value
 
 
-def _vertex(plane, row, column, sigma):
-    h, w = plane.shape
-    if w == 1:
+def _of_others(plane, spots, row, column, sigma):
+    """The (row, column) beside a peak where another one, of a similar height, may be higher."""
+    taken = set()
+    for other_row, other_column in spots:
+        r, c = other_row - row, other_column - column
+        share = plane[other_row, other_column] / plane[row, column]
+        if 0 < max(abs(r), abs(c)) <= 4 and share > 0.3:
+            ahead = 2 * sigma**2 * math.log(share) + 1.5
+            taken |= {
+                (y, x) for y, x in itertools.product(range(-2, 3), repeat=2)
+                if (y - r) ** 2 + (x - c) ** 2 < y * y + x * x + ahead
+            }  # fmt: skip
+    return taken
+
+
+def _logs(plane, spots, row, column, sigma):
+    """(3, 3) logarithms relative to a peak; NaN outside and where another peak may be higher."""
+    padded = np.pad(plane, 1, constant_values=np.nan)[row : row + 3, column : column + 3]
+    logs = np.log(np.maximum(padded / plane[row, column], 1e-4))
+    for r, c in _of_others(plane, spots, row, column, sigma):
+        if max(abs(r), abs(c)) <= 1:
+            logs[r + 1, c + 1] = np.nan
+    return logs
+
+
+def _vertex(logs, sigma):
+    """(offset in cells, logarithm of the rise) along the rows of (3, 3) logarithms."""
+    before, after = logs[1, 0], logs[1, 2]
+    if math.isnan(before) and math.isnan(after):
         return 0.0, 0.0
-
-    def log(r, c):
-        return math.log(max(plane[r, c] / plane[row, column], 1e-4))
-
-    if column in (0, w - 1):
+    if math.isnan(before) or math.isnan(after):
         curvature = 1 / sigma**2
-        slope = log(row, 1) + curvature / 2 if column == 0 else -log(row, w - 2) - curvature / 2
+        slope = -before - curvature / 2 if math.isnan(after) else after + curvature / 2
     else:
-        rows = [r for r in (row - 1, row, row + 1) if 0 <= r < h]
-        weights = [2.0 if r == row else math.exp(2 * log(r, column)) for r in rows]
-        slope = np.average([(log(r, column + 1) - log(r, column - 1)) / 2 for r in rows],
-                           weights=weights)  # fmt: skip
-        curvature = np.average(
-            [2 * log(r, column) - log(r, column - 1) - log(r, column + 1) for r in rows],
-            weights=weights,
-        )
+        rows = [r for r in range(3) if not np.isnan(logs[r]).any() or r == 1]
+        weights = [2.0 if r == 1 else math.exp(2 * logs[r, 1]) for r in rows]
+        slope = np.average([(logs[r, 2] - logs[r, 0]) / 2 for r in rows], weights=weights)
+        curvature = np.average([2 * logs[r, 1] - logs[r, 0] - logs[r, 2] for r in rows],
+                               weights=weights)  # fmt: skip
     if curvature < 1e-6:
         return 0.0, 0.0
     shift = float(np.clip(slope / curvature, -0.75, 0.75))

@@ -203,7 +203,9 @@ def _refine(  # type: ignore[no-untyped-def]
     for i in range(n_spots):
         row, column = spots[i] // w, spots[i] % w
         is_inside = 0 < row < h - 1 and 0 < column < w - 1
-        is_beside = is_beside_another(cells, w, spots, n_spots, i)
+        # Weak peaks are too many to compare, and too unsure to gain.
+        is_strong = cells[spots[i]] >= strong
+        is_beside = is_strong and is_beside_another(cells, w, spots, n_spots, i)
         flattest = roundest = -np.inf
         if is_inside:
             dx, dy, rise, flattest, roundest = vertex_inside(cells, w, spots[i])

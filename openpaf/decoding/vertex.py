@@ -9,7 +9,8 @@ import numpy as np
 from openpaf.kernels.compile import leaf
 
 _OWN_ROW = 2.0  # weight of a peak's own row, relative to those beside it
-_NEAR = 4  # peaks farther apart than this, in cells, share none
+_BESIDE = 3  # peaks farther apart than this, in cells, have no neighbors in common
+_NEAR = 4  # and farther apart than this, no cells of the 5 x 5
 _LOWEST = 0.3  # lower peaks, relative to this one, change none of its neighbors
 # Squared distance in cells by which a cell must be nearer to its own peak than to another: peaks
 # lie up to half a cell beside their cells, so both may be the higher one in those between.
@@ -31,8 +32,8 @@ def is_beside_another(cells, w, spots, n_spots, i):  # type: ignore[no-untyped-d
     row, column = spots[i] // w, spots[i] % w
     for step in (-1, 1):
         j = i + step
-        while 0 <= j < n_spots and abs(spots[j] // w - row) <= _NEAR:
-            if abs(spots[j] % w - column) <= _NEAR and cells[spots[j]] > least:
+        while 0 <= j < n_spots and abs(spots[j] // w - row) <= _BESIDE:
+            if abs(spots[j] % w - column) <= _BESIDE and cells[spots[j]] > least:
                 return True
             j += step
     return False
@@ -70,7 +71,7 @@ def leave_to_others(values, side, empty, cells, w, spots, n_spots, i, variance):
 
 @leaf
 def vertex_inside(cells, w, cell):  # type: ignore[no-untyped-def]
-    """The Gaussian's center around a cell with eight neighbors, as :func:`vertex_of`, written out: most peaks are such.
+    """:func:`vertex_of` a cell with eight neighbors, written out: most peaks are such.
 
     Returns also how the logarithm bends in the direction where it does so the least, and where it
     does the most. It is -1 / sigma**2 for a Gaussian.
