@@ -34,9 +34,11 @@ def find_peaks(fields: Fields, config: DecodeConfig) -> Peaks:
             if _is_peak(plane, *spot, support)
         ]  # fmt: skip
         own, seconds = [], []
+        padded = np.pad(plane, 1, constant_values=np.nan)
         for row, column in spots:
             is_strong = plane[row, column] >= np.float32(config.peak_threshold)
-            logs = _logs(plane, spots if is_strong else [], row, column, sigma)
+            around = padded[row : row + 3, column : column + 3]
+            logs = _logs(around, plane, spots if is_strong else [], row, column, sigma)
             dx, rise_x = _vertex(logs, sigma)
             dy, rise_y = _vertex(logs.T, sigma)
             # A Gaussian's center lies inside its highest cell, so noise alone rises far more.
@@ -154,10 +156,9 @@ def _of_others(plane, spots, row, column, sigma):
     return taken
 
 
-def _logs(plane, spots, row, column, sigma):
+def _logs(around, plane, spots, row, column, sigma):
     """(3, 3) logarithms relative to a peak; NaN outside and where another peak may be higher."""
-    padded = np.pad(plane, 1, constant_values=np.nan)[row : row + 3, column : column + 3]
-    logs = np.log(np.maximum(padded / plane[row, column], 1e-4))
+    logs = np.log(np.maximum(around / plane[row, column], 1e-4))
     for r, c in _of_others(plane, spots, row, column, sigma):
         if max(abs(r), abs(c)) <= 1:
             logs[r + 1, c + 1] = np.nan
