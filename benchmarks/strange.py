@@ -46,7 +46,7 @@ _POSITIVE = ("peak_threshold", "weak_peak_threshold", "sigma_px", "score_size_px
 _SHARES = ("peak_support", "split_flatness", "limb_fraction", "min_person_score")
 _NOT_NEGATIVE = (
     "limb_point_threshold", "limb_threshold", "exchange_gain", "merge_distance", "merge_size_px",
-    "share_threshold", "limb_reach", "complete_distance", "single_threshold", "duplicate_oks",
+    "share_threshold", "complete_reach", "complete_distance", "single_threshold", "duplicate_oks",
 )  # fmt: skip
 _WHOLE = {"max_peaks": 1, "limb_samples": 2, "n_fallbacks": 0, "min_joints": 1}
 _CHOICES = {

@@ -308,9 +308,7 @@ class _People:
 def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) -> Poses:
     people, scores = _People(peaks), peaks.scores
     for a, b in limbs.peaks:
-        if min(scores[a], scores[b]) >= config.peak_threshold and _is_in_reach(
-            people, a, b, config
-        ):
+        if min(scores[a], scores[b]) >= config.peak_threshold:
             people.merge(people.name[a], people.name[b])
     for _ in range(2):
         _exchange(people, limbs, scores, config)
@@ -332,14 +330,6 @@ def assemble_people(peaks: Peaks, limbs: Limbs, skeleton, config: DecodeConfig) 
         if people.name[p] in has:
             has[people.name[p]][people.joint[peak]] = peak
     return _to_poses([has[p] for p in kept], peaks, skeleton, config)
-
-
-def _is_in_reach(people, a, b, config):
-    p, q = people.name[a], people.name[b]
-    if p == q or len(people.members[p]) + len(people.members[q]) < 4:
-        return True
-    size = max(people.diagonal(p), people.diagonal(q)) + config.merge_size_px
-    return np.linalg.norm(people.xy[a] - people.xy[b]) <= config.limb_reach * size
 
 
 def _exchange(people, limbs, scores, config):
@@ -436,7 +426,7 @@ def _complete(people, limbs, skeleton, scores, config):
                 continue
             if p in people.waiting:
                 p, q = q, p
-            reach = config.limb_reach * (people.diagonal(p) + config.merge_size_px)
+            reach = config.complete_reach * (people.diagonal(p) + config.merge_size_px)
             if np.linalg.norm(np.float64(people.xy[a]) - people.xy[b]) > reach:
                 continue
             if people.merge(p, q):

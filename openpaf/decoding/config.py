@@ -11,10 +11,7 @@ GRAPHS = ("tree", "redundant", "full")
 
 
 @renamed_fields(
-    runners_up="n_fallbacks",
-    join_distance="merge_distance",
-    join_size_px="merge_size_px",
-    complete_reach="limb_reach",
+    runners_up="n_fallbacks", join_distance="merge_distance", join_size_px="merge_size_px"
 )
 @dataclass(frozen=True, kw_only=True)
 class DecodeConfig:
@@ -71,9 +68,8 @@ class DecodeConfig:
         share_threshold: A joint already used is given to a second person who lacks it where the
             limb to it has at least this score (two people's joints in one peak); 1 never, on
             fields of at most 1.
-        limb_reach: A limb connects two fragments of four and more joints in sum, or a weak joint
-            to a person, only if it is at most this many times the sum of the larger one's size and
-            ``merge_size_px`` long. (Called ``complete_reach`` before.)
+        complete_reach: A weak joint that a limb connects to a person completes it only if the limb
+            is at most this many times the sum of the person's size and ``merge_size_px`` long.
         complete_distance: A person's missing joint is filled in by a single peak of that joint
             at most this many times the person's size away from a joint that it has a limb with;
             0 never.
@@ -120,7 +116,7 @@ class DecodeConfig:
     merge_distance: float = 0.4
     merge_size_px: float = 80.0
     share_threshold: float = 0.7
-    limb_reach: float = 1.0
+    complete_reach: float = 2.0
     complete_distance: float = 0.5
     single_threshold: float = 0.3
     duplicate_oks: float = 0.9
@@ -137,7 +133,7 @@ class DecodeConfig:
         shares = ("peak_support", "split_flatness", "limb_fraction", "min_person_score")
         check_numbers(self, shares, least=0, most=1)
         not_negative = ("limb_point_threshold", "limb_threshold", "exchange_gain", "merge_distance",
-                        "merge_size_px", "share_threshold", "limb_reach",
+                        "merge_size_px", "share_threshold", "complete_reach",
                         "complete_distance", "single_threshold", "duplicate_oks")  # fmt: skip
         check_numbers(self, not_negative, least=0)
         for name, least in (("max_peaks", 1), ("limb_samples", 2), ("n_fallbacks", 0),

@@ -107,20 +107,6 @@ def _diagonal(f, p):  # type: ignore[no-untyped-def]
     return math.sqrt(np.float64(dx) * dx + np.float64(dy) * dy)
 
 
-@inlined
-def is_in_reach(f, xy, a, b, reach, least_size):  # type: ignore[no-untyped-def]
-    """Whether a limb between peaks a and b is not too long for the larger of its fragments.
-
-    Fewer than four joints do not tell how large a person is.
-    """
-    p, q = f.name[a], f.name[b]
-    if p == q or f.size[p] + f.size[q] < 4:
-        return True
-    size = max(_diagonal(f, p), _diagonal(f, q)) + least_size
-    dx, dy = np.float64(xy[a, 0]) - xy[b, 0], np.float64(xy[a, 1]) - xy[b, 1]
-    return dx * dx + dy * dy <= (reach * size) ** 2
-
-
 @part
 def merge_fragments(f, xy, distance, merge_size):  # type: ignore[no-untyped-def]
     """Merge fragments that nearly touch, each into the nearest larger one."""

@@ -15,7 +15,6 @@ from openpaf.decoding.fragments import (
     assign_shared_joints,
     complete_along_limbs,
     complete_nearby,
-    is_in_reach,
     merge_fragments,
     merge_if_disjoint,
     singletons,
@@ -33,10 +32,9 @@ def assemble_people(
     """People from peaks and the limbs between them.
 
     1. Every peak is a fragment. Limbs, by falling weight, merge two fragments unless both have
-       the same joint, or the limb is too long for them. A limb that contradicts a better one is
-       thus skipped, and redundant limbs and fallbacks are used instead. Where one between two
-       people is strong against all others of both, they exchange joints
-       (:mod:`openpaf.decoding.exchange`).
+       the same joint. A limb that contradicts a better one is thus skipped, and redundant limbs
+       and fallbacks are used instead. Where one between two people is strong against all others
+       of both, they exchange joints (:mod:`openpaf.decoding.exchange`).
     2. Fragments without a joint in common that nearly touch, relative to size, are merged.
     3. Missing joints are filled in: weak peaks along a limb, peaks near a joint that they could
        have a limb with, and peaks of another person that a strong limb leads to.
@@ -81,7 +79,7 @@ def _people_numbers(config: DecodeConfig) -> tuple[float | int, ...]:
         float(config.merge_distance),
         float(config.merge_size_px),
         float(config.share_threshold),
-        float(config.limb_reach),
+        float(config.complete_reach),
         float(config.complete_distance),
         float(config.single_threshold),
         float(config.duplicate_oks),
@@ -139,13 +137,13 @@ def _assemble(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
     pairs, limb_scores = limbs
     sigmas, neighbors = tables
     (
-        strong, merge_distance, merge_size, share_threshold, limb_reach, complete_distance,
+        strong, merge_distance, merge_size, share_threshold, complete_reach, complete_distance,
         single_threshold, duplicate_oks, score_size, min_joints, min_person_score, exchange_gain,
     ) = numbers  # fmt: skip
     f = singletons(xy, starts)
     n_peaks = len(scores)
     is_strong = np.empty(len(pairs), np.bool_)
-    _merge_along_limbs(f, xy, pairs, scores, strong, is_strong, limb_reach, merge_size)
+    _merge_along_limbs(f, pairs, scores, strong, is_strong)
     exchange_joints(f, xy, pairs, limb_scores, is_strong, len(starts) - 1, exchange_gain)
     # Single weak peaks are set aside, so that fragments are merged before they are completed.
     for p in range(n_peaks):
@@ -155,7 +153,7 @@ def _assemble(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
         merge_fragments(f, xy, merge_distance, merge_size)
     # First, so that weak peaks do not take the place of joints that two people share.
     shared = assign_shared_joints(f, pairs, limb_scores, share_threshold)
-    complete_along_limbs(f, xy, pairs, limb_reach, merge_size)
+    complete_along_limbs(f, xy, pairs, complete_reach, merge_size)
     if complete_distance > 0:
         complete_nearby(f, xy, scores, neighbors, complete_distance)
     for p in range(n_peaks):
@@ -170,9 +168,7 @@ def _assemble(peaks, limbs, tables, numbers):  # type: ignore[no-untyped-def]
 
 
 @leaf
-def _merge_along_limbs(  # type: ignore[no-untyped-def]
-    f, xy, pairs, scores, strong, is_strong, reach, least_size
-):
+def _merge_along_limbs(f, pairs, scores, strong, is_strong):  # type: ignore[no-untyped-def]
     """Merge fragments along limbs between strong peaks; writes which those limbs are.
 
     A leaf: counting references at each limb took a fifth of the time of a parse.
@@ -180,7 +176,7 @@ def _merge_along_limbs(  # type: ignore[no-untyped-def]
     for i in range(len(pairs)):
         a, b = pairs[i, 0], pairs[i, 1]
         is_strong[i] = scores[a] >= strong and scores[b] >= strong
-        if is_strong[i] and is_in_reach(f, xy, a, b, reach, least_size):
+        if is_strong[i]:
             merge_if_disjoint(f, f.name[a], f.name[b])
 
 
