@@ -34,9 +34,9 @@ class DecodeConfig:
             logarithm of the heatmap bends less than a Gaussian's by more than this share, 0 to 1;
             1 never.
         sigma_px: Standard deviation of a joint's Gaussian in px, for ``peak_support``, for two in
-            one peak, for peaks in the outermost cells, where the curvature cannot be measured, and
-            for fields of cells less than 0.3 times as far apart, of which every n-th is used. 7:
-            the trainers of the 2017 network.
+            one peak, for peaks in the outermost cells or beside another, where the curvature cannot
+            be measured, and for fields of cells less than 0.3 times as far apart, of which every
+            n-th is used. 7: the trainers of the 2017 network.
         max_peaks: At most this many peaks of one joint, the strongest; a warning is logged when
             there are more. 400: eight times the people of a dense crowd, and parsed within a second
             even if every pair of peaks were a candidate limb.
