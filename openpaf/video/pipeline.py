@@ -48,10 +48,11 @@ def overlap(
     queues: list[queue.Queue[Any]] = [queue.Queue(depth) for _ in range(max(len(steps), 1))]
     first = steps[0] if steps else None
     room = None if most_at_once is None else threading.Semaphore(most_at_once)
-    threads = [_start(_feed, items, first, queues[0], stop, room)]
-    for n, step in enumerate(steps[1:]):
-        threads.append(_start(_work, queues[n], step, queues[n + 1], stop))
+    threads: list[threading.Thread] = []
     try:
+        threads.append(_start(_feed, items, first, queues[0], stop, room))
+        for n, step in enumerate(steps[1:]):
+            threads.append(_start(_work, queues[n], step, queues[n + 1], stop))
         while True:
             result = _get(queues[-1], stop)
             if result is _END:
