@@ -103,6 +103,22 @@ def test_an_error_of_the_source() -> None:
         next(results)
 
 
+def test_threads_end_where_one_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, n_started = threading.Thread.start, 0
+
+    def start_one(thread: threading.Thread) -> None:
+        nonlocal n_started
+        n_started += 1
+        if n_started > 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        next(overlap(range(10), str, str))
+    assert running() == 0
+
+
 def test_closing_stops_an_endless_source() -> None:
     closed = threading.Event()
 
