@@ -7,6 +7,7 @@ import struct
 import tempfile
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ MAX_COMPILED_LAYERS = 1024
 # Images of one run where height and width are fixed, the largest first: for a number of images that
 # it has not seen OpenVINO compiles anew, and each change of the number costs as much as a crop.
 _FIXED_BATCHES = (4, 1)
+# Sizes of images that a model is kept compiled for where each takes a compiled model of its own.
+_MAX_COMPILED_SIZES = 16
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 _EXAMPLE_HW = (128, 192)
 
@@ -153,15 +156,18 @@ def run_openvino(
     }
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    requests: dict[int | None, Any] = {}
+    requests: OrderedDict[tuple[int, ...] | None, Any] = OrderedDict()
 
-    def request_for(n: int | None) -> Any:
-        """What runs so many images; None: any number."""
-        if n not in requests:
-            fixed = model if n is None else _with_batch(model, n)
+    def request_for(shape: tuple[int, ...] | None) -> Any:
+        """What runs images of a shape; None: of any."""
+        if shape not in requests:
+            fixed = model if shape is None else _with_shape(model, shape)
             compiled = openvino_core().compile_model(fixed, "CPU", options)
-            requests[n] = compiled.create_infer_request()
-        return requests[n]
+            requests[shape] = compiled.create_infer_request()
+            if len(requests) > len(_FIXED_BATCHES) * _MAX_COMPILED_SIZES:
+                requests.popitem(last=False)
+        requests.move_to_end(shape)
+        return requests[shape]
 
     try:
         if len(model.outputs) != len(outputs):
@@ -169,8 +175,11 @@ def run_openvino(
         shape = [
             side.get_length() if side.is_static else None for side in model.input().partial_shape
         ]
-        is_fixed = shape[0] is None and None not in shape[1:]
-        request_for(_FIXED_BATCHES[-1] if is_fixed else None)
+        has_fixed_size = shape[0] is None and None not in shape[1:]
+        by_shape = has_fixed_size or (None in shape and precision == "int8" and _has_amx())
+        example = (_FIXED_BATCHES[-1], 3, *_EXAMPLE_HW)
+        tried = tuple(side or other for side, other in zip(shape, example, strict=False))
+        request_for(tried if by_shape else None)
     except RuntimeError as error:
         raise WeightsError(f"{name}: cannot be run by OpenVINO ({last_line(error)})") from error
     lock = threading.Lock()
@@ -180,8 +189,8 @@ def run_openvino(
         parts, start = [], 0
         with lock:
             try:
-                for n in _batches(len(images)) if is_fixed else [len(images)]:
-                    request = request_for(n if is_fixed else None)
+                for n in _batches(len(images)) if by_shape else [len(images)]:
+                    request = request_for((n, *images.shape[1:]) if by_shape else None)
                     parts.append(request.infer([images[start : start + n]]))
                     start += n
             except RuntimeError as error:
@@ -196,11 +205,21 @@ def run_openvino(
     return run
 
 
-def _with_batch(model: Any, n: int) -> Any:
-    """A copy of a model, of fixed height and width, that takes so many images."""
+def _with_shape(model: Any, shape: tuple[int, ...]) -> Any:
+    """A copy of a model that takes images of one shape."""
     copy = model.clone()
-    copy.reshape([n, *(side.get_length() for side in list(model.input().partial_shape)[1:])])
+    copy.reshape(list(shape))
     return copy
+
+
+def _has_amx() -> bool:
+    """Whether the processor may have AMX, whose kernels need fixed shapes in 8-bit integers.
+
+    OpenVINO 2026.4 and before kill the process at some sizes of image (openvino#37577), such as
+    rtmdet-nano at 608 x 416 px, if the model was compiled for images of any size. It does not tell
+    AMX, but processors with it calculate in float16, which it does tell.
+    """
+    return "FP16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _batches(n: int) -> list[int]:
