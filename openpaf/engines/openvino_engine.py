@@ -156,19 +156,6 @@ def run_openvino(
     }
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    requests: OrderedDict[tuple[int, ...] | None, Any] = OrderedDict()
-
-    def request_for(shape: tuple[int, ...] | None) -> Any:
-        """What runs images of a shape; None: of any."""
-        if shape not in requests:
-            fixed = model if shape is None else _with_shape(model, shape)
-            compiled = openvino_core().compile_model(fixed, "CPU", options)
-            requests[shape] = compiled.create_infer_request()
-            if len(requests) > len(_FIXED_BATCHES) * _MAX_COMPILED_SIZES:
-                requests.popitem(last=False)
-        requests.move_to_end(shape)
-        return requests[shape]
-
     try:
         if len(model.outputs) != len(outputs):
             raise RuntimeError(f"expected {len(outputs)} outputs, found {len(model.outputs)}")
@@ -177,22 +164,18 @@ def run_openvino(
         ]
         has_fixed_size = shape[0] is None and None not in shape[1:]
         by_shape = has_fixed_size or (None in shape and precision == "int8" and _has_amx())
+        requests = _Requests(model, options, by_shape)
         example = (_FIXED_BATCHES[-1], 3, *_EXAMPLE_HW)
-        tried = tuple(side or other for side, other in zip(shape, example, strict=False))
-        request_for(tried if by_shape else None)
+        requests.of(tuple(side or other for side, other in zip(shape, example, strict=False)))
     except RuntimeError as error:
         raise WeightsError(f"{name}: cannot be run by OpenVINO ({last_line(error)})") from error
     lock = threading.Lock()
 
     def run(images: NDArray[np.float32]) -> Arrays:
         check_size(images, shape)
-        parts, start = [], 0
         with lock:
             try:
-                for n in _batches(len(images)) if by_shape else [len(images)]:
-                    request = request_for((n, *images.shape[1:]) if by_shape else None)
-                    parts.append(request.infer([images[start : start + n]]))
-                    start += n
+                parts = requests.infer(images)
             except RuntimeError as error:
                 raise WeightsError(f"{name}: OpenVINO fails ({last_line(error)})") from error
         # Copies already, not the requests' own memory.
@@ -203,6 +186,40 @@ def run_openvino(
         }
 
     return run
+
+
+class _Requests:
+    """A model compiled for images of any shape, or for each shape by itself.
+
+    Args:
+        model: As OpenVINO holds it.
+        options: Of the compiler.
+        by_shape: Which of both.
+    """
+
+    def __init__(self, model: Any, options: dict[str, Any], by_shape: bool) -> None:
+        self._model, self._options, self._by_shape = model, options, by_shape
+        self._requests: OrderedDict[tuple[int, ...] | None, Any] = OrderedDict()
+
+    def of(self, shape: tuple[int, ...]) -> Any:
+        """What runs images of a shape."""
+        key = shape if self._by_shape else None
+        if key not in self._requests:
+            model = self._model if key is None else _with_shape(self._model, key)
+            compiled = openvino_core().compile_model(model, "CPU", self._options)
+            self._requests[key] = compiled.create_infer_request()
+            if len(self._requests) > len(_FIXED_BATCHES) * _MAX_COMPILED_SIZES:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(key)
+        return self._requests[key]
+
+    def infer(self, images: NDArray[np.float32]) -> list[Any]:
+        """The outputs of images, which may be run in several parts."""
+        parts, start = [], 0
+        for n in _batches(len(images)) if self._by_shape else [len(images)]:
+            parts.append(self.of((n, *images.shape[1:])).infer([images[start : start + n]]))
+            start += n
+        return parts
 
 
 def _with_shape(model: Any, shape: tuple[int, ...]) -> Any:
