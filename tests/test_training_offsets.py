@@ -45,7 +45,7 @@ def config_for(images: Path, output: Path, builder: str, **changes: Any) -> Trai
         "network": {"name": builder, "options": OPTIONS},
         "targets": {"sigma_px": 5},
         "optimizer": {
-            "steps": 120, "batch_size": 8, "learning_rate": 5e-3, "warmup": 10, "average": 0.9,
+            "steps": 160, "batch_size": 8, "learning_rate": 5e-3, "warmup": 10, "average": 0.9,
             "precision": "float32", "checkpoint_every": 1000, "validate_every": 1000,
             "validation_size": SIZE,
         },
@@ -73,7 +73,7 @@ def test_a_network_learns_eight_images_by_heart(
     assert people[0]["score"] > 0.5
     truth = json.loads((folder / "people.json").read_text())["annotations"][0]["keypoints"]
     far = np.reshape(people[0]["keypoints"], (17, 3))[:, :2] - np.reshape(truth, (17, 3))[:, :2]
-    assert np.sort(np.abs(far).max(1))[-3] < 6  # which joint is last to be learned hangs on the CPU
+    assert np.abs(far).max() < 6
     data = json.loads((folder / "people.json").read_text())
     data["categories"][0]["name"] = "person"
     (tmp_path / "people.json").write_text(json.dumps(data))
