@@ -395,6 +395,12 @@ def test_labels_of_17_joints_train_a_network_of_18(photo_folder: Path) -> None:
     assert estimator(np.zeros((64, 64, 3), np.uint8)).xy.shape[1] == 17
 
 
+def test_only_a_teacher_tells_what_labels_miss(photo_folder: Path) -> None:
+    assert not make_batches(config_for(photo_folder)).is_taught
+    taught = config_for(photo_folder, distillation={"teacher": "any.safetensors"})
+    assert make_batches(taught).is_taught
+
+
 def test_targets_are_shown_over_their_crops(photo_folder: Path, tmp_path: Path) -> None:
     config = config_for(photo_folder)
     assert show_targets(config, tmp_path / "targets", 3) == 3

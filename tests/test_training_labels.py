@@ -17,6 +17,7 @@ from openpaf.cli import main
 from openpaf.evaluation.labels import person_layout
 from openpaf.io.paths import inside_folder
 from openpaf.training.config import AugmentConfig
+from openpaf.training.data.augmentation import Labels, plan_crop
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
 
@@ -326,3 +327,39 @@ def test_neither_training_nor_evaluation_reads_outside(
     arguments = ["--annotations", str(folder / "people.json"), "--images", str(folder / "images")]
     assert main(["evaluate", *arguments]) == 2
     assert "file_name: expected a path inside the folder" in capsys.readouterr().err
+
+
+# --- labels that miss people
+
+
+@pytest.mark.parametrize(
+    ("fully_annotated", "is_taught", "counts_far"),
+    [(True, False, True), (False, False, False), (False, True, True)],
+    ids=["complete", "alone", "taught"],
+)
+def test_nothing_counts_where_people_may_be_missing(
+    folder: Path, fully_annotated: bool, is_taught: bool, counts_far: bool
+) -> None:
+    """A person of 8 px near a corner; people whom the labels miss may be anywhere else."""
+    data = given("one-photo-missing.json")
+    data["images"][0]["file_name"] = "1.jpg"
+    photos = load(folder, data)
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    keypoints[0, :4] = [(44, 44, 2), (52, 44, 2), (44, 52, 2), (52, 52, 2)]
+    labels = Labels(
+        keypoints=keypoints, uncertain_joints=np.zeros((0, 3), np.float32),
+        ignore=(np.array([(56, 0), (64, 0), (64, 8), (56, 8)], np.float32),),
+    )  # fmt: skip
+    plan = replace(
+        plan_crop(photos.photos[0], AUGMENT, S, np.random.default_rng(0)), labels=labels,
+        fully_annotated=fully_annotated,
+    )  # fmt: skip
+    targets = replace(maker_of(photos), is_taught=is_taught).encode(plan)
+    for name in ("heatmap_weights", "paf_weights"):
+        weights = targets[name]
+        assert weights[:, 5:7, 5:7].all()
+        assert (weights[:, 0, 0] == counts_far).all()
+        assert not weights[:, 0, 7].any()  # ignored in all
+    fields = targets["heatmaps"][:-1], targets["pafs"]
+    for field, name in zip(fields, ("heatmap_weights", "paf_weights"), strict=True):
+        assert targets[name][: len(field)][np.abs(field) > 0.1].all()  # no label is lost

@@ -106,6 +106,7 @@ class RunFile:
             skeleton=self.skeleton,
             heatmap_grid=heatmap_grid,
             paf_grid=paf_grid,
+            is_taught=True,
             seed=self.values.get("seed", 0),
             **widths,
         )

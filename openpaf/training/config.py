@@ -29,7 +29,8 @@ class SetConfig(Table, frozen=True, kw_only=True):
         name: For reports; the folder of the annotations if None.
         weight: Share of the crops, relative to the other sets'.
         fully_annotated: Whether everything outside labels and ignore regions is background. If not,
-            a teacher says what is there; without one it is background all the same.
+            a teacher says what is there; without one nothing counts there, but around the people
+            that are labeled.
         min_agreement: Images with a person whose ``agree`` is lower are left out.
         holdout: ``[r, n]`` leaves out every n-th image, whose position leaves the remainder r.
         masks: What ignore regions are: ``"boxes"``, or ``"segments"`` where there are some; boxes

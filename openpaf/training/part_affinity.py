@@ -277,6 +277,7 @@ def network_and_batches(config: TrainConfig, start: Start) -> tuple[nn.Module, B
         paf_grid=paf_grid,
         sigma_px=style.sigma_px,
         paf_half_width_px=style.paf_half_width_px,
+        is_taught=config.distillation.teacher is not None,
         seed=config.seed,
     )
     return network, maker

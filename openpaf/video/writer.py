@@ -110,12 +110,7 @@ class VideoWriter(Closing):
         codec = self._stream.codec_context
         codec.time_base = Fraction(1, _TICKS)
         codec.sample_aspect_ratio = Fraction(self._pixel_aspect).limit_denominator(1000)
-        # With more lookahead threads the bits depend on when frames arrive.
-        self._stream.options = {
-            "crf": str(self._crf),
-            "preset": "veryfast",
-            "x264-params": "lookahead-threads=1",
-        }
+        self._stream.options = {"crf": str(self._crf), "preset": "veryfast"}
         self._sound = None if sound is None else Sound.of(sound, self._container)
         self._container.start_encoding()  # writes the header, so that a bad path fails here
 

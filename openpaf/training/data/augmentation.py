@@ -19,6 +19,9 @@ from openpaf.training.config import AugmentConfig
 from openpaf.training.data.dataset import Photo
 from openpaf.training.data.rendering import fill, recolor, warp
 
+_SURROUNDINGS = 0.25  # of a person's longer side
+_LEAST_SURROUNDINGS_PX = 16.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
@@ -95,6 +98,27 @@ class CropPlan:
     def ignored_px(self) -> NDArray[np.bool_]:
         """(S, S) True in ignore regions."""
         return fill(self.labels.ignore, self.size)
+
+    def unknown_px(self) -> NDArray[np.bool_]:
+        """(S, S) True where there may be people whom the labels miss.
+
+        That is nowhere if the image is fully annotated, otherwise outside the boxes of labeled
+        people: those of their labeled joints, larger by a quarter of the longer side, 16 px at
+        least, on every side.
+        """
+        if self.fully_annotated:
+            return np.zeros((self.size, self.size), bool)
+        people = self.labels.keypoints
+        return ~fill([_surroundings(one) for one in people if one[:, 2].any()], self.size)
+
+
+def _surroundings(person: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The corners (4, 2) of the enlarged box of a person's joints (K, 3)."""
+    labeled = person[person[:, 2] > 0, :2]
+    low, high = labeled.min(axis=0), labeled.max(axis=0)
+    margin = max(_SURROUNDINGS * (high - low).max(), _LEAST_SURROUNDINGS_PX)
+    (x0, y0), (x1, y1) = low - margin, high + margin
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float32)
 
 
 def plan_crop(

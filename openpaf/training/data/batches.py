@@ -192,6 +192,8 @@ class BatchMaker(CropMaker[Batch]):
         paf_grid: Where the cells of the PAFs lie.
         sigma_px: Standard deviation of a joint's Gaussian in px.
         paf_half_width_px: A limb's field reaches this far to either side, in px.
+        is_taught: A teacher tells what is where an image that is not fully annotated has no label;
+            otherwise nothing counts there, but around labeled people.
     """
 
     _: KW_ONLY
@@ -200,6 +202,7 @@ class BatchMaker(CropMaker[Batch]):
     paf_grid: Grid
     sigma_px: float = SIGMA_PX
     paf_half_width_px: float = PAF_HALF_WIDTH_PX
+    is_taught: bool = False
 
     def batch(self, step: int, rows: range | None = None) -> Batch:
         """The batch of a step, or some of its crops; errors as :meth:`CropMaker.crops`."""
@@ -208,7 +211,10 @@ class BatchMaker(CropMaker[Batch]):
 
     def encode(self, plan: CropPlan) -> dict[str, NDArray[Any]]:
         """The targets of a crop, by the names of a batch's parts; weights as bool."""
-        ignored, size_hw = plan.ignored_px(), (plan.size, plan.size)
+        size_hw = (plan.size, plan.size)
+        ignored = plan.ignored_px()
+        if not self.is_taught:
+            ignored |= plan.unknown_px()
         heatmap_mask, paf_mask = (
             encode_mask(size_hw, grid, region=ignored) > 0
             for grid in (self.heatmap_grid, self.paf_grid)

@@ -42,7 +42,8 @@ class CenterNetGrouping(Grouping):
         poses = Poses.from_keypoints(plan.labels.keypoints, self.skeleton)
         size_hw = (plan.size, plan.size)
         arrays = encode_centers(poses, size_hw, grid, _boxes(plan))
-        is_ignored = encode_mask(size_hw, grid, region=plan.ignored_px()) == 0
+        ignored = plan.ignored_px() | plan.unknown_px()
+        is_ignored = encode_mask(size_hw, grid, region=ignored) == 0
         _, counts = self.heatmaps(plan, grid)
         arrays["centers"][:, is_ignored & (arrays["centers"][0] < 1)] = np.nan
         arrays["heatmaps"][~counts & (arrays["heatmaps"] < 1)] = np.nan
