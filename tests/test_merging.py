@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import openpaf
 from openpaf import Poses, Skeleton
@@ -50,16 +52,55 @@ def test_the_people_of_one_size_stay() -> None:
     assert merge_people([Poses.empty(S), Poses.empty(S)]) == Poses.empty(S)
 
 
-def test_of_a_person_found_twice_the_better_stays_with_the_joints_of_both() -> None:
+def test_of_a_person_found_twice_joints_are_those_of_both() -> None:
     legs, head = slice(11, 17), slice(0, 13)
     merged = merge_people([person(0, 0.6, shift=2), person(0, 0.8, joints=head)])
     assert len(merged) == 1
     assert merged.person_scores[0] == np.float32(0.8)
-    np.testing.assert_array_equal(merged.xy[0, head], person(0, 0.8).xy[0, head])
+    weights = np.array([0.8, 0.6]) ** 4  # joints have the person's score
+    mean = person(0, 0.8).xy[0, head] + 2 * weights[1] / weights.sum()
+    np.testing.assert_allclose(merged.xy[0, head], mean, rtol=1e-6)
+    np.testing.assert_array_equal(merged.scores[0, head], np.float32(0.8))
     np.testing.assert_array_equal(merged.xy[0, 13:], person(0, 0.6, shift=2).xy[0, 13:])
     np.testing.assert_array_equal(merged.scores[0, 13:], np.float32(0.6))
     legs_alone = merge_people([person(0, 0.8), person(0, 0.3, shift=1, joints=legs)])
-    assert legs_alone == person(0, 0.8)
+    np.testing.assert_array_equal(legs_alone.xy[0, :11], person(0, 0.8).xy[0, :11])
+
+
+def test_joints_of_a_larger_size_count_more() -> None:
+    near, far = person(0, 0.8), person(0, 0.8, shift=3)
+    for sizes, share in (((256, 256), 1 / 2), ((256, 512), 4 / 5), ((768, 256), 1 / 10)):
+        merged = merge_people([near, far], sizes)
+        np.testing.assert_allclose(merged.xy - near.xy, 3 * share, atol=1e-4)
+    weak = person(0, 0.8, shift=3)
+    weak = weak.replace(scores=weak.scores / 2)  # (a / 2)^2 is a quarter
+    np.testing.assert_allclose(merge_people([near, weak]).xy - near.xy, 3 / 5, atol=1e-4)
+
+
+def test_a_joint_elsewhere_does_not_move_that_of_the_better() -> None:
+    better, other = person(0, 0.9), person(0, 0.8, shift=1)
+    other.xy[0, 9] += 60
+    merged = merge_people([better, other])
+    assert len(merged) == 1
+    np.testing.assert_array_equal(merged.xy[0, 9], better.xy[0, 9])
+    assert (merged.xy[0, :9] > better.xy[0, :9]).all()
+
+
+@given(st.integers(0, 1000), st.integers(2, 6))
+def test_the_mean_of_noisy_joints_is_nearer_than_most(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = person(1, 0.9)
+    found = [truth.replace(xy=truth.xy + rng.normal(0, 2, (1, 17, 2))) for _ in range(n)]
+    merged = merge_people(found)
+    assert len(merged) == 1
+
+    def error(poses: Poses) -> float:
+        return float(((poses.xy - truth.xy) ** 2).mean())
+
+    assert error(merged) < np.mean([error(poses) for poses in found])
+    low, high = (limit([one.xy for one in found], axis=0) for limit in (np.min, np.max))
+    assert (merged.xy >= low - 1e-3).all()
+    assert (merged.xy <= high + 1e-3).all()
 
 
 def test_missing_joints_come_from_the_best_who_has_them() -> None:
@@ -122,7 +163,8 @@ def test_every_method_runs_at_several_sizes(model: str, flip: bool, repo_root: P
     ]
     merged = estimator.batch(images)
     for image, poses in zip(images, merged, strict=True):
-        assert without_scores(poses) == without_scores(merge_people([one(image) for one in single]))
+        wanted = merge_people([one(image) for one in single], [128, 256])
+        assert without_scores(poses) == without_scores(wanted)
         assert estimator.postprocess(estimator.infer(image), image.shape[:2]) == poses
         assert run_in_steps(estimator, image)[0] == poses
     assert len(merged[0])
