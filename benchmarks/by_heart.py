@@ -54,13 +54,20 @@ QUICK = {
     "lightweight": Learner(_NARROW, 200),
     "lightweight_batch_norm": Learner(_NARROW, 250),
     "cmu_coco": Learner({"n_stages": 2, "width": 24, "trunk_width": 8}, 200),
-    "body25": Learner(
-        {"n_paf_stages": 2, "n_heatmap_stages": 1, "widths": [16, 16], "hidden": [64, 64],
-         "n_features": 32, "trunk_width": 8}, 350,
-    ),
-}  # fmt: skip
+}
 NETWORKS = {
     **QUICK,
+    "body25": Learner(
+        {
+            "n_paf_stages": 2,
+            "n_heatmap_stages": 1,
+            "widths": [16, 16],
+            "hidden": [64, 64],
+            "n_features": 32,
+            "trunk_width": 8,
+        },
+        350,
+    ),
     "lightweight_coco": Learner({"width": 32, "n_refinement_stages": 1}, 300),
     "mobilenet_v2": Learner({"width": 32}, 300),
     "open_model_zoo": Learner({}, 200),

@@ -47,7 +47,7 @@ class Row(NamedTuple):
     flip: bool
     cost: float
     aps: tuple[float, ...]
-    reported: tuple[float, ...]
+    reported: tuple[float, ...] = ()
 
     @property
     def ap(self) -> float:

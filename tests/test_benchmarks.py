@@ -64,16 +64,17 @@ def test_the_best_sets_of_sizes_for_their_cost(
         row((256, 368), False, 1.5, (0.45, 0.47)),
         row((368,), False, 1.0, (0.4, 0.4)),
         row((256,), True, 1.0, (0.41, 0.41)),
-        row((256, 640), True, 9.0, (0.5, 0.5)),
+        row((256, 640), True, 9.0, (0.5, 0.5), (0.3, 0.2, 0.4)),
     ]
     best = scales.front(rows)
     assert [(r.sizes, r.flip) for r in best] == [
         ((256,), True), ((256, 368), False), ((256, 640), True),
     ]  # fmt: skip
-    lines = scales.table(best, ["a", "b"]).splitlines()
+    lines = scales.table(best, ["AP, a", "AP, b"]).splitlines()
     assert lines[0] == "| options | cost | AP | AP, a | AP, b |"
     assert lines[2] == "| `--size 256 --flip` | 1.00x | 0.410 | 0.410 | 0.410 |"
     assert lines[3] == "| `--scales 256 368` | 1.50x | 0.460 | 0.450 | 0.470 |"
+    assert lines[4].endswith("| 0.500 | 0.500 | 0.500 | 0.300 | 0.200 | 0.400 |")
 
 
 def test_a_model_beside_itself_loses_nothing(repo_root: Path, tmp_path: Path) -> None:

@@ -328,16 +328,22 @@ def test_a_header_is_read_once(
         assert len(read) == 1
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of converted models."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_other_processes(start: str, tmp_path: Path) -> None:
+def test_other_processes(start: str, tmp_path: Path, converted: Path) -> None:
     """An estimator that has run works after a fork, and where another process unpickles it."""
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), start, str(PHOTOS / "astronaut.jpg")],
         capture_output=True, text=True, timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENPAF_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENPAF_CACHE": str(converted)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == ["same"] * len(ENGINES)
