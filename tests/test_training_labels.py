@@ -17,9 +17,10 @@ from openpaf.cli import main
 from openpaf.evaluation.labels import person_layout
 from openpaf.io.paths import inside_folder
 from openpaf.training.config import AugmentConfig
-from openpaf.training.data.augmentation import Labels, plan_crop
+from openpaf.training.data.augmentation import CropPlan, Labels, plan_crop
 from openpaf.training.data.batches import BatchMaker, taught_channels
 from openpaf.training.data.dataset import DatasetError, PhotoSet, load_photo_set
+from openpaf.training.groupings.center_net import CenterNetGrouping
 
 S = Skeleton.COCO17
 INPUTS = Path(__file__).with_name("inputs")
@@ -332,15 +333,8 @@ def test_neither_training_nor_evaluation_reads_outside(
 # --- labels that miss people
 
 
-@pytest.mark.parametrize(
-    ("fully_annotated", "is_taught", "counts_far"),
-    [(True, False, True), (False, False, False), (False, True, True)],
-    ids=["complete", "alone", "taught"],
-)
-def test_nothing_counts_where_people_may_be_missing(
-    folder: Path, fully_annotated: bool, is_taught: bool, counts_far: bool
-) -> None:
-    """A person of 8 px near a corner; people whom the labels miss may be anywhere else."""
+def corner_plan(folder: Path, fully_annotated: bool) -> tuple[PhotoSet, CropPlan]:
+    """A person of 8 px near the lower right corner, and an ignore region in the upper right."""
     data = given("one-photo-missing.json")
     data["images"][0]["file_name"] = "1.jpg"
     photos = load(folder, data)
@@ -350,10 +344,19 @@ def test_nothing_counts_where_people_may_be_missing(
         keypoints=keypoints, uncertain_joints=np.zeros((0, 3), np.float32),
         ignore=(np.array([(56, 0), (64, 0), (64, 8), (56, 8)], np.float32),),
     )  # fmt: skip
-    plan = replace(
-        plan_crop(photos.photos[0], AUGMENT, S, np.random.default_rng(0)), labels=labels,
-        fully_annotated=fully_annotated,
-    )  # fmt: skip
+    plan = plan_crop(photos.photos[0], AUGMENT, S, np.random.default_rng(0))
+    return photos, replace(plan, labels=labels, fully_annotated=fully_annotated)
+
+
+@pytest.mark.parametrize(
+    ("fully_annotated", "is_taught", "counts_far"),
+    [(True, False, True), (False, False, False), (False, True, True)],
+    ids=["complete", "alone", "taught"],
+)
+def test_nothing_counts_where_people_may_be_missing(
+    folder: Path, fully_annotated: bool, is_taught: bool, counts_far: bool
+) -> None:
+    photos, plan = corner_plan(folder, fully_annotated)
     targets = replace(maker_of(photos), is_taught=is_taught).encode(plan)
     for name in ("heatmap_weights", "paf_weights"):
         weights = targets[name]
@@ -363,3 +366,13 @@ def test_nothing_counts_where_people_may_be_missing(
     fields = targets["heatmaps"][:-1], targets["pafs"]
     for field, name in zip(fields, ("heatmap_weights", "paf_weights"), strict=True):
         assert targets[name][: len(field)][np.abs(field) > 0.1].all()  # no label is lost
+
+
+@pytest.mark.parametrize("fully_annotated", [True, False])
+def test_centers_count_where_heatmaps_do(folder: Path, fully_annotated: bool) -> None:
+    photos, plan = corner_plan(folder, fully_annotated)
+    grid = Grid(8)
+    targets = CenterNetGrouping(S, [[grid]], {grid: maker_of(photos)}).targets(plan)
+    for name in ("centers", "heatmaps"):
+        assert np.isnan(targets[name][:, 0, 7]).all()  # ignored
+        assert np.isnan(targets[name][:, 0, 0]).all() == (not fully_annotated)

@@ -17,7 +17,7 @@ from openpaf.geometry import crop_affine, transform_points
 from openpaf.skeleton import Skeleton
 from openpaf.training.config import AugmentConfig
 from openpaf.training.data.dataset import Photo
-from openpaf.training.data.rendering import fill, recolor, warp
+from openpaf.training.data.rendering import fill, outlines, recolor, warp
 
 _SURROUNDINGS = 0.25  # of a person's longer side
 _LEAST_SURROUNDINGS_PX = 16.0
@@ -108,17 +108,16 @@ class CropPlan:
         """
         if self.fully_annotated:
             return np.zeros((self.size, self.size), bool)
-        people = self.labels.keypoints
-        return ~fill([_surroundings(one) for one in people if one[:, 2].any()], self.size)
+        labeled = [one[one[:, 2] > 0, :2] for one in self.labels.keypoints]
+        boxes = [_surroundings(xy) for xy in labeled if len(xy)]
+        return ~fill([shape for box in boxes for shape in outlines(None, box)], self.size)
 
 
-def _surroundings(person: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The corners (4, 2) of the enlarged box of a person's joints (K, 3)."""
-    labeled = person[person[:, 2] > 0, :2]
-    low, high = labeled.min(axis=0), labeled.max(axis=0)
+def _surroundings(xy: NDArray[np.float32]) -> list[float]:
+    """The enlarged box of joints (K, 2): x0, y0, x1, y1."""
+    low, high = xy.min(axis=0), xy.max(axis=0)
     margin = max(_SURROUNDINGS * (high - low).max(), _LEAST_SURROUNDINGS_PX)
-    (x0, y0), (x1, y1) = low - margin, high + margin
-    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float32)
+    return [*(low - margin), *(high + margin)]
 
 
 def plan_crop(
